@@ -1,0 +1,231 @@
+//! Payload bytes in shared memory: copied in and out in ways that stay defined whatever another process writes meanwhile.
+
+use crate::Region;
+use crate::region::OutOfBounds;
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::ptr::NonNull;
+
+/// A window on the payload bytes of a region.
+///
+/// Bytes are copied out into private memory and only then looked at: another process may write them at any moment. The
+/// copies are atomic byte by byte (or word by word), or done by a string instruction that the compiler can't see into,
+/// so that such a write makes the copy wrong and nothing else.
+#[derive(Clone, Copy, Debug)]
+pub struct Bytes<'a> {
+    first: NonNull<u8>,
+    len: usize,
+    region: &'a Region,
+}
+
+impl Region {
+    /// The `len` bytes from `offset` on.
+    ///
+    /// # Errors
+    ///
+    /// They do not fit.
+    #[inline]
+    pub fn bytes(&self, offset: usize, len: usize) -> Result<Bytes<'_>, OutOfBounds> {
+        Ok(Bytes { first: self.check(offset, len, 1)?, len, region: self })
+    }
+
+    /// A window of no bytes.
+    pub fn nothing(&self) -> Bytes<'_> {
+        Bytes { first: self.owner().base(), len: 0, region: self }
+    }
+}
+
+impl<'a> Bytes<'a> {
+    /// Length in bytes.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are no bytes at all.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The window's bytes from `at` on, `len` of them; `None` if they are not all inside it.
+    #[inline]
+    pub fn part(&self, at: usize, len: usize) -> Option<Bytes<'a>> {
+        if at.checked_add(len)? > self.len {
+            return None;
+        }
+        // SAFETY: at <= self.len, all of which `Region::check` put inside the region.
+        Some(Self { first: unsafe { self.first.add(at) }, len, region: self.region })
+    }
+
+    /// Copies `source` to the start of the window. Returns whether it fits; if not, nothing is written.
+    #[inline]
+    pub fn write(&self, source: &[u8]) -> bool {
+        if source.len() > self.len {
+            return false;
+        }
+        let _guard = self.region.guard_write(self.first, source.len());
+        // SAFETY: source.len() bytes fit in the window (checked above), which lies inside the region.
+        unsafe { store(self.first.as_ptr(), source.as_ptr(), source.len()) };
+        true
+    }
+
+    /// Copies the start of the window to `target`. Returns whether the window is long enough; if not, nothing is read.
+    #[inline]
+    pub fn read(&self, target: &mut [u8]) -> bool {
+        if target.len() > self.len {
+            return false;
+        }
+        // SAFETY: target.len() bytes are inside the window; the target is writable for as many.
+        unsafe { self.load_into(target.as_mut_ptr(), target.len()) };
+        true
+    }
+
+    /// Appends the whole window to `target`.
+    #[inline]
+    pub fn append_to(&self, target: &mut Vec<u8>) {
+        target.reserve(self.len);
+        // SAFETY: `reserve` made room for self.len bytes after the current ones; all of them are written before set_len.
+        unsafe {
+            self.load_into(target.as_mut_ptr().add(target.len()), self.len);
+            target.set_len(target.len() + self.len);
+        }
+    }
+
+    /// A pointer to the bytes for reading and writing in place.
+    ///
+    /// Making references of it is sound only while no other process writes these bytes: a promise that shared memory can't
+    /// give, and the caller of an `unsafe` function has to.
+    #[inline]
+    pub fn as_ptr(&self) -> NonNull<u8> {
+        self.first
+    }
+
+    /// # Safety
+    ///
+    /// `len <= self.len`, and `target` is valid for writing `len` bytes.
+    #[inline]
+    unsafe fn load_into(&self, target: *mut u8, len: usize) {
+        let _guard = self.region.guard_read(self.first, len);
+        // SAFETY: the window lies inside the region; the rest is the caller's promise.
+        unsafe { load(target, self.first.as_ptr(), len) }
+    }
+}
+
+/// From this length on the string instruction beats word-by-word copies.
+const STRING_COPY: usize = 256;
+
+/// # Safety
+///
+/// `shared` is valid for `len` bytes inside a region, `private` for reading `len` bytes outside any.
+#[inline]
+unsafe fn store(shared: *mut u8, private: *const u8, len: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if len >= STRING_COPY {
+        // SAFETY: the caller's promise.
+        return unsafe { string_copy(shared, private, len) };
+    }
+    let mut at = 0;
+    // SAFETY: every access is inside the `len` bytes that the caller vouches for; words are accessed only where aligned.
+    unsafe {
+        if shared.addr().is_multiple_of(8) {
+            while at + 8 <= len {
+                let word = private.add(at).cast::<u64>().read_unaligned();
+                AtomicU64::from_ptr(shared.add(at).cast()).store(word, Ordering::Relaxed);
+                at += 8;
+            }
+        }
+        while at < len {
+            AtomicU8::from_ptr(shared.add(at)).store(*private.add(at), Ordering::Relaxed);
+            at += 1;
+        }
+    }
+}
+
+/// # Safety
+///
+/// `shared` is valid for `len` bytes inside a region, `private` for writing `len` bytes outside any.
+#[inline]
+unsafe fn load(private: *mut u8, shared: *mut u8, len: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if len >= STRING_COPY {
+        // SAFETY: the caller's promise.
+        return unsafe { string_copy(private, shared, len) };
+    }
+    let mut at = 0;
+    // SAFETY: as in `store`.
+    unsafe {
+        if shared.addr().is_multiple_of(8) {
+            while at + 8 <= len {
+                let word = AtomicU64::from_ptr(shared.add(at).cast()).load(Ordering::Relaxed);
+                private.add(at).cast::<u64>().write_unaligned(word);
+                at += 8;
+            }
+        }
+        while at < len {
+            private.add(at).write(AtomicU8::from_ptr(shared.add(at)).load(Ordering::Relaxed));
+            at += 1;
+        }
+    }
+}
+
+/// # Safety
+///
+/// Both are valid for `len` bytes and do not overlap.
+#[cfg(target_arch = "x86_64")]
+unsafe fn string_copy(target: *mut u8, source: *const u8, len: usize) {
+    // SAFETY: the caller's promise. The direction flag is clear by the calling convention; the compiler knows only that
+    // these bytes are read and written, so a write by another process in the middle is no data race of the language's.
+    unsafe {
+        core::arch::asm!(
+            "rep movsb",
+            inout("rcx") len => _,
+            inout("rdi") target => _,
+            inout("rsi") source => _,
+            options(nostack, preserves_flags),
+        );
+    }
+}
+
+#[cfg(not(loom))]
+impl Region {
+    #[inline]
+    fn guard_write(&self, _first: NonNull<u8>, _len: usize) {}
+    #[inline]
+    fn guard_read(&self, _first: NonNull<u8>, _len: usize) {}
+}
+
+#[cfg(loom)]
+pub use side_table::Cells;
+
+/// Loom can't see raw bytes. It sees one cell per eight of them, kept here, outside the region, and held for as long as the
+/// copy takes.
+#[cfg(loom)]
+mod side_table {
+    use super::*;
+    use loom::cell::{ConstPtr, MutPtr, UnsafeCell};
+    use std::collections::HashMap;
+    use std::sync::{Arc, Mutex, PoisonError};
+
+    /// Cells by the address of the eight bytes they stand for, made at the first access, which is a write in any
+    /// protocol that is right.
+    #[derive(Default, Debug)]
+    pub struct Cells(Mutex<HashMap<usize, Arc<UnsafeCell<()>>>>);
+
+    impl Cells {
+        fn of(&self, first: NonNull<u8>, len: usize) -> Vec<Arc<UnsafeCell<()>>> {
+            let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let start = first.as_ptr() as usize / 8;
+            let end = (first.as_ptr() as usize + len).div_ceil(8);
+            (start..end).map(|word| table.entry(word).or_insert_with(|| Arc::new(UnsafeCell::new(()))).clone()).collect()
+        }
+    }
+
+    impl Region {
+        pub(super) fn guard_write(&self, first: NonNull<u8>, len: usize) -> Vec<MutPtr<()>> {
+            self.owner().cells().of(first, len).iter().map(|cell| cell.get_mut()).collect()
+        }
+
+        pub(super) fn guard_read(&self, first: NonNull<u8>, len: usize) -> Vec<ConstPtr<()>> {
+            self.owner().cells().of(first, len).iter().map(|cell| cell.get()).collect()
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Process-private guesses, spinning and back-off: nothing here carries a message or orders one.
+
+/// A word private to this process whose value is only ever a guess.
+///
+/// Cursors and cached positions live in it. It is invisible to loom on purpose: an algorithm must be right whatever a
+/// hint says, so its interleavings need no exploring.
+#[derive(Debug, Default)]
+pub struct Hint(core::sync::atomic::AtomicU64);
+
+impl Hint {
+    /// A hint that starts as `value`.
+    pub const fn new(value: u64) -> Self {
+        Self(core::sync::atomic::AtomicU64::new(value))
+    }
+
+    /// The last guess written by any thread of this process, or an older one.
+    #[inline]
+    pub fn get(&self) -> u64 {
+        self.0.load(core::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Replaces the guess.
+    #[inline]
+    pub fn set(&self, value: u64) {
+        self.0.store(value, core::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Adds to the guess and returns what it was. Exact even when threads race, so it also hands out numbers.
+    #[inline]
+    pub fn add(&self, value: u64) -> u64 {
+        self.0.fetch_add(value, core::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+/// Tells the processor (or the model's scheduler) that this thread waits for another.
+#[inline]
+pub fn spin_loop() {
+    #[cfg(not(loom))]
+    core::hint::spin_loop();
+    #[cfg(loom)]
+    loom::thread::yield_now();
+}
+
+/// Exponential back-off after a lost compare-and-swap: 1, 2, 4 … 64 spins.
+///
+/// Without it, contended rings spend their time moving cache lines about and lose most of their throughput.
+#[derive(Debug, Default)]
+pub struct Backoff(u32);
+
+impl Backoff {
+    /// A fresh back-off.
+    pub const fn new() -> Self {
+        Self(0)
+    }
+
+    /// Waits a little, twice as long as the last time up to a limit.
+    #[inline]
+    pub fn spin(&mut self) {
+        let spins = if cfg!(loom) { 1 } else { 1u32 << self.0.min(6) };
+        for _ in 0..spins {
+            spin_loop();
+        }
+        self.0 = self.0.saturating_add(1);
+    }
+
+    /// How often [`spin`](Self::spin) was called: what bounds a retry loop against a peer that writes rubbish.
+    #[inline]
+    pub fn tries(&self) -> u32 {
+        self.0
+    }
+}

@@ -1,0 +1,322 @@
+//! What users hold: a handle on the ring in a region, and blocks that free themselves.
+
+use super::arena::Arena;
+use super::error::{AllocError, LayoutError, PopError, PublishError, PushError, TakeError};
+use super::lane::LaneRing;
+use super::layout::{Geometry, Layout};
+use super::state::{Lane, Owner, Ticket};
+use multiproc_prim::{Bytes, Hint, Ordering, Region};
+
+/// A handle on a ring for many producers and many consumers.
+///
+/// Every process (or thread) attaches a handle of its own to the same region; a handle may also be shared by threads.
+///
+/// ```
+/// use multiproc_prim::{Heap, Region};
+/// use multiproc_ring::mpmc::{Geometry, Mpmc, Owner, PopError, PublishError, PushError};
+///
+/// let geometry = Geometry::new(3);
+/// let region = Region::new(Heap::new(geometry.region_len()?));
+/// let ours = Mpmc::create(&region, 0, &geometry, Owner::new(0, 0))?;
+/// let theirs = Mpmc::attach(&region, 0, &geometry, Owner::new(1, 0))?;
+///
+/// for message in ["1", "2", "3"] {
+///     ours.push(message.as_bytes())?;
+/// }
+/// assert!(matches!(ours.push(b"4"), Err(PushError::Publish(PublishError::Full))));
+///
+/// let mut message = Vec::new();
+/// theirs.pop(&mut message)?;
+/// assert_eq!(message, b"1");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Mpmc {
+    pub(super) arena: Arena,
+    pub(super) lanes: Vec<LaneRing>,
+    pub(super) owner: Owner,
+}
+
+impl std::fmt::Debug for Mpmc {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mpmc").field("capacity", &self.capacity()).field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+const LENGTH_BITS: u32 = 48;
+
+impl Mpmc {
+    /// Makes a new ring in zeroed memory, `at` bytes (a multiple of 4096) into the region.
+    ///
+    /// # Errors
+    ///
+    /// The geometry makes no ring or does not fit the region, or the system has no memory for it.
+    pub fn create(region: &Region, at: usize, geometry: &Geometry, owner: Owner) -> Result<Self, LayoutError> {
+        let ring = Self::build(region, at, geometry, owner)?;
+        ring.arena.make_fresh();
+        for lane in &ring.lanes {
+            lane.make_fresh(geometry.first_turn)?;
+        }
+        Ok(ring)
+    }
+
+    /// Another handle on a ring that [`create`](Self::create) made with the same geometry at the same place.
+    ///
+    /// # Errors
+    ///
+    /// As `create`.
+    pub fn attach(region: &Region, at: usize, geometry: &Geometry, owner: Owner) -> Result<Self, LayoutError> {
+        Self::build(region, at, geometry, owner)
+    }
+
+    fn build(region: &Region, at: usize, geometry: &Geometry, owner: Owner) -> Result<Self, LayoutError> {
+        static HANDLES: Hint = Hint::new(0);
+        let layout = Layout::of(geometry)?;
+        region.bytes(at, layout.len)?;
+        // What is touched before anything is put: the ends of the lanes and the counters.
+        let words = layout.lanes.first().map_or(0, |&(_, _, slots, _)| slots);
+        region.owner().commit(at..at + words)?;
+        // A model must do the same every time it is run.
+        let seed = if cfg!(loom) { u64::from(owner.row()) } else { HANDLES.add(1) };
+        let arena = Arena::new(region, at, &layout, seed)?;
+        let lanes = layout.lanes.iter().map(|&lane| LaneRing::new(region, at, lane, geometry.first_turn));
+        Ok(Self { arena, lanes: lanes.collect::<Result<_, _>>()?, owner })
+    }
+
+    /// Whom the blocks in this handle's hands belong to.
+    pub fn owner(&self) -> Owner {
+        self.owner
+    }
+
+    /// Messages that can wait at once.
+    pub fn capacity(&self) -> usize {
+        self.lanes.first().map_or(0, LaneRing::capacity)
+    }
+
+    /// Longest message in bytes.
+    pub fn max_message(&self) -> usize {
+        self.arena.longest()
+    }
+
+    /// Messages waiting in the main lane, at some moment during the call.
+    pub fn len(&self) -> usize {
+        self.len_of(Lane::Main)
+    }
+
+    /// Messages waiting in a lane, at some moment during the call.
+    pub fn len_of(&self, lane: Lane) -> usize {
+        self.lane(lane).map_or(0, LaneRing::len)
+    }
+
+    /// Whether no message waits in the main lane.
+    pub fn is_empty(&self) -> bool {
+        !self.has_message(Lane::Main)
+    }
+
+    /// Whether a message waits in a lane.
+    pub fn has_message(&self, lane: Lane) -> bool {
+        self.lane(lane).is_some_and(|lane| lane.has_message(&self.arena))
+    }
+
+    /// Whether a message would find a slot in the main lane.
+    pub fn has_room(&self) -> bool {
+        self.lane(Lane::Main).is_some_and(|lane| lane.has_room(&self.arena))
+    }
+
+    /// Messages ever published in a lane, counted from an arbitrary start.
+    pub fn published(&self, lane: Lane) -> u64 {
+        self.lane(lane).map_or(0, LaneRing::published)
+    }
+
+    /// Copies a message into the ring.
+    ///
+    /// # Errors
+    ///
+    /// There is no block for it, or no slot; nothing was put then.
+    #[inline]
+    pub fn push(&self, message: &[u8]) -> Result<(), PushError> {
+        let block = self.alloc(message.len())?;
+        block.payload().write(message);
+        self.publish(block).map_err(|(error, _)| error.into())
+    }
+
+    /// Appends the oldest message to `target`; returns its length.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    #[inline]
+    pub fn pop(&self, target: &mut Vec<u8>) -> Result<usize, PopError> {
+        let block = self.take(Lane::Main)?;
+        block.payload().append_to(target);
+        Ok(block.len())
+    }
+
+    /// A block for a message of `len` bytes, to be written in place and published.
+    ///
+    /// # Errors
+    ///
+    /// There is none that large, or none left.
+    #[inline]
+    pub fn alloc(&self, len: usize) -> Result<Block<'_>, AllocError> {
+        let id = self.arena.claim(self.owner, len)?;
+        let block = Block { ring: self, id, len, deliveries: 0, from: None };
+        block.write_meta();
+        Ok(block)
+    }
+
+    /// Puts a block into the main lane.
+    ///
+    /// # Errors
+    ///
+    /// There is no slot; the block comes back.
+    #[inline]
+    pub fn publish<'a>(&self, block: Block<'a>) -> Result<(), (PublishError, Block<'a>)> {
+        self.publish_to(Lane::Main, block)
+    }
+
+    /// Puts a block into any lane.
+    ///
+    /// # Errors
+    ///
+    /// As [`publish`](Self::publish).
+    pub fn publish_to<'a>(&self, lane: Lane, block: Block<'a>) -> Result<(), (PublishError, Block<'a>)> {
+        let Some(lane) = self.lane(lane) else { return Err((PublishError::Closed, block)) };
+        match lane.publish(&self.arena, self.owner, block.id) {
+            Ok(()) => {
+                // From here on the block is the consumer's.
+                std::mem::forget(block);
+                Ok(())
+            }
+            Err(error) => Err((error, block)),
+        }
+    }
+
+    /// Takes the oldest block of a lane, to be read in place.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    #[inline]
+    pub fn take(&self, lane: Lane) -> Result<Block<'_>, TakeError> {
+        let ring = self.lane(lane).ok_or(TakeError::Empty)?;
+        let (id, ticket) = ring.take(&self.arena, self.owner)?;
+        let mut block = Block { ring: self, id, len: 0, deliveries: 0, from: Some((lane, ticket)) };
+        let header = self.arena.committed_header(id).ok_or(TakeError::Corrupt)?;
+        // Relaxed: ordered by the take. Read once and checked: from here on only the private copy counts.
+        let meta = header.meta.load(Ordering::Relaxed);
+        block.len = (meta & ((1 << LENGTH_BITS) - 1)) as usize;
+        block.deliveries = (meta >> LENGTH_BITS) as u16;
+        if self.arena.payload(id).is_none_or(|payload| payload.len() < block.len) {
+            return Err(TakeError::Corrupt);
+        }
+        self.arena.prepare_payload(id, block.len).map_err(|_| TakeError::NoMemory)?;
+        Ok(block)
+    }
+
+    /// Closes the main lane if it is empty: no put gets in any more. Returns [`TakeError::Empty`] if a message slipped in
+    /// before, and [`TakeError::Closed`] once it is done.
+    pub fn close_if_empty(&self) -> TakeError {
+        self.lane(Lane::Main).map_or(TakeError::Closed, |lane| lane.close_if_empty(&self.arena))
+    }
+
+    /// The block that a [`Held`] stands for.
+    pub fn resume(&self, held: Held) -> Block<'_> {
+        Block { ring: self, id: held.id, len: held.len, deliveries: held.deliveries, from: Some(held.from) }
+    }
+
+    pub(super) fn lane(&self, lane: Lane) -> Option<&LaneRing> {
+        self.lanes.get(lane as usize)
+    }
+}
+
+/// A block in this process's hands: being written before it is published, or taken and being read. Dropped, it is free.
+#[derive(Debug)]
+pub struct Block<'a> {
+    ring: &'a Mpmc,
+    id: u32,
+    len: usize,
+    deliveries: u16,
+    from: Option<(Lane, Ticket)>,
+}
+
+/// A taken block that is kept in hand without borrowing the ring.
+#[derive(Debug)]
+#[must_use = "a block that is neither resumed nor swept is lost"]
+pub struct Held {
+    id: u32,
+    len: usize,
+    deliveries: u16,
+    from: (Lane, Ticket),
+}
+
+impl Held {
+    /// Lane and ticket bits by which a [`Completion`](super::Completion) names this message.
+    pub fn complete(&self, done: super::Completion) -> super::Completion {
+        done.with(self.from.0, self.from.1.low())
+    }
+}
+
+impl<'a> Block<'a> {
+    /// Length of the message in bytes.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether the message has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// How often the message was delivered before and came back.
+    pub fn deliveries(&self) -> u16 {
+        self.deliveries
+    }
+
+    /// The message's bytes. They start on a multiple of 16.
+    #[inline]
+    pub fn payload(&self) -> Bytes<'a> {
+        let whole = self.ring.arena.payload(self.id);
+        let part = whole.and_then(|whole| whole.part(0, self.len));
+        // Checked when the block came into our hands: an empty window is never seen.
+        part.unwrap_or_else(|| self.ring.arena.nothing())
+    }
+
+    /// Makes the message shorter, for a writer who needed less than asked for.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+        self.write_meta();
+    }
+
+    /// Keeps a taken block in hand beyond the borrow. A block that was never taken comes back as the error.
+    ///
+    /// # Errors
+    ///
+    /// The block was allocated, not taken.
+    pub fn hold(self) -> Result<Held, Self> {
+        match self.from {
+            Some(from) => {
+                let held = Held { id: self.id, len: self.len, deliveries: self.deliveries, from };
+                std::mem::forget(self);
+                Ok(held)
+            }
+            None => Err(self),
+        }
+    }
+
+    #[inline]
+    fn write_meta(&self) {
+        if let Some(header) = self.ring.arena.committed_header(self.id) {
+            let meta = self.len as u64 | u64::from(self.deliveries) << LENGTH_BITS;
+            // Relaxed: publishing orders it.
+            header.meta.store(meta, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Block<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.ring.arena.free(self.id);
+    }
+}

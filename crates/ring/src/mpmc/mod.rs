@@ -1,0 +1,20 @@
+//! The lock-free ring for many producers and many consumers, with messages of any size.
+//!
+//! A message is written into a block that only its producer owns and then published by one compare-and-swap on a slot, so
+//! that no half-written message is ever in the ring and a process that stops or dies at any instruction blocks nobody.
+//! Read in this order: [`state`](self) words (`state.rs`), the bytes (`layout.rs`), blocks (`arena.rs`), the algorithm
+//! (`lane.rs`), what users hold (`handle.rs`), what happens after a death (`sweep.rs`).
+
+mod arena;
+mod error;
+mod handle;
+mod lane;
+mod layout;
+mod state;
+mod sweep;
+
+pub use error::{AllocError, LayoutError, PopError, PublishError, PushError, TakeError};
+pub use handle::{Block, Held, Mpmc};
+pub use layout::{Geometry, MAX_SLOTS};
+pub use state::{Completion, Lane, MAX_ROWS, Owner};
+pub use sweep::{Orphans, Swept};

@@ -1,0 +1,123 @@
+//! What happens to a dead participant's blocks. Nobody else has to stop meanwhile.
+//!
+//! Every step is one exchange of the exact state word that was read, so that a sweep can be repeated, can run twice at once,
+//! and can itself die anywhere:
+//!
+//! | found | done |
+//! |---|---|
+//! | `Owned` | freed: never published |
+//! | `Publishing` in the main lane, slot holds it | left: it is queued |
+//! | `Publishing` in the main lane, slot does not hold it | freed: its owner can't publish it any more |
+//! | `Publishing` in another lane, slot does not hold it | returned anew: another sweeper died with it on its way back |
+//! | `Taken`, and its owner had finished it | freed |
+//! | `Taken` | freed ([`Orphans::Drop`]) or returned to be delivered again ([`Orphans::Redeliver`]) |
+
+use super::error::PublishError;
+use super::handle::Mpmc;
+use super::state::{BlockState, Completion, Kind, Lane, Owner};
+use multiproc_prim::{AtomicU64, Ordering};
+
+/// What to do with messages that the dead participant had taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Orphans {
+    /// They were delivered: drop them.
+    Drop,
+    /// Deliver them again, but for the one that the completion names.
+    Redeliver {
+        /// What the dead participant had finished.
+        done: Completion,
+        /// Deliveries after which a message goes to [`Lane::Dead`]; `None`: never.
+        max_deliveries: Option<u16>,
+    },
+}
+
+/// What a sweep found. Two sweeps at once share the findings between them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Blocks that were being written, or finished, and are free now.
+    pub freed: usize,
+    /// Messages that were in hand and are gone.
+    pub lost: usize,
+    /// Messages that were in hand and will be delivered again.
+    pub returned: usize,
+    /// Messages that were in hand once too often.
+    pub dead: usize,
+}
+
+const DELIVERIES_SHIFT: u32 = 48;
+
+impl Mpmc {
+    /// Accounts for every block of a dead owner. `dead` must really be dead, or its blocks are pulled from under it.
+    ///
+    /// # Errors
+    ///
+    /// The memory holds rubbish or could not be committed; blocks already accounted for stay so.
+    pub fn sweep(&self, dead: Owner, orphans: Orphans) -> Result<Swept, PublishError> {
+        let mut swept = Swept::default();
+        for block in self.arena.ever_used() {
+            let header = self.arena.header(block).ok_or(PublishError::Corrupt)?.map_err(|_| PublishError::NoMemory)?;
+            // Acquire: the owner's last writes come before what we do with the block (pairs with: publish).
+            let state = BlockState(header.state.load(Ordering::Acquire));
+            if state.owner() != dead {
+                continue;
+            }
+            match (state.kind(), state.lane()) {
+                (Some(Kind::Owned), _) => swept.freed += usize::from(self.release(block, &header.state, state)),
+                (Some(Kind::Publishing), Some(lane)) => {
+                    let ring = self.lane(lane).ok_or(PublishError::Corrupt)?;
+                    if ring.holds(state.ticket_low(), block).map_err(|_| PublishError::NoMemory)? {
+                    } else if lane == Lane::Main {
+                        swept.freed += usize::from(self.release(block, &header.state, state));
+                    } else {
+                        self.bring_back(block, &header.state, state, lane)?;
+                    }
+                }
+                (Some(Kind::Taken), Some(lane)) => match orphans {
+                    Orphans::Drop => swept.lost += usize::from(self.release(block, &header.state, state)),
+                    Orphans::Redeliver { done, .. } if done.is_of(lane, state.ticket_low()) => {
+                        swept.freed += usize::from(self.release(block, &header.state, state));
+                    }
+                    Orphans::Redeliver { max_deliveries, .. } => {
+                        // Only the one sweeper whose exchange below succeeds keeps its count; a count raised twice by a sweeper
+                        // that died in between errs on the side of more deliveries seen.
+                        let meta = header.meta.load(Ordering::Relaxed);
+                        let deliveries = ((meta >> DELIVERIES_SHIFT) as u16).saturating_add(1);
+                        let length = meta & ((1 << DELIVERIES_SHIFT) - 1);
+                        let too_often = max_deliveries.is_some_and(|max| deliveries >= max);
+                        let target = if too_often { Lane::Dead } else { Lane::Returned };
+                        header.meta.store(length | u64::from(deliveries) << DELIVERIES_SHIFT, Ordering::Relaxed);
+                        if self.bring_back(block, &header.state, state, target)? {
+                            *(if too_often { &mut swept.dead } else { &mut swept.returned }) += 1;
+                        }
+                    }
+                },
+                _ => {}
+            }
+        }
+        Ok(swept)
+    }
+
+    /// Frees a block whose state is still `seen`. Returns whether it was us.
+    fn release(&self, block: u32, state: &AtomicU64, seen: BlockState) -> bool {
+        let mine = BlockState::owned(self.owner());
+        // Through our own hands, so that pages are given back while nobody else can have the block; should we die here, the block
+        // is swept as ours.
+        let won = state.compare_exchange(seen.0, mine.0, Ordering::Acquire, Ordering::Relaxed).is_ok();
+        if won {
+            self.arena.free(block);
+        }
+        won
+    }
+
+    /// Puts a block whose state is still `seen` into `lane`. Returns whether it was us. Never loses it: from the first
+    /// exchange on the state says that it is on its way.
+    fn bring_back(&self, block: u32, state: &AtomicU64, seen: BlockState, lane: Lane) -> Result<bool, PublishError> {
+        let ring = self.lane(lane).ok_or(PublishError::Corrupt)?;
+        let mine = BlockState::publishing(lane, self.owner(), ring.next_ticket());
+        if state.compare_exchange(seen.0, mine.0, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+            return Ok(false);
+        }
+        ring.publish(&self.arena, self.owner(), block)?;
+        Ok(true)
+    }
+}

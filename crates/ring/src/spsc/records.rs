@@ -1,0 +1,363 @@
+//! Records of any length, each contiguous: length and tag in eight bytes, then the payload, then padding to eight.
+//!
+//! A record that would straddle the end of the ring starts over at its beginning; the rest is filled by one that says skip.
+
+use super::{Ends, SpscError, check_capacity};
+use multiproc_prim::{Bytes, Ordering, Place, Region};
+use thiserror::Error;
+
+const HEADER: u64 = 8;
+const SKIP: u32 = u32::MAX;
+
+/// Bytes of a region that a ring with `capacity` bytes of room needs.
+///
+/// # Errors
+///
+/// The capacity is no power of two, or below 64.
+pub fn records_len(capacity: usize) -> Result<usize, SpscError> {
+    check_capacity(capacity)?;
+    if capacity < 64 {
+        return Err(SpscError::Capacity { asked: capacity });
+    }
+    Ok(size_of::<Ends>() + capacity)
+}
+
+/// The longest payload of one record in a ring with `capacity` bytes of room.
+pub const fn longest_record(capacity: usize) -> usize {
+    // Half of it, so that a record always fits in an empty ring, wherever that starts.
+    let half = capacity / 2 - HEADER as usize;
+    if half > i32::MAX as usize { i32::MAX as usize } else { half }
+}
+
+/// Why a record was not written.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// There is no room until the reader takes something.
+    #[error("the ring is full")]
+    Full,
+    /// There is never room.
+    #[error("a record of {len} bytes is longer than the limit of {max}")]
+    TooLong {
+        /// Length of the record in bytes.
+        len: usize,
+        /// Longest record in bytes.
+        max: usize,
+    },
+    /// The tag is kept for the ring's own use.
+    #[error("the tag u32::MAX is reserved")]
+    Reserved,
+}
+
+struct Ring {
+    ends: Place<Ends>,
+    region: Region,
+    bytes_at: usize,
+    mask: u64,
+}
+
+impl Ring {
+    fn attach(region: &Region, at: usize, capacity: usize) -> Result<Self, SpscError> {
+        let len = records_len(capacity)?;
+        region.bytes(at, len)?;
+        region.owner().commit(at..at + len).map_err(|error| SpscError::NoMemory(error.to_string()))?;
+        let ends = region.place(at)?;
+        Ok(Self { ends, region: region.clone(), bytes_at: at + size_of::<Ends>(), mask: capacity as u64 - 1 })
+    }
+
+    fn capacity(&self) -> u64 {
+        self.mask + 1
+    }
+
+    /// Bytes from `position` to the end of the ring.
+    fn to_end(&self, position: u64) -> u64 {
+        self.capacity() - (position & self.mask)
+    }
+
+    fn window(&self, position: u64, len: u64) -> Bytes<'_> {
+        let offset = self.bytes_at + (position & self.mask) as usize;
+        self.region.bytes(offset, len as usize).unwrap_or_else(|_| self.region.nothing())
+    }
+}
+
+/// Bytes that a record of `len` takes up.
+fn footprint(len: usize) -> u64 {
+    HEADER + (len as u64).next_multiple_of(8)
+}
+
+/// The side that writes. One per ring; two would garble each other's records, and nothing worse.
+pub struct Writer {
+    ring: Ring,
+    /// What this side has written, and what of it the reader can see.
+    tail: u64,
+    shown: u64,
+    head: u64,
+}
+
+impl std::fmt::Debug for Writer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writer").field("tail", &self.tail).field("shown", &self.shown).finish_non_exhaustive()
+    }
+}
+
+/// Room for one record, to be written in place.
+#[derive(Debug)]
+#[must_use = "a reservation that is not committed is as if it had never been"]
+pub struct Reservation<'a> {
+    writer: &'a mut Writer,
+    start: u64,
+    len: usize,
+}
+
+impl Writer {
+    /// Makes a ring in zeroed memory, `at` bytes (a multiple of 128) into the region, and is its writer.
+    ///
+    /// # Errors
+    ///
+    /// The capacity is no power of two or too small, or the ring does not fit.
+    pub fn create(region: &Region, at: usize, capacity: usize) -> Result<Self, SpscError> {
+        Self::create_at(region, at, capacity, 0)
+    }
+
+    /// As [`create`](Self::create), with positions that start at `first` (cut to a multiple of 8): for tests of their wrap.
+    ///
+    /// # Errors
+    ///
+    /// As `create`.
+    pub fn create_at(region: &Region, at: usize, capacity: usize, first: u64) -> Result<Self, SpscError> {
+        let ring = Ring::attach(region, at, capacity)?;
+        ring.ends.make_fresh();
+        let first = first & !7;
+        // Relaxed: nobody else has the memory yet.
+        ring.ends.tail.store(first, Ordering::Relaxed);
+        ring.ends.head.store(first, Ordering::Relaxed);
+        Ok(Self { ring, tail: first, shown: first, head: first })
+    }
+
+    /// The writer of a ring that exists.
+    ///
+    /// # Errors
+    ///
+    /// As `create`.
+    pub fn attach(region: &Region, at: usize, capacity: usize) -> Result<Self, SpscError> {
+        let ring = Ring::attach(region, at, capacity)?;
+        // Acquire: what the writer before us wrote comes before what we write.
+        let tail = ring.ends.tail.load(Ordering::Acquire) & !7;
+        let head = ring.ends.head.load(Ordering::Acquire);
+        Ok(Self { ring, tail, shown: tail, head })
+    }
+
+    /// Writes one record and shows it.
+    ///
+    /// # Errors
+    ///
+    /// There is no room, or never would be.
+    #[inline]
+    pub fn write(&mut self, tag: u32, payload: &[u8]) -> Result<(), WriteError> {
+        self.stage(tag, payload)?;
+        self.show();
+        Ok(())
+    }
+
+    /// Writes one record without showing it yet: [`show`](Self::show) shows a batch at once.
+    ///
+    /// # Errors
+    ///
+    /// There is no room, or never would be.
+    #[inline]
+    pub fn stage(&mut self, tag: u32, payload: &[u8]) -> Result<(), WriteError> {
+        let reservation = self.reserve(payload.len())?;
+        reservation.payload().write(payload);
+        reservation.stage(tag)
+    }
+
+    /// Shows everything staged.
+    #[inline]
+    pub fn show(&mut self) {
+        self.shown = self.tail;
+        // Release: the records come before the position that shows them (pairs with: write).
+        self.ring.ends.tail.store(self.tail, Ordering::Release);
+    }
+
+    /// Room for a record of `len` bytes, contiguous.
+    ///
+    /// # Errors
+    ///
+    /// There is no room, or never would be.
+    #[inline]
+    pub fn reserve(&mut self, len: usize) -> Result<Reservation<'_>, WriteError> {
+        let max = longest_record(self.ring.capacity() as usize);
+        if len > max {
+            return Err(WriteError::TooLong { len, max });
+        }
+        let need = footprint(len);
+        let to_end = self.ring.to_end(self.tail);
+        let skip = if need > to_end { to_end } else { 0 };
+        if self.room(skip + need) < skip + need {
+            return Err(WriteError::Full);
+        }
+        let start = self.tail.wrapping_add(skip);
+        if skip > 0 {
+            // A skip before the reservation is harmless even if that is dropped: the next record starts there all the same.
+            self.ring.window(self.tail, HEADER).write(&header(0, SKIP));
+            self.tail = start;
+        }
+        Ok(Reservation { writer: self, start, len })
+    }
+
+    /// Whether a record of `len` bytes would find room now.
+    pub fn has_room(&mut self, len: usize) -> bool {
+        let to_end = self.ring.to_end(self.tail);
+        let need = footprint(len);
+        let need = if need > to_end { to_end + need } else { need };
+        self.room(need) >= need
+    }
+
+    fn room(&mut self, wanted: u64) -> u64 {
+        // A head beyond the tail is a hostile peer's: it makes no room.
+        let mut used = self.tail.wrapping_sub(self.head).min(self.ring.capacity());
+        if self.ring.capacity() - used < wanted {
+            // Acquire: the reader's reads come before our next writes to the same bytes (pairs with: release).
+            self.head = self.ring.ends.head.load(Ordering::Acquire);
+            used = self.tail.wrapping_sub(self.head).min(self.ring.capacity());
+        }
+        self.ring.capacity() - used
+    }
+}
+
+fn header(len: u32, tag: u32) -> [u8; 8] {
+    (u64::from(tag) << 32 | u64::from(len)).to_le_bytes()
+}
+
+impl Reservation<'_> {
+    /// Where the payload goes.
+    pub fn payload(&self) -> Bytes<'_> {
+        self.writer.ring.window(self.start.wrapping_add(HEADER), self.len as u64)
+    }
+
+    /// Makes it a record, to be shown later.
+    ///
+    /// # Errors
+    ///
+    /// The tag is reserved.
+    pub fn stage(self, tag: u32) -> Result<(), WriteError> {
+        if tag == SKIP {
+            return Err(WriteError::Reserved);
+        }
+        self.writer.ring.window(self.start, HEADER).write(&header(self.len as u32, tag));
+        self.writer.tail = self.start.wrapping_add(footprint(self.len));
+        Ok(())
+    }
+
+    /// Makes it a record and shows it.
+    ///
+    /// # Errors
+    ///
+    /// The tag is reserved.
+    pub fn commit(self, tag: u32) -> Result<(), WriteError> {
+        let Self { writer, start, len } = self;
+        Reservation { writer, start, len }.stage(tag)?;
+        writer.show();
+        Ok(())
+    }
+}
+
+/// The side that reads. One per ring.
+pub struct Reader {
+    ring: Ring,
+    head: u64,
+    tail: u64,
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader").field("head", &self.head).finish_non_exhaustive()
+    }
+}
+
+/// A record in place: copy it out, then [`release`](Record::release) its room.
+#[derive(Debug)]
+pub struct Record<'a> {
+    reader: &'a mut Reader,
+    /// What the writer said of it.
+    pub tag: u32,
+    len: usize,
+}
+
+impl Reader {
+    /// The reader of a ring that exists.
+    ///
+    /// # Errors
+    ///
+    /// The capacity is no power of two or too small, or the ring does not fit.
+    pub fn attach(region: &Region, at: usize, capacity: usize) -> Result<Self, SpscError> {
+        let ring = Ring::attach(region, at, capacity)?;
+        let head = ring.ends.head.load(Ordering::Acquire) & !7;
+        Ok(Self { ring, head, tail: head })
+    }
+
+    /// The oldest record, or `None`. Not taken before it is released.
+    ///
+    /// # Errors
+    ///
+    /// The memory holds no record where one should be: another process wrote over it.
+    #[inline]
+    pub fn peek(&mut self) -> Result<Option<Record<'_>>, SpscError> {
+        // At most one skip can come before a record, and it ends at the end of the ring.
+        for _ in 0..2 {
+            let there = self.available()?;
+            if there == 0 {
+                return Ok(None);
+            }
+            let to_end = self.ring.to_end(self.head);
+            let mut word = [0; 8];
+            self.ring.window(self.head, HEADER).read(&mut word);
+            let word = u64::from_le_bytes(word);
+            let (len, tag) = (word as u32 as usize, (word >> 32) as u32);
+            if tag == SKIP {
+                if to_end > there {
+                    return Err(SpscError::Corrupt);
+                }
+                self.head = self.head.wrapping_add(to_end);
+                continue;
+            }
+            if footprint(len) > there.min(to_end) {
+                return Err(SpscError::Corrupt);
+            }
+            return Ok(Some(Record { reader: self, tag, len }));
+        }
+        if self.available()? == 0 { Ok(None) } else { Err(SpscError::Corrupt) }
+    }
+
+    /// Bytes between our head and the writer's tail.
+    #[inline]
+    fn available(&mut self) -> Result<u64, SpscError> {
+        if self.tail == self.head {
+            // Acquire: the records come before the position that shows them (pairs with: write).
+            self.tail = self.ring.ends.tail.load(Ordering::Acquire);
+            let there = self.tail.wrapping_sub(self.head);
+            if there > self.ring.capacity() || !there.is_multiple_of(8) {
+                self.tail = self.head;
+                return Err(SpscError::Corrupt);
+            }
+        }
+        Ok(self.tail.wrapping_sub(self.head))
+    }
+}
+
+impl Record<'_> {
+    /// The payload.
+    #[inline]
+    pub fn payload(&self) -> Bytes<'_> {
+        self.reader.ring.window(self.reader.head.wrapping_add(HEADER), self.len as u64)
+    }
+
+    /// Frees the record's room for the writer.
+    #[inline]
+    pub fn release(self) {
+        let reader = self.reader;
+        reader.head = reader.head.wrapping_add(footprint(self.len));
+        // Release: our reads come before the writer's next writes to the same bytes (pairs with: release).
+        reader.ring.ends.head.store(reader.head, Ordering::Release);
+    }
+}

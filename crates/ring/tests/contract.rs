@@ -1,0 +1,324 @@
+//! Each promise of the rings once, over the heap.
+#![cfg(not(loom))]
+
+use multiproc_prim::{Heap, Region};
+use multiproc_ring::mpmc::{
+    AllocError, Completion, Geometry, Lane, LayoutError, Mpmc, Orphans, Owner, PublishError, PushError, TakeError,
+};
+use multiproc_ring::spsc::{self, Consumer, Producer, Reader, SpscError, WriteError, Writer};
+use proptest::prelude::*;
+use std::collections::VecDeque;
+
+const A: Owner = Owner::new(1, 0);
+const B: Owner = Owner::new(2, 0);
+
+fn pair(geometry: &Geometry) -> (Mpmc, Mpmc) {
+    let region = Region::new(Heap::new(geometry.region_len().unwrap()));
+    (Mpmc::create(&region, 0, geometry, A).unwrap(), Mpmc::attach(&region, 0, geometry, B).unwrap())
+}
+
+fn pop(ring: &Mpmc) -> Option<Vec<u8>> {
+    let mut message = Vec::new();
+    ring.pop(&mut message).ok().map(|_| message)
+}
+
+#[test]
+fn capacity_is_exact_for_any_number_of_slots() {
+    for slots in [1, 2, 3, 5, 7, 8, 100] {
+        let (a, b) = pair(&Geometry::new(slots));
+        for round in 0..5 {
+            for i in 0..slots {
+                assert!(a.has_room(), "{slots} slots, {i} used, round {round}");
+                a.push(&i.to_le_bytes()).unwrap();
+                assert_eq!(b.len(), i as usize + 1);
+            }
+            assert!(!a.has_room());
+            assert!(matches!(a.push(b"x"), Err(PushError::Publish(PublishError::Full))));
+            for i in 0..slots {
+                assert_eq!(pop(&b).unwrap(), i.to_le_bytes());
+            }
+            assert!(a.is_empty() && pop(&a).is_none());
+        }
+    }
+}
+
+#[test]
+fn tickets_go_on_across_every_wrap() {
+    for first_turn in [(1 << 40) - 2, (1 << 39) - 2, (1 << 17) - 2, (1 << 38) - 1] {
+        for slots in [1, 2, 3, 1000] {
+            let (a, b) = pair(&Geometry { first_turn, ..Geometry::new(slots) });
+            for i in 0..6 * slots {
+                a.push(&i.to_le_bytes()).unwrap();
+                assert_eq!(pop(&b).unwrap(), i.to_le_bytes(), "{slots} slots from turn {first_turn}");
+            }
+        }
+    }
+}
+
+#[test]
+fn messages_of_every_size_are_contiguous_and_whole() {
+    let geometry = Geometry { max_message: 3 << 20, memory: 256 << 20, ..Geometry::new(4) };
+    let (a, b) = pair(&geometry);
+    for len in [0, 1, 47, 48, 49, 240, 241, 4080, 4081, 65_000, 1 << 20, 3 << 20] {
+        let message: Vec<u8> = (0..len).map(|i| (i * 7 + len) as u8).collect();
+        a.push(&message).unwrap();
+        let block = b.take(Lane::Main).unwrap();
+        assert_eq!((block.len(), block.is_empty()), (len, len == 0));
+        assert!(block.payload().as_ptr().as_ptr().addr().is_multiple_of(16));
+        let mut copy = Vec::new();
+        block.payload().append_to(&mut copy);
+        assert!(copy == message, "{len} bytes");
+    }
+    let longest = a.max_message();
+    assert!(matches!(a.push(&vec![0; longest + 1]), Err(PushError::Alloc(AllocError::TooLong { .. }))));
+}
+
+#[test]
+fn memory_that_runs_out_is_an_error_and_comes_back() {
+    let geometry = Geometry { memory: 64 << 10, max_message: 48, ..Geometry::new(10_000) };
+    let (a, b) = pair(&geometry);
+    let mut put = 0;
+    while a.push(b"x").is_ok() {
+        put += 1;
+    }
+    assert_eq!(put, 1024);
+    assert!(matches!(a.push(b"x"), Err(PushError::Alloc(AllocError::Exhausted))));
+    assert!(pop(&b).is_some());
+    a.push(b"x").unwrap();
+}
+
+#[test]
+fn a_closed_ring_lets_nothing_in_and_everything_out() {
+    let (a, b) = pair(&Geometry::new(2));
+    a.push(b"1").unwrap();
+    assert_eq!(b.close_if_empty(), TakeError::Empty);
+    assert_eq!(pop(&b).unwrap(), b"1");
+    assert_eq!(b.close_if_empty(), TakeError::Closed);
+    assert!(matches!(a.push(b"2"), Err(PushError::Publish(PublishError::Closed))));
+    assert_eq!(b.take(Lane::Main).unwrap_err(), TakeError::Closed);
+    assert_eq!(b.close_if_empty(), TakeError::Closed);
+}
+
+#[test]
+fn a_dropped_block_was_never_put_and_is_free_again() {
+    let geometry = Geometry { memory: 64, max_message: 48, ..Geometry::new(1) };
+    let (a, b) = pair(&geometry);
+    for _ in 0..100 {
+        drop(a.alloc(8).unwrap());
+    }
+    let mut block = a.alloc(8).unwrap();
+    block.truncate(2);
+    assert!(block.payload().write(b"ok"));
+    a.publish(block).unwrap();
+    assert_eq!(pop(&b).unwrap(), b"ok");
+}
+
+#[test]
+fn bad_geometry_is_refused_by_name() {
+    assert!(matches!(Geometry::new(0).region_len(), Err(LayoutError::Slots { asked: 0 })));
+    assert!(matches!(Geometry::new(u32::MAX).region_len(), Err(LayoutError::Slots { .. })));
+    let geometry = Geometry { memory: 1000, ..Geometry::new(1) };
+    assert!(matches!(geometry.region_len(), Err(LayoutError::Memory { .. })));
+    let geometry = Geometry { max_message: u64::MAX, ..Geometry::new(1) };
+    assert!(matches!(geometry.region_len(), Err(LayoutError::TooLarge { .. })));
+    let region = Region::new(Heap::new(4096));
+    assert!(matches!(Mpmc::create(&region, 0, &Geometry::new(1), A), Err(LayoutError::Bounds(_))));
+}
+
+/// Two mapped addresses of one segment see one ring: nothing in it is a pointer. The heap stands in by moving the bytes.
+#[test]
+fn the_bytes_mean_the_same_at_another_address() {
+    let geometry = Geometry::new(3);
+    let len = geometry.region_len().unwrap();
+    let here = Region::new(Heap::new(len));
+    let there = Region::new(Heap::new(len));
+    let ring = Mpmc::create(&here, 0, &geometry, A).unwrap();
+    ring.push(b"moved").unwrap();
+    let mut bytes = vec![0; len];
+    assert!(here.bytes(0, len).unwrap().read(&mut bytes));
+    assert!(there.bytes(0, len).unwrap().write(&bytes));
+    assert_eq!(pop(&Mpmc::attach(&there, 0, &geometry, B).unwrap()).unwrap(), b"moved");
+}
+
+fn returning() -> (Mpmc, Mpmc) {
+    pair(&Geometry { returns: true, memory: 1 << 20, max_message: 48, ..Geometry::new(8) })
+}
+
+fn redeliver(done: Completion) -> Orphans {
+    Orphans::Redeliver { done, max_deliveries: Some(3) }
+}
+
+#[test]
+fn a_sweep_frees_what_was_never_published() {
+    let geometry = Geometry { memory: 64, max_message: 48, ..Geometry::new(1) };
+    let (a, b) = pair(&geometry);
+    std::mem::forget(b.alloc(1).unwrap());
+    assert!(a.alloc(1).is_err());
+    assert_eq!(a.sweep(B, Orphans::Drop).unwrap().freed, 1);
+    assert!(a.alloc(1).is_ok());
+    assert_eq!(a.sweep(B, Orphans::Drop).unwrap(), Default::default());
+}
+
+#[test]
+fn a_sweep_leaves_what_is_queued() {
+    let (a, b) = returning();
+    b.push(b"still here").unwrap();
+    assert_eq!(a.sweep(B, redeliver(Completion::default())).unwrap(), Default::default());
+    assert_eq!(pop(&a).unwrap(), b"still here");
+}
+
+#[test]
+fn a_sweep_drops_or_returns_what_was_in_hand() {
+    let (a, b) = returning();
+    a.push(b"mine").unwrap();
+    std::mem::forget(b.take(Lane::Main).unwrap());
+    assert_eq!(a.sweep(B, redeliver(Completion::default())).unwrap().returned, 1);
+    let block = a.take(Lane::Returned).unwrap();
+    assert_eq!(block.deliveries(), 1);
+    drop(block);
+    a.push(b"gone").unwrap();
+    std::mem::forget(b.take(Lane::Main).unwrap());
+    assert_eq!(a.sweep(B, Orphans::Drop).unwrap().lost, 1);
+    assert!(a.is_empty() && !a.has_message(Lane::Returned));
+}
+
+#[test]
+fn a_message_that_kills_every_worker_ends_in_the_dead_lane() {
+    let (a, b) = returning();
+    a.push(b"poison").unwrap();
+    std::mem::forget(b.take(Lane::Main).unwrap());
+    for _ in 0..2 {
+        assert_eq!(a.sweep(B, redeliver(Completion::default())).unwrap().returned, 1);
+        std::mem::forget(b.take(Lane::Returned).unwrap());
+    }
+    assert_eq!(a.sweep(B, redeliver(Completion::default())).unwrap().dead, 1);
+    assert_eq!(a.take(Lane::Dead).unwrap().deliveries(), 3);
+}
+
+#[test]
+fn what_was_finished_is_not_returned() {
+    let (a, b) = returning();
+    a.push(b"1").unwrap();
+    let held = b.take(Lane::Main).unwrap().hold().unwrap();
+    let done = held.complete(Completion::default());
+    std::mem::forget(held);
+    let swept = a.sweep(B, redeliver(done)).unwrap();
+    assert_eq!((swept.freed, swept.returned), (1, 0));
+}
+
+proptest! {
+    /// Operations of two handles against a plain queue.
+    #[test]
+    fn the_ring_is_a_bounded_queue(slots in 1u32..9, operations in prop::collection::vec((any::<bool>(), 0usize..300), 0..200)) {
+        let (a, b) = pair(&Geometry::new(slots));
+        let mut model = VecDeque::new();
+        for (put, len) in operations {
+            if put {
+                let message = vec![len as u8; len];
+                let pushed = a.push(&message).is_ok();
+                prop_assert_eq!(pushed, model.len() < slots as usize);
+                if pushed {
+                    model.push_back(message);
+                }
+            } else {
+                prop_assert_eq!(pop(&b), model.pop_front());
+            }
+            prop_assert_eq!(a.len(), model.len());
+        }
+    }
+
+    /// No geometry panics: it makes a ring that works or is refused.
+    #[test]
+    fn any_geometry_works_or_is_refused(slots: u32, returns: bool, memory: u64, max_message: u64) {
+        let _ = Geometry { slots, returns, memory, max_message, first_turn: 1 }.region_len();
+        let small = Geometry { slots: slots % 50, returns, memory: memory % (1 << 22), max_message: max_message % 5000, first_turn: 1 };
+        if let Ok(len) = small.region_len() {
+            let region = Region::new(Heap::new(len));
+            let ring = Mpmc::create(&region, 0, &small, A).unwrap();
+            ring.push(&vec![1; small.max_message as usize]).unwrap();
+            prop_assert_eq!(pop(&ring).unwrap().len() as u64, small.max_message);
+        }
+    }
+
+    /// Records against a plain queue, through every alignment of the ring's end.
+    #[test]
+    fn records_come_out_as_they_went_in(first: u64, operations in prop::collection::vec((any::<bool>(), 0usize..150), 0..300)) {
+        let (mut writer, mut reader) = record_pair(256, first);
+        let mut model = VecDeque::new();
+        for (number, (put, len)) in operations.into_iter().enumerate() {
+            if put {
+                let payload = vec![number as u8; len];
+                let room = writer.has_room(len);
+                match writer.write(number as u32, &payload) {
+                    Ok(()) => { prop_assert!(room); model.push_back((number as u32, payload)) }
+                    Err(WriteError::Full) => prop_assert!(!room && !model.is_empty()),
+                    Err(WriteError::TooLong { max, .. }) => prop_assert!(len > max),
+                    Err(other) => return Err(TestCaseError::fail(other.to_string())),
+                }
+            } else {
+                prop_assert_eq!(read(&mut reader), model.pop_front());
+            }
+        }
+    }
+}
+
+fn record_pair(capacity: usize, first: u64) -> (Writer, Reader) {
+    let region = Region::new(Heap::new(spsc::records_len(capacity).unwrap()));
+    let writer = Writer::create_at(&region, 0, capacity, first).unwrap();
+    (writer, Reader::attach(&region, 0, capacity).unwrap())
+}
+
+fn read(reader: &mut Reader) -> Option<(u32, Vec<u8>)> {
+    let record = reader.peek().unwrap()?;
+    let mut payload = Vec::new();
+    record.payload().append_to(&mut payload);
+    let tag = record.tag;
+    record.release();
+    Some((tag, payload))
+}
+
+#[test]
+fn staged_records_show_together() {
+    let (mut writer, mut reader) = record_pair(256, u64::MAX - 100);
+    writer.stage(1, b"one").unwrap();
+    writer.stage(2, b"two").unwrap();
+    assert_eq!(read(&mut reader), None);
+    writer.show();
+    assert_eq!(read(&mut reader), Some((1, b"one".to_vec())));
+    let place = writer.reserve(3).unwrap();
+    place.payload().write(b"333");
+    place.commit(3).unwrap();
+    assert_eq!(writer.write(u32::MAX, b""), Err(WriteError::Reserved));
+    assert_eq!(read(&mut reader), Some((2, b"two".to_vec())));
+    assert_eq!(read(&mut reader), Some((3, b"333".to_vec())));
+}
+
+#[test]
+fn typed_values_keep_their_order_across_the_wrap_of_positions() {
+    let region = Region::new(Heap::new(spsc::region_len::<[u32; 3]>(4).unwrap()));
+    let mut producer = Producer::<[u32; 3]>::create_at(&region, 0, 4, u64::MAX - 5).unwrap();
+    let mut consumer = Consumer::<[u32; 3]>::attach(&region, 0, 4).unwrap();
+    for round in 0..10 {
+        assert_eq!(producer.push_slice(&[[round; 3]; 6]), 4);
+        assert_eq!(producer.push([9; 3]), Err([9; 3]));
+        let mut values = [[0; 3]; 3];
+        assert_eq!(consumer.pop_slice(&mut values), Ok(3));
+        assert_eq!(values, [[round; 3]; 3]);
+        assert_eq!(consumer.pop(), Ok(Some([round; 3])));
+        assert_eq!(consumer.pop(), Ok(None));
+    }
+    assert_eq!(Producer::<u8>::create(&region, 0, 3).unwrap_err(), SpscError::Capacity { asked: 3 });
+}
+
+#[test]
+fn rubbish_in_the_positions_is_an_error() {
+    let (_writer, mut reader) = record_pair(256, 0);
+    let region = Region::new(Heap::new(spsc::records_len(256).unwrap()));
+    let mut other = Reader::attach(&region, 0, 256).unwrap();
+    region.bytes(0, 8).unwrap().write(&u64::MAX.to_le_bytes());
+    assert_eq!(other.peek().unwrap_err(), SpscError::Corrupt);
+    region.bytes(0, 8).unwrap().write(&16u64.to_le_bytes());
+    region.bytes(256, 8).unwrap().write(&1000u64.to_le_bytes());
+    assert_eq!(other.peek().unwrap_err(), SpscError::Corrupt);
+    assert!(reader.peek().unwrap().is_none());
+}

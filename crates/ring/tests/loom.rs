@@ -1,0 +1,182 @@
+//! The shipped rings in every interleaving: two handles on one heap region stand for two processes.
+//!
+//! Without loom each model runs once, for real.
+
+use multiproc_prim::model::{Arc, model, thread};
+use multiproc_prim::{Heap, Region};
+use multiproc_ring::mpmc::{Geometry, Lane, Mpmc, Orphans, Owner, TakeError};
+use multiproc_ring::spsc::{Consumer, Producer, Reader, Writer, records_len, region_len};
+
+/// Rings of 1 and 2 slots whose tickets are about to wrap, with as few blocks as they can work with.
+fn geometry(slots: u32, blocks: u64) -> Geometry {
+    Geometry { memory: 64 * blocks, max_message: 32, first_turn: (1 << 40) - 1, ..Geometry::new(slots) }
+}
+
+fn handles<const N: usize>(geometry: &Geometry) -> [Arc<Mpmc>; N] {
+    let region = Region::new(Heap::new(geometry.region_len().unwrap()));
+    let first = Mpmc::create(&region, 0, geometry, Owner::new(0, 0)).unwrap();
+    let mut first = Some(first);
+    std::array::from_fn(|row| {
+        let attach = || Mpmc::attach(&region, 0, geometry, Owner::new(row as u32, 0)).unwrap();
+        Arc::new(first.take().unwrap_or_else(attach))
+    })
+}
+
+fn pop(ring: &Mpmc) -> Option<u64> {
+    let block = ring.take(Lane::Main).ok()?;
+    let mut word = [0; 8];
+    assert!(block.payload().read(&mut word));
+    Some(u64::from_le_bytes(word))
+}
+
+fn push(ring: &Mpmc, value: u64) -> bool {
+    ring.push(&value.to_le_bytes()).is_ok()
+}
+
+#[test]
+fn two_producers_lose_nothing_and_fill_exactly() {
+    for slots in [1, 2] {
+        model(move || {
+            let [a, b] = handles(&geometry(slots, 3));
+            let other = thread::spawn(move || push(&b, 2));
+            let mine = push(&a, 1);
+            let theirs = other.join().unwrap();
+            let mut got: Vec<u64> = std::iter::from_fn(|| pop(&a)).collect();
+            got.sort_unstable();
+            let put: Vec<u64> = [(mine, 1), (theirs, 2)].iter().filter(|p| p.0).map(|p| p.1).collect();
+            assert_eq!(got, put);
+            assert_eq!(put.len(), slots as usize);
+        });
+    }
+}
+
+#[test]
+fn two_consumers_share_without_doubles() {
+    for slots in [1, 2] {
+        model(move || {
+            let [a, b] = handles(&geometry(slots, 3));
+            let put: Vec<u64> = (1..=2).filter(|&i| push(&a, i)).collect();
+            let other = thread::spawn(move || pop(&b));
+            let mut got: Vec<u64> = [pop(&a), other.join().unwrap(), pop(&a)].into_iter().flatten().collect();
+            got.sort_unstable();
+            assert_eq!(got, put);
+        });
+    }
+}
+
+#[test]
+fn a_producer_and_a_consumer_keep_the_order() {
+    for slots in [1, 2] {
+        model(move || {
+            let [a, b] = handles(&geometry(slots, 2));
+            let other = thread::spawn(move || [1, 2].map(|i| push(&b, i)));
+            let mut got: Vec<u64> = [pop(&a), pop(&a)].into_iter().flatten().collect();
+            let put = other.join().unwrap();
+            got.extend(std::iter::from_fn(|| pop(&a)));
+            let expected: Vec<u64> = [1, 2].into_iter().filter(|&i| put[i as usize - 1]).collect();
+            assert_eq!(got, expected);
+        });
+    }
+}
+
+#[test]
+fn a_block_that_is_used_again_never_mixes_messages() {
+    model(|| {
+        // One block for one slot: every message reuses it at once.
+        let [a, b, c] = handles(&geometry(1, 1));
+        assert!(push(&a, 1));
+        let taker = thread::spawn(move || pop(&b));
+        let putter = thread::spawn(move || push(&c, 2));
+        let got = taker.join().unwrap();
+        let put = putter.join().unwrap();
+        assert_eq!(got, Some(1));
+        assert_eq!(pop(&a), put.then_some(2));
+    });
+}
+
+#[test]
+fn closing_and_putting_agree_on_who_was_first() {
+    model(|| {
+        let [a, b] = handles(&geometry(1, 2));
+        let putter = thread::spawn(move || push(&b, 7));
+        let closed = a.close_if_empty();
+        let put = putter.join().unwrap();
+        match closed {
+            TakeError::Closed => assert!(!put && pop(&a).is_none()),
+            _ => assert!(put && pop(&a) == Some(7)),
+        }
+    });
+}
+
+#[test]
+fn a_sweep_beside_living_operations_frees_exactly_the_dead_ones_blocks() {
+    model(|| {
+        let [a, b, dead] = handles(&geometry(1, 2));
+        // Died while it wrote.
+        std::mem::forget(dead.alloc(1));
+        let living = thread::spawn(move || (push(&b, 5), pop(&b)));
+        let swept = a.sweep(Owner::new(2, 0), Orphans::Drop).unwrap();
+        assert_eq!(swept.freed, 1);
+        assert_eq!(living.join().unwrap(), (true, Some(5)));
+        assert!(a.alloc(1).is_ok());
+    });
+}
+
+#[test]
+fn two_sweeps_at_once_return_a_message_once() {
+    model(|| {
+        let geometry = Geometry { returns: true, ..geometry(1, 2) };
+        let [a, b, dead] = handles(&geometry);
+        assert!(push(&a, 5));
+        std::mem::forget(dead.take(Lane::Main));
+        let orphans = Orphans::Redeliver { done: Default::default(), max_deliveries: None };
+        let other = thread::spawn(move || b.sweep(Owner::new(2, 0), orphans).unwrap().returned);
+        let mine = a.sweep(Owner::new(2, 0), orphans).unwrap().returned;
+        assert_eq!(mine + other.join().unwrap(), 1);
+        assert!(a.take(Lane::Returned).is_ok());
+        assert!(a.take(Lane::Returned).is_err());
+    });
+}
+
+#[test]
+fn typed_values_pass_between_one_producer_and_one_consumer() {
+    for capacity in [1, 2] {
+        model(move || {
+            let region = Region::new(Heap::new(region_len::<u64>(capacity).unwrap()));
+            let mut producer = Producer::<u64>::create_at(&region, 0, capacity, u64::MAX).unwrap();
+            let mut consumer = Consumer::<u64>::attach(&region, 0, capacity).unwrap();
+            let other = thread::spawn(move || [1, 2, 3].map(|i| producer.push(i).is_ok()));
+            let mut got: Vec<u64> = (0..2).filter_map(|_| consumer.pop().unwrap()).collect();
+            let put = other.join().unwrap();
+            got.extend(std::iter::from_fn(|| consumer.pop().unwrap()));
+            let expected: Vec<u64> = [1, 2, 3].into_iter().filter(|&i| put[i as usize - 1]).collect();
+            assert_eq!(got, expected);
+        });
+    }
+}
+
+#[test]
+fn records_pass_between_one_writer_and_one_reader() {
+    model(|| {
+        let region = Region::new(Heap::new(records_len(64).unwrap()));
+        let mut writer = Writer::create_at(&region, 0, 64, u64::MAX - 30).unwrap();
+        let mut reader = Reader::attach(&region, 0, 64).unwrap();
+        let other = thread::spawn(move || [8, 16, 8].map(|len| writer.write(len as u32, &vec![len as u8; len]).is_ok()));
+        let mut got = Vec::new();
+        let mut read = |reader: &mut Reader| {
+            let Some(record) = reader.peek().unwrap() else { return false };
+            let mut payload = Vec::new();
+            record.payload().append_to(&mut payload);
+            assert_eq!(payload, vec![record.tag as u8; record.tag as usize]);
+            got.push(record.tag);
+            record.release();
+            true
+        };
+        read(&mut reader);
+        read(&mut reader);
+        let put = other.join().unwrap();
+        while read(&mut reader) {}
+        let expected: Vec<u32> = [8, 16, 8].into_iter().zip(put).filter(|p| p.1).map(|p| p.0).collect();
+        assert_eq!(got, expected);
+    });
+}
