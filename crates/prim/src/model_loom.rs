@@ -5,11 +5,11 @@ pub use loom::thread;
 pub use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Explores `body` with at most `LOOM_MAX_PREEMPTIONS` (default 3) preemptions per execution, and prints how many
+/// Explores `body` with at most `LOOM_MAX_PREEMPTIONS` (default 2) preemptions per execution, and prints how many
 /// executions that were.
 pub fn model(body: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound.get_or_insert(3);
+    builder.preemption_bound.get_or_insert(2);
     builder.max_branches = builder.max_branches.max(20_000);
     let executions = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&executions);

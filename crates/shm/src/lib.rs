@@ -1,0 +1,22 @@
+#![doc = include_str!("../README.md")]
+
+mod error;
+mod exit;
+mod fork;
+mod header;
+mod liveness;
+mod lock;
+mod map;
+mod named;
+mod participant;
+pub mod pass;
+mod segment;
+
+pub use error::{AttachError, CreateError, Flaw, JoinError};
+pub use exit::{Finish, finish_all, finish_at_exit};
+pub use fork::stamp;
+pub use header::{Kind, MAX_PARTICIPANTS};
+pub use liveness::Identity;
+pub use named::{NameError, SegmentName};
+pub use participant::{Membership, Participant, Participants};
+pub use segment::{Segment, Spec};

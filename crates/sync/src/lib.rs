@@ -1,0 +1,11 @@
+#![doc = include_str!("../README.md")]
+
+mod channel;
+mod error;
+mod event;
+mod stream;
+
+pub use channel::{Channel, channel_len};
+pub use error::{ChannelError, GetError, PutError, RecvError, SendError};
+pub use event::{EventCount, Pace, SLICE};
+pub use stream::{StreamReceiver, StreamSender, stream_len};

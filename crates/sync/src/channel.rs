@@ -1,0 +1,240 @@
+//! The ring for many producers and consumers, with waiting.
+
+use crate::error::{ChannelError, GetError, PutError};
+use crate::event::{EventCount, Pace};
+use multiproc_prim::{AtomicU32, Deadline, Ordering, Padded, Place, Region, shared_struct};
+use multiproc_ring::mpmc::{AllocError, Block, Geometry, Held, Lane, Mpmc, Owner, TakeError};
+
+shared_struct! {
+    /// What a channel adds to its ring.
+    struct Control {
+        closed: Padded<AtomicU32>,
+        items: Padded<EventCount>,
+        space: Padded<EventCount>,
+    }
+}
+
+/// The ring starts on the next page.
+const RING_AT: usize = 4096;
+
+/// Bytes of a region that a channel needs.
+///
+/// # Errors
+///
+/// The geometry makes no ring.
+pub fn channel_len(geometry: &Geometry) -> Result<usize, ChannelError> {
+    Ok(RING_AT + geometry.region_len()?)
+}
+
+/// A ring whose users can wait for messages and for room.
+///
+/// ```
+/// use multiproc_prim::{Deadline, Heap, Region};
+/// use multiproc_ring::mpmc::{Geometry, Owner};
+/// use multiproc_sync::{Channel, channel_len};
+///
+/// let geometry = Geometry::new(4);
+/// let region = Region::new(Heap::new(channel_len(&geometry)?));
+/// let channel = Channel::create(&region, 0, &geometry, Owner::new(0, 0))?;
+/// let other = Channel::attach(&region, 0, &geometry, Owner::new(1, 0))?;
+/// let consumer = std::thread::spawn(move || {
+///     let mut message = Vec::new();
+///     other.pop(&mut message, Deadline::NEVER, || ()).map(|_| message)
+/// });
+/// channel.push(b"hello", Deadline::NEVER, || ())?;
+/// assert_eq!(consumer.join().unwrap()?, b"hello");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Channel {
+    ring: Mpmc,
+    control: Place<Control>,
+    item_pace: Pace,
+    space_pace: Pace,
+}
+
+impl Channel {
+    /// Makes a channel in zeroed memory, `at` bytes (a multiple of 4096) into the region.
+    ///
+    /// # Errors
+    ///
+    /// The geometry makes no ring, it does not fit, or the system has no memory for it.
+    pub fn create(region: &Region, at: usize, geometry: &Geometry, owner: Owner) -> Result<Self, ChannelError> {
+        let control: Place<Control> = region.place(at)?;
+        region.owner().commit(at..at + RING_AT)?;
+        control.make_fresh();
+        Ok(Self::build(control, Mpmc::create(region, at + RING_AT, geometry, owner)?))
+    }
+
+    /// Another handle on a channel.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create).
+    pub fn attach(region: &Region, at: usize, geometry: &Geometry, owner: Owner) -> Result<Self, ChannelError> {
+        let control = region.place(at)?;
+        region.owner().commit(at..at + RING_AT)?;
+        Ok(Self::build(control, Mpmc::attach(region, at + RING_AT, geometry, owner)?))
+    }
+
+    fn build(control: Place<Control>, ring: Mpmc) -> Self {
+        Self { ring, control, item_pace: Pace::default(), space_pace: Pace::default() }
+    }
+
+    /// The ring itself.
+    pub fn ring(&self) -> &Mpmc {
+        &self.ring
+    }
+
+    /// Copies a message in; waits for memory and for a slot until the deadline.
+    ///
+    /// # Errors
+    ///
+    /// There was neither in time, the channel is shut down, or the message is too long. Nothing was put then.
+    #[inline]
+    pub fn push(&self, message: &[u8], deadline: Deadline, mut look_around: impl FnMut()) -> Result<(), PutError> {
+        let block = self.alloc(message.len(), deadline, &mut look_around)?;
+        block.payload().write(message);
+        self.publish(block, deadline, look_around).map_err(|(error, _)| error)
+    }
+
+    /// Appends the oldest message to `target`; waits for one until the deadline. Returns its length.
+    ///
+    /// # Errors
+    ///
+    /// There was none in time, or the channel is shut down and drained.
+    pub fn pop(&self, target: &mut Vec<u8>, deadline: Deadline, look_around: impl FnMut()) -> Result<usize, GetError> {
+        let block = self.take(&[Lane::Main], deadline, look_around)?;
+        block.payload().append_to(target);
+        let len = block.len();
+        self.release(block);
+        Ok(len)
+    }
+
+    /// A block to write a message of `len` bytes into; waits for memory until the deadline.
+    ///
+    /// # Errors
+    ///
+    /// There was none in time, the channel is shut down, or the message is too long.
+    #[inline]
+    pub fn alloc(&self, len: usize, deadline: Deadline, look_around: impl FnMut()) -> Result<Block<'_>, PutError> {
+        self.control.space.wait_until(deadline, &self.space_pace, look_around, || {
+            if self.is_shut_down() {
+                return Some(Err(PutError::Closed));
+            }
+            match self.ring.alloc(len) {
+                Ok(block) => Some(Ok(block)),
+                Err(AllocError::TooLong { len, max }) => Some(Err(PutError::TooLong { len, max })),
+                // The system may have memory again when a message has been taken, like the ring itself.
+                Err(_) => None,
+            }
+        })
+        .unwrap_or(Err(PutError::NoMemory))
+    }
+
+    /// Puts a block; waits for a slot until the deadline.
+    ///
+    /// # Errors
+    ///
+    /// There was none in time, or the channel is shut down. The block comes back.
+    #[inline]
+    pub fn publish<'a>(
+        &self,
+        block: Block<'a>,
+        deadline: Deadline,
+        look_around: impl FnMut(),
+    ) -> Result<(), (PutError, Block<'a>)> {
+        let mut waiting = Some(block);
+        let attempt = || {
+            if self.is_shut_down() {
+                return Some(Err(PutError::Closed));
+            }
+            let block = waiting.take()?;
+            match self.ring.publish(block) {
+                Ok(()) => Some(Ok(())),
+                Err((error, block)) => {
+                    waiting = Some(block);
+                    match PutError::from(error) {
+                        PutError::Full | PutError::NoMemory => None,
+                        other => Some(Err(other)),
+                    }
+                }
+            }
+        };
+        let done = self.control.space.wait_until(deadline, &self.space_pace, look_around, attempt);
+        match (done.unwrap_or(Err(PutError::Full)), waiting) {
+            (Err(error), Some(block)) => Err((error, block)),
+            _ => {
+                self.control.items.wake(1);
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes the oldest block of the first of `lanes` that has one; waits until the deadline.
+    ///
+    /// # Errors
+    ///
+    /// There was none in time, or the channel is shut down and drained.
+    #[inline]
+    pub fn take(&self, lanes: &[Lane], deadline: Deadline, look_around: impl FnMut()) -> Result<Block<'_>, GetError> {
+        self.control
+            .items
+            .wait_until(deadline, &self.item_pace, look_around, || match self.try_take(lanes) {
+                Err(GetError::Empty) => None,
+                other => Some(other),
+            })
+            .unwrap_or(Err(GetError::Empty))
+    }
+
+    #[inline]
+    fn try_take(&self, lanes: &[Lane]) -> Result<Block<'_>, GetError> {
+        let mut end = TakeError::Empty;
+        for &lane in lanes {
+            match self.ring.take(lane) {
+                Ok(block) => return Ok(block),
+                Err(TakeError::Empty) => {}
+                Err(other) => end = other,
+            }
+        }
+        if end == TakeError::Empty && self.is_shut_down() {
+            // Whoever was about to put when it was shut down gets in before this, or not at all.
+            return match self.ring.close_if_empty() {
+                TakeError::Empty => self.try_take(lanes),
+                other => Err(other.into()),
+            };
+        }
+        Err(end.into())
+    }
+
+    /// Frees a taken block and lets whoever waits for room know.
+    #[inline]
+    pub fn release(&self, block: Block<'_>) {
+        drop(block);
+        self.control.space.wake(1);
+    }
+
+    /// Frees a block that was kept in hand.
+    pub fn release_held(&self, held: Held) {
+        self.release(self.ring.resume(held));
+    }
+
+    /// No more puts, by anyone. What is in the channel can still be got.
+    pub fn shut_down(&self) {
+        // Release, for whoever reads it: what we did before is visible to those who see the end.
+        self.control.closed.store(1, Ordering::Release);
+        self.wake_everyone();
+    }
+
+    /// Whether it was shut down.
+    #[inline]
+    pub fn is_shut_down(&self) -> bool {
+        self.control.closed.load(Ordering::Acquire) != 0
+    }
+
+    /// Wakes everyone who waits: after a sweep, which may have brought messages and room.
+    pub fn wake_everyone(&self) {
+        self.control.items.wake_all();
+        self.control.space.wake_all();
+    }
+}

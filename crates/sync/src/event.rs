@@ -1,0 +1,148 @@
+//! The event count: how a process sleeps until another one has done something, without ever sleeping through it.
+//!
+//! Two shared words: one counts wake-ups and is slept on; the other says whether someone may sleep (bit 0) and counts
+//! announcements. A sleeper reads the first, announces itself in the second, looks once more, and sleeps only while the
+//! first is as it read it. A waker that finds bit 0 clear does nothing; otherwise it counts up, wakes, and clears the bit
+//! once the kernel says that nobody is left, unless someone has announced itself since. There is no number of sleepers that a
+//! death could leave too high.
+
+use multiproc_prim::{AtomicU32, Deadline, Hint, Ordering, fence, futex, shared_struct, spin_loop};
+use std::time::Duration;
+
+shared_struct! {
+    /// Where processes wait for something to happen. Zero is its fresh state.
+    pub struct EventCount {
+        wakes: AtomicU32,
+        sleepers: AtomicU32,
+    }
+}
+
+/// Someone may sleep.
+const ANY: u32 = 1;
+/// One announcement.
+const ONE: u32 = 2;
+
+/// The longest that anybody sleeps without a look around: deaths that nobody else notices are noticed within it, and a
+/// wake-up that went to a process which died is made good.
+pub const SLICE: Duration = Duration::from_millis(45);
+
+/// How long this handle spins before it sleeps: twice as long after spinning was enough, half as long after it was not.
+#[derive(Debug)]
+pub struct Pace(Hint);
+
+const FEWEST_SPINS: u64 = 8;
+const MOST_SPINS: u64 = 2000;
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self(Hint::new(200))
+    }
+}
+
+impl Pace {
+    fn spins(&self) -> u64 {
+        // On a single processor spinning steals the time of the one it waits for; in a model it is only more to explore.
+        if cfg!(loom) || processors() < 2 { 0 } else { self.0.get() }
+    }
+
+    fn learn(&self, spinning_was_enough: bool) {
+        let spins = self.0.get();
+        self.0.set(if spinning_was_enough { (spins * 2).min(MOST_SPINS) } else { (spins / 2).max(FEWEST_SPINS) });
+    }
+}
+
+fn processors() -> usize {
+    static KNOWN: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
+    *KNOWN.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from))
+}
+
+impl EventCount {
+    /// Tries `attempt` until it gives something or the deadline has passed (`None`): spins first, then sleeps.
+    ///
+    /// Whatever makes `attempt` succeed must be followed by a wake-up. `look_around` is called at least every [`SLICE`] while
+    /// asleep. `attempt` is made at least once, and once more after the deadline.
+    pub fn wait_until<T>(
+        &self,
+        deadline: Deadline,
+        pace: &Pace,
+        mut look_around: impl FnMut(),
+        mut attempt: impl FnMut() -> Option<T>,
+    ) -> Option<T> {
+        if let Some(result) = attempt() {
+            return Some(result);
+        }
+        if deadline.is_over() {
+            return None;
+        }
+        for _ in 0..pace.spins() {
+            spin_loop();
+            if let Some(result) = attempt() {
+                pace.learn(true);
+                return Some(result);
+            }
+        }
+        pace.learn(false);
+        loop {
+            // Relaxed: `announce` keeps it before itself.
+            let seen = self.wakes.load(Ordering::Relaxed);
+            self.announce();
+            // Either the waker's look at the bit sees our announcement, or our attempt below sees what the waker did before
+            // it looked (pairs with: wake).
+            fence(Ordering::SeqCst);
+            if let Some(result) = attempt() {
+                return Some(result);
+            }
+            if deadline.is_over() {
+                return None;
+            }
+            futex::wait(&self.wakes, seen, Some(deadline.within(SLICE)));
+            if let Some(result) = attempt() {
+                return Some(result);
+            }
+            look_around();
+        }
+    }
+
+    /// Says that we are about to sleep. Every announcement changes the word, so that a waker does not clear it unseen.
+    fn announce(&self) {
+        let mut word = self.sleepers.load(Ordering::Relaxed);
+        // Release: our reading of `wakes` comes before (pairs with: announce).
+        while let Err(other) = self.sleepers.compare_exchange(
+            word,
+            word.wrapping_add(ONE) | ANY,
+            Ordering::Release,
+            Ordering::Relaxed,
+        ) {
+            word = other;
+        }
+    }
+
+    /// Wakes up to `count` sleepers. Call it after what they wait for was done; it costs a fence and a load if nobody sleeps.
+    #[inline]
+    pub fn wake(&self, count: u32) {
+        // What we did comes before our look at the bit (pairs with: wake).
+        fence(Ordering::SeqCst);
+        // Acquire: whoever announced itself read `wakes` before we change it, and so finds it changed (pairs with: announce).
+        let word = self.sleepers.load(Ordering::Acquire);
+        if word & ANY != 0 {
+            self.wake_sleepers(word, count);
+        }
+    }
+
+    /// Wakes every sleeper.
+    #[inline]
+    pub fn wake_all(&self) {
+        self.wake(u32::MAX);
+    }
+
+    #[cold]
+    fn wake_sleepers(&self, seen: u32, count: u32) {
+        // Whoever is announced in `seen` but does not sleep yet finds this changed, and looks again. Relaxed: the kernel compares
+        // under its own lock, and what to look at is ordered by the fences.
+        self.wakes.fetch_add(1, Ordering::Relaxed);
+        if futex::wake(&self.wakes, count) < count as usize {
+            // Of those announced in `seen` nobody is left asleep. If there are others by now, the exchange fails.
+            let _ = self.sleepers.compare_exchange(seen, seen & !ANY, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+}

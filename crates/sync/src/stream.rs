@@ -1,0 +1,197 @@
+//! The record ring for one writer and one reader, with waiting and an end.
+
+use crate::error::{ChannelError, RecvError, SendError};
+use crate::event::{EventCount, Pace};
+use multiproc_prim::{AtomicU32, Deadline, Ordering, Padded, Place, Region, shared_struct};
+use multiproc_ring::spsc::{Reader, Record, WriteError, Writer, longest_record, records_len};
+
+shared_struct! {
+    /// What a stream adds to its ring.
+    struct Control {
+        writer_closed: Padded<AtomicU32>,
+        reader_closed: Padded<AtomicU32>,
+        items: Padded<EventCount>,
+        space: Padded<EventCount>,
+    }
+}
+
+/// Bytes of a region that a stream with `capacity` bytes of room needs.
+///
+/// # Errors
+///
+/// The capacity is no power of two, or too small.
+pub fn stream_len(capacity: usize) -> Result<usize, ChannelError> {
+    Ok(size_of::<Control>() + records_len(capacity)?)
+}
+
+/// Whether to go on waiting, asked at least every [`SLICE`](crate::SLICE).
+pub(crate) type StillThere<'a> = &'a mut dyn FnMut() -> bool;
+
+/// The end that sends. One per stream.
+#[derive(Debug)]
+pub struct StreamSender {
+    writer: Writer,
+    control: Place<Control>,
+    pace: Pace,
+    capacity: usize,
+}
+
+/// The end that receives. One per stream.
+///
+/// ```
+/// use multiproc_prim::{Deadline, Heap, Region};
+/// use multiproc_sync::{RecvError, StreamReceiver, StreamSender, stream_len};
+///
+/// let region = Region::new(Heap::new(stream_len(4096)?));
+/// let mut sender = StreamSender::create(&region, 0, 4096)?;
+/// let mut receiver = StreamReceiver::attach(&region, 0, 4096)?;
+/// sender.send(1, b"hello", Deadline::NEVER, &mut || true)?;
+/// sender.close();
+///
+/// let record = receiver.recv(Deadline::NEVER, &mut || true)?;
+/// assert_eq!((record.tag, record.payload().len()), (1, 5));
+/// record.release();
+/// receiver.released();
+/// assert_eq!(receiver.recv(Deadline::NEVER, &mut || true).unwrap_err(), RecvError::Closed);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct StreamReceiver {
+    reader: Reader,
+    control: Place<Control>,
+    pace: Pace,
+}
+
+fn control(region: &Region, at: usize) -> Result<Place<Control>, ChannelError> {
+    let control = region.place(at)?;
+    region.owner().commit(at..at + size_of::<Control>())?;
+    Ok(control)
+}
+
+impl StreamSender {
+    /// Makes a stream in zeroed memory, `at` bytes (a multiple of 128) into the region, and is its sending end.
+    ///
+    /// # Errors
+    ///
+    /// The capacity is no power of two or too small, or the stream does not fit.
+    pub fn create(region: &Region, at: usize, capacity: usize) -> Result<Self, ChannelError> {
+        let control = control(region, at)?;
+        control.make_fresh();
+        let writer = Writer::create(region, at + size_of::<Control>(), capacity)?;
+        Ok(Self { writer, control, pace: Pace::default(), capacity })
+    }
+
+    /// The sending end of a stream that exists.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create).
+    pub fn attach(region: &Region, at: usize, capacity: usize) -> Result<Self, ChannelError> {
+        let writer = Writer::attach(region, at + size_of::<Control>(), capacity)?;
+        Ok(Self { writer, control: control(region, at)?, pace: Pace::default(), capacity })
+    }
+
+    /// Longest record in bytes.
+    pub fn longest(&self) -> usize {
+        longest_record(self.capacity)
+    }
+
+    /// Sends one record; waits for room until the deadline, or until `still_there` says that nobody reads any more.
+    ///
+    /// # Errors
+    ///
+    /// There was no room in time, nobody reads any more, or the record is too long. Nothing was sent then.
+    #[inline]
+    pub fn send(
+        &mut self,
+        tag: u32,
+        payload: &[u8],
+        deadline: Deadline,
+        still_there: StillThere<'_>,
+    ) -> Result<(), SendError> {
+        let Self { writer, control, pace, .. } = self;
+        let gone = std::cell::Cell::new(false);
+        let done = control.space.wait_until(deadline, pace, || gone.set(!still_there()), || {
+            if gone.get() || control.reader_closed.load(Ordering::Acquire) != 0 {
+                return Some(Err(SendError::Closed));
+            }
+            match writer.write(tag, payload) {
+                Ok(()) => Some(Ok(())),
+                Err(WriteError::TooLong { len, max }) => Some(Err(SendError::TooLong { len, max })),
+                Err(_) => None,
+            }
+        });
+        done.unwrap_or(Err(SendError::Full))?;
+        control.items.wake(1);
+        Ok(())
+    }
+
+    /// Says that nothing more comes.
+    pub fn close(&self) {
+        // Release: what was sent comes before the end (pairs with: end).
+        self.control.writer_closed.store(1, Ordering::Release);
+        self.control.items.wake_all();
+    }
+}
+
+impl StreamReceiver {
+    /// The receiving end of a stream that exists.
+    ///
+    /// # Errors
+    ///
+    /// The capacity is no power of two or too small, or the stream does not fit.
+    pub fn attach(region: &Region, at: usize, capacity: usize) -> Result<Self, ChannelError> {
+        let reader = Reader::attach(region, at + size_of::<Control>(), capacity)?;
+        Ok(Self { reader, control: control(region, at)?, pace: Pace::default() })
+    }
+
+    /// The oldest record, not taken yet; waits for one until the deadline, or until `still_there` says that nobody writes any
+    /// more. Call [`released`](Self::released) when it was released.
+    ///
+    /// # Errors
+    ///
+    /// None came in time, nobody writes any more and everything was read, or the memory is rubbish.
+    #[inline]
+    pub fn recv(&mut self, deadline: Deadline, still_there: StillThere<'_>) -> Result<Record<'_>, RecvError> {
+        self.wait(deadline, still_there)?;
+        match self.reader.peek() {
+            Ok(Some(record)) => Ok(record),
+            Ok(None) => Err(RecvError::Empty),
+            Err(_) => Err(RecvError::Corrupt),
+        }
+    }
+
+    /// As [`recv`](Self::recv), without looking at the record.
+    ///
+    /// # Errors
+    ///
+    /// As `recv`.
+    #[inline]
+    pub fn wait(&mut self, deadline: Deadline, still_there: StillThere<'_>) -> Result<(), RecvError> {
+        let Self { reader, control, pace } = self;
+        let gone = std::cell::Cell::new(false);
+        let done = control.items.wait_until(deadline, pace, || gone.set(!still_there()), || {
+            // The end is looked at first: whoever sees it sees everything sent before (pairs with: end).
+            let ended = gone.get() || control.writer_closed.load(Ordering::Acquire) != 0;
+            match reader.peek() {
+                Ok(Some(_)) => Some(Ok(())),
+                Ok(None) if ended => Some(Err(RecvError::Closed)),
+                Ok(None) => None,
+                Err(_) => Some(Err(RecvError::Corrupt)),
+            }
+        });
+        done.unwrap_or(Err(RecvError::Empty))
+    }
+
+    /// Lets a sender that waits for room know that there is some.
+    #[inline]
+    pub fn released(&self) {
+        self.control.space.wake(1);
+    }
+
+    /// Says that nothing more will be read.
+    pub fn close(&self) {
+        self.control.reader_closed.store(1, Ordering::Release);
+        self.control.space.wake_all();
+    }
+}

@@ -1,0 +1,131 @@
+//! Lost wake-ups: in every interleaving, whoever waits for something that happens goes on. The model's futex has no
+//! time-outs, so a sleeper that nobody wakes is a deadlock that loom reports.
+//!
+//! Without loom each model runs once, for real.
+
+use multiproc_prim::model::{Arc, model, thread};
+use multiproc_prim::{AtomicU32, Deadline, Heap, Ordering, Region};
+use multiproc_ring::mpmc::{Geometry, Owner};
+use multiproc_sync::{Channel, EventCount, GetError, Pace, RecvError, StreamReceiver, StreamSender, channel_len, stream_len};
+
+/// Takes one of what the flag counts. Fails only if there is none.
+fn take_one(flag: &AtomicU32) -> Option<()> {
+    let mut left = flag.load(Ordering::Acquire);
+    while left > 0 {
+        match flag.compare_exchange(left, left - 1, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => return Some(()),
+            Err(other) => left = other,
+        }
+    }
+    None
+}
+
+#[test]
+fn one_sleeper_is_never_missed() {
+    model(|| {
+        let region = Region::new(Heap::new(4096));
+        let event = region.place::<EventCount>(0).unwrap();
+        let flag = region.place::<AtomicU32>(64).unwrap();
+        event.make_fresh();
+        flag.make_fresh();
+        let (their_event, their_flag) = (event.clone(), flag.clone());
+        let waker = thread::spawn(move || {
+            their_flag.store(1, Ordering::Release);
+            their_event.wake(1);
+        });
+        let got = event.wait_until(Deadline::NEVER, &Pace::default(), || (), || take_one(&flag));
+        assert_eq!(got, Some(()));
+        waker.join().unwrap();
+    });
+}
+
+#[test]
+fn two_sleepers_for_two_wakes_both_go_on() {
+    model(|| {
+        let region = Region::new(Heap::new(4096));
+        let event = region.place::<EventCount>(0).unwrap();
+        let flag = region.place::<AtomicU32>(64).unwrap();
+        event.make_fresh();
+        flag.make_fresh();
+        let sleeper = {
+            let (event, flag) = (event.clone(), flag.clone());
+            thread::spawn(move || event.wait_until(Deadline::NEVER, &Pace::default(), || (), || take_one(&flag)))
+        };
+        let waker = {
+            let (event, flag) = (event.clone(), flag.clone());
+            thread::spawn(move || {
+                for _ in 0..2 {
+                    flag.fetch_add(1, Ordering::Release);
+                    event.wake(1);
+                }
+            })
+        };
+        event.wait_until(Deadline::NEVER, &Pace::default(), || (), || take_one(&flag)).unwrap();
+        sleeper.join().unwrap().unwrap();
+        waker.join().unwrap();
+    });
+}
+
+fn channels(slots: u32, blocks: u64) -> (Channel, Arc<Channel>) {
+    let geometry = Geometry { memory: 64 * blocks, max_message: 32, ..Geometry::new(slots) };
+    let region = Region::new(Heap::new(channel_len(&geometry).unwrap()));
+    let ours = Channel::create(&region, 0, &geometry, Owner::new(0, 0)).unwrap();
+    (ours, Arc::new(Channel::attach(&region, 0, &geometry, Owner::new(1, 0)).unwrap()))
+}
+
+fn pop(channel: &Channel) -> Result<Vec<u8>, GetError> {
+    let mut message = Vec::new();
+    channel.pop(&mut message, Deadline::NEVER, || ()).map(|_| message)
+}
+
+#[test]
+fn a_full_channel_and_an_empty_one_wake_their_sleepers() {
+    model(|| {
+        // One slot and one block: the second put waits for the first get, for memory as for the slot.
+        let (ours, theirs) = channels(1, 1);
+        let consumer = thread::spawn(move || [pop(&theirs), pop(&theirs)]);
+        ours.push(b"1", Deadline::NEVER, || ()).unwrap();
+        ours.push(b"2", Deadline::NEVER, || ()).unwrap();
+        assert_eq!(consumer.join().unwrap(), [Ok(b"1".to_vec()), Ok(b"2".to_vec())]);
+    });
+}
+
+#[test]
+fn shutting_down_wakes_a_sleeping_consumer() {
+    model(|| {
+        let (ours, theirs) = channels(1, 1);
+        let consumer = thread::spawn(move || pop(&theirs));
+        ours.shut_down();
+        assert_eq!(consumer.join().unwrap(), Err(GetError::Closed));
+    });
+}
+
+#[test]
+fn a_put_beside_a_shutdown_is_refused_or_delivered() {
+    model(|| {
+        let (ours, theirs) = channels(1, 1);
+        let producer = thread::spawn(move || theirs.push(b"1", Deadline::after(std::time::Duration::ZERO), || ()));
+        ours.shut_down();
+        let got = pop(&ours);
+        assert_eq!(got.is_ok(), producer.join().unwrap().is_ok());
+    });
+}
+
+#[test]
+fn a_stream_wakes_its_reader_for_records_and_for_the_end() {
+    model(|| {
+        let region = Region::new(Heap::new(stream_len(64).unwrap()));
+        let mut sender = StreamSender::create(&region, 0, 64).unwrap();
+        let mut receiver = StreamReceiver::attach(&region, 0, 64).unwrap();
+        let writer = thread::spawn(move || {
+            sender.send(7, b"x", Deadline::NEVER, &mut || true).unwrap();
+            sender.close();
+        });
+        let record = receiver.recv(Deadline::NEVER, &mut || true).unwrap();
+        assert_eq!(record.tag, 7);
+        record.release();
+        receiver.released();
+        assert_eq!(receiver.recv(Deadline::NEVER, &mut || true).unwrap_err(), RecvError::Closed);
+        writer.join().unwrap();
+    });
+}
