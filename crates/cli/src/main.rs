@@ -1,1 +1,27 @@
-fn main() {}
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod demo;
+
+use clap::{Parser, Subcommand};
+
+/// Message passing between processes, as in Python's multiprocessing.
+#[derive(Parser)]
+#[command(name = "multiproc", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the tutorial's programs, each with real processes: all in turn, or one by name.
+    Demo(demo::Demo),
+}
+
+fn main() -> anyhow::Result<()> {
+    let _main = multiproc::init();
+    match Cli::parse().command {
+        Command::Demo(demo) => demo.run(),
+    }
+}

@@ -1,0 +1,26 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+#[doc = include_str!("../GUIDE.md")]
+pub mod guide {}
+
+pub use multiproc_pipe::{
+    Connection, PipeError, Receiver, RecvError, RecvIntoError, SendError, Sender, pipe, pipe_oneway,
+};
+pub use multiproc_process::{
+    Current, Exit, JoinError, Main, Outcome, Process, ProcessBuilder, SignalError, SpawnError, active_children,
+    current_process, init,
+};
+pub use multiproc_queue::{
+    Borrowed, Builder, GetError, JoinThreadError, JoinTimeout, JoinableQueue, Loan, OpenError, PutError, PutManyError,
+    Queue, SimpleQueue, TaskDoneError,
+};
+pub use multiproc_shm::pass::{DecodeError, Descriptor, EncodeError};
+
+/// Everything that a program with processes, queues and pipes names.
+pub mod prelude {
+    pub use crate::{
+        Connection, Exit, GetError, JoinableQueue, Process, PutError, Queue, Receiver, RecvError, Sender, SimpleQueue,
+        active_children, current_process, pipe, pipe_oneway,
+    };
+}

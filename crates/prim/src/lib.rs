@@ -17,4 +17,4 @@ pub use bytes::Bytes;
 pub use bytes::Cells;
 pub use hint::{Backoff, Hint, spin_loop};
 pub use region::{Array, Heap, Memory, OutOfBounds, Padded, Place, Region, Shared};
-pub use time::Deadline;
+pub use time::{Deadline, monotonic_millis};

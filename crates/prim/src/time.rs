@@ -14,15 +14,25 @@ use std::time::{Duration, Instant};
 /// assert!(!Deadline::NEVER.is_over());
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Deadline(Option<Instant>);
+pub struct Deadline(When);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum When {
+    Never,
+    At(Instant),
+    Passed,
+}
 
 impl Deadline {
     /// Waits for ever.
-    pub const NEVER: Self = Self(None);
+    pub const NEVER: Self = Self(When::Never);
+
+    /// Does not wait at all: the moment has always passed.
+    pub const NOW: Self = Self(When::Passed);
 
     /// Gives up `timeout` from now. A time-out beyond what the clock can express is [`NEVER`](Self::NEVER).
     pub fn after(timeout: Duration) -> Self {
-        Self(Instant::now().checked_add(timeout))
+        Self(Instant::now().checked_add(timeout).map_or(When::Never, When::At))
     }
 
     /// Whether the moment has passed.
@@ -32,11 +42,21 @@ impl Deadline {
 
     /// Time left, `None` for [`NEVER`](Self::NEVER), zero when it has passed.
     pub fn remaining(self) -> Option<Duration> {
-        self.0.map(|at| at.saturating_duration_since(Instant::now()))
+        match self.0 {
+            When::Never => None,
+            When::At(moment) => Some(moment.saturating_duration_since(Instant::now())),
+            When::Passed => Some(Duration::ZERO),
+        }
     }
 
     /// Time left, but at most `slice`.
     pub fn within(self, slice: Duration) -> Duration {
         self.remaining().map_or(slice, |left| left.min(slice))
     }
+}
+
+/// Milliseconds on the monotonic clock: the same clock in every process of the machine, so that they can compare.
+pub fn monotonic_millis() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec.unsigned_abs() * 1000 + now.tv_nsec.unsigned_abs() / 1_000_000
 }

@@ -1,0 +1,21 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod builder;
+mod core;
+mod done;
+mod error;
+mod joinable;
+mod layout;
+mod loan;
+mod overflow;
+mod queue;
+mod simple;
+mod watch;
+
+pub use builder::Builder;
+pub use error::{GetError, JoinThreadError, JoinTimeout, OpenError, PutError, PutManyError, TaskDoneError};
+pub use joinable::JoinableQueue;
+pub use loan::{Borrowed, Loan};
+pub use queue::Queue;
+pub use simple::SimpleQueue;

@@ -31,6 +31,14 @@ impl Identity {
         Self::ask()
     }
 
+    /// The process that has this number in our namespace now, unless it is a zombie; `None` if there is none.
+    pub fn of(pid: u32) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let (state, start) = parse(&stat)?;
+        let alive = !matches!(state, 'Z' | 'X') || threads(&pid.to_string()) > 1;
+        alive.then(|| Self { pid, start, namespace: Self::current().namespace })
+    }
+
     fn ask() -> Self {
         let pid = std::process::id();
         let namespace = fs::metadata("/proc/self/ns/pid").map_or(0, |meta| meta.ino());

@@ -189,6 +189,11 @@ impl Segment {
         &self.name
     }
 
+    /// Rows of its participant table.
+    pub fn participant_count(&self) -> u32 {
+        self.participants
+    }
+
     /// Its participant table, if it has one.
     pub fn participants(&self) -> Option<Participants> {
         (self.participants > 0).then(|| Participants::new(self, self.participants)).flatten()

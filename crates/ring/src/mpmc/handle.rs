@@ -42,7 +42,10 @@ impl std::fmt::Debug for Mpmc {
     }
 }
 
-const LENGTH_BITS: u32 = 48;
+/// A block's second word: length 40 bits, tag 8, deliveries 16.
+const LENGTH_BITS: u32 = 40;
+const TAG_SHIFT: u32 = LENGTH_BITS;
+pub(super) const DELIVERIES_SHIFT: u32 = 48;
 
 impl Mpmc {
     /// Makes a new ring in zeroed memory, `at` bytes (a multiple of 4096) into the region.
@@ -122,7 +125,7 @@ impl Mpmc {
         self.lane(Lane::Main).is_some_and(|lane| lane.has_room(&self.arena))
     }
 
-    /// Messages ever published in a lane, counted from an arbitrary start.
+    /// Messages published in a lane since the ring was made: at least all whose put has returned.
     pub fn published(&self, lane: Lane) -> u64 {
         self.lane(lane).map_or(0, LaneRing::published)
     }
@@ -159,7 +162,7 @@ impl Mpmc {
     #[inline]
     pub fn alloc(&self, len: usize) -> Result<Block<'_>, AllocError> {
         let id = self.arena.claim(self.owner, len)?;
-        let block = Block { ring: self, id, len, deliveries: 0, from: None };
+        let block = Block { ring: self, id, len, tag: 0, deliveries: 0, from: None };
         block.write_meta();
         Ok(block)
     }
@@ -200,12 +203,13 @@ impl Mpmc {
     pub fn take(&self, lane: Lane) -> Result<Block<'_>, TakeError> {
         let ring = self.lane(lane).ok_or(TakeError::Empty)?;
         let (id, ticket) = ring.take(&self.arena, self.owner)?;
-        let mut block = Block { ring: self, id, len: 0, deliveries: 0, from: Some((lane, ticket)) };
+        let mut block = Block { ring: self, id, len: 0, tag: 0, deliveries: 0, from: Some((lane, ticket)) };
         let header = self.arena.committed_header(id).ok_or(TakeError::Corrupt)?;
         // Relaxed: ordered by the take. Read once and checked: from here on only the private copy counts.
         let meta = header.meta.load(Ordering::Relaxed);
         block.len = (meta & ((1 << LENGTH_BITS) - 1)) as usize;
-        block.deliveries = (meta >> LENGTH_BITS) as u16;
+        block.tag = (meta >> TAG_SHIFT) as u8;
+        block.deliveries = (meta >> DELIVERIES_SHIFT) as u16;
         if self.arena.payload(id).is_none_or(|payload| payload.len() < block.len) {
             return Err(TakeError::Corrupt);
         }
@@ -221,7 +225,7 @@ impl Mpmc {
 
     /// The block that a [`Held`] stands for.
     pub fn resume(&self, held: Held) -> Block<'_> {
-        Block { ring: self, id: held.id, len: held.len, deliveries: held.deliveries, from: Some(held.from) }
+        Block { ring: self, id: held.id, len: held.len, tag: held.tag, deliveries: held.deliveries, from: Some(held.from) }
     }
 
     pub(super) fn lane(&self, lane: Lane) -> Option<&LaneRing> {
@@ -235,6 +239,7 @@ pub struct Block<'a> {
     ring: &'a Mpmc,
     id: u32,
     len: usize,
+    tag: u8,
     deliveries: u16,
     from: Option<(Lane, Ticket)>,
 }
@@ -245,6 +250,7 @@ pub struct Block<'a> {
 pub struct Held {
     id: u32,
     len: usize,
+    tag: u8,
     deliveries: u16,
     from: (Lane, Ticket),
 }
@@ -266,6 +272,17 @@ impl<'a> Block<'a> {
     /// Whether the message has no bytes.
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// What the writer said of the message; 0 if nothing.
+    pub fn tag(&self) -> u8 {
+        self.tag
+    }
+
+    /// Says something of the message to whoever takes it.
+    pub fn set_tag(&mut self, tag: u8) {
+        self.tag = tag;
+        self.write_meta();
     }
 
     /// How often the message was delivered before and came back.
@@ -296,7 +313,7 @@ impl<'a> Block<'a> {
     pub fn hold(self) -> Result<Held, Self> {
         match self.from {
             Some(from) => {
-                let held = Held { id: self.id, len: self.len, deliveries: self.deliveries, from };
+                let held = Held { id: self.id, len: self.len, tag: self.tag, deliveries: self.deliveries, from };
                 std::mem::forget(self);
                 Ok(held)
             }
@@ -307,7 +324,7 @@ impl<'a> Block<'a> {
     #[inline]
     fn write_meta(&self) {
         if let Some(header) = self.ring.arena.committed_header(self.id) {
-            let meta = self.len as u64 | u64::from(self.deliveries) << LENGTH_BITS;
+            let meta = self.len as u64 | u64::from(self.tag) << TAG_SHIFT | u64::from(self.deliveries) << DELIVERIES_SHIFT;
             // Relaxed: publishing orders it.
             header.meta.store(meta, Ordering::Relaxed);
         }

@@ -26,6 +26,8 @@ const COMMIT_CHUNK: usize = 16 << 10;
 pub(crate) struct LaneRing {
     lane: Lane,
     turns: Turns,
+    /// The ticket of the first message ever.
+    first: Ticket,
     ends: Place<Ends>,
     slots: Array<AtomicU64>,
     region: Region,
@@ -47,6 +49,7 @@ impl LaneRing {
         Ok(Self {
             lane,
             turns,
+            first: turns.first(first_turn),
             ends: region.place(at + ends)?,
             slots: region.array(at + slots_at, count as usize)?,
             region: region.clone(),
@@ -253,13 +256,13 @@ impl LaneRing {
         (tail.wrapping_sub(head) as i64).clamp(0, self.slots.len() as i64) as usize
     }
 
-    /// Messages ever published, at least all whose put has returned.
+    /// Messages published since the ring was made, at least all whose put has returned.
     pub(crate) fn published(&self) -> u64 {
         let tail = match self.look_at_tail(&mut Backoff::new()) {
             Ok((tail, ..)) => tail,
             Err(_) => Ticket(self.ends.tail.load(Ordering::Acquire)),
         };
-        self.turns.number(tail)
+        self.turns.number(tail).wrapping_sub(self.turns.number(self.first))
     }
 
     /// A ticket that this lane has not filled when it is read.

@@ -140,7 +140,7 @@ impl Layout {
 fn classes(slots: u32, memory: u64, max_message: u64) -> Result<Vec<(usize, u32)>, LayoutError> {
     let too_large = || LayoutError::TooLarge { slots, memory };
     let longest = usize::try_from(max_message).ok().and_then(|max| max.checked_add(size_of::<BlockHeader>()));
-    let longest = longest.filter(|&longest| longest <= isize::MAX as usize / 2).ok_or_else(too_large)?;
+    let longest = longest.filter(|&longest| longest < 1 << 40).ok_or_else(too_large)?;
     let mut sizes = Vec::new();
     let mut size = SMALLEST_BLOCK.max(size_of::<BlockHeader>().next_power_of_two());
     while size < longest {

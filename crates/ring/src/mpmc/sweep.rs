@@ -13,7 +13,7 @@
 //! | `Taken` | freed ([`Orphans::Drop`]) or returned to be delivered again ([`Orphans::Redeliver`]) |
 
 use super::error::PublishError;
-use super::handle::Mpmc;
+use super::handle::{DELIVERIES_SHIFT, Mpmc};
 use super::state::{BlockState, Completion, Kind, Lane, Owner};
 use multiproc_prim::{AtomicU64, Ordering};
 
@@ -44,8 +44,6 @@ pub struct Swept {
     pub dead: usize,
 }
 
-const DELIVERIES_SHIFT: u32 = 48;
-
 impl Mpmc {
     /// Accounts for every block of a dead owner. `dead` must really be dead, or its blocks are pulled from under it.
     ///
@@ -66,7 +64,9 @@ impl Mpmc {
                 (Some(Kind::Publishing), Some(lane)) => {
                     let ring = self.lane(lane).ok_or(PublishError::Corrupt)?;
                     if ring.holds(state.ticket_low(), block).map_err(|_| PublishError::NoMemory)? {
-                    } else if lane == Lane::Main {
+                        continue;
+                    }
+                    if lane == Lane::Main {
                         swept.freed += usize::from(self.release(block, &header.state, state));
                     } else {
                         self.bring_back(block, &header.state, state, lane)?;

@@ -1,0 +1,16 @@
+//! 管道: one message through a pipe, to a child that prints it.
+
+use anyhow::Result;
+use multiproc::{Connection, Process, pipe};
+
+fn child(connection: Connection<String>) -> Result<()> {
+    println!("{}", connection.recv()?);
+    Ok(())
+}
+
+pub(crate) fn main() -> Result<()> {
+    let (ours, theirs) = pipe()?;
+    let process = Process::spawn(child, theirs)?;
+    ours.send(&"hello".to_string())?;
+    super::join_all([&process])
+}

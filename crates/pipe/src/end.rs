@@ -1,0 +1,370 @@
+//! One end of a pipe: its streams, its socket and its bells. The types that users see are thin shells around it.
+
+use crate::error::{PipeError, RecvError, SendError};
+use crate::layout::{self, KIND, PipeWords, Side, spec, stream_at};
+use multiproc_prim::{Deadline, Hint, Ordering, Place, fence};
+use multiproc_shm::pass::{self, Descriptor, Parcel};
+use multiproc_shm::{Bell, Flaw, Identity, Link, Segment, stamp};
+use multiproc_sync as sync;
+use multiproc_sync::{StreamReceiver, StreamSender};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+/// The tag of a record: more of the same message follows.
+const MORE: u32 = 1;
+/// The tag of a message's last record: so many descriptors came through the socket, shifted by this.
+const DESCRIPTORS_SHIFT: u32 = 1;
+/// Descriptors that one message can carry.
+const MAX_DESCRIPTORS: usize = 1 << 16;
+
+#[derive(Debug)]
+pub(crate) struct End {
+    segment: Segment,
+    side: Side,
+    words: Place<PipeWords>,
+    link: Link,
+    /// Rung for us, and for the other side.
+    ours: Bell,
+    theirs: Bell,
+    sender: Option<Mutex<StreamSender>>,
+    receiver: Option<Mutex<Incoming>>,
+    /// The stamp of the process that was last seen to hold this end, which spares looking again.
+    held_by: Hint,
+    /// Whether a copy of this end went to another process: then closing is up to that one.
+    travelled: Hint,
+    readiness: OnceLock<OwnedFd>,
+}
+
+/// The receiving stream, and the part of a message that has come already.
+#[derive(Debug)]
+struct Incoming {
+    stream: StreamReceiver,
+    partial: Vec<u8>,
+    /// What is left of a message that was too long is dropped.
+    skipping: bool,
+}
+
+/// What a message's bytes are taken as.
+pub(crate) type Message = (Vec<u8>, Vec<OwnedFd>);
+
+impl End {
+    /// Both ends of a new pipe.
+    pub(crate) fn pair(duplex: bool) -> Result<(Self, Self), PipeError> {
+        let segment = Segment::create(&spec(duplex)?)?;
+        let words: Place<PipeWords> = segment.region().place(segment.content_at()).map_err(sync::ChannelError::from)?;
+        let region = segment.region();
+        region.owner().commit(segment.content_at()..segment.content_at() + size_of::<PipeWords>())?;
+        words.make_fresh();
+        for side in if duplex { &[Side::Second, Side::First][..] } else { &[Side::Second] } {
+            StreamSender::create(region, segment.content_at() + stream_at(*side)?, crate::CAPACITY)?;
+        }
+        let (first, second) = Link::pair()?;
+        let (bell_first, bell_second) = (Bell::new()?, Bell::new()?);
+        let copy = |bell: &Bell| bell.as_fd().try_clone_to_owned().map(Bell::from_descriptor);
+        let (to_second, to_first) = (copy(&bell_second)?, copy(&bell_first)?);
+        Ok((
+            Self::build(segment.clone(), Side::First, duplex, first, bell_first, to_second)?,
+            Self::build(segment, Side::Second, duplex, second, bell_second, to_first)?,
+        ))
+    }
+
+    fn build(segment: Segment, side: Side, duplex: bool, link: Link, ours: Bell, theirs: Bell) -> Result<Self, PipeError> {
+        let at = segment.content_at();
+        let region = segment.region();
+        region.owner().commit(at..at + size_of::<PipeWords>())?;
+        let words = region.place(at).map_err(sync::ChannelError::from)?;
+        let other = if side == Side::First { Side::Second } else { Side::First };
+        let sends = duplex || side == Side::First;
+        let receives = duplex || side == Side::Second;
+        let sender = match sends {
+            true => Some(Mutex::new(StreamSender::attach(region, at + stream_at(other)?, crate::CAPACITY)?)),
+            false => None,
+        };
+        let receiver = match receives {
+            true => Some(Mutex::new(Incoming {
+                stream: StreamReceiver::attach(region, at + stream_at(side)?, crate::CAPACITY)?,
+                partial: Vec::new(),
+                skipping: false,
+            })),
+            false => None,
+        };
+        let (held_by, travelled) = (Hint::new(0), Hint::new(0));
+        Ok(Self { side, words, link, ours, theirs, sender, receiver, held_by, travelled, readiness: OnceLock::new(), segment })
+    }
+
+    fn other(&self) -> Side {
+        if self.side == Side::First { Side::Second } else { Side::First }
+    }
+
+    pub(crate) fn is_duplex(&self) -> bool {
+        self.sender.is_some() && self.receiver.is_some()
+    }
+
+    pub(crate) fn sends(&self) -> bool {
+        self.sender.is_some()
+    }
+
+    /// Makes sure that this process alone uses this end, or says who does.
+    #[inline]
+    fn claim(&self) -> Result<(), u32> {
+        if self.held_by.get() == stamp() { Ok(()) } else { self.claim_anew() }
+    }
+
+    #[cold]
+    fn claim_anew(&self) -> Result<(), u32> {
+        let me = Identity::current();
+        let holder = self.words.holder(self.side);
+        loop {
+            // Acquire: what the last holder did to the end's positions comes before what we do (pairs with: give up).
+            let found = holder.load(Ordering::Acquire);
+            if found != token(&me) && found != 0 {
+                let pid = found as u32;
+                // A holder that has died is followed by whoever uses the end next.
+                if Identity::of(pid).is_some_and(|now| token(&now) == found) {
+                    return Err(pid);
+                }
+            }
+            if holder.compare_exchange(found, token(&me), Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+                self.held_by.set(stamp());
+                return self.catch_up().map_err(|_| me.pid);
+            }
+        }
+    }
+
+    /// Reads the positions again, which another process may have moved since we mapped them.
+    fn catch_up(&self) -> Result<(), PipeError> {
+        let (region, at) = (self.segment.region(), self.segment.content_at());
+        if let Some(sender) = &self.sender {
+            *lock(sender) = StreamSender::attach(region, at + stream_at(self.other())?, crate::CAPACITY)?;
+        }
+        if let Some(receiver) = &self.receiver {
+            lock(receiver).stream = StreamReceiver::attach(region, at + stream_at(self.side)?, crate::CAPACITY)?;
+        }
+        Ok(())
+    }
+
+    fn give_up(&self) {
+        self.held_by.set(0);
+        let me = token(&Identity::current());
+        // Release: what we did to the end's positions comes before what the next holder does (pairs with: give up).
+        let _ = self.words.holder(self.side).compare_exchange(me, 0, Ordering::Release, Ordering::Relaxed);
+    }
+
+    pub(crate) fn send(&self, parcel: &Parcel) -> Result<(), SendError> {
+        self.send_parts(&parcel.bytes, &parcel.descriptors)
+    }
+
+    pub(crate) fn send_parts(&self, bytes: &[u8], descriptors: &[OwnedFd]) -> Result<(), SendError> {
+        let sender = self.sender.as_ref().ok_or(SendError::ReceiveOnly)?;
+        self.claim().map_err(|pid| SendError::InUse { pid })?;
+        let mut sender = lock(sender);
+        if descriptors.len() > MAX_DESCRIPTORS {
+            return Err(SendError::Descriptors(std::io::Error::other("more than 65,536 descriptors in one message")));
+        }
+        if !descriptors.is_empty() {
+            // Through the socket first: whoever reads the record that announces them finds them there.
+            self.link.send(&[], descriptors).map_err(|error| match error.kind() {
+                std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::ConnectionReset => SendError::Disconnected,
+                _ => SendError::Descriptors(error),
+            })?;
+        }
+        // A quarter of the room at a time, so that both sides work at once on a message that does not fit.
+        let longest = sender.longest().min(crate::CAPACITY / 4);
+        let mut rest = bytes;
+        while rest.len() > longest {
+            let (now, later) = rest.split_at(longest);
+            self.send_record(&mut sender, MORE, now)?;
+            rest = later;
+        }
+        self.send_record(&mut sender, (descriptors.len() as u32) << DESCRIPTORS_SHIFT, rest)
+    }
+
+    fn send_record(&self, sender: &mut StreamSender, tag: u32, bytes: &[u8]) -> Result<(), SendError> {
+        // A record fits and waits for ever, so the end is all that can be wrong.
+        sender
+            .send(tag, bytes, Deadline::NEVER, &mut || !self.link.is_hung_up())
+            .map_err(|_| SendError::Disconnected)?;
+        // The record comes before our look at the flag (pairs with: watch).
+        fence(Ordering::SeqCst);
+        if self.words.watched(self.other()).load(Ordering::Relaxed) != 0 {
+            self.theirs.ring();
+        }
+        Ok(())
+    }
+
+    /// The next message of at most `max` bytes, with its descriptors.
+    pub(crate) fn recv(&self, max: usize, deadline: Deadline) -> Result<Message, RecvError> {
+        let receiver = self.receiver.as_ref().ok_or(RecvError::SendOnly)?;
+        self.claim().map_err(|pid| RecvError::InUse { pid })?;
+        let mut incoming = lock(receiver);
+        let result = self.recv_whole(&mut incoming, max, deadline);
+        self.refresh_bell(&mut incoming);
+        result
+    }
+
+    fn recv_whole(&self, incoming: &mut Incoming, max: usize, deadline: Deadline) -> Result<Message, RecvError> {
+        loop {
+            if let Err(error) = incoming.stream.wait(deadline, &mut || !self.link.is_hung_up()) {
+                // Whoever asks without waiting must learn of a death too. What was sent before it comes first.
+                let dead = error == sync::RecvError::Empty && self.link.is_hung_up();
+                let last_look = incoming.stream.wait(Deadline::NOW, &mut || true);
+                if last_look.is_err() {
+                    return Err(if dead { RecvError::Disconnected } else { recv_error(error) });
+                }
+            }
+            let record = incoming.stream.recv(Deadline::NOW, &mut || true).map_err(recv_error)?;
+            let tag = record.tag;
+            if incoming.partial.len() + record.payload().len() > max {
+                incoming.partial = Vec::new();
+                incoming.skipping = true;
+            }
+            if !incoming.skipping {
+                record.payload().append_to(&mut incoming.partial);
+            }
+            record.release();
+            incoming.stream.released();
+            if tag & MORE != 0 {
+                continue;
+            }
+            let bytes = std::mem::take(&mut incoming.partial);
+            let skipped = std::mem::take(&mut incoming.skipping);
+            let count = (tag >> DESCRIPTORS_SHIFT) as usize;
+            let descriptors = self.recv_descriptors(count)?;
+            return if skipped { Err(RecvError::TooLong { max }) } else { Ok((bytes, descriptors)) };
+        }
+    }
+
+    fn recv_descriptors(&self, count: usize) -> Result<Vec<OwnedFd>, RecvError> {
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        // They were sent before the record: if they are not there, the record lies.
+        match self.link.receive(0, count.min(MAX_DESCRIPTORS), false) {
+            Ok((_, descriptors)) if descriptors.len() == count => Ok(descriptors),
+            Ok(_) => Err(RecvError::Corrupt),
+            Err(error) => Err(RecvError::Descriptors(error)),
+        }
+    }
+
+    /// Whether a message, or the end, is there or comes before the deadline.
+    pub(crate) fn poll(&self, deadline: Deadline) -> Result<bool, RecvError> {
+        let receiver = self.receiver.as_ref().ok_or(RecvError::SendOnly)?;
+        self.claim().map_err(|pid| RecvError::InUse { pid })?;
+        let mut incoming = lock(receiver);
+        match incoming.stream.wait(deadline, &mut || !self.link.is_hung_up()) {
+            Ok(()) | Err(sync::RecvError::Closed) => Ok(true),
+            Err(sync::RecvError::Empty) => {
+                // Whoever asks without waiting must learn of a death too.
+                Ok(self.link.is_hung_up())
+            }
+            Err(_) => Err(RecvError::Corrupt),
+        }
+    }
+
+    /// A descriptor that is readable while a message, or the end, is there.
+    pub(crate) fn readiness(&self) -> std::io::Result<BorrowedFd<'_>> {
+        if let Some(known) = self.readiness.get() {
+            return Ok(known.as_fd());
+        }
+        let made = self.ours.or_hang_up(&self.link)?;
+        let known = self.readiness.get_or_init(|| made);
+        self.words.watched(self.side).store(1, Ordering::Relaxed);
+        if let Some(receiver) = &self.receiver {
+            self.refresh_bell(&mut lock(receiver));
+        }
+        Ok(known.as_fd())
+    }
+
+    /// Once someone waits for the descriptor: lets it ring exactly while something is there.
+    fn refresh_bell(&self, incoming: &mut Incoming) {
+        if self.readiness.get().is_none() {
+            return;
+        }
+        self.ours.clear();
+        // Either the sender sees the flag and rings after this, or we see its record below (pairs with: watch).
+        fence(Ordering::SeqCst);
+        if !matches!(incoming.stream.wait(Deadline::NOW, &mut || true), Err(sync::RecvError::Empty)) {
+            self.ours.ring();
+        }
+    }
+}
+
+fn recv_error(error: sync::RecvError) -> RecvError {
+    match error {
+        sync::RecvError::Empty => RecvError::Empty,
+        sync::RecvError::Closed => RecvError::Disconnected,
+        _ => RecvError::Corrupt,
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A process in one word.
+fn token(who: &Identity) -> u64 {
+    u64::from(who.pid) | (who.start << 32)
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if self.travelled.get() == 0 && (self.held_by.get() == 0 || self.held_by.get() == stamp()) {
+            if let Some(sender) = &self.sender {
+                lock(sender).close();
+                self.theirs.ring();
+            }
+            if let Some(receiver) = &self.receiver {
+                lock(receiver).stream.close();
+            }
+        }
+        if self.held_by.get() == stamp() {
+            self.give_up();
+        }
+    }
+}
+
+/// What travels of an end.
+#[derive(Serialize, Deserialize)]
+struct Traveller {
+    second: bool,
+    segment: Descriptor,
+    link: Descriptor,
+    ours: Descriptor,
+    theirs: Descriptor,
+}
+
+impl Serialize for End {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let copy = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map(Descriptor::from).map_err(serde::ser::Error::custom);
+        let traveller = Traveller {
+            second: self.side == Side::Second,
+            segment: copy(self.segment.as_fd())?,
+            link: copy(self.link.as_fd())?,
+            ours: copy(self.ours.as_fd())?,
+            theirs: copy(self.theirs.as_fd())?,
+        };
+        let done = traveller.serialize(serializer)?;
+        // From here on the copy may be used. If this one is used again all the same, it has to claim the end anew.
+        if self.held_by.get() == stamp() {
+            self.give_up();
+        }
+        self.travelled.set(1);
+        Ok(done)
+    }
+}
+
+impl<'de> Deserialize<'de> for End {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let came = Traveller::deserialize(deserializer)?;
+        let segment = Segment::attach(came.segment.into(), KIND).map_err(pass::refuse)?;
+        let duplex = layout::check(&segment).map_err(|why| pass::refuse(segment.refuse(Flaw::Geometry(why))))?;
+        let side = if came.second { Side::Second } else { Side::First };
+        let (link, ours, theirs) = (
+            Link::from_descriptor(came.link.into()),
+            Bell::from_descriptor(came.ours.into()),
+            Bell::from_descriptor(came.theirs.into()),
+        );
+        Self::build(segment, side, duplex, link, ours, theirs).map_err(pass::refuse)
+    }
+}

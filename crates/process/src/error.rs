@@ -1,0 +1,104 @@
+//! One error per operation.
+
+use multiproc_shm::pass::EncodeError;
+use std::io;
+use thiserror::Error;
+
+/// Why a process was not started.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SpawnError {
+    /// An argument refuses to be encoded.
+    #[error("can't start {name:?}: {source}")]
+    Encode {
+        /// The process.
+        name: String,
+        /// Why.
+        source: EncodeError,
+    },
+    /// The new process could not decode the arguments.
+    #[error("{name:?} could not decode its arguments: {why}")]
+    Decode {
+        /// The process.
+        name: String,
+        /// Why, in the new process's words.
+        why: String,
+    },
+    /// The function is in a shared library or made at run time.
+    #[error("can't start {name:?}: its function is not part of this program's executable file (a shared library's can't be run)")]
+    NotInImage {
+        /// The process.
+        name: String,
+    },
+    /// The new process ended before it ran the function.
+    #[error(
+        "{name:?} ended before it ran its function ({how}): does main call multiproc::init() first, on every path and in every \
+         process?"
+    )]
+    EndedEarly {
+        /// The process.
+        name: String,
+        /// Its exit status.
+        how: String,
+    },
+    /// The new process did not come to `init()`.
+    #[error("{name:?} did not reach multiproc::init() within {seconds} s and was killed: call it first in main")]
+    NotReached {
+        /// The process.
+        name: String,
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// This is itself a new process that has not reached `init()` yet.
+    #[error("can't start {name:?} before multiproc::init(): call it first in main, or the new process would start itself again")]
+    BeforeInit {
+        /// The process.
+        name: String,
+    },
+    /// Daemons have no children, as in Python: nobody would end them.
+    #[error("can't start {name:?}: a daemon can't have child processes")]
+    InDaemon {
+        /// The process.
+        name: String,
+    },
+    /// The system refused.
+    #[error("can't start {name:?}: can't {what}: {source}")]
+    System {
+        /// The process.
+        name: String,
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Why a process could not be waited for.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// The process is not a child of this one: it was forked meanwhile.
+    #[error("{name:?} is not a child of this process (it was started before a fork)")]
+    NotOurs {
+        /// The process.
+        name: String,
+    },
+    /// The system refused.
+    #[error("can't wait for {name:?}: {source}")]
+    System {
+        /// The process.
+        name: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Why a signal was not sent.
+#[derive(Debug, Error)]
+#[error("can't signal {name:?}: {source}")]
+pub struct SignalError {
+    /// The process.
+    pub name: String,
+    /// What the system said.
+    pub source: io::Error,
+}

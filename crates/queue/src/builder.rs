@@ -1,0 +1,98 @@
+//! Everything that can be chosen about a queue.
+
+use crate::core::Core;
+use crate::error::OpenError;
+use crate::layout::{Flavor, Shape};
+use multiproc_shm::SegmentName;
+use std::sync::Arc;
+
+/// Slots of an unbounded queue: what is put beyond them waits in the putting process's own memory.
+const UNBOUNDED_SLOTS: u32 = 1 << 20;
+/// Address space for messages. It costs nothing until messages fill it.
+const MEMORY: u64 = 64 << 30;
+const MAX_MESSAGE: u64 = 256 << 20;
+const PARTICIPANTS: u32 = 1024;
+
+/// Builds a [`Queue`](crate::Queue) or [`JoinableQueue`](crate::JoinableQueue) of other than the usual make.
+///
+/// ```
+/// use multiproc_queue::Queue;
+///
+/// let queue: Queue<String> = Queue::builder().bounded(3).max_message(1 << 20).build()?;
+/// assert_eq!(queue.capacity(), Some(3));
+/// # Ok::<(), multiproc_queue::OpenError>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a builder makes nothing before build()"]
+pub struct Builder<Q> {
+    shape: Shape,
+    max_message: Option<u64>,
+    name: Option<String>,
+    make: fn(Arc<Core>) -> Q,
+}
+
+impl<Q> Builder<Q> {
+    pub(crate) fn new(flavor: Flavor, make: fn(Arc<Core>) -> Q) -> Self {
+        let shape = Shape {
+            flavor,
+            slots: UNBOUNDED_SLOTS,
+            bounded: false,
+            memory: MEMORY,
+            max_message: MAX_MESSAGE,
+            max_deliveries: 0,
+            participants: PARTICIPANTS,
+        };
+        Self { shape, max_message: None, name: None, make }
+    }
+
+    /// At most this many values wait at once, exactly: 1 to 4,194,304. Puts wait when it is full.
+    pub fn bounded(mut self, capacity: u32) -> Self {
+        self.shape.slots = capacity;
+        self.shape.bounded = true;
+        self
+    }
+
+    /// Bytes of address space for messages, shared between eight to twelve size classes. The default of 64 GiB costs
+    /// nothing until messages fill it.
+    pub fn memory(mut self, bytes: u64) -> Self {
+        self.shape.memory = bytes;
+        self
+    }
+
+    /// Longest message in bytes, as encoded. Default: 256 MiB, or a sixteenth of the memory where that is less.
+    pub fn max_message(mut self, bytes: u64) -> Self {
+        self.max_message = Some(bytes);
+        self
+    }
+
+    /// Processes that can have the queue open at once: 1 to 1024, the default.
+    pub fn participants(mut self, processes: u32) -> Self {
+        self.shape.participants = processes;
+        self
+    }
+
+    /// Deliveries after which a value whose consumers all died is put aside. Default: no limit. For a `JoinableQueue`.
+    pub fn max_deliveries(mut self, deliveries: u16) -> Self {
+        self.shape.max_deliveries = deliveries;
+        self
+    }
+
+    /// Gives the queue a name under which other programs of the same user can open it, until the name is removed.
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Makes the queue.
+    ///
+    /// # Errors
+    ///
+    /// The numbers make no queue, the name is taken, or the system has no memory or descriptors left.
+    pub fn build(mut self) -> Result<Q, OpenError> {
+        self.shape.max_message = self.max_message.unwrap_or_else(|| MAX_MESSAGE.min(self.shape.memory / 16).max(1));
+        self.shape.participants = self.shape.participants.max(1);
+        let name = self.name.as_deref().map(SegmentName::new).transpose();
+        let name = name.map_err(|error| OpenError::Create(error.into()))?;
+        Ok((self.make)(Core::create(&self.shape, name.as_ref())?))
+    }
+}

@@ -1,0 +1,242 @@
+//! One process's attachment to one queue: what all its handles share.
+
+use crate::done::InHand;
+use crate::error::OpenError;
+use crate::layout::{Flavor, QueueWords, Shape, Tally};
+use crate::overflow::Overflow;
+use crate::watch;
+use multiproc_prim::{Array, AtomicU64, Deadline, Place};
+use multiproc_ring::mpmc::{Block, Lane, Orphans, Owner};
+use multiproc_shm::{Finish, Flaw, Membership, Participant, Segment, SegmentName, finish_at_exit};
+use multiproc_sync::{Channel, ChannelError, GetError, Pace, PutError};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, OnceLock, Weak};
+
+pub(crate) struct Core {
+    pub(crate) segment: Segment,
+    pub(crate) shape: Shape,
+    pub(crate) channel: Channel,
+    pub(crate) membership: Membership,
+    pub(crate) words: Place<QueueWords>,
+    pub(crate) tallies: Array<Tally>,
+    pub(crate) in_hand: InHand,
+    pub(crate) overflow: Overflow,
+    pub(crate) join_pace: Pace,
+    /// Whether this process made the queue.
+    pub(crate) creator: bool,
+    /// The attachment of a forked copy of this process, once it has used the queue.
+    forked: OnceLock<Arc<Core>>,
+    /// For the background thread, which must not keep the handles' share alive.
+    itself: Weak<Core>,
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core").field("queue", &self.segment.name()).finish_non_exhaustive()
+    }
+}
+
+pub(crate) fn owner(who: Participant) -> Owner {
+    Owner::new(who.row, who.epoch as u32)
+}
+
+impl Core {
+    pub(crate) fn create(shape: &Shape, name: Option<&SegmentName>) -> Result<Arc<Self>, OpenError> {
+        let spec = shape.spec()?;
+        let segment = match name {
+            Some(name) => Segment::create_named(name, &spec)?,
+            None => Segment::create(&spec)?,
+        };
+        Self::build(segment, *shape, true)
+    }
+
+    pub(crate) fn open(name: &str, flavor: Flavor) -> Result<Arc<Self>, OpenError> {
+        let name = SegmentName::new(name).map_err(|error| OpenError::Attach(error.into()))?;
+        Self::attach_segment(Segment::open(&name, flavor.kind())?, flavor)
+    }
+
+    pub(crate) fn attach(file: OwnedFd, flavor: Flavor) -> Result<Arc<Self>, OpenError> {
+        Self::attach_segment(Segment::attach(file, flavor.kind())?, flavor)
+    }
+
+    fn attach_segment(segment: Segment, flavor: Flavor) -> Result<Arc<Self>, OpenError> {
+        let shape = Shape::of(&segment, flavor).map_err(|why| segment.refuse(Flaw::Geometry(why)))?;
+        Self::build(segment, shape, false)
+    }
+
+    fn build(segment: Segment, shape: Shape, create: bool) -> Result<Arc<Self>, OpenError> {
+        let region = segment.region().clone();
+        let at = segment.content_at();
+        region.owner().commit(at..at + shape.channel_at()).map_err(ChannelError::from)?;
+        let (words, tallies) = shape.words(&region, at).map_err(ChannelError::from)?;
+        if create {
+            words.make_fresh();
+            tallies.make_fresh();
+        }
+        let membership = join(&segment)?;
+        let owner = owner(membership.participant());
+        let channel_at = at + shape.channel_at();
+        let channel = match create {
+            true => Channel::create(&region, channel_at, &shape.ring(), owner),
+            false => Channel::attach(&region, channel_at, &shape.ring(), owner),
+        };
+        let channel = channel.inspect_err(|_| membership.leave())?;
+        let core = Arc::new_cyclic(|itself: &Weak<Self>| Self {
+            segment,
+            shape,
+            channel,
+            membership,
+            words,
+            tallies,
+            in_hand: InHand::default(),
+            overflow: Overflow::default(),
+            join_pace: Pace::default(),
+            creator: create,
+            forked: OnceLock::new(),
+            itself: itself.clone(),
+        });
+        let weak: Weak<Self> = Arc::downgrade(&core);
+        finish_at_exit(weak);
+        Ok(core)
+    }
+
+    /// This process's attachment: this one, or another one if we are a forked copy of whoever made it.
+    #[inline]
+    pub(crate) fn here(&self) -> Result<&Self, OpenError> {
+        if self.membership.is_inherited() { self.rejoin() } else { Ok(self) }
+    }
+
+    #[cold]
+    fn rejoin(&self) -> Result<&Self, OpenError> {
+        let core = match self.forked.get() {
+            Some(core) => core,
+            None => {
+                let core = Self::build(self.segment.clone(), self.shape, false)?;
+                self.forked.get_or_init(|| core)
+            }
+        };
+        core.here()
+    }
+
+    pub(crate) fn share(&self) -> Option<Arc<Self>> {
+        self.itself.upgrade()
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        self.segment.name()
+    }
+
+    pub(crate) fn tally(&self) -> Option<&Tally> {
+        self.tallies.get(self.membership.participant().row as usize)
+    }
+
+    /// The lanes that a get looks into, first things first.
+    fn lanes(&self) -> &'static [Lane] {
+        match self.shape.flavor {
+            Flavor::Joinable => &[Lane::Returned, Lane::Main],
+            _ => &[Lane::Main],
+        }
+    }
+
+    #[inline]
+    pub(crate) fn push(&self, message: &[u8], deadline: Deadline) -> Result<(), PutError> {
+        self.channel.push(message, deadline, || self.look_around())
+    }
+
+    #[inline]
+    pub(crate) fn take(&self, deadline: Deadline) -> Result<Block<'_>, GetError> {
+        self.channel.take(self.lanes(), deadline, || self.look_around())
+    }
+
+    /// Values waiting, those that came back and those in this process's buffer included.
+    pub(crate) fn len(&self) -> usize {
+        let ring = self.channel.ring();
+        ring.len() + ring.len_of(Lane::Returned) + self.overflow.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        let ring = self.channel.ring();
+        self.overflow.len() == 0 && !self.lanes().iter().any(|&lane| ring.has_message(lane))
+    }
+
+    /// Looks for dead participants and accounts for what they held, unless someone did so a moment ago.
+    pub(crate) fn look_around(&self) {
+        if watch::is_due(&self.words.looked) {
+            self.sweep_the_dead();
+        }
+    }
+
+    /// Looks for dead participants and accounts for what they held. Idempotent; anyone may do it, several at once.
+    pub(crate) fn sweep_the_dead(&self) {
+        for who in self.membership.others() {
+            if self.membership.is_dead(who) && self.account_for(who) {
+                self.membership.bury(who);
+                self.channel.wake_everyone();
+                self.words.all_done.wake_all();
+            }
+        }
+    }
+
+    /// Frees, returns or counts everything that a dead participant, or one that leaves, has in its hands. Returns whether all
+    /// of it is done.
+    fn account_for(&self, who: Participant) -> bool {
+        let Some(tally) = self.tallies.get(who.row as usize) else { return true };
+        let orphans = match self.shape.flavor {
+            Flavor::Joinable => {
+                let max = self.shape.max_deliveries;
+                Orphans::Redeliver { done: watch::completion(&tally.done), max_deliveries: (max > 0).then_some(max) }
+            }
+            _ => Orphans::Drop,
+        };
+        let Ok(swept) = self.channel.ring().sweep(owner(who), orphans) else { return false };
+        watch::count(&self.words.lost, swept.lost as u64);
+        // What was only in its buffer went with it.
+        watch::clear(&tally.buffered);
+        true
+    }
+
+    /// For the last handle of the process: waits for the buffer where it should, and gives the place up.
+    pub(crate) fn last_handle_gone(&self) {
+        if self.membership.is_inherited() {
+            return;
+        }
+        self.finish();
+    }
+}
+
+fn join(segment: &Segment) -> Result<Membership, OpenError> {
+    let error = |source| OpenError::Join { queue: segment.name().to_owned(), source };
+    let table = || segment.participants().ok_or_else(|| segment.refuse(Flaw::Geometry("no participants".into())));
+    match table()?.join() {
+        // Places of the dead count until they are swept, which takes a member: nobody else may know of the dead yet.
+        Err(source) => Err(error(source)),
+        Ok(membership) => Ok(membership),
+    }
+}
+
+impl Finish for Core {
+    /// Waits until the buffer is written out, unless this process made the queue or was told not to.
+    fn finish(&self) {
+        if !self.creator {
+            let _ = self.overflow.wait_until_written(Deadline::NEVER, false);
+        }
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        if !self.membership.is_inherited() {
+            // What is still in hand goes the way of the dead's: a joinable queue delivers it to someone else.
+            if self.account_for(self.membership.participant()) {
+                self.membership.leave();
+                self.channel.wake_everyone();
+                self.words.all_done.wake_all();
+            }
+        }
+    }
+}
+
+/// For counters that only grow.
+pub(crate) fn read(counter: &AtomicU64) -> u64 {
+    counter.load(multiproc_prim::Ordering::Acquire)
+}

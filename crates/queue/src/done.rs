@@ -1,0 +1,72 @@
+//! What was got and is not done yet, and when everything is.
+//!
+//! A message stays in its block until it is done, so that a death brings it back. Finishing it is one store: the participant's
+//! word counts up and names the message at once; a sweep that finds the block still taken can tell whether it was finished.
+//! The number of unfinished values is derived: published, plus buffered, minus finished by each, minus put aside.
+
+use crate::core::{Core, read};
+use crate::error::{JoinTimeout, TaskDoneError};
+use multiproc_prim::{Deadline, Ordering, fence};
+use multiproc_ring::mpmc::{Completion, Held, Lane};
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, ThreadId};
+
+/// What this process got and has not finished, oldest first, by the thread that got it.
+#[derive(Debug, Default)]
+pub(crate) struct InHand(Mutex<VecDeque<(ThreadId, Held)>>);
+
+impl InHand {
+    pub(crate) fn add(&self, held: Held) {
+        self.lock().push_back((thread::current().id(), held));
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<(ThreadId, Held)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Core {
+    /// Finishes the oldest value that this thread has in hand, or else the oldest that the process has.
+    pub(crate) fn task_done(&self) -> Result<(), TaskDoneError> {
+        let mut in_hand = self.in_hand.lock();
+        let me = thread::current().id();
+        let mine = in_hand.iter().position(|(thread, _)| *thread == me).unwrap_or(0);
+        let (_, held) = in_hand.remove(mine).ok_or(TaskDoneError::NothingInHand)?;
+        if let Some(tally) = self.tally() {
+            // One store both counts and names the message: from here on it is done, whatever happens to us. The lock keeps other
+            // threads of this process, the word's only other writers, out until the block is freed. Release: our work on
+            // the message comes before.
+            let done = held.complete(Completion(tally.done.load(Ordering::Relaxed)));
+            tally.done.store(done.0, Ordering::Release);
+        }
+        self.channel.release_held(held);
+        drop(in_hand);
+        // Of two who finish the last two values, at least one sees both done.
+        fence(Ordering::SeqCst);
+        if self.unfinished() == 0 {
+            self.words.all_done.wake_all();
+        }
+        Ok(())
+    }
+
+    /// Values put and not done. Exact when nobody puts or finishes meanwhile; zero only if at some moment there were none.
+    pub(crate) fn unfinished(&self) -> u64 {
+        // Finished first, published last: what is finished was published, so the difference is never too small. A value on its
+        // way from a buffer to the ring is counted in one of the two at least.
+        let ring = self.channel.ring();
+        let done = self.tallies.iter().fold(0u64, |sum, tally| sum.wrapping_add(Completion(read(&tally.done)).count()));
+        let aside = ring.published(Lane::Dead);
+        let buffered = self.tallies.iter().fold(0u64, |sum, tally| sum.wrapping_add(read(&tally.buffered)));
+        let published = ring.published(Lane::Main);
+        Completion::distance(published, done.wrapping_add(aside)).wrapping_add(buffered)
+    }
+
+    pub(crate) fn join(&self, deadline: Deadline) -> Result<(), JoinTimeout> {
+        let done = || (self.unfinished() == 0).then_some(());
+        self.words
+            .all_done
+            .wait_until(deadline, &self.join_pace, || self.look_around(), done)
+            .ok_or_else(|| JoinTimeout { unfinished: self.unfinished() as usize })
+    }
+}

@@ -1,0 +1,214 @@
+//! Messages of plain data written and read in place, without a copy between.
+//!
+//! Another process may write shared memory at any moment, so a slice of it would be unsound to hand out. What is offered
+//! here copies elements, or runs of them, atomically: as fast as a slice for whoever goes over the data once.
+
+use crate::core::Core;
+use crate::error::{GetError, PutError};
+use crate::queue::{IN_PLACE, Queue, timed_out};
+use bytemuck::Pod;
+use multiproc_prim::{Bytes, Deadline};
+use multiproc_ring::mpmc::Block;
+use multiproc_sync as sync;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+/// Room for a message of `T`s in shared memory: write it, then [`send`](Self::send) it. Dropped, it was never put.
+#[derive(Debug)]
+#[must_use = "a loan that is not sent is as if it had never been"]
+pub struct Loan<'q, T> {
+    core: &'q Core,
+    block: Block<'q>,
+    count: usize,
+    of: PhantomData<T>,
+}
+
+/// A message of `T`s in shared memory, out of the queue and in this process's hands until it is dropped.
+#[derive(Debug)]
+pub struct Borrowed<'q, T> {
+    core: &'q Core,
+    block: Option<Block<'q>>,
+    count: usize,
+    of: PhantomData<T>,
+}
+
+impl<T: Pod> Queue<T> {
+    /// Room for a message of `count` values in place; waits for memory as [`put`](Queue::put) does.
+    ///
+    /// ```
+    /// use multiproc_queue::Queue;
+    ///
+    /// let queue = Queue::<f32>::bounded(2)?;
+    /// let loan = queue.loan(1000)?;
+    /// loan.copy_from(0, &[1.5; 1000]);
+    /// loan.send()?;
+    /// let message = queue.borrow()?;
+    /// assert_eq!((message.len(), message.get(999)), (1000, Some(1.5)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As `put`.
+    pub fn loan(&self, count: usize) -> Result<Loan<'_, T>, PutError<()>> {
+        if self.is_closed() {
+            return Err(PutError::Closed(()));
+        }
+        let core = self.core().here().map_err(|source| PutError::Forked {
+            value: (),
+            queue: self.core().name().into(),
+            source: source.into(),
+        })?;
+        let len = count.saturating_mul(size_of::<T>());
+        let block = core.channel.alloc(len, Deadline::NEVER, || core.look_around());
+        let mut block = block.map_err(|error| put_error(core, error, ()))?;
+        block.set_tag(IN_PLACE);
+        Ok(Loan { core, block, count, of: PhantomData })
+    }
+
+    /// Takes the oldest message to read it in place; waits while there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Queue::get).
+    pub fn borrow(&self) -> Result<Borrowed<'_, T>, GetError> {
+        self.borrow_by(Deadline::NEVER)
+    }
+
+    /// As [`borrow`](Self::borrow), without waiting.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_get`](Queue::try_get).
+    pub fn try_borrow(&self) -> Result<Borrowed<'_, T>, GetError> {
+        self.borrow_by(Deadline::NOW)
+    }
+
+    /// As [`borrow`](Self::borrow), for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As [`get_timeout`](Queue::get_timeout).
+    pub fn borrow_timeout(&self, timeout: Duration) -> Result<Borrowed<'_, T>, GetError> {
+        self.borrow_by(Deadline::after(timeout)).map_err(timed_out)
+    }
+
+    fn borrow_by(&self, deadline: Deadline) -> Result<Borrowed<'_, T>, GetError> {
+        let core = self.here()?;
+        let block = core.take(deadline).map_err(|error| core.get_error(error))?;
+        let form = block.tag();
+        let (count, rest) = (block.len() / size_of::<T>().max(1), block.len() % size_of::<T>().max(1));
+        let borrowed = Borrowed { core, block: Some(block), count, of: PhantomData };
+        if form != IN_PLACE || rest != 0 {
+            return Err(GetError::Form { written: "was not written as this type in place", asked: "in place (borrow)" });
+        }
+        Ok(borrowed)
+    }
+}
+
+fn put_error<V>(core: &Core, error: sync::PutError, value: V) -> PutError<V> {
+    match error {
+        sync::PutError::Full => PutError::Full(value),
+        sync::PutError::Closed => PutError::ShutDown(value),
+        sync::PutError::NoMemory => PutError::NoMemory(value),
+        sync::PutError::TooLong { len, max } => PutError::TooLong { value, len, max },
+        _ => PutError::Corrupt { value, queue: core.name().into() },
+    }
+}
+
+/// The bytes of elements from `first` on, as many as `count`.
+fn window<T>(payload: Bytes<'_>, first: usize, count: usize) -> Option<Bytes<'_>> {
+    payload.part(first.checked_mul(size_of::<T>())?, count.checked_mul(size_of::<T>())?)
+}
+
+impl<'q, T: Pod> Loan<'q, T> {
+    /// Values in the message.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether the message has no values.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Writes values from index `first` on. Returns whether they fit; if not, nothing is written. What is never written holds
+    /// whatever was there before.
+    pub fn copy_from(&self, first: usize, values: &[T]) -> bool {
+        window::<T>(self.block.payload(), first, values.len()).is_some_and(|to| to.write(bytemuck::cast_slice(values)))
+    }
+
+    /// Writes one value. Returns whether there is such an index.
+    pub fn set(&self, index: usize, value: T) -> bool {
+        self.copy_from(index, &[value])
+    }
+
+    /// Puts the message; waits while the queue is full.
+    ///
+    /// # Errors
+    ///
+    /// It can't be put ever; the error gives the loan back.
+    pub fn send(self) -> Result<(), PutError<Self>> {
+        self.send_by(Deadline::NEVER)
+    }
+
+    /// As [`send`](Self::send), for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`PutError::Full`] when it passes; the error gives the loan back.
+    pub fn send_timeout(self, timeout: Duration) -> Result<(), PutError<Self>> {
+        self.send_by(Deadline::after(timeout))
+    }
+
+    fn send_by(self, deadline: Deadline) -> Result<(), PutError<Self>> {
+        let Self { core, block, count, of } = self;
+        core.channel
+            .publish(block, deadline, || core.look_around())
+            .map_err(|(error, block)| put_error(core, error, Self { core, block, count, of }))
+    }
+}
+
+impl<T: Pod> Borrowed<'_, T> {
+    /// Values in the message.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether the message has no values.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// One value, `None` beyond the end.
+    pub fn get(&self, index: usize) -> Option<T> {
+        let mut value = [T::zeroed()];
+        self.copy_to(index, &mut value).then_some(value[0])
+    }
+
+    /// Copies values from index `first` on. Returns whether there are as many; if not, nothing is copied.
+    pub fn copy_to(&self, first: usize, target: &mut [T]) -> bool {
+        let Some(block) = &self.block else { return false };
+        window::<T>(block.payload(), first, target.len()).is_some_and(|from| from.read(bytemuck::cast_slice_mut(target)))
+    }
+
+    /// All values, copied one by one.
+    pub fn iter(&self) -> impl Iterator<Item = T> {
+        (0..self.count).filter_map(|index| self.get(index))
+    }
+
+    /// All values.
+    pub fn to_vec(&self) -> Vec<T> {
+        let mut values = vec![T::zeroed(); self.count];
+        self.copy_to(0, &mut values);
+        values
+    }
+}
+
+impl<T> Drop for Borrowed<'_, T> {
+    fn drop(&mut self) {
+        if let Some(block) = self.block.take() {
+            self.core.put_in_hand(block);
+        }
+    }
+}
