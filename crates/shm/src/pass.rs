@@ -83,7 +83,7 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Parcel, EncodeError> {
 /// A part of the value refuses to be serialised, as a handle does here.
 pub fn encode_plain<T: Serialize + ?Sized>(value: &T, target: &mut Vec<u8>) -> Result<(), EncodeError> {
     let before = target.len();
-    let (done, _) = during(&LEAVING, None, || postcard::to_extend(value, Appender(target)).map(|_| ()));
+    let (done, _) = during(&LEAVING, None, || postcard::serialize_with_flavor(value, Appender(target)));
     done.map_err(|error| {
         target.truncate(before);
         encode_error(error)
@@ -136,9 +136,23 @@ fn explain<S: AsRef<str>>(why: S) -> String {
 
 struct Appender<'a>(&'a mut Vec<u8>);
 
-impl Extend<u8> for Appender<'_> {
-    fn extend<I: IntoIterator<Item = u8>>(&mut self, bytes: I) {
-        self.0.extend(bytes);
+impl postcard::ser_flavors::Flavor for Appender<'_> {
+    type Output = ();
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    #[inline]
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
     }
 }
 
