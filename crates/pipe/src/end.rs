@@ -2,7 +2,7 @@
 
 use crate::error::{PipeError, RecvError, SendError};
 use crate::layout::{self, KIND, PipeWords, Side, spec, stream_at};
-use multiproc_prim::{Deadline, Hint, Ordering, Place, fence};
+use multiproc_prim::{Deadline, Hint, Ordering, Place, fence, monotonic_millis};
 use multiproc_shm::pass::{self, Descriptor, Parcel};
 use multiproc_shm::{Bell, Flaw, Identity, Link, Segment, stamp};
 use multiproc_sync as sync;
@@ -33,6 +33,8 @@ pub(crate) struct End {
     held_by: Hint,
     /// Whether a copy of this end went to another process: then closing is up to that one.
     travelled: Hint,
+    /// When we last looked whether the other end is there.
+    looked: Hint,
     readiness: OnceLock<OwnedFd>,
 }
 
@@ -89,8 +91,20 @@ impl End {
             })),
             false => None,
         };
-        let (held_by, travelled) = (Hint::new(0), Hint::new(0));
-        Ok(Self { side, words, link, ours, theirs, sender, receiver, held_by, travelled, readiness: OnceLock::new(), segment })
+        Ok(Self {
+            segment,
+            side,
+            words,
+            link,
+            ours,
+            theirs,
+            sender,
+            receiver,
+            held_by: Hint::new(0),
+            travelled: Hint::new(0),
+            looked: Hint::new(0),
+            readiness: OnceLock::new(),
+        })
     }
 
     fn other(&self) -> Side {
@@ -158,6 +172,14 @@ impl End {
     pub(crate) fn send_parts(&self, bytes: &[u8], descriptors: &[OwnedFd]) -> Result<(), SendError> {
         let sender = self.sender.as_ref().ok_or(SendError::ReceiveOnly)?;
         self.claim().map_err(|pid| SendError::InUse { pid })?;
+        // The kernel knows whether the other end is there, but asking costs more than a message: once per tick of the clock.
+        let now = monotonic_millis();
+        if self.looked.get() != now {
+            if self.link.is_hung_up() {
+                return Err(SendError::Disconnected);
+            }
+            self.looked.set(now);
+        }
         let mut sender = lock(sender);
         if descriptors.len() > MAX_DESCRIPTORS {
             return Err(SendError::Descriptors(std::io::Error::other("more than 65,536 descriptors in one message")));

@@ -17,7 +17,7 @@ use rustix::process::Signal;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -90,19 +90,18 @@ impl ProcessBuilder {
     }
 }
 
-fn start(name: String, hello: &Hello, descriptors: &[std::os::fd::OwnedFd]) -> Result<Process, SpawnError> {
+fn start(name: String, hello: &Hello, descriptors: &[OwnedFd]) -> Result<Process, SpawnError> {
     let failed = |what: &'static str| {
         let name = name.clone();
         move |source: io::Error| SpawnError::System { name, what, source }
     };
     let (ours, theirs) = Link::pair().map_err(failed("make a socket"))?;
-    let theirs = theirs.as_fd().try_clone_to_owned().map_err(failed("copy a descriptor"))?;
     let mut arguments = std::env::args_os();
     let mut command = Command::new("/proc/self/exe");
     command.arg0(arguments.next().unwrap_or_else(|| "multiproc".into())).args(arguments);
-    command.env(CHILD_VARIABLE, std::process::id().to_string()).stdin(Stdio::from(theirs));
+    command.env(CHILD_VARIABLE, std::process::id().to_string()).stdin(Stdio::from(OwnedFd::from(theirs)));
     let started = command.spawn().map_err(failed("run this program's file again"))?;
-    // The command holds a copy of the child's end: while it did, the end of the child would not be noticed.
+    // The command holds the child's end: while it does, the end of the child would not be noticed.
     drop(command);
     let pid = started.id();
     let child = Child::adopt(pid, name.clone(), hello.daemon).map_err(|error| {
@@ -148,7 +147,7 @@ fn end(child: &Arc<Child>) {
 }
 
 /// Sends everything, and waits for the word that the function is about to run.
-fn talk(link: &Link, hello: &Hello, descriptors: &[std::os::fd::OwnedFd]) -> io::Result<Reply> {
+fn talk(link: &Link, hello: &Hello, descriptors: &[OwnedFd]) -> io::Result<Reply> {
     link.send(&hello.to_bytes(), descriptors)?;
     let deadline = Deadline::after(PATIENCE);
     while !link.wait_readable(deadline.within(PATIENCE))? {

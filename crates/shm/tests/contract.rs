@@ -1,0 +1,197 @@
+//! Each promise of segments once: what attach refuses and by which name, what lasts, what leaks.
+
+use multiproc_prim::{AtomicU64, Ordering};
+use multiproc_shm::{AttachError, CreateError, Flaw, Identity, JoinError, Kind, Segment, SegmentName, Spec, stamp};
+use proptest::prelude::*;
+use rustix::fs::{Mode, OFlags, SealFlags};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+const KIND: Kind = Kind(*b"TEST");
+
+fn spec() -> Spec {
+    Spec { kind: KIND, len: 8192, participants: 4, geometry: [1, 2, 3, 4, 5, 6, 7, 8] }
+}
+
+fn copy(segment: &Segment) -> OwnedFd {
+    segment.as_fd().try_clone_to_owned().unwrap()
+}
+
+fn flaw(result: Result<Segment, AttachError>) -> Flaw {
+    match result {
+        Err(AttachError::Refused { flaw, .. }) => flaw,
+        other => panic!("expected a refusal, not {other:?}"),
+    }
+}
+
+/// A memory file with the bytes of a good segment, changed by `change`, sealed as they are unless told otherwise.
+fn forged(change: impl FnOnce(&mut Vec<u8>), sealed: bool) -> OwnedFd {
+    let good = Segment::create(&spec()).unwrap();
+    let mut bytes = vec![0; good.region().len()];
+    good.region().bytes(0, bytes.len()).unwrap().read(&mut bytes);
+    change(&mut bytes);
+    let flags = rustix::fs::MemfdFlags::ALLOW_SEALING | rustix::fs::MemfdFlags::CLOEXEC;
+    let file = rustix::fs::memfd_create("forged", flags).unwrap();
+    let mut rest = &bytes[..];
+    while !rest.is_empty() {
+        rest = &rest[rustix::io::write(&file, rest).unwrap()..];
+    }
+    if sealed {
+        rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL).unwrap();
+    }
+    file
+}
+
+#[test]
+fn two_maps_of_one_segment_share_their_bytes_at_different_addresses() {
+    let ours = Segment::create(&spec()).unwrap();
+    let theirs = Segment::attach(copy(&ours), KIND).unwrap();
+    assert_ne!(ours.region().owner().base(), theirs.region().owner().base());
+    assert_eq!((theirs.geometry(), theirs.content_at(), theirs.content_len()), (spec().geometry, 8192, 8192));
+    let word = |segment: &Segment| segment.region().place::<AtomicU64>(segment.content_at()).unwrap();
+    word(&ours).store(7, Ordering::Relaxed);
+    assert_eq!(word(&theirs).load(Ordering::Relaxed), 7);
+}
+
+#[test]
+fn a_segment_is_sealed_private_and_closed_on_exec() {
+    let segment = Segment::create(&spec()).unwrap();
+    let seals = rustix::fs::fcntl_get_seals(segment.as_fd()).unwrap();
+    assert!(seals.contains(SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL));
+    assert!(rustix::fs::ftruncate(segment.as_fd(), 0).is_err() && rustix::fs::ftruncate(segment.as_fd(), 1 << 30).is_err());
+    assert_eq!(rustix::fs::fstat(segment.as_fd()).unwrap().st_mode & 0o777, 0o600);
+    assert!(rustix::io::fcntl_getfd(segment.as_fd()).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
+}
+
+#[test]
+fn each_flaw_is_refused_by_its_name() {
+    let attach = |file| Segment::attach(file, KIND);
+    assert!(attach(forged(|_| (), true)).is_ok());
+    assert_eq!(flaw(attach(forged(|_| (), false))), Flaw::Unsealed);
+    assert_eq!(flaw(attach(forged(|bytes| bytes[0] = b'x', true))), Flaw::Magic);
+    assert!(matches!(flaw(attach(forged(|bytes| bytes[8] = 9, true))), Flaw::Version { found: 9, known: 1 }));
+    assert!(matches!(flaw(attach(forged(|bytes| bytes[12] = b'B', true))), Flaw::Kind { .. }));
+    assert!(matches!(flaw(attach(forged(|bytes| bytes[16] ^= 1, true))), Flaw::Length { .. }));
+    assert!(matches!(flaw(attach(forged(|bytes| bytes[24..28].fill(255), true))), Flaw::Geometry(_)));
+    assert!(matches!(flaw(attach(forged(|bytes| bytes.truncate(100), true))), Flaw::Length { len: 100, .. }));
+    assert!(matches!(flaw(attach(forged(|bytes| bytes.truncate(0), true))), Flaw::Length { len: 0, .. }));
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).unwrap();
+    assert_eq!(flaw(attach(null)), Flaw::NotAFile);
+    let (a, _b) = multiproc_shm::Link::pair().unwrap();
+    assert_eq!(flaw(attach(a.as_fd().try_clone_to_owned().unwrap())), Flaw::NotAFile);
+}
+
+fn name(what: &str) -> (SegmentName, PathBuf) {
+    let name = format!("shm-test-{what}-{}", std::process::id());
+    let path = format!("/dev/shm/multiproc-{}/{name}", rustix::process::geteuid().as_raw());
+    (SegmentName::new(&name).unwrap(), path.into())
+}
+
+#[test]
+fn named_segments_are_exclusive_private_and_removable() {
+    let (name, path) = name("named");
+    let made = Segment::create_named(&name, &spec()).unwrap();
+    assert!(matches!(Segment::create_named(&name, &spec()), Err(CreateError::Exists(_))));
+    let mode = |path: &PathBuf| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&path), 0o600);
+    assert_eq!(mode(&path.parent().unwrap().into()), 0o700);
+    let opened = Segment::open(&name, KIND).unwrap();
+    Segment::remove(&name).unwrap();
+    assert!(matches!(Segment::open(&name, KIND), Err(AttachError::NotFound(_))));
+    assert!(matches!(Segment::remove(&name), Err(AttachError::NotFound(_))));
+    // Those who have it keep it, and can hand it on.
+    drop(opened);
+    let (name_again, path) = self::name("again");
+    let kept = Segment::create_named(&name_again, &spec()).unwrap();
+    assert!(Segment::attach(copy(&kept), KIND).is_ok());
+    std::fs::remove_file(path).unwrap();
+    drop(made);
+}
+
+#[test]
+fn a_named_segment_that_others_could_write_or_that_is_a_link_is_refused() {
+    let (name, path) = name("open");
+    let _made = Segment::create_named(&name, &spec()).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
+    assert!(matches!(flaw(Segment::open(&name, KIND)), Flaw::Mode { mode: 0o666 }));
+    let (link, link_path) = self::name("link");
+    std::os::unix::fs::symlink(&path, &link_path).unwrap();
+    assert_eq!(flaw(Segment::open(&link, KIND)), Flaw::Symlink);
+    std::fs::remove_file(&link_path).unwrap();
+    std::fs::create_dir(&link_path).unwrap();
+    assert_eq!(flaw(Segment::open(&link, KIND)), Flaw::NotAFile);
+    std::fs::remove_dir(&link_path).unwrap();
+    if rustix::process::geteuid().is_root() {
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        std::os::unix::fs::chown(&path, Some(12345), None).unwrap();
+        assert!(matches!(flaw(Segment::open(&name, KIND)), Flaw::Owner { owner: 12345, .. }));
+    }
+    Segment::remove(&name).unwrap();
+}
+
+#[test]
+fn names_that_leave_the_directory_are_no_names() {
+    for bad in ["", ".", "..", "../x", "a/b", ".hidden", "nul\0", "ü", &"x".repeat(201)] {
+        assert!(SegmentName::new(bad).is_err(), "{bad:?}");
+    }
+    assert!(SegmentName::new("a.b_c-1").is_ok());
+}
+
+#[test]
+fn sizes_beyond_reason_are_errors() {
+    assert!(matches!(Segment::create(&Spec { len: usize::MAX, ..spec() }), Err(CreateError::TooLarge(_))));
+    assert!(matches!(Segment::create(&Spec { participants: 5000, ..spec() }), Err(CreateError::TooManyParticipants(5000))));
+    assert!(matches!(Segment::create(&Spec { len: 1 << 62, ..spec() }), Err(CreateError::System { .. })));
+}
+
+#[test]
+fn rows_are_handed_out_once_and_again_after_they_are_left() {
+    let segment = Segment::create(&spec()).unwrap();
+    let join = || segment.participants().unwrap().join();
+    let members: Vec<_> = (0..4).map(|_| join().unwrap()).collect();
+    assert!(matches!(join(), Err(JoinError::Full(4))));
+    let rows: Vec<u32> = members.iter().map(|member| member.participant().row).collect();
+    assert_eq!(rows, [0, 1, 2, 3]);
+    // All are this very process, and alive.
+    for who in members[0].others() {
+        assert!(!members[0].is_dead(who));
+    }
+    assert_eq!(members[0].others().count(), 3);
+    members[2].leave();
+    let again = join().unwrap().participant();
+    assert_eq!((again.row, again.epoch), (2, 2));
+}
+
+#[test]
+fn a_process_knows_itself_and_is_not_a_forked_copy_of_itself() {
+    assert_eq!(stamp(), stamp());
+    assert_eq!(Identity::of(std::process::id()), Some(Identity::current()));
+    assert_eq!(Identity::of(u32::MAX >> 1), None);
+}
+
+#[test]
+fn descriptors_and_maps_go_with_the_segment() {
+    let count = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let maps = || std::fs::read_to_string("/proc/self/maps").unwrap().matches("multiproc-").count();
+    let before = (count(), maps());
+    for _ in 0..50 {
+        let segment = Segment::create(&spec()).unwrap();
+        let _second = Segment::attach(copy(&segment), KIND).unwrap();
+        let _member = segment.participants().unwrap().join().unwrap();
+    }
+    assert_eq!((count(), maps()), before);
+}
+
+proptest! {
+    /// Whatever the first page says, attaching is an answer and not a crash.
+    #[test]
+    fn any_header_is_attached_or_refused(at in 0usize..96, bytes in prop::collection::vec(any::<u8>(), 1..60)) {
+        let end = (at + bytes.len()).min(96);
+        if let Ok(segment) = Segment::attach(forged(|good| good[at..end].copy_from_slice(&bytes[..end - at]), true), KIND) {
+            if let Some(table) = segment.participants() {
+                let _ = table.join();
+            }
+        }
+    }
+}
