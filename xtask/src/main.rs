@@ -1,2 +1,47 @@
-//! x
-fn main() {}
+//! `cargo xtask`: everything that is done to this repository, as programs instead of memory.
+
+mod bench;
+mod ci;
+mod fuzz;
+mod loom;
+mod proof;
+mod step;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Everything that decides whether a change is good, in under 25 minutes on two cores.
+    Ci,
+    /// The models of the lock-free code, in every interleaving.
+    Loom(loom::Loom),
+    /// The fuzz targets, for some seconds each.
+    Fuzz(fuzz::Fuzz),
+    /// The tutorial's programs.
+    Demo,
+    /// Measure against the peers.
+    Bench(bench::Bench),
+    /// The slow proofs.
+    Proof(proof::Proof),
+}
+
+fn main() -> anyhow::Result<()> {
+    // Paths below are relative to the root of the repository.
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    std::env::set_current_dir(root.unwrap_or(std::path::Path::new(".")))?;
+    match Cli::parse().command {
+        Command::Ci => ci::run(),
+        Command::Loom(loom) => loom.run(),
+        Command::Fuzz(fuzz) => fuzz.run(),
+        Command::Demo => step::cargo(&["demo"]).run("demo").map(drop),
+        Command::Bench(bench) => bench.run(),
+        Command::Proof(proof) => proof.run(),
+    }
+}

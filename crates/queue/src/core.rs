@@ -97,6 +97,8 @@ impl Core {
         });
         let weak: Weak<Self> = Arc::downgrade(&core);
         finish_at_exit(weak);
+        // Whoever comes tidies up: where many come and die, nobody may ever be idle long enough to.
+        core.look_around();
         Ok(core)
     }
 

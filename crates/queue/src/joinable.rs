@@ -2,10 +2,11 @@
 
 use crate::builder::Builder;
 use crate::core::Core;
-use crate::error::{JoinTimeout, OpenError, TaskDoneError};
+use crate::error::{GetError, JoinTimeout, OpenError, TaskDoneError};
 use crate::layout::Flavor;
 use crate::queue::Queue;
 use multiproc_prim::Deadline;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::ops::Deref;
 use std::sync::Arc;
@@ -83,6 +84,19 @@ impl<T> JoinableQueue<T> {
     /// The process has nothing in hand (Python: `ValueError`).
     pub fn task_done(&self) -> Result<(), TaskDoneError> {
         self.core().here().map_err(|_| TaskDoneError::NothingInHand)?.task_done()
+    }
+
+    /// Gets the oldest value, and how often it was delivered before: each time its consumer died with it in hand. Python has
+    /// no counterpart.
+    ///
+    /// # Errors
+    ///
+    /// As [`Queue::get`].
+    pub fn get_delivery(&self) -> Result<(T, u16), GetError>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        self.get_counted(Deadline::NEVER)
     }
 
     /// Waits until every value that was put is done (Python: `join`).

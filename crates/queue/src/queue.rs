@@ -313,16 +313,21 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     }
 
     fn get_by(&self, deadline: Deadline) -> Result<T, GetError> {
+        self.get_counted(deadline).map(|(value, _)| value)
+    }
+
+    /// A value, and how often it was delivered before.
+    pub(crate) fn get_counted(&self, deadline: Deadline) -> Result<(T, u16), GetError> {
         let core = self.here()?;
         let block = core.take(deadline).map_err(|error| core.get_error(error))?;
-        let form = block.tag();
+        let (form, deliveries) = (block.tag(), block.deliveries());
         with_scratch(|bytes| {
             block.payload().append_to(bytes);
             core.put_in_hand(block);
             if form == IN_PLACE {
                 return Err(GetError::Form { written: "was written in place (loan)", asked: "as a value (get)" });
             }
-            pass::decode_plain(bytes).map_err(GetError::from)
+            Ok((pass::decode_plain(bytes)?, deliveries))
         })
     }
 }

@@ -1,0 +1,57 @@
+//! A second party writes words anywhere into the ring between operations: errors and wrong bytes are fine, a panic, a hang or
+//! an access out of bounds is not.
+#![no_main]
+
+use arbitrary::Arbitrary;
+use libfuzzer_sys::fuzz_target;
+use multiproc_prim::{Heap, Region};
+use multiproc_ring::mpmc::{Completion, Geometry, Lane, Mpmc, Orphans, Owner};
+
+#[derive(Arbitrary, Debug)]
+enum Op {
+    Push(u16),
+    Pop,
+    Take(u8),
+    Sweep(bool, u16),
+    Look,
+    Write(u16, u64),
+    /// A word that lies elsewhere in the ring: a replay.
+    Copy(u16, u16),
+}
+
+fuzz_target!(|input: (u8, Vec<Op>)| {
+    let (slots, ops) = input;
+    let slots = u32::from(slots % 4) + 1;
+    let geometry = Geometry { returns: true, memory: 64 << 10, max_message: 1000, ..Geometry::new(slots) };
+    let region = Region::new(Heap::new(geometry.region_len().unwrap()));
+    let ring = Mpmc::create(&region, 0, &geometry, Owner::new(0, 0)).unwrap();
+    let word = |at: u16| region.bytes(usize::from(at) * 8 % (region.len() - 8), 8).unwrap();
+    for op in ops.into_iter().take(64) {
+        match op {
+            Op::Push(len) => drop(ring.push(&vec![1; usize::from(len % 1200)])),
+            Op::Pop => drop(ring.pop(&mut Vec::new())),
+            Op::Take(lane) => {
+                let lane = [Lane::Main, Lane::Returned, Lane::Dead][usize::from(lane % 3)];
+                if let Ok(block) = ring.take(lane) {
+                    let mut copy = Vec::new();
+                    block.payload().append_to(&mut copy);
+                    assert_eq!(copy.len(), block.len());
+                }
+            }
+            Op::Sweep(drop_them, row) => {
+                let dead = Owner::new(u32::from(row % 4), u32::from(row / 4));
+                let again = Orphans::Redeliver { done: Completion(u64::from(row)), max_deliveries: Some(row % 5) };
+                let _ = ring.sweep(dead, if drop_them { Orphans::Drop } else { again });
+            }
+            Op::Look => {
+                let _ = (ring.len(), ring.is_empty(), ring.has_room(), ring.published(Lane::Dead), ring.close_if_empty());
+            }
+            Op::Write(at, value) => drop(word(at).write(&value.to_ne_bytes())),
+            Op::Copy(from, to) => {
+                let mut bytes = [0; 8];
+                word(from).read(&mut bytes);
+                word(to).write(&bytes);
+            }
+        }
+    }
+});

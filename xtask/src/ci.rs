@@ -1,0 +1,167 @@
+//! `cargo xtask ci`: all that decides whether a change is good.
+
+use crate::step::{Outcome, cargo, has_cargo};
+use crate::{fuzz, loom, proof};
+use std::time::{Duration, Instant};
+
+/// What a step came to.
+enum Report {
+    Done(Outcome),
+    Failed(String),
+    /// An optional tool is not there.
+    Missing(String),
+}
+
+/// Crates in the order in which they are published.
+pub(crate) const CRATES: [&str; 9] = [
+    "multiproc-prim",
+    "multiproc-shm",
+    "multiproc-ring",
+    "multiproc-sync",
+    "multiproc-process",
+    "multiproc-pipe",
+    "multiproc-queue",
+    "multiproc",
+    "multiproc-cli",
+];
+
+/// Examples, one per crate that has its own.
+const EXAMPLES: [(&str, &str); 7] = [
+    ("multiproc-prim", "shared_counter"),
+    ("multiproc-shm", "two_maps"),
+    ("multiproc-ring", "fan_in"),
+    ("multiproc-sync", "ping_pong"),
+    ("multiproc-pipe", "echo"),
+    ("multiproc-queue", "work_queue"),
+    ("multiproc-process", "hello"),
+];
+
+pub(crate) fn run() -> anyhow::Result<()> {
+    let begin = Instant::now();
+    type Run = fn() -> Report;
+    let steps: [(&str, Run); 12] = [
+        ("format", format),
+        ("clippy", clippy),
+        ("docs", docs),
+        ("tests", tests),
+        ("doc tests", || done(cargo(&["test", "--workspace", "--doc"]).run("doc tests"))),
+        ("loom models", || done(loom::models(2, None))),
+        ("examples", examples),
+        ("demos", || done(cargo(&["demo", "--pace", "0.01"]).run("demos"))),
+        ("proofs, short", || done(proof::short_forms())),
+        ("fuzz targets", fuzz_targets),
+        ("package", package),
+        ("audit", audit),
+    ];
+    let mut reports = Vec::new();
+    for (name, run) in steps {
+        println!("\n==== {name}");
+        let report = run();
+        if let Report::Failed(why) = &report {
+            println!("==== {name} FAILED: {why}");
+        }
+        reports.push((name, report));
+    }
+    summarise(&reports, begin.elapsed())
+}
+
+fn summarise(reports: &[(&str, Report)], took: Duration) -> anyhow::Result<()> {
+    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+    println!("\n==== what ran");
+    for (name, report) in reports {
+        match report {
+            Report::Done(outcome) => {
+                let counted = if outcome.passed > 0 { format!("{:>5} passed", outcome.passed) } else { " ".repeat(12) };
+                println!("{name:<14} ok       {counted}  {:>6.1} s", outcome.took.as_secs_f64());
+                passed += outcome.passed.max(1);
+                skipped += outcome.skipped;
+            }
+            Report::Failed(why) => {
+                println!("{name:<14} FAILED   {why}");
+                failed += 1;
+            }
+            Report::Missing(what) => {
+                println!("{name:<14} NOT RUN  {what} is not here");
+                skipped += 1;
+            }
+        }
+    }
+    println!("in all {:.1} s", took.as_secs_f64());
+    println!("{passed} passed, {failed} failed, {skipped} skipped");
+    anyhow::ensure!(failed == 0, "{failed} steps failed");
+    Ok(())
+}
+
+fn done(result: anyhow::Result<Outcome>) -> Report {
+    match result {
+        Ok(outcome) => Report::Done(outcome),
+        Err(error) => Report::Failed(format!("{error:#}")),
+    }
+}
+
+/// Several commands as one step.
+fn all(results: impl IntoIterator<Item = anyhow::Result<Outcome>>) -> Report {
+    let mut total = Outcome::default();
+    for result in results {
+        match result {
+            Ok(outcome) => {
+                total.took += outcome.took;
+                total.passed += outcome.passed;
+                total.skipped += outcome.skipped;
+            }
+            Err(error) => return Report::Failed(format!("{error:#}")),
+        }
+    }
+    Report::Done(total)
+}
+
+fn format() -> Report {
+    let check = |dir: &str| cargo(&["fmt", "--all", "--check"]).dir(dir).run("format");
+    all([".", "fuzz", "benches"].map(check))
+}
+
+fn clippy() -> Report {
+    let workspace = cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]).run("clippy");
+    let models = cargo(&["clippy", "-p", "multiproc-prim", "-p", "multiproc-ring", "-p", "multiproc-sync", "--all-targets"])
+        .arg("--target-dir=target/loom")
+        .env("RUSTFLAGS", "--cfg loom -D warnings")
+        .run("clippy with loom");
+    all([workspace, models])
+}
+
+fn docs() -> Report {
+    done(cargo(&["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings").run("docs"))
+}
+
+fn tests() -> Report {
+    if has_cargo("nextest") {
+        return done(cargo(&["nextest", "run", "--workspace", "--no-fail-fast", "--status-level", "slow"]).run("tests"));
+    }
+    println!("cargo-nextest is not here: using cargo test");
+    done(cargo(&["test", "--workspace", "--lib", "--bins", "--tests"]).run("tests"))
+}
+
+fn examples() -> Report {
+    all(EXAMPLES.map(|(name, example)| cargo(&["run", "--quiet", "-p", name, "--example", example]).run(example)))
+}
+
+fn fuzz_targets() -> Report {
+    match fuzz::missing() {
+        Some(what) => Report::Missing(what.into()),
+        None => done(fuzz::fuzz(5, None)),
+    }
+}
+
+fn package() -> Report {
+    let mut arguments = vec!["package", "--quiet", "--allow-dirty"];
+    arguments.extend(CRATES.iter().flat_map(|name| ["--package", name]));
+    done(cargo(&arguments).run("package"))
+}
+
+fn audit() -> Report {
+    if !has_cargo("deny") {
+        return Report::Missing("cargo-deny".into());
+    }
+    // Advisories need the network; licences, duplicates and sources do not.
+    done(cargo(&["deny", "--offline", "check", "bans", "licenses", "sources"]).run("audit"))
+}

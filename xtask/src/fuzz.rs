@@ -1,0 +1,65 @@
+//! `cargo xtask fuzz`: the targets in `fuzz/`, without anything installed but a C++ compiler.
+//!
+//! `cargo fuzz run TARGET` works too, where cargo-fuzz and a nightly toolchain are.
+
+use crate::step::{Outcome, cargo, program};
+use anyhow::{Context, bail};
+use clap::Args;
+use std::process::{Command, Stdio};
+
+#[derive(Args)]
+pub(crate) struct Fuzz {
+    /// Seconds for each target.
+    #[arg(long, default_value_t = 60)]
+    seconds: u32,
+    /// One target; all of them if it is left out.
+    target: Option<String>,
+}
+
+pub(crate) const TARGETS: [&str; 5] = ["mpmc_ops", "mpmc_bytes", "records_ops", "records_bytes", "attach"];
+const TRIPLE: &str = "x86_64-unknown-linux-gnu";
+/// What makes libFuzzer see which branches an input takes.
+const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+    -Cllvm-args=-sanitizer-coverage-trace-compares";
+
+impl Fuzz {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        if let Some(missing) = missing() {
+            bail!("can't fuzz: {missing}");
+        }
+        fuzz(self.seconds, self.target.as_deref()).map(drop)
+    }
+}
+
+/// What is not there that fuzzing needs.
+pub(crate) fn missing() -> Option<&'static str> {
+    if !cfg!(all(target_arch = "x86_64", target_os = "linux")) {
+        return Some("a machine of type x86_64-unknown-linux-gnu");
+    }
+    let compiler = Command::new("c++").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if compiler.is_ok_and(|status| status.success()) { None } else { Some("a C++ compiler (c++), for libFuzzer") }
+}
+
+/// Builds and runs the targets. Each that ran without finding anything counts as a test passed.
+pub(crate) fn fuzz(seconds: u32, only: Option<&str>) -> anyhow::Result<Outcome> {
+    let mut total =
+        cargo(&["build", "--release", "--target", TRIPLE]).dir("fuzz").env("RUSTFLAGS", COVERAGE).run("build the fuzz targets")?;
+    for target in TARGETS.iter().filter(|&&target| only.is_none_or(|only| only == target)) {
+        let corpus = format!("fuzz/corpus/{target}");
+        std::fs::create_dir_all(&corpus).context("make the corpus directory")?;
+        std::fs::create_dir_all("fuzz/artifacts").context("make the artifacts directory")?;
+        let outcome = program(format!("fuzz/target/{TRIPLE}/release/{target}"), &[&corpus, "-timeout=20", "-print_final_stats=1"])
+            .arg("-artifact_prefix=fuzz/artifacts/")
+            .arg("-verbosity=0")
+            .arg(&format!("-max_total_time={seconds}"))
+            .run(&format!("fuzz target {target}"))?;
+        println!("fuzz target {target}: nothing found in {} s", outcome.took.as_secs());
+        total.took += outcome.took;
+        total.passed += 1;
+    }
+    if total.passed == 0 {
+        bail!("there is no fuzz target {:?}: there are {}", only.unwrap_or_default(), TARGETS.join(", "));
+    }
+    Ok(total)
+}

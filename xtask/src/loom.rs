@@ -1,0 +1,33 @@
+//! `cargo xtask loom`: the shipped lock-free code under loom.
+
+use crate::step::{Outcome, cargo};
+use clap::Args;
+
+#[derive(Args)]
+pub(crate) struct Loom {
+    /// Preemptions per execution: more find more and take much longer.
+    #[arg(long, default_value_t = 2)]
+    preemptions: u32,
+    /// Models whose name contains this; all of them if it is left out.
+    filter: Option<String>,
+}
+
+/// Crates that have models, as `tests/loom.rs`.
+const CRATES: [&str; 3] = ["multiproc-prim", "multiproc-ring", "multiproc-sync"];
+
+impl Loom {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        models(self.preemptions, self.filter.as_deref()).map(drop)
+    }
+}
+
+pub(crate) fn models(preemptions: u32, filter: Option<&str>) -> anyhow::Result<Outcome> {
+    let mut arguments = vec!["test", "--profile", "loom", "--target-dir", "target/loom", "--test", "loom"];
+    arguments.extend(CRATES.iter().flat_map(|name| ["--package", name]));
+    arguments.extend(["--", "--nocapture"]);
+    arguments.extend(filter);
+    cargo(&arguments)
+        .env("RUSTFLAGS", "--cfg loom")
+        .env("LOOM_MAX_PREEMPTIONS", &preemptions.to_string())
+        .run("loom models")
+}

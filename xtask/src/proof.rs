@@ -1,0 +1,110 @@
+//! `cargo xtask proof`: what takes too long for every change, each with a short form that does not.
+
+use crate::step::{Outcome, cargo};
+use crate::{fuzz, loom};
+use anyhow::bail;
+use clap::Args;
+
+#[derive(Args)]
+pub(crate) struct Proof {
+    /// Say which proofs there are.
+    #[arg(long)]
+    list: bool,
+    /// Its short form, as in `ci`.
+    #[arg(long)]
+    short: bool,
+    /// Which one; all of them if it is left out.
+    name: Option<String>,
+}
+
+struct Entry {
+    name: &'static str,
+    about: &'static str,
+    run: fn(bool) -> anyhow::Result<Outcome>,
+    /// Whether `ci` runs the short form among the proofs; if not, it is a step of its own there.
+    in_ci: bool,
+}
+
+const PROOFS: [Entry; 6] = [
+    Entry {
+        name: "loom",
+        about: "the models with more preemptions",
+        run: |short| loom::models(if short { 2 } else { 3 }, None),
+        in_ci: false,
+    },
+    Entry {
+        name: "volume",
+        about: "10 million messages, 4 producer and 4 consumer processes, each exactly once and in its producer's order",
+        run: |short| example("volume", &[if short { "1000000" } else { "10000000" }]),
+        in_ci: true,
+    },
+    Entry {
+        name: "rounds",
+        about: "1,000 rounds of spawn, exchange, join: no descriptor, process, memory or file left over",
+        run: |short| example("rounds", &[if short { "100" } else { "1000" }]),
+        in_ci: true,
+    },
+    Entry {
+        name: "storm",
+        about: "workers killed at random times under load: nothing lost, nothing doubled without a raised count",
+        run: |short| example("storm", &[if short { "300" } else { "10000" }]),
+        in_ci: true,
+    },
+    Entry {
+        name: "demos",
+        about: "each scenario 200 times without pauses",
+        run: |short| example("demos", &[if short { "5" } else { "200" }]),
+        in_ci: true,
+    },
+    Entry {
+        name: "fuzz",
+        about: "the fuzz targets for ten minutes each",
+        run: |short| fuzz::fuzz(if short { 5 } else { 600 }, None),
+        in_ci: false,
+    },
+];
+
+/// The programs that prove things are examples of the facade, written as any user would.
+fn example(name: &str, arguments: &[&str]) -> anyhow::Result<Outcome> {
+    if name == "demos" {
+        cargo(&["build", "--quiet", "--release", "-p", "multiproc-cli"]).run("build the command")?;
+    }
+    let mut step = cargo(&["run", "--quiet", "--release", "-p", "multiproc", "--example", name, "--"]);
+    for argument in arguments {
+        step = step.arg(argument);
+    }
+    let outcome = step.run(name)?;
+    // A proof that found nothing to run proves nothing.
+    anyhow::ensure!(outcome.passed > 0, "{name} counted no case");
+    Ok(outcome)
+}
+
+impl Proof {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        if self.list {
+            for Entry { name, about, .. } in &PROOFS {
+                println!("{name:<8} {about}");
+            }
+            return Ok(());
+        }
+        let chosen: Vec<_> = PROOFS.iter().filter(|entry| self.name.as_ref().is_none_or(|name| name == entry.name)).collect();
+        if chosen.is_empty() {
+            bail!("there is no such proof: cargo xtask proof --list names them");
+        }
+        for entry in chosen {
+            (entry.run)(self.short)?;
+        }
+        Ok(())
+    }
+}
+
+/// The short forms that `ci` runs.
+pub(crate) fn short_forms() -> anyhow::Result<Outcome> {
+    let mut total = Outcome::default();
+    for entry in PROOFS.iter().filter(|entry| entry.in_ci) {
+        let outcome = (entry.run)(true)?;
+        total.took += outcome.took;
+        total.passed += outcome.passed;
+    }
+    Ok(total)
+}

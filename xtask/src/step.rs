@@ -1,0 +1,104 @@
+//! One command: its output as it comes, how long it took, and the tests it counted.
+
+use anyhow::{Context, bail};
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A command to run.
+pub(crate) struct Step(Command);
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) took: Duration,
+    pub(crate) passed: u64,
+    pub(crate) skipped: u64,
+}
+
+/// `cargo` with these arguments, the same cargo that runs us.
+pub(crate) fn cargo(arguments: &[&str]) -> Step {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments);
+    // What cargo tells its children would make every nested build differ from one by hand.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARGO_PKG_")) {
+        command.env_remove(name);
+    }
+    Step(command)
+}
+
+/// Any program.
+pub(crate) fn program(name: impl AsRef<OsStr>, arguments: &[&str]) -> Step {
+    let mut command = Command::new(name);
+    command.args(arguments);
+    Step(command)
+}
+
+/// Whether a cargo subcommand is installed.
+pub(crate) fn has_cargo(subcommand: &str) -> bool {
+    let mut probe = cargo(&[subcommand, "--version"]).0;
+    probe.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+impl Step {
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.0.env(name, value);
+        self
+    }
+
+    pub(crate) fn dir(mut self, directory: &str) -> Self {
+        self.0.current_dir(directory);
+        self
+    }
+
+    pub(crate) fn arg(mut self, argument: &str) -> Self {
+        self.0.arg(argument);
+        self
+    }
+
+    /// Runs it to its end. An error if it fails.
+    pub(crate) fn run(mut self, what: &str) -> anyhow::Result<Outcome> {
+        let begin = Instant::now();
+        self.0.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = self.0.spawn().with_context(|| format!("{what}: can't start {:?}", self.0.get_program()))?;
+        let errors = child.stderr.take().map(|pipe| std::thread::spawn(move || relay(pipe, std::io::stderr())));
+        let output = child.stdout.take().map(|pipe| std::thread::spawn(move || relay(pipe, std::io::stdout())));
+        let mut outcome = Outcome::default();
+        for relayed in [errors, output].into_iter().flatten() {
+            let (passed, skipped) = relayed.join().unwrap_or_default();
+            outcome.passed += passed;
+            outcome.skipped += skipped;
+        }
+        let status = child.wait()?;
+        outcome.took = begin.elapsed();
+        if !status.success() {
+            bail!("{what} failed: {status}");
+        }
+        Ok(outcome)
+    }
+}
+
+/// Copies lines, and counts the tests that they tell of.
+fn relay(from: impl Read, mut to: impl Write) -> (u64, u64) {
+    let (mut passed, mut skipped) = (0, 0);
+    for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
+        let _ = to.write_all(&line).and_then(|()| to.write_all(b"\n"));
+        let text = String::from_utf8_lossy(&line);
+        let summary = text.contains("test result:") || (text.contains("Summary") && text.contains("tests run"));
+        // A proof is one test, however many cases it tried, as long as there were any.
+        if text.ends_with(" cases, 0 failed") && number_before(&text, " cases").is_some_and(|cases| cases > 0) {
+            passed += 1;
+        }
+        if summary {
+            passed += number_before(&text, " passed").unwrap_or(0);
+            skipped += number_before(&text, " skipped").or_else(|| number_before(&text, " ignored")).unwrap_or(0);
+        }
+    }
+    (passed, skipped)
+}
+
+/// The number that stands right before a word.
+fn number_before(text: &str, word: &str) -> Option<u64> {
+    text[..text.find(word)?].rsplit(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
