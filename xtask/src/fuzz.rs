@@ -43,17 +43,20 @@ pub(crate) fn missing() -> Option<&'static str> {
 
 /// Builds and runs the targets. Each that ran without finding anything counts as a test passed.
 pub(crate) fn fuzz(seconds: u32, only: Option<&str>) -> anyhow::Result<Outcome> {
-    let mut total =
-        cargo(&["build", "--release", "--target", TRIPLE]).dir("fuzz").env("RUSTFLAGS", COVERAGE).run("build the fuzz targets")?;
+    let mut total = cargo(&["build", "--release", "--target", TRIPLE])
+        .dir("fuzz")
+        .env("RUSTFLAGS", COVERAGE)
+        .run("build the fuzz targets")?;
     for target in TARGETS.iter().filter(|&&target| only.is_none_or(|only| only == target)) {
         let corpus = format!("fuzz/corpus/{target}");
         std::fs::create_dir_all(&corpus).context("make the corpus directory")?;
         std::fs::create_dir_all("fuzz/artifacts").context("make the artifacts directory")?;
-        let outcome = program(format!("fuzz/target/{TRIPLE}/release/{target}"), &[&corpus, "-timeout=20", "-print_final_stats=1"])
-            .arg("-artifact_prefix=fuzz/artifacts/")
-            .arg("-verbosity=0")
-            .arg(&format!("-max_total_time={seconds}"))
-            .run(&format!("fuzz target {target}"))?;
+        let outcome =
+            program(format!("fuzz/target/{TRIPLE}/release/{target}"), &[&corpus, "-timeout=20", "-print_final_stats=1"])
+                .arg("-artifact_prefix=fuzz/artifacts/")
+                .arg("-verbosity=0")
+                .arg(&format!("-max_total_time={seconds}"))
+                .run(&format!("fuzz target {target}"))?;
         println!("fuzz target {target}: nothing found in {} s", outcome.took.as_secs());
         total.took += outcome.took;
         total.passed += 1;

@@ -26,8 +26,5 @@ pub(crate) fn models(preemptions: u32, filter: Option<&str>) -> anyhow::Result<O
     arguments.extend(CRATES.iter().flat_map(|name| ["--package", name]));
     arguments.extend(["--", "--nocapture"]);
     arguments.extend(filter);
-    cargo(&arguments)
-        .env("RUSTFLAGS", "--cfg loom")
-        .env("LOOM_MAX_PREEMPTIONS", &preemptions.to_string())
-        .run("loom models")
+    cargo(&arguments).env("RUSTFLAGS", "--cfg loom").env("LOOM_MAX_PREEMPTIONS", &preemptions.to_string()).run("loom models")
 }

@@ -31,7 +31,10 @@ fn left() -> std::io::Result<(usize, usize, usize, usize)> {
     let maps = std::fs::read_to_string("/proc/self/maps")?.matches("multiproc-").count();
     let statm = std::fs::read_to_string("/proc/self/statm")?;
     let resident = statm.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).unwrap_or(0) * 4;
-    let files = std::fs::read_dir("/dev/shm")?.flatten().filter(|entry| entry.file_name().to_string_lossy().contains("multiproc")).count();
+    let files = std::fs::read_dir("/dev/shm")?
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().contains("multiproc"))
+        .count();
     Ok((descriptors, maps, resident, files))
 }
 

@@ -81,7 +81,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (seen, doubled) = collector.join().unwrap();
     let again: usize = seen.values().map(|counts| counts.len() - 1).sum();
     let missing = put - seen.len() as u64;
-    println!("{put} jobs, {kills} kills in {:.1} s; delivered again: {again}; lost between result and done: {}", took.as_secs_f64(), results.lost());
+    println!(
+        "{put} jobs, {kills} kills in {:.1} s; delivered again: {again}; lost between result and done: {}",
+        took.as_secs_f64(),
+        results.lost()
+    );
     assert_eq!((missing, doubled), (0, 0), "jobs lost, jobs doubled without a raised count");
     assert!(jobs.is_empty() && jobs.unfinished() == 0);
     println!("storm: {kills} cases, 0 failed");

@@ -4,16 +4,14 @@
 #[doc = include_str!("../GUIDE.md")]
 pub mod guide {}
 
-pub use multiproc_pipe::{
-    Connection, PipeError, Receiver, RecvError, RecvIntoError, SendError, Sender, pipe, pipe_oneway,
-};
+pub use multiproc_pipe::{Connection, PipeError, Receiver, RecvError, RecvIntoError, SendError, Sender, pipe, pipe_oneway};
 pub use multiproc_process::{
-    Current, Exit, JoinError, Main, Outcome, Process, ProcessBuilder, SignalError, SpawnError, active_children,
-    current_process, init,
+    Current, Exit, JoinError, Main, Outcome, Process, ProcessBuilder, SignalError, SpawnError, active_children, current_process,
+    init,
 };
 pub use multiproc_queue::{
-    Borrowed, Builder, GetError, JoinThreadError, JoinTimeout, JoinableQueue, Loan, OpenError, PutError, PutManyError,
-    Queue, SimpleQueue, TaskDoneError,
+    Borrowed, Builder, GetError, JoinThreadError, JoinTimeout, JoinableQueue, Loan, OpenError, PutError, PutManyError, Queue,
+    SimpleQueue, TaskDoneError,
 };
 pub use multiproc_shm::pass::{DecodeError, Descriptor, EncodeError};
 

@@ -204,9 +204,7 @@ impl End {
 
     fn send_record(&self, sender: &mut StreamSender, tag: u32, bytes: &[u8]) -> Result<(), SendError> {
         // A record fits and waits for ever, so the end is all that can be wrong.
-        sender
-            .send(tag, bytes, Deadline::NEVER, &mut || !self.link.is_hung_up())
-            .map_err(|_| SendError::Disconnected)?;
+        sender.send(tag, bytes, Deadline::NEVER, &mut || !self.link.is_hung_up()).map_err(|_| SendError::Disconnected)?;
         // The record comes before our look at the flag (pairs with: watch).
         fence(Ordering::SeqCst);
         if self.words.watched(self.other()).load(Ordering::Relaxed) != 0 {

@@ -187,9 +187,11 @@ fn a_sender_that_waits_for_room_learns_of_a_death() {
     let (ours, theirs) = pipe().unwrap();
     let process = Process::spawn(send_and_wait, theirs).unwrap();
     assert_eq!(ours.recv_timeout(WATCHDOG).unwrap(), 1);
-    let filler = thread::spawn(move || loop {
-        if let Err(error) = ours.send(&1) {
-            return error;
+    let filler = thread::spawn(move || {
+        loop {
+            if let Err(error) = ours.send(&1) {
+                return error;
+            }
         }
     });
     process.kill().unwrap();

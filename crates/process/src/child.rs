@@ -148,7 +148,9 @@ fn inherited_link(parent: u32) -> Option<Link> {
     // SAFETY: descriptor 0 is only borrowed, for calls that fail if it is closed.
     let stdin = unsafe { BorrowedFd::borrow_raw(0) };
     let peer = rustix::net::sockopt::socket_peercred(stdin).ok()?;
-    if rustix::net::sockopt::socket_type(stdin) != Ok(rustix::net::SocketType::SEQPACKET) || peer.pid != Pid::from_raw(parent as i32)? {
+    if rustix::net::sockopt::socket_type(stdin) != Ok(rustix::net::SocketType::SEQPACKET)
+        || peer.pid != Pid::from_raw(parent as i32)?
+    {
         return None;
     }
     let link = fcntl_dupfd_cloexec(stdin, 3).ok()?;

@@ -66,7 +66,12 @@ pub(crate) struct Child {
 impl fmt::Debug for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Child { name, pid, daemon, .. } = &*self.0;
-        f.debug_struct("Process").field("name", name).field("pid", pid).field("daemon", daemon).field("exit", &self.exit_code()).finish()
+        f.debug_struct("Process")
+            .field("name", name)
+            .field("pid", pid)
+            .field("daemon", daemon)
+            .field("exit", &self.exit_code())
+            .finish()
     }
 }
 

@@ -99,13 +99,15 @@ fn the_sentinel_becomes_readable_at_the_end() {
     process.join().unwrap();
 }
 
-fn tell_name(reply: Sender<(String, bool)>) {
+fn tell_name(reply: NameAndDaemon) {
     let me = current_process();
     assert!(me.parent_pid().is_some() && me.pid() == std::process::id());
     reply.send(&(me.name().to_owned(), me.is_daemon())).unwrap();
 }
 
-fn spawn_two(replies: (Sender<(String, bool)>, Sender<(String, bool)>)) {
+type NameAndDaemon = Sender<(String, bool)>;
+
+fn spawn_two(replies: (NameAndDaemon, NameAndDaemon)) {
     let first = Process::spawn(tell_name, replies.0).unwrap();
     let second = Process::builder().daemon(true).spawn(tell_name, replies.1).unwrap();
     second.join().unwrap();

@@ -134,7 +134,10 @@ fn shutdown_ends_puts_at_once_and_gets_when_drained() {
     q.put(1).unwrap();
     let full = Queue::bounded(1).unwrap();
     full.put(1).unwrap();
-    let blocked_put = { let full = full.clone(); thread::spawn(move || full.put(2)) };
+    let blocked_put = {
+        let full = full.clone();
+        thread::spawn(move || full.put(2))
+    };
     let getter = thread::spawn(move || (a.get(), a.get()));
     q.shutdown();
     full.shutdown();
@@ -171,7 +174,10 @@ fn join_thread_waits_for_the_buffer_after_close_only() {
     }
     assert_eq!(q.join_thread(), Err(JoinThreadError::NotClosed));
     q.close();
-    let consumer = { let q = q.clone(); thread::spawn(move || (0..5000).all(|i| q.get().unwrap().0 == i)) };
+    let consumer = {
+        let q = q.clone();
+        thread::spawn(move || (0..5000).all(|i| q.get().unwrap().0 == i))
+    };
     q.join_thread().unwrap();
     assert!(consumer.join().unwrap());
 }

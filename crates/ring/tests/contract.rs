@@ -201,7 +201,7 @@ fn what_was_finished_is_not_returned() {
     a.push(b"1").unwrap();
     let held = b.take(Lane::Main).unwrap().hold().unwrap();
     let done = held.complete(Completion::default());
-    std::mem::forget(held);
+    let _lost = held;
     let swept = a.sweep(B, redeliver(done)).unwrap();
     assert_eq!((swept.freed, swept.returned), (1, 0));
 }

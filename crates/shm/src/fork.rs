@@ -36,9 +36,7 @@ impl Page {
     fn new() -> Self {
         let len = 4096;
         // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no memory of ours.
-        let page = unsafe {
-            mmap_anonymous(std::ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)
-        };
+        let page = unsafe { mmap_anonymous(std::ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE) };
         let Ok(page) = page else { return Self(None) };
         // SAFETY: the advice changes what a child sees of this page, which nobody refers to yet.
         if unsafe { madvise(page, len, Advice::LinuxWipeOnFork) }.is_err() {

@@ -144,8 +144,7 @@ impl Participants {
             return self.locks.as_ref().and_then(|locks| locks.is_locked(who.row)) == Some(false)
                 && row.word.load(Ordering::Acquire) == word;
         }
-        let unlocked = pid & LOCKED != 0
-            && self.locks.as_ref().and_then(|locks| locks.is_locked(who.row)) == Some(false);
+        let unlocked = pid & LOCKED != 0 && self.locks.as_ref().and_then(|locks| locks.is_locked(who.row)) == Some(false);
         let dead = unlocked || identity.is_alive() == Some(false);
         // Still the same one that we asked about.
         dead && row.word.load(Ordering::Acquire) == word

@@ -53,7 +53,11 @@ thread_local! {
 }
 
 /// Puts something into a thread's slot for the time of a call, and what was there back afterwards.
-fn during<S, R>(slot: &'static std::thread::LocalKey<RefCell<Option<S>>>, scope: Option<S>, call: impl FnOnce() -> R) -> (R, Option<S>) {
+fn during<S, R>(
+    slot: &'static std::thread::LocalKey<RefCell<Option<S>>>,
+    scope: Option<S>,
+    call: impl FnOnce() -> R,
+) -> (R, Option<S>) {
     struct Restore<S: 'static>(&'static std::thread::LocalKey<RefCell<Option<S>>>, Option<S>);
     impl<S> Drop for Restore<S> {
         fn drop(&mut self) {

@@ -118,18 +118,20 @@ impl Channel {
     /// There was none in time, the channel is shut down, or the message is too long.
     #[inline]
     pub fn alloc(&self, len: usize, deadline: Deadline, look_around: impl FnMut()) -> Result<Block<'_>, PutError> {
-        self.control.space.wait_until(deadline, &self.space_pace, look_around, || {
-            if self.is_shut_down() {
-                return Some(Err(PutError::Closed));
-            }
-            match self.ring.alloc(len) {
-                Ok(block) => Some(Ok(block)),
-                Err(AllocError::TooLong { len, max }) => Some(Err(PutError::TooLong { len, max })),
-                // The system may have memory again when a message has been taken, like the ring itself.
-                Err(_) => None,
-            }
-        })
-        .unwrap_or(Err(PutError::NoMemory))
+        self.control
+            .space
+            .wait_until(deadline, &self.space_pace, look_around, || {
+                if self.is_shut_down() {
+                    return Some(Err(PutError::Closed));
+                }
+                match self.ring.alloc(len) {
+                    Ok(block) => Some(Ok(block)),
+                    Err(AllocError::TooLong { len, max }) => Some(Err(PutError::TooLong { len, max })),
+                    // The system may have memory again when a message has been taken, like the ring itself.
+                    Err(_) => None,
+                }
+            })
+            .unwrap_or(Err(PutError::NoMemory))
     }
 
     /// Puts a block; waits for a slot until the deadline.

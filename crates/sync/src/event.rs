@@ -107,12 +107,9 @@ impl EventCount {
     fn announce(&self) {
         let mut word = self.sleepers.load(Ordering::Relaxed);
         // Release: our reading of `wakes` comes before (pairs with: announce).
-        while let Err(other) = self.sleepers.compare_exchange(
-            word,
-            word.wrapping_add(ONE) | ANY,
-            Ordering::Release,
-            Ordering::Relaxed,
-        ) {
+        while let Err(other) =
+            self.sleepers.compare_exchange(word, word.wrapping_add(ONE) | ANY, Ordering::Release, Ordering::Relaxed)
+        {
             word = other;
         }
     }

@@ -102,25 +102,24 @@ impl StreamSender {
     ///
     /// There was no room in time, nobody reads any more, or the record is too long. Nothing was sent then.
     #[inline]
-    pub fn send(
-        &mut self,
-        tag: u32,
-        payload: &[u8],
-        deadline: Deadline,
-        still_there: StillThere<'_>,
-    ) -> Result<(), SendError> {
+    pub fn send(&mut self, tag: u32, payload: &[u8], deadline: Deadline, still_there: StillThere<'_>) -> Result<(), SendError> {
         let Self { writer, control, pace, .. } = self;
         let gone = std::cell::Cell::new(false);
-        let done = control.space.wait_until(deadline, pace, || gone.set(!still_there()), || {
-            if gone.get() || control.reader_closed.load(Ordering::Acquire) != 0 {
-                return Some(Err(SendError::Closed));
-            }
-            match writer.write(tag, payload) {
-                Ok(()) => Some(Ok(())),
-                Err(WriteError::TooLong { len, max }) => Some(Err(SendError::TooLong { len, max })),
-                Err(_) => None,
-            }
-        });
+        let done = control.space.wait_until(
+            deadline,
+            pace,
+            || gone.set(!still_there()),
+            || {
+                if gone.get() || control.reader_closed.load(Ordering::Acquire) != 0 {
+                    return Some(Err(SendError::Closed));
+                }
+                match writer.write(tag, payload) {
+                    Ok(()) => Some(Ok(())),
+                    Err(WriteError::TooLong { len, max }) => Some(Err(SendError::TooLong { len, max })),
+                    Err(_) => None,
+                }
+            },
+        );
         done.unwrap_or(Err(SendError::Full))?;
         control.items.wake(1);
         Ok(())
@@ -170,16 +169,21 @@ impl StreamReceiver {
     pub fn wait(&mut self, deadline: Deadline, still_there: StillThere<'_>) -> Result<(), RecvError> {
         let Self { reader, control, pace } = self;
         let gone = std::cell::Cell::new(false);
-        let done = control.items.wait_until(deadline, pace, || gone.set(!still_there()), || {
-            // The end is looked at first: whoever sees it sees everything sent before (pairs with: end).
-            let ended = gone.get() || control.writer_closed.load(Ordering::Acquire) != 0;
-            match reader.peek() {
-                Ok(Some(_)) => Some(Ok(())),
-                Ok(None) if ended => Some(Err(RecvError::Closed)),
-                Ok(None) => None,
-                Err(_) => Some(Err(RecvError::Corrupt)),
-            }
-        });
+        let done = control.items.wait_until(
+            deadline,
+            pace,
+            || gone.set(!still_there()),
+            || {
+                // The end is looked at first: whoever sees it sees everything sent before (pairs with: end).
+                let ended = gone.get() || control.writer_closed.load(Ordering::Acquire) != 0;
+                match reader.peek() {
+                    Ok(Some(_)) => Some(Ok(())),
+                    Ok(None) if ended => Some(Err(RecvError::Closed)),
+                    Ok(None) => None,
+                    Err(_) => Some(Err(RecvError::Corrupt)),
+                }
+            },
+        );
         done.unwrap_or(Err(RecvError::Empty))
     }
 

@@ -151,10 +151,7 @@ impl Arena {
             // Relaxed to look, because the exchange decides. Acquire: what the last owner did with the payload happened before
             // it freed the block (pairs with: free), so that our writes come after its reads.
             if header.state.load(Ordering::Relaxed) == BlockState::FREE.0
-                && header
-                    .state
-                    .compare_exchange(BlockState::FREE.0, owned, Ordering::Acquire, Ordering::Relaxed)
-                    .is_ok()
+                && header.state.compare_exchange(BlockState::FREE.0, owned, Ordering::Acquire, Ordering::Relaxed).is_ok()
             {
                 return Ok(Some(index as u32));
             }

@@ -35,13 +35,7 @@ impl<T: Pod> Ring<T> {
         region.bytes(at, len)?;
         region.owner().commit(at..at + len).map_err(|error| SpscError::NoMemory(error.to_string()))?;
         let ends = region.place(at)?;
-        Ok(Self {
-            ends,
-            region: region.clone(),
-            values_at: at + size_of::<Ends>(),
-            mask: capacity as u64 - 1,
-            of: PhantomData,
-        })
+        Ok(Self { ends, region: region.clone(), values_at: at + size_of::<Ends>(), mask: capacity as u64 - 1, of: PhantomData })
     }
 
     fn capacity(&self) -> u64 {

@@ -1,0 +1,118 @@
+//! Messages of 1 MiB: copied, and in place, against the limit of copying in and out.
+
+use crate::measure::{Peer, Scenario, per_operation, pin, unpin};
+use anyhow::Result;
+use multiproc::{Descriptor, Process, Queue};
+use multiproc_prim::{AtomicU64, Ordering};
+use multiproc_shm::{Kind, Segment, Spec};
+use std::os::fd::AsFd;
+
+const MIB: usize = 1 << 20;
+const ROOMS: usize = 4;
+
+pub fn all() -> Vec<Scenario> {
+    // The target is a throughput of 0.85 and 1.5 of the limit's: as times, its inverse.
+    let limit = |target| vec![Peer { name: "copy in and out", operations: 20_000, side: copy_limit, target, limit: true }];
+    vec![
+        Scenario { name: "1 MiB through a Queue, copied", operations: 20_000, ours: copied, peers: limit(1.0 / 0.85) },
+        Scenario { name: "1 MiB through a Queue, in place", operations: 20_000, ours: in_place, peers: limit(1.0 / 1.5) },
+    ]
+}
+
+fn put_copies((q, n): (Queue<u8>, u64)) {
+    pin(1);
+    let message = vec![7u8; MIB];
+    for _ in 0..n {
+        let loan = q.loan(MIB).unwrap();
+        loan.copy_from(0, &message);
+        loan.send().unwrap();
+    }
+}
+
+fn copied(n: u64) -> Result<f64> {
+    let q = Queue::<u8>::bounded(ROOMS as u32)?;
+    let process = Process::spawn(put_copies, (q.clone(), n))?;
+    pin(0);
+    let mut buffer = vec![0u8; MIB];
+    let result = per_operation(n, || {
+        for _ in 0..n {
+            assert!(q.borrow()?.copy_to(0, &mut buffer));
+        }
+        Ok(())
+    });
+    unpin();
+    process.join()?;
+    result
+}
+
+fn put_in_place((q, n): (Queue<u64>, u64)) {
+    pin(1);
+    for i in 0..n {
+        let loan = q.loan(MIB / 8).unwrap();
+        // Produced where it lies: one word in each cache line, as a sensor or a codec would touch every line once.
+        for line in 0..MIB / 64 {
+            loan.set(line * 8, i);
+        }
+        loan.send().unwrap();
+    }
+}
+
+fn in_place(n: u64) -> Result<f64> {
+    let q = Queue::<u64>::bounded(ROOMS as u32)?;
+    let process = Process::spawn(put_in_place, (q.clone(), n))?;
+    pin(0);
+    let result = per_operation(n, || {
+        for i in 0..n {
+            let message = q.borrow()?;
+            let sum: u64 = (0..MIB / 64).filter_map(|line| message.get(line * 8)).fold(0, u64::wrapping_add);
+            assert_eq!(sum, i.wrapping_mul(MIB as u64 / 64));
+        }
+        Ok(())
+    });
+    unpin();
+    process.join()?;
+    result
+}
+
+const KIND: Kind = Kind(*b"COPY");
+
+fn copy_in((segment, n): (Descriptor, u64)) {
+    pin(1);
+    let segment = Segment::attach(segment.into(), KIND).unwrap();
+    let at = segment.content_at();
+    let word = |i: usize| segment.region().place::<AtomicU64>(at + i * 256).unwrap();
+    let (put, got) = (word(0), word(1));
+    let message = vec![7u8; MIB];
+    for i in 0..n {
+        while i - got.load(Ordering::Acquire) >= ROOMS as u64 {
+            std::hint::spin_loop();
+        }
+        let room = at + 4096 + i as usize % ROOMS * MIB;
+        assert!(segment.region().bytes(room, MIB).unwrap().write(&message));
+        put.store(i + 1, Ordering::Release);
+    }
+}
+
+/// Nothing but two copies and two words.
+fn copy_limit(n: u64) -> Result<f64> {
+    let segment = Segment::create(&Spec { kind: KIND, len: 4096 + ROOMS * MIB, participants: 0, geometry: [0; 8] })?;
+    let at = segment.content_at();
+    let descriptor = Descriptor::from(segment.as_fd().try_clone_to_owned()?);
+    let process = Process::spawn(copy_in, (descriptor, n))?;
+    pin(0);
+    let (put, got) = (segment.region().place::<AtomicU64>(at)?, segment.region().place::<AtomicU64>(at + 256)?);
+    let mut buffer = vec![0u8; MIB];
+    let result = per_operation(n, || {
+        for i in 0..n {
+            while put.load(Ordering::Acquire) <= i {
+                std::hint::spin_loop();
+            }
+            assert!(segment.region().bytes(at + 4096 + i as usize % ROOMS * MIB, MIB)?.read(&mut buffer));
+            got.store(i + 1, Ordering::Release);
+        }
+        Ok(())
+    });
+    unpin();
+    process.join()?;
+    result
+}

@@ -1,0 +1,168 @@
+//! There and back: while both sides spin, against the cache line itself; while both sleep, against the futex itself.
+
+use crate::measure::{Peer, Scenario, per_operation, pin, unpin};
+use anyhow::Result;
+use multiproc::{Connection, Descriptor, Process, Queue, pipe};
+use multiproc_prim::{AtomicU32, AtomicU64, Ordering, futex};
+use multiproc_shm::{Kind, Segment, Spec};
+use std::os::fd::AsFd;
+
+pub fn all() -> Vec<Scenario> {
+    let limit = |name, operations, side, target| vec![Peer { name, operations, side, target, limit: true }];
+    vec![
+        Scenario {
+            name: "Queue<u64> round trip, both spin",
+            operations: 300_000,
+            ours: queue_round_trip,
+            peers: limit("cache-line ping-pong", 2_000_000, ping_pong, 2.0),
+        },
+        Scenario {
+            name: "Pipe round trip, both spin",
+            operations: 300_000,
+            ours: pipe_round_trip,
+            peers: limit("cache-line ping-pong", 2_000_000, ping_pong, 2.0),
+        },
+        Scenario {
+            name: "Queue<u64> round trip, one processor",
+            operations: 30_000,
+            ours: queue_parked,
+            peers: limit("raw futex", 30_000, futex_ping_pong, 1.1),
+        },
+    ]
+}
+
+fn echo((there, back, processor): (Queue<u64>, Queue<u64>, usize)) {
+    pin(processor);
+    while let Ok(i) = there.get() {
+        back.put(i).unwrap();
+    }
+}
+
+fn queue_trips(n: u64, processor: usize) -> Result<f64> {
+    let (there, back) = (Queue::bounded(8)?, Queue::bounded(8)?);
+    let process = Process::spawn(echo, (there.clone(), back.clone(), processor))?;
+    pin(0);
+    let result = per_operation(n, || {
+        for i in 0..n {
+            there.put(i)?;
+            assert_eq!(back.get()?, i);
+        }
+        Ok(())
+    });
+    unpin();
+    there.shutdown();
+    process.join()?;
+    result
+}
+
+fn queue_round_trip(n: u64) -> Result<f64> {
+    queue_trips(n, 1)
+}
+
+/// Both on one processor, so that each has to sleep for the other to run.
+fn queue_parked(n: u64) -> Result<f64> {
+    queue_trips(n, 0)
+}
+
+fn echo_bytes(connection: Connection<u64>) {
+    pin(1);
+    let mut buffer = [0; 8];
+    while connection.recv_bytes_into(&mut buffer).is_ok() {
+        connection.send_bytes(&buffer).unwrap();
+    }
+}
+
+fn pipe_round_trip(n: u64) -> Result<f64> {
+    let (ours, theirs) = pipe()?;
+    let process = Process::spawn(echo_bytes, theirs)?;
+    pin(0);
+    let mut buffer = [0; 8];
+    let result = per_operation(n, || {
+        for i in 0..n {
+            ours.send_bytes(&i.to_le_bytes())?;
+            ours.recv_bytes_into(&mut buffer)?;
+        }
+        Ok(())
+    });
+    unpin();
+    drop(ours);
+    process.join()?;
+    result
+}
+
+const KIND: Kind = Kind(*b"PING");
+
+fn shared() -> Result<Segment> {
+    Ok(Segment::create(&Spec { kind: KIND, len: 4096, participants: 0, geometry: [0; 8] })?)
+}
+
+fn descriptor(segment: &Segment) -> Result<Descriptor> {
+    Ok(segment.as_fd().try_clone_to_owned()?.into())
+}
+
+fn pong((segment, n): (Descriptor, u64)) {
+    pin(1);
+    let segment = Segment::attach(segment.into(), KIND).unwrap();
+    let word = |i: usize| segment.region().place::<AtomicU64>(segment.content_at() + i * 256).unwrap();
+    let (there, back) = (word(0), word(1));
+    for i in 1..=n {
+        while there.load(Ordering::Acquire) != i {
+            std::hint::spin_loop();
+        }
+        back.store(i, Ordering::Release);
+    }
+}
+
+fn ping_pong(n: u64) -> Result<f64> {
+    let segment = shared()?;
+    let process = Process::spawn(pong, (descriptor(&segment)?, n))?;
+    pin(0);
+    let (there, back) = (
+        segment.region().place::<AtomicU64>(segment.content_at())?,
+        segment.region().place::<AtomicU64>(segment.content_at() + 256)?,
+    );
+    let result = per_operation(n, || {
+        for i in 1..=n {
+            there.store(i, Ordering::Release);
+            while back.load(Ordering::Acquire) != i {
+                std::hint::spin_loop();
+            }
+        }
+        Ok(())
+    });
+    unpin();
+    process.join()?;
+    result
+}
+
+fn futex_pong((segment, n): (Descriptor, u64)) {
+    pin(0);
+    let segment = Segment::attach(segment.into(), KIND).unwrap();
+    let word = segment.region().place::<AtomicU32>(segment.content_at()).unwrap();
+    trip(&word, n, 0, 1);
+}
+
+/// Waits for the word to be `mine`, makes it the other's.
+fn trip(word: &AtomicU32, n: u64, theirs: u32, mine: u32) {
+    for _ in 0..n {
+        while word.load(Ordering::Acquire) != mine {
+            futex::wait(word, theirs, None);
+        }
+        word.store(theirs, Ordering::Release);
+        futex::wake(word, 1);
+    }
+}
+
+fn futex_ping_pong(n: u64) -> Result<f64> {
+    let segment = shared()?;
+    let process = Process::spawn(futex_pong, (descriptor(&segment)?, n))?;
+    pin(0);
+    let word = segment.region().place::<AtomicU32>(segment.content_at())?;
+    let result = per_operation(n, || {
+        trip(&word, n, 1, 0);
+        Ok(())
+    });
+    unpin();
+    process.join()?;
+    result
+}

@@ -1,0 +1,32 @@
+//! Starting a process and waiting for its end.
+
+use crate::measure::{Peer, Scenario, per_operation};
+use anyhow::Result;
+use multiproc::Process;
+use std::process::{Command, Stdio};
+
+pub fn all() -> Vec<Scenario> {
+    let plain = Peer { name: "the same file run and waited for", operations: 300, side: plain, target: 1.5, limit: true };
+    vec![Scenario { name: "spawn and join of a process", operations: 300, ours: spawn, peers: vec![plain] }]
+}
+
+fn nothing(_: ()) {}
+
+fn spawn(n: u64) -> Result<f64> {
+    per_operation(n, || {
+        for _ in 0..n {
+            Process::spawn(nothing, ())?.join()?;
+        }
+        Ok(())
+    })
+}
+
+/// The same executable file, which ends at once because it is asked for a scenario that is not there.
+fn plain(n: u64) -> Result<f64> {
+    per_operation(n, || {
+        for _ in 0..n {
+            Command::new("/proc/self/exe").arg("no such scenario").stdin(Stdio::null()).stdout(Stdio::null()).status()?;
+        }
+        Ok(())
+    })
+}
