@@ -175,6 +175,7 @@ impl Region {
     }
 
     /// Who owns the memory.
+    #[inline]
     pub fn owner(&self) -> &dyn Memory {
         &*self.owner
     }
@@ -210,6 +211,7 @@ impl Region {
         Ok(Array { first, count, stride, region: self.clone(), of: PhantomData })
     }
 
+    #[inline]
     pub(crate) fn check(&self, offset: usize, len: usize, align: usize) -> Result<NonNull<u8>, OutOfBounds> {
         let fits = offset.checked_add(len).is_some_and(|end| end <= self.len) && offset.is_multiple_of(align);
         if !fits || align > 4096 {

@@ -218,7 +218,9 @@ impl Channel {
 
     /// Frees a block that was kept in hand.
     pub fn release_held(&self, held: Held) {
-        self.release(self.ring.resume(held));
+        if let Some(block) = self.ring.resume(held) {
+            self.release(block);
+        }
     }
 
     /// No more puts, by anyone. What is in the channel can still be got.

@@ -26,34 +26,38 @@ const ONE: u32 = 2;
 /// wake-up that went to a process which died is made good.
 pub const SLICE: Duration = Duration::from_millis(45);
 
-/// How long this handle spins before it sleeps: twice as long after spinning was enough, half as long after it was not.
-#[derive(Debug)]
+/// How long this handle spins before it sleeps: long while that is enough, hardly at all once it was not, with a long try
+/// every now and then to find out whether it would be again. Where both sides share a processor, spinning steals the time of
+/// the one that is waited for, and this finds out soon; the number of processors would not tell.
+#[derive(Debug, Default)]
 pub struct Pace(Hint);
 
-const FEWEST_SPINS: u64 = 8;
-const MOST_SPINS: u64 = 2000;
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self(Hint::new(200))
-    }
-}
+/// About as long as a sleep and a wake-up take.
+const LONG: u64 = 500;
+const SHORT: u64 = 4;
+/// Waits for which one failure keeps us from spinning long.
+const SOBER: u64 = 32;
 
 impl Pace {
     fn spins(&self) -> u64 {
-        // On a single processor spinning steals the time of the one it waits for; in a model it is only more to explore.
-        if cfg!(loom) || processors() < 2 { 0 } else { self.0.get() }
+        // In a model it is only more to explore.
+        if cfg!(loom) {
+            return 0;
+        }
+        match self.0.get() {
+            0 => LONG,
+            sober => {
+                self.0.set(sober - 1);
+                SHORT
+            }
+        }
     }
 
-    fn learn(&self, spinning_was_enough: bool) {
-        let spins = self.0.get();
-        self.0.set(if spinning_was_enough { (spins * 2).min(MOST_SPINS) } else { (spins / 2).max(FEWEST_SPINS) });
+    fn learn(&self, spins: u64, enough: bool) {
+        if spins == LONG {
+            self.0.set(if enough { 0 } else { SOBER });
+        }
     }
-}
-
-fn processors() -> usize {
-    static KNOWN: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
-    *KNOWN.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from))
 }
 
 impl EventCount {
@@ -74,14 +78,15 @@ impl EventCount {
         if deadline.is_over() {
             return None;
         }
-        for _ in 0..pace.spins() {
+        let spins = pace.spins();
+        for _ in 0..spins {
             spin_loop();
             if let Some(result) = attempt() {
-                pace.learn(true);
+                pace.learn(spins, true);
                 return Some(result);
             }
         }
-        pace.learn(false);
+        pace.learn(spins, false);
         loop {
             // Relaxed: `announce` keeps it before itself.
             let seen = self.wakes.load(Ordering::Relaxed);

@@ -6,7 +6,7 @@
 //! window grows when most of it is in use and shrinks when most of it is free.
 
 use super::error::AllocError;
-use super::layout::{BlockHeader, Class, KEEP_PAGES, Layout};
+use super::layout::{BlockHeader, Class, KEEP_PAGES, Layout, WHOLE};
 use super::state::{BlockState, Owner};
 use multiproc_prim::{Array, AtomicU64, Bytes, Hint, Ordering, OutOfBounds, Region};
 
@@ -30,6 +30,8 @@ struct Blocks {
     committed: Hint,
     /// Blocks from the first on that sweepers know of.
     noted: Hint,
+    /// For blocks that are not committed whole: how many bytes of each this handle has seen committed.
+    lengths: Box<[Hint]>,
 }
 
 const SMALLEST_WINDOW: u64 = 16;
@@ -44,6 +46,7 @@ impl Arena {
         for &class in &layout.classes {
             let headers = region.strided(at + class.offset, class.count as usize, class.size)?;
             let window = SMALLEST_WINDOW.min(u64::from(class.count));
+            let lengths = 0..if class.size > WHOLE { class.count } else { 0 };
             classes.push(Blocks {
                 class,
                 headers,
@@ -53,6 +56,7 @@ impl Arena {
                 busy: Hint::new(0),
                 committed: Hint::new(0),
                 noted: Hint::new(0),
+                lengths: lengths.map(|_| Hint::new(0)).collect(),
             });
         }
         Ok(Self { region: region.clone(), at, classes, used: region.array(at + layout.used, layout.classes.len())? })
@@ -69,36 +73,26 @@ impl Arena {
         self.classes.last().map_or(0, |blocks| blocks.capacity())
     }
 
-    fn locate(&self, block: u32) -> Option<(usize, &Blocks, u32)> {
-        let (number, blocks) = self.classes.iter().enumerate().rfind(|(_, blocks)| blocks.class.first <= block)?;
-        let index = block - blocks.class.first;
-        (index < blocks.class.count).then_some((number, blocks, index))
+    /// The block of this number, `None` if there is none. Its memory may not be committed: see [`find`](Self::find).
+    #[inline]
+    pub(crate) fn find_committed(&self, number: u32) -> Option<Found<'_>> {
+        // Small blocks come first, and nearly always are the ones looked for.
+        let blocks = self.classes.iter().find(|blocks| number.wrapping_sub(blocks.class.first) < blocks.class.count)?;
+        let index = number - blocks.class.first;
+        Some(Found { arena: self, blocks, index, header: blocks.headers.get(index as usize)? })
     }
 
-    /// The header of a block, `None` for an index that is none. Its memory may have to be committed: see [`header`](Self::header).
+    /// The block of a number that another process wrote, with its header's memory committed. The outer `None`: there is no such
+    /// block.
     #[inline]
-    pub(crate) fn committed_header(&self, block: u32) -> Option<&BlockHeader> {
-        let (_, blocks, index) = self.locate(block)?;
-        blocks.headers.get(index as usize)
-    }
-
-    /// The header of a block that another process named, its memory committed. The outer `None`: there is no such block.
-    #[inline]
-    pub(crate) fn header(&self, block: u32) -> Option<std::io::Result<&BlockHeader>> {
-        let (_, blocks, index) = self.locate(block)?;
-        if u64::from(index) >= blocks.committed.get()
-            && let Err(error) = self.commit(blocks, index)
+    pub(crate) fn find(&self, number: u32) -> Option<std::io::Result<Found<'_>>> {
+        let found = self.find_committed(number)?;
+        if u64::from(found.index) >= found.blocks.committed.get()
+            && let Err(error) = self.commit(found.blocks, found.index)
         {
             return Some(Err(error));
         }
-        blocks.headers.get(index as usize).map(Ok)
-    }
-
-    /// The payload window of a block, whole.
-    #[inline]
-    pub(crate) fn payload(&self, block: u32) -> Option<Bytes<'_>> {
-        let (_, blocks, index) = self.locate(block)?;
-        self.region.bytes(self.payload_offset(blocks, index), blocks.capacity()).ok()
+        Some(Ok(found))
     }
 
     /// A window of no bytes.
@@ -106,30 +100,26 @@ impl Arena {
         self.region.nothing()
     }
 
-    fn payload_offset(&self, blocks: &Blocks, index: u32) -> usize {
-        self.at + blocks.class.offset + index as usize * blocks.class.size + size_of::<BlockHeader>()
-    }
-
     /// A block for `len` bytes, owned by `owner`.
-    pub(crate) fn claim(&self, owner: Owner, len: usize) -> Result<u32, AllocError> {
+    #[inline]
+    pub(crate) fn claim(&self, owner: Owner, len: usize) -> Result<Found<'_>, AllocError> {
         if len > self.longest() {
             return Err(AllocError::TooLong { len, max: self.longest() });
         }
         for (number, blocks) in self.classes.iter().enumerate().filter(|(_, blocks)| blocks.capacity() >= len) {
-            if let Some(index) = self.claim_in(number, blocks, owner)? {
-                let block = blocks.class.first + index;
-                if let Err(error) = self.prepare_payload(block, len) {
-                    self.free(block);
+            if let Some(found) = self.claim_in(number, blocks, owner)? {
+                if let Err(error) = found.prepare_payload(len) {
+                    found.free();
                     return Err(AllocError::Commit(error));
                 }
-                return Ok(block);
+                return Ok(found);
             }
         }
         Err(AllocError::Exhausted)
     }
 
     #[inline]
-    fn claim_in(&self, number: usize, blocks: &Blocks, owner: Owner) -> Result<Option<u32>, AllocError> {
+    fn claim_in<'a>(&'a self, number: usize, blocks: &'a Blocks, owner: Owner) -> Result<Option<Found<'a>>, AllocError> {
         let count = u64::from(blocks.class.count);
         let owned = BlockState::owned(owner).0;
         let mut window = blocks.window.get().clamp(1, count);
@@ -153,7 +143,7 @@ impl Arena {
             if header.state.load(Ordering::Relaxed) == BlockState::FREE.0
                 && header.state.compare_exchange(BlockState::FREE.0, owned, Ordering::Acquire, Ordering::Relaxed).is_ok()
             {
-                return Ok(Some(index as u32));
+                return Ok(Some(Found { arena: self, blocks, index: index as u32, header }));
             }
             blocks.busy.set(blocks.busy.get() + 1);
             looked += 1;
@@ -170,44 +160,12 @@ impl Arena {
         }
     }
 
-    /// Frees a block that the caller's owner holds, or is the sweeper of. Large ones give their pages back first.
-    #[inline]
-    pub(crate) fn free(&self, block: u32) {
-        self.give_back_pages(block);
-        if let Some(header) = self.committed_header(block) {
-            // Release: our reads and writes of the payload come before anyone else's (pairs with: free).
-            header.state.store(BlockState::FREE.0, Ordering::Release);
-        }
-    }
-
-    /// Gives the pages of a large block back, but for the one with its header. Only for its owner.
-    pub(crate) fn give_back_pages(&self, block: u32) {
-        if let Some((_, blocks, index)) = self.locate(block)
-            && blocks.class.size > KEEP_PAGES
-        {
-            let start = self.at + blocks.class.offset + index as usize * blocks.class.size;
-            self.region.owner().discard(start + 4096..start + blocks.class.size);
-        }
-    }
-
-    /// Makes sure that `len` bytes of payload can be touched.
-    #[inline]
-    pub(crate) fn prepare_payload(&self, block: u32, len: usize) -> std::io::Result<()> {
-        match self.locate(block) {
-            Some((_, blocks, index)) if blocks.class.size > KEEP_PAGES => {
-                let start = self.payload_offset(blocks, index);
-                self.region.owner().commit(start..start + len)
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// Commits the blocks from the last committed one up to `index`, and some beyond.
     #[cold]
     fn commit(&self, blocks: &Blocks, index: u32) -> std::io::Result<()> {
         let size = blocks.class.size;
         let start = self.at + blocks.class.offset;
-        if size > KEEP_PAGES {
+        if size > WHOLE {
             let block = start + index as usize * size;
             self.region.owner().commit(block..block + size_of::<BlockHeader>())?;
             // Headers of large blocks are committed one by one, so that this mark only moves when nothing is left out.
@@ -246,6 +204,77 @@ impl Arena {
             let used = used.load(Ordering::Acquire).min(u64::from(blocks.class.count)) as u32;
             (0..used).map(move |index| blocks.class.first + index)
         })
+    }
+}
+
+/// A block, looked up once.
+#[derive(Clone, Copy)]
+pub(crate) struct Found<'a> {
+    arena: &'a Arena,
+    blocks: &'a Blocks,
+    index: u32,
+    pub(crate) header: &'a BlockHeader,
+}
+
+impl std::fmt::Debug for Found<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "block {} of {} bytes", self.number(), self.blocks.class.size)
+    }
+}
+
+impl<'a> Found<'a> {
+    /// What a slot calls it.
+    #[inline]
+    pub(crate) fn number(&self) -> u32 {
+        self.blocks.class.first + self.index
+    }
+
+    /// Longest message that it holds.
+    #[inline]
+    pub(crate) fn capacity(&self) -> usize {
+        self.blocks.capacity()
+    }
+
+    /// Offset in the region.
+    #[inline]
+    fn start(&self) -> usize {
+        self.arena.at + self.blocks.class.offset + self.index as usize * self.blocks.class.size
+    }
+
+    /// The first `len` bytes of the payload, none at all if there are fewer.
+    #[inline]
+    pub(crate) fn payload(&self, len: usize) -> Bytes<'a> {
+        let fits = len <= self.capacity();
+        let window = fits.then(|| self.arena.region.bytes(self.start() + size_of::<BlockHeader>(), len).ok());
+        window.flatten().unwrap_or_else(|| self.arena.nothing())
+    }
+
+    /// Frees the block, which the caller's owner holds or is the sweeper of. Large ones give their pages back first.
+    #[inline]
+    pub(crate) fn free(&self) {
+        if self.blocks.class.size > KEEP_PAGES {
+            // All but the one with the header, while nobody else can have the block.
+            let start = self.start();
+            self.arena.region.owner().discard(start + 4096..start + self.blocks.class.size);
+        }
+        // Release: our reads and writes of the payload come before anyone else's (pairs with: free).
+        self.header.state.store(BlockState::FREE.0, Ordering::Release);
+    }
+
+    /// Makes sure that `len` bytes of payload can be touched.
+    #[inline]
+    pub(crate) fn prepare_payload(&self, len: usize) -> std::io::Result<()> {
+        match self.blocks.lengths.get(self.index as usize) {
+            None => Ok(()),
+            // Pages that are given back have to be committed every time.
+            Some(known) if known.get() < len as u64 || self.blocks.class.size > KEEP_PAGES => {
+                let start = self.start() + size_of::<BlockHeader>();
+                self.arena.region.owner().commit(start..start + len)?;
+                known.set(len as u64);
+                Ok(())
+            }
+            Some(_) => Ok(()),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What users hold: a handle on the ring in a region, and blocks that free themselves.
 
-use super::arena::Arena;
+use super::arena::{Arena, Found};
 use super::error::{AllocError, LayoutError, PopError, PublishError, PushError, TakeError};
 use super::lane::LaneRing;
 use super::layout::{Geometry, Layout};
@@ -161,8 +161,8 @@ impl Mpmc {
     /// There is none that large, or none left.
     #[inline]
     pub fn alloc(&self, len: usize) -> Result<Block<'_>, AllocError> {
-        let id = self.arena.claim(self.owner, len)?;
-        let block = Block { ring: self, id, len, tag: 0, deliveries: 0, from: None };
+        let place = self.arena.claim(self.owner, len)?;
+        let block = Block { place, len, tag: 0, deliveries: 0, from: None };
         block.write_meta();
         Ok(block)
     }
@@ -184,7 +184,7 @@ impl Mpmc {
     /// As [`publish`](Self::publish).
     pub fn publish_to<'a>(&self, lane: Lane, block: Block<'a>) -> Result<(), (PublishError, Block<'a>)> {
         let Some(lane) = self.lane(lane) else { return Err((PublishError::Closed, block)) };
-        match lane.publish(&self.arena, self.owner, block.id) {
+        match lane.publish(&self.arena, self.owner, block.place) {
             Ok(()) => {
                 // From here on the block is the consumer's.
                 std::mem::forget(block);
@@ -202,18 +202,21 @@ impl Mpmc {
     #[inline]
     pub fn take(&self, lane: Lane) -> Result<Block<'_>, TakeError> {
         let ring = self.lane(lane).ok_or(TakeError::Empty)?;
-        let (id, ticket) = ring.take(&self.arena, self.owner)?;
-        let mut block = Block { ring: self, id, len: 0, tag: 0, deliveries: 0, from: Some((lane, ticket)) };
-        let header = self.arena.committed_header(id).ok_or(TakeError::Corrupt)?;
+        let (place, ticket) = ring.take(&self.arena, self.owner)?;
         // Relaxed: ordered by the take. Read once and checked: from here on only the private copy counts.
-        let meta = header.meta.load(Ordering::Relaxed);
-        block.len = (meta & ((1 << LENGTH_BITS) - 1)) as usize;
-        block.tag = (meta >> TAG_SHIFT) as u8;
-        block.deliveries = (meta >> DELIVERIES_SHIFT) as u16;
-        if self.arena.payload(id).is_none_or(|payload| payload.len() < block.len) {
+        let meta = place.header.meta.load(Ordering::Relaxed);
+        let mut block = Block {
+            place,
+            len: (meta & ((1 << LENGTH_BITS) - 1)) as usize,
+            tag: (meta >> TAG_SHIFT) as u8,
+            deliveries: (meta >> DELIVERIES_SHIFT) as u16,
+            from: Some((lane, ticket)),
+        };
+        if block.len > place.capacity() {
+            block.len = 0;
             return Err(TakeError::Corrupt);
         }
-        self.arena.prepare_payload(id, block.len).map_err(|_| TakeError::NoMemory)?;
+        place.prepare_payload(block.len).map_err(|_| TakeError::NoMemory)?;
         Ok(block)
     }
 
@@ -223,11 +226,13 @@ impl Mpmc {
         self.lane(Lane::Main).map_or(TakeError::Closed, |lane| lane.close_if_empty(&self.arena))
     }
 
-    /// The block that a [`Held`] stands for.
-    pub fn resume(&self, held: Held) -> Block<'_> {
-        Block { ring: self, id: held.id, len: held.len, tag: held.tag, deliveries: held.deliveries, from: Some(held.from) }
+    /// The block that a [`Held`] of this ring stands for; `None` for one of another ring.
+    pub fn resume(&self, held: Held) -> Option<Block<'_>> {
+        let Held { number, len, tag, deliveries, from } = held;
+        Some(Block { place: self.arena.find_committed(number)?, len, tag, deliveries, from: Some(from) })
     }
 
+    #[inline]
     pub(super) fn lane(&self, lane: Lane) -> Option<&LaneRing> {
         self.lanes.get(lane as usize)
     }
@@ -236,8 +241,7 @@ impl Mpmc {
 /// A block in this process's hands: being written before it is published, or taken and being read. Dropped, it is free.
 #[derive(Debug)]
 pub struct Block<'a> {
-    ring: &'a Mpmc,
-    id: u32,
+    place: Found<'a>,
     len: usize,
     tag: u8,
     deliveries: u16,
@@ -248,7 +252,7 @@ pub struct Block<'a> {
 #[derive(Debug)]
 #[must_use = "a block that is neither resumed nor swept is lost"]
 pub struct Held {
-    id: u32,
+    number: u32,
     len: usize,
     tag: u8,
     deliveries: u16,
@@ -293,10 +297,7 @@ impl<'a> Block<'a> {
     /// The message's bytes. They start on a multiple of 16.
     #[inline]
     pub fn payload(&self) -> Bytes<'a> {
-        let whole = self.ring.arena.payload(self.id);
-        let part = whole.and_then(|whole| whole.part(0, self.len));
-        // Checked when the block came into our hands: an empty window is never seen.
-        part.unwrap_or_else(|| self.ring.arena.nothing())
+        self.place.payload(self.len)
     }
 
     /// Makes the message shorter, for a writer who needed less than asked for.
@@ -313,7 +314,7 @@ impl<'a> Block<'a> {
     pub fn hold(self) -> Result<Held, Self> {
         match self.from {
             Some(from) => {
-                let held = Held { id: self.id, len: self.len, tag: self.tag, deliveries: self.deliveries, from };
+                let held = Held { number: self.place.number(), len: self.len, tag: self.tag, deliveries: self.deliveries, from };
                 std::mem::forget(self);
                 Ok(held)
             }
@@ -323,17 +324,15 @@ impl<'a> Block<'a> {
 
     #[inline]
     fn write_meta(&self) {
-        if let Some(header) = self.ring.arena.committed_header(self.id) {
-            let meta = self.len as u64 | u64::from(self.tag) << TAG_SHIFT | u64::from(self.deliveries) << DELIVERIES_SHIFT;
-            // Relaxed: publishing orders it.
-            header.meta.store(meta, Ordering::Relaxed);
-        }
+        let meta = self.len as u64 | u64::from(self.tag) << TAG_SHIFT | u64::from(self.deliveries) << DELIVERIES_SHIFT;
+        // Relaxed: publishing orders it.
+        self.place.header.meta.store(meta, Ordering::Relaxed);
     }
 }
 
 impl Drop for Block<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.ring.arena.free(self.id);
+        self.place.free();
     }
 }

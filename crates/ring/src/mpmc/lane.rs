@@ -11,7 +11,7 @@
 //! The protocol is the one of the project's design notes with the clearing of slots left out; crossbeam's `ArrayQueue` and
 //! Vyukov's bounded queue have the turns, but block everyone when a producer dies between its two steps.
 
-use super::arena::Arena;
+use super::arena::{Arena, Found};
 use super::error::{PublishError, TakeError};
 use super::layout::Ends;
 use super::state::{BlockState, Lane, Owner, Slot, Ticket, Turns};
@@ -81,8 +81,8 @@ impl LaneRing {
     }
 
     /// Puts a block that `me` owns into the ring.
-    pub(crate) fn publish(&self, arena: &Arena, me: Owner, block: u32) -> Result<(), PublishError> {
-        let Some(header) = arena.committed_header(block) else { return Err(PublishError::Corrupt) };
+    #[inline]
+    pub(crate) fn publish(&self, arena: &Arena, me: Owner, block: Found<'_>) -> Result<(), PublishError> {
         let mut backoff = Backoff::new();
         loop {
             let (tail, slot, word) = self.look_at_tail(&mut backoff)?;
@@ -91,8 +91,8 @@ impl LaneRing {
             }
             // Release: the payload comes before it (pairs with: publish). It must be there before the slot is, since from then
             // on it is what consumers compare with.
-            header.state.store(BlockState::publishing(self.lane, me, tail).0, Ordering::Release);
-            let filled = Slot::holding(self.turns.turn(tail), block);
+            block.header.state.store(BlockState::publishing(self.lane, me, tail).0, Ordering::Release);
+            let filled = Slot::holding(self.turns.turn(tail), block.number());
             // Release: the state above comes before the slot (pairs with: take). Failure needs nothing: we look anew.
             if slot.compare_exchange(word.0, filled.0, Ordering::Release, Ordering::Relaxed).is_ok() {
                 self.pass_tail(tail);
@@ -150,9 +150,9 @@ impl LaneRing {
             return Ok(true);
         }
         let Some(block) = word.block() else { return Ok(true) };
-        let header = arena.header(block).ok_or(PublishError::Corrupt)?.map_err(|_| PublishError::NoMemory)?;
+        let block = arena.find(block).ok_or(PublishError::Corrupt)?.map_err(|_| PublishError::NoMemory)?;
         // Relaxed: at least as new as the slot that named the block (pairs with: take). If it still waits, the ring is full.
-        if BlockState(header.state.load(Ordering::Relaxed)).is_queued(self.lane, before) {
+        if BlockState(block.header.state.load(Ordering::Relaxed)).is_queued(self.lane, before) {
             return Ok(false);
         }
         self.pass_head(before);
@@ -160,14 +160,14 @@ impl LaneRing {
     }
 
     /// Takes the oldest message: its block, now owned by `me`, and its ticket.
-    pub(crate) fn take(&self, arena: &Arena, me: Owner) -> Result<(u32, Ticket), TakeError> {
+    #[inline]
+    pub(crate) fn take<'a>(&self, arena: &'a Arena, me: Owner) -> Result<(Found<'a>, Ticket), TakeError> {
         let mut backoff = Backoff::new();
         loop {
             let (head, block, state) = self.look_at_head(arena, &mut backoff)?;
-            let header = arena.committed_header(block).ok_or(TakeError::Corrupt)?;
             let taken = BlockState::taken(self.lane, me, head);
             // Acquire: the payload was written before the state (pairs with: publish). Failure needs nothing: we look anew.
-            let won = header.state.compare_exchange(state.0, taken.0, Ordering::Acquire, Ordering::Relaxed).is_ok();
+            let won = block.header.state.compare_exchange(state.0, taken.0, Ordering::Acquire, Ordering::Relaxed).is_ok();
             self.pass_head(head);
             if won {
                 return Ok((block, head));
@@ -183,7 +183,7 @@ impl LaneRing {
 
     /// The head ticket, and the block that waits under it with its state.
     #[inline]
-    fn look_at_head(&self, arena: &Arena, backoff: &mut Backoff) -> Result<(Ticket, u32, BlockState), TakeError> {
+    fn look_at_head<'a>(&self, arena: &'a Arena, backoff: &mut Backoff) -> Result<(Ticket, Found<'a>, BlockState), TakeError> {
         loop {
             let (head, _, word) = self.slot_at_head(backoff)?;
             if word.turns_ahead_of(self.turns.turn(head)) != 0 {
@@ -193,9 +193,9 @@ impl LaneRing {
                 return Err(TakeError::Closed);
             }
             let block = word.block().ok_or(TakeError::Corrupt)?;
-            let header = arena.header(block).ok_or(TakeError::Corrupt)?.map_err(|_| TakeError::NoMemory)?;
+            let block = arena.find(block).ok_or(TakeError::Corrupt)?.map_err(|_| TakeError::NoMemory)?;
             // Relaxed: at least as new as the slot that named the block (pairs with: take).
-            let state = BlockState(header.state.load(Ordering::Relaxed));
+            let state = BlockState(block.header.state.load(Ordering::Relaxed));
             if state.is_queued(self.lane, head) {
                 return Ok((head, block, state));
             }

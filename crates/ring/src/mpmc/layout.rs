@@ -11,8 +11,10 @@ use multiproc_prim::{AtomicU64, Padded, shared_struct};
 pub const MAX_SLOTS: u32 = 1 << 22;
 /// Blocks start on a boundary of this many bytes and so, sixteen later, do their payloads.
 pub(crate) const SMALLEST_BLOCK: usize = 64;
+/// Blocks larger than this are committed as far as messages need them, not whole.
+pub(crate) const WHOLE: usize = 256 << 10;
 /// Blocks larger than this give their pages back when they are freed.
-pub(crate) const KEEP_PAGES: usize = 1 << 20;
+pub(crate) const KEEP_PAGES: usize = 4 << 20;
 /// Blocks number at most this: [`Completion`](super::Completion) counts them in 23 bits.
 const MOST_BLOCKS: u64 = (1 << 23) - 1;
 static_assertions::const_assert!(MOST_BLOCKS < MAX_BLOCKS as u64);

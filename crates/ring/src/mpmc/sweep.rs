@@ -12,10 +12,11 @@
 //! | `Taken`, and its owner had finished it | freed |
 //! | `Taken` | freed ([`Orphans::Drop`]) or returned to be delivered again ([`Orphans::Redeliver`]) |
 
+use super::arena::Found;
 use super::error::PublishError;
 use super::handle::{DELIVERIES_SHIFT, Mpmc};
 use super::state::{BlockState, Completion, Kind, Lane, Owner};
-use multiproc_prim::{AtomicU64, Ordering};
+use multiproc_prim::Ordering;
 
 /// What to do with messages that the dead participant had taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,30 +53,31 @@ impl Mpmc {
     /// The memory holds rubbish or could not be committed; blocks already accounted for stay so.
     pub fn sweep(&self, dead: Owner, orphans: Orphans) -> Result<Swept, PublishError> {
         let mut swept = Swept::default();
-        for block in self.arena.ever_used() {
-            let header = self.arena.header(block).ok_or(PublishError::Corrupt)?.map_err(|_| PublishError::NoMemory)?;
+        for number in self.arena.ever_used() {
+            let block = self.arena.find(number).ok_or(PublishError::Corrupt)?.map_err(|_| PublishError::NoMemory)?;
+            let header = block.header;
             // Acquire: the owner's last writes come before what we do with the block (pairs with: publish).
             let state = BlockState(header.state.load(Ordering::Acquire));
             if state.owner() != dead {
                 continue;
             }
             match (state.kind(), state.lane()) {
-                (Some(Kind::Owned), _) => swept.freed += usize::from(self.release(block, &header.state, state)),
+                (Some(Kind::Owned), _) => swept.freed += usize::from(self.release(block, state)),
                 (Some(Kind::Publishing), Some(lane)) => {
                     let ring = self.lane(lane).ok_or(PublishError::Corrupt)?;
-                    if ring.holds(state.ticket_low(), block).map_err(|_| PublishError::NoMemory)? {
+                    if ring.holds(state.ticket_low(), number).map_err(|_| PublishError::NoMemory)? {
                         continue;
                     }
                     if lane == Lane::Main {
-                        swept.freed += usize::from(self.release(block, &header.state, state));
+                        swept.freed += usize::from(self.release(block, state));
                     } else {
-                        self.bring_back(block, &header.state, state, lane)?;
+                        self.bring_back(block, state, lane)?;
                     }
                 }
                 (Some(Kind::Taken), Some(lane)) => match orphans {
-                    Orphans::Drop => swept.lost += usize::from(self.release(block, &header.state, state)),
+                    Orphans::Drop => swept.lost += usize::from(self.release(block, state)),
                     Orphans::Redeliver { done, .. } if done.is_of(lane, state.ticket_low()) => {
-                        swept.freed += usize::from(self.release(block, &header.state, state));
+                        swept.freed += usize::from(self.release(block, state));
                     }
                     Orphans::Redeliver { max_deliveries, .. } => {
                         // Only the one sweeper whose exchange below succeeds keeps its count; a count raised twice by a sweeper
@@ -86,7 +88,7 @@ impl Mpmc {
                         let too_often = max_deliveries.is_some_and(|max| deliveries >= max);
                         let target = if too_often { Lane::Dead } else { Lane::Returned };
                         header.meta.store(length | u64::from(deliveries) << DELIVERIES_SHIFT, Ordering::Relaxed);
-                        if self.bring_back(block, &header.state, state, target)? {
+                        if self.bring_back(block, state, target)? {
                             *(if too_often { &mut swept.dead } else { &mut swept.returned }) += 1;
                         }
                     }
@@ -98,23 +100,23 @@ impl Mpmc {
     }
 
     /// Frees a block whose state is still `seen`. Returns whether it was us.
-    fn release(&self, block: u32, state: &AtomicU64, seen: BlockState) -> bool {
+    fn release(&self, block: Found<'_>, seen: BlockState) -> bool {
         let mine = BlockState::owned(self.owner());
         // Through our own hands, so that pages are given back while nobody else can have the block; should we die here, the block
         // is swept as ours.
-        let won = state.compare_exchange(seen.0, mine.0, Ordering::Acquire, Ordering::Relaxed).is_ok();
+        let won = block.header.state.compare_exchange(seen.0, mine.0, Ordering::Acquire, Ordering::Relaxed).is_ok();
         if won {
-            self.arena.free(block);
+            block.free();
         }
         won
     }
 
     /// Puts a block whose state is still `seen` into `lane`. Returns whether it was us. Never loses it: from the first
     /// exchange on the state says that it is on its way.
-    fn bring_back(&self, block: u32, state: &AtomicU64, seen: BlockState, lane: Lane) -> Result<bool, PublishError> {
+    fn bring_back(&self, block: Found<'_>, seen: BlockState, lane: Lane) -> Result<bool, PublishError> {
         let ring = self.lane(lane).ok_or(PublishError::Corrupt)?;
         let mine = BlockState::publishing(lane, self.owner(), ring.next_ticket());
-        if state.compare_exchange(seen.0, mine.0, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+        if block.header.state.compare_exchange(seen.0, mine.0, Ordering::AcqRel, Ordering::Relaxed).is_err() {
             return Ok(false);
         }
         ring.publish(&self.arena, self.owner(), block)?;
