@@ -2,7 +2,7 @@
 
 use multiproc_shm::pass::{DecodeError, EncodeError};
 use multiproc_shm::{AttachError, CreateError, JoinError};
-use multiproc_sync::ChannelError;
+use multiproc_sync::{self as sync, ChannelError};
 use std::fmt;
 use thiserror::Error;
 
@@ -101,6 +101,21 @@ impl<T> PutError<T> {
             | Self::Forked { value, .. } => value,
         }
     }
+
+    /// The same error with something made of the value.
+    pub fn map<U>(self, make: impl FnOnce(T) -> U) -> PutError<U> {
+        match self {
+            Self::Full(value) => PutError::Full(make(value)),
+            Self::Timeout(value) => PutError::Timeout(make(value)),
+            Self::Closed(value) => PutError::Closed(make(value)),
+            Self::ShutDown(value) => PutError::ShutDown(make(value)),
+            Self::NoMemory(value) => PutError::NoMemory(make(value)),
+            Self::TooLong { value, len, max } => PutError::TooLong { value: make(value), len, max },
+            Self::Encode { value, source } => PutError::Encode { value: make(value), source },
+            Self::Corrupt { value, queue } => PutError::Corrupt { value: make(value), queue },
+            Self::Forked { value, queue, source } => PutError::Forked { value: make(value), queue, source },
+        }
+    }
 }
 
 impl<T> fmt::Debug for PutError<T> {
@@ -117,6 +132,17 @@ impl<T> fmt::Debug for PutError<T> {
             Self::Forked { .. } => "Forked",
         };
         write!(f, "{name}: {self}")
+    }
+}
+
+/// What went wrong in the channel, with the value and the queue that it happened to.
+pub(crate) fn put_error<V>(queue: &str, error: sync::PutError, value: V) -> PutError<V> {
+    match error {
+        sync::PutError::Full => PutError::Full(value),
+        sync::PutError::Closed => PutError::ShutDown(value),
+        sync::PutError::NoMemory => PutError::NoMemory(value),
+        sync::PutError::TooLong { len, max } => PutError::TooLong { value, len, max },
+        _ => PutError::Corrupt { value, queue: queue.into() },
     }
 }
 

@@ -4,12 +4,11 @@
 //! here copies elements, or runs of them, atomically: as fast as a slice for whoever goes over the data once.
 
 use crate::core::Core;
-use crate::error::{GetError, PutError};
+use crate::error::{GetError, PutError, put_error};
 use crate::queue::{IN_PLACE, Queue, timed_out};
 use bytemuck::Pod;
 use multiproc_prim::{Bytes, Deadline};
 use multiproc_ring::mpmc::Block;
-use multiproc_sync as sync;
 use std::marker::PhantomData;
 use std::time::Duration;
 
@@ -44,6 +43,7 @@ impl<T: Pod> Queue<T> {
     /// loan.send()?;
     /// let message = queue.borrow()?;
     /// assert_eq!((message.len(), message.get(999)), (1000, Some(1.5)));
+    /// drop(message);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
@@ -61,7 +61,7 @@ impl<T: Pod> Queue<T> {
         })?;
         let len = count.saturating_mul(size_of::<T>());
         let block = core.channel.alloc(len, Deadline::NEVER, || core.look_around());
-        let mut block = block.map_err(|error| put_error(core, error, ()))?;
+        let mut block = block.map_err(|error| put_error(core.name(), error, ()))?;
         block.set_tag(IN_PLACE);
         Ok(Loan { core, block, count, of: PhantomData })
     }
@@ -106,16 +106,6 @@ impl<T: Pod> Queue<T> {
     }
 }
 
-fn put_error<V>(core: &Core, error: sync::PutError, value: V) -> PutError<V> {
-    match error {
-        sync::PutError::Full => PutError::Full(value),
-        sync::PutError::Closed => PutError::ShutDown(value),
-        sync::PutError::NoMemory => PutError::NoMemory(value),
-        sync::PutError::TooLong { len, max } => PutError::TooLong { value, len, max },
-        _ => PutError::Corrupt { value, queue: core.name().into() },
-    }
-}
-
 /// The bytes of elements from `first` on, as many as `count`.
 fn window<T>(payload: Bytes<'_>, first: usize, count: usize) -> Option<Bytes<'_>> {
     payload.part(first.checked_mul(size_of::<T>())?, count.checked_mul(size_of::<T>())?)
@@ -147,9 +137,9 @@ impl<'q, T: Pod> Loan<'q, T> {
     ///
     /// # Errors
     ///
-    /// It can't be put ever; the error gives the loan back.
-    pub fn send(self) -> Result<(), PutError<Self>> {
-        self.send_by(Deadline::NEVER)
+    /// It can't be put ever, by this loan or another.
+    pub fn send(self) -> Result<(), PutError<()>> {
+        self.send_by(Deadline::NEVER).map_err(|error| error.map(drop))
     }
 
     /// As [`send`](Self::send), for at most `timeout`.
@@ -165,7 +155,7 @@ impl<'q, T: Pod> Loan<'q, T> {
         let Self { core, block, count, of } = self;
         core.channel
             .publish(block, deadline, || core.look_around())
-            .map_err(|(error, block)| put_error(core, error, Self { core, block, count, of }))
+            .map_err(|(error, block)| put_error(core.name(), error, Self { core, block, count, of }))
     }
 }
 

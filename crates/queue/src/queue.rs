@@ -2,7 +2,7 @@
 
 use crate::builder::Builder;
 use crate::core::{Core, read};
-use crate::error::{GetError, JoinThreadError, OpenError, PutError, PutManyError};
+use crate::error::{GetError, JoinThreadError, OpenError, PutError, PutManyError, put_error};
 use crate::layout::Flavor;
 use multiproc_prim::{Deadline, Hint};
 use multiproc_ring::mpmc::Block;
@@ -256,11 +256,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         });
         done.map_err(|error| match error {
             Err(source) => PutError::Encode { value, source },
-            Ok(sync::PutError::Full) => PutError::Full(value),
-            Ok(sync::PutError::Closed) => PutError::ShutDown(value),
-            Ok(sync::PutError::NoMemory) => PutError::NoMemory(value),
-            Ok(sync::PutError::TooLong { len, max }) => PutError::TooLong { value, len, max },
-            Ok(_) => PutError::Corrupt { value, queue: core.name().into() },
+            Ok(error) => put_error(core.name(), error, value),
         })
     }
 
