@@ -170,7 +170,8 @@ impl End {
     }
 
     pub(crate) fn send_parts(&self, bytes: &[u8], descriptors: &[OwnedFd]) -> Result<(), SendError> {
-        let sender = self.sender.as_ref().ok_or(SendError::ReceiveOnly)?;
+        // The types of the handles see to it that there is one.
+        let sender = self.sender.as_ref().ok_or(SendError::Disconnected)?;
         self.claim().map_err(|pid| SendError::InUse { pid })?;
         // The kernel knows whether the other end is there, but asking costs more than a message: once per tick of the clock.
         let now = monotonic_millis();
@@ -215,7 +216,7 @@ impl End {
 
     /// The next message of at most `max` bytes, with its descriptors.
     pub(crate) fn recv(&self, max: usize, deadline: Deadline) -> Result<Message, RecvError> {
-        let receiver = self.receiver.as_ref().ok_or(RecvError::SendOnly)?;
+        let receiver = self.receiver.as_ref().ok_or(RecvError::Disconnected)?;
         self.claim().map_err(|pid| RecvError::InUse { pid })?;
         let mut incoming = lock(receiver);
         let result = self.recv_whole(&mut incoming, max, deadline);
@@ -269,7 +270,7 @@ impl End {
 
     /// Whether a message, or the end, is there or comes before the deadline.
     pub(crate) fn poll(&self, deadline: Deadline) -> Result<bool, RecvError> {
-        let receiver = self.receiver.as_ref().ok_or(RecvError::SendOnly)?;
+        let receiver = self.receiver.as_ref().ok_or(RecvError::Disconnected)?;
         self.claim().map_err(|pid| RecvError::InUse { pid })?;
         let mut incoming = lock(receiver);
         match incoming.stream.wait(deadline, &mut || !self.link.is_hung_up()) {

@@ -39,9 +39,6 @@ pub enum SendError {
         /// The process, as its own namespace numbers it.
         pid: u32,
     },
-    /// This end only receives (Python: `OSError`).
-    #[error("this end of the pipe only receives")]
-    ReceiveOnly,
     /// The system refuses to send descriptors.
     #[error("can't send descriptors: {0}")]
     Descriptors(#[source] std::io::Error),
@@ -75,9 +72,6 @@ pub enum RecvError {
         /// The process, as its own namespace numbers it.
         pid: u32,
     },
-    /// This end only sends (Python: `OSError`).
-    #[error("this end of the pipe only sends")]
-    SendOnly,
     /// The other process wrote rubbish over the pipe.
     #[error("the pipe is corrupt: the other process wrote over its memory")]
     Corrupt,

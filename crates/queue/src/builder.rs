@@ -3,7 +3,7 @@
 use crate::core::Core;
 use crate::error::OpenError;
 use crate::layout::{Flavor, Shape};
-use multiproc_shm::SegmentName;
+use multiproc_shm::{MAX_PARTICIPANTS, SegmentName};
 use std::sync::Arc;
 
 /// Slots of an unbounded queue: what is put beyond them waits in the putting process's own memory.
@@ -11,7 +11,7 @@ const UNBOUNDED_SLOTS: u32 = 1 << 20;
 /// Address space for messages. It costs nothing until messages fill it.
 const MEMORY: u64 = 64 << 30;
 const MAX_MESSAGE: u64 = 256 << 20;
-const PARTICIPANTS: u32 = 1024;
+const PARTICIPANTS: u32 = MAX_PARTICIPANTS;
 
 /// Builds a [`Queue`](crate::Queue) or [`JoinableQueue`](crate::JoinableQueue) of other than the usual make.
 ///
@@ -65,7 +65,7 @@ impl<Q> Builder<Q> {
         self
     }
 
-    /// Processes that can have the queue open at once: 1 to 1024, the default.
+    /// Processes that can have the queue open at once: 1 to 1023, the default.
     pub fn participants(mut self, processes: u32) -> Self {
         self.shape.participants = processes;
         self

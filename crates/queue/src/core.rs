@@ -7,7 +7,7 @@ use crate::overflow::Overflow;
 use crate::watch;
 use multiproc_prim::{Array, AtomicU64, Deadline, Place};
 use multiproc_ring::mpmc::{Block, Lane, Orphans, Owner};
-use multiproc_shm::{Finish, Flaw, Membership, Participant, Segment, SegmentName, finish_at_exit};
+use multiproc_shm::{Finish, Flaw, Janitor, JoinError, Membership, Participant, Segment, SegmentName, finish_at_exit};
 use multiproc_sync::{Channel, ChannelError, GetError, Pace, PutError};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, OnceLock, Weak};
@@ -73,9 +73,19 @@ impl Core {
             words.make_fresh();
             tallies.make_fresh();
         }
-        let membership = join(&segment)?;
-        let owner = owner(membership.participant());
         let channel_at = at + shape.channel_at();
+        let membership = join(&segment, |janitor| {
+            let as_janitor = owner(Janitor::PARTICIPANT);
+            let Ok(channel) = Channel::attach(&region, channel_at, &shape.ring(), as_janitor) else { return };
+            let account = |who| account_for(who, &shape, &channel, &words, &tallies);
+            // What an earlier janitor held when it died, then the dead.
+            account(Janitor::PARTICIPANT);
+            for who in janitor.dead().filter(|who| account(*who)) {
+                janitor.bury(who);
+            }
+            channel.wake_everyone();
+        })?;
+        let owner = owner(membership.participant());
         let channel = match create {
             true => Channel::create(&region, channel_at, &shape.ring(), owner),
             false => Channel::attach(&region, channel_at, &shape.ring(), owner),
@@ -182,19 +192,7 @@ impl Core {
     /// Frees, returns or counts everything that a dead participant, or one that leaves, has in its hands. Returns whether all
     /// of it is done.
     fn account_for(&self, who: Participant) -> bool {
-        let Some(tally) = self.tallies.get(who.row as usize) else { return true };
-        let orphans = match self.shape.flavor {
-            Flavor::Joinable => {
-                let max = self.shape.max_deliveries;
-                Orphans::Redeliver { done: watch::completion(&tally.done), max_deliveries: (max > 0).then_some(max) }
-            }
-            _ => Orphans::Drop,
-        };
-        let Ok(swept) = self.channel.ring().sweep(owner(who), orphans) else { return false };
-        watch::count(&self.words.lost, swept.lost as u64);
-        // What was only in its buffer went with it.
-        watch::clear(&tally.buffered);
-        true
+        account_for(who, &self.shape, &self.channel, &self.words, &self.tallies)
     }
 
     /// For the last handle of the process: waits for the buffer where it should, and gives the place up.
@@ -206,14 +204,39 @@ impl Core {
     }
 }
 
-fn join(segment: &Segment) -> Result<Membership, OpenError> {
-    let error = |source| OpenError::Join { queue: segment.name().to_owned(), source };
-    let table = || segment.participants().ok_or_else(|| segment.refuse(Flaw::Geometry("no participants".into())));
-    match table()?.join() {
-        // Places of the dead count until they are swept, which takes a member: nobody else may know of the dead yet.
-        Err(source) => Err(error(source)),
-        Ok(membership) => Ok(membership),
+fn account_for(who: Participant, shape: &Shape, channel: &Channel, words: &QueueWords, tallies: &Array<Tally>) -> bool {
+    // A janitor has no tally: it only frees, and brings back what others had.
+    let tally = tallies.get(who.row as usize);
+    let orphans = match shape.flavor {
+        Flavor::Joinable => {
+            let max = shape.max_deliveries;
+            let done = tally.map(|tally| watch::completion(&tally.done)).unwrap_or_default();
+            Orphans::Redeliver { done, max_deliveries: (max > 0).then_some(max) }
+        }
+        _ => Orphans::Drop,
+    };
+    let Ok(swept) = channel.ring().sweep(owner(who), orphans) else { return false };
+    watch::count(&words.lost, swept.lost as u64);
+    if let Some(tally) = tally {
+        // What was only in its buffer went with it.
+        watch::clear(&tally.buffered);
     }
+    true
+}
+
+/// Takes a place in the table. If there is none, clears away the dead first: there may be no member left to do it.
+fn join(segment: &Segment, clear: impl FnOnce(&Janitor)) -> Result<Membership, OpenError> {
+    let table = segment.participants().ok_or_else(|| segment.refuse(Flaw::Geometry("no participants".into())))?;
+    let joined = match table.join() {
+        Err(JoinError::Full(_)) => {
+            if let Some(janitor) = table.janitor() {
+                clear(&janitor);
+            }
+            table.join()
+        }
+        other => other,
+    };
+    joined.map_err(|source| OpenError::Join { queue: segment.name().to_owned(), source })
 }
 
 impl Finish for Core {

@@ -15,8 +15,9 @@ impl fmt::Debug for Kind {
     }
 }
 
-/// Processes that can be attached to one segment at once.
-pub const MAX_PARTICIPANTS: u32 = 1024;
+/// Processes that can be attached to one segment at once. (One row number less than an owner of blocks can have: see
+/// [`Janitor`](crate::Janitor).)
+pub const MAX_PARTICIPANTS: u32 = 1023;
 
 /// Changes whenever the bytes of any structure do.
 const VERSION: u32 = 1;

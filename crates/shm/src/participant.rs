@@ -5,7 +5,7 @@
 
 use crate::error::JoinError;
 use crate::fork;
-use crate::header::HEADER_LEN;
+use crate::header::{HEADER_LEN, MAX_PARTICIPANTS};
 use crate::liveness::Identity;
 use crate::lock::LockFile;
 use crate::segment::Segment;
@@ -157,6 +157,46 @@ impl Participants {
             && word & STATUS != FREE
             // Release: the sweep comes before the next one's life in this row (pairs with: leave).
             && row.word.compare_exchange(word, who.epoch << 2, Ordering::Release, Ordering::Relaxed).is_ok()
+    }
+}
+
+/// The right to clear away the dead of a table that has no place left, for one process at a time.
+///
+/// Its row number is the one that no participant has, so that what a janitor holds when it dies is found by the next one.
+#[derive(Debug)]
+pub struct Janitor {
+    table: Participants,
+    locks: Arc<LockFile>,
+}
+
+impl Participants {
+    /// Becomes the janitor, unless another process is.
+    pub fn janitor(&self) -> Option<Janitor> {
+        // A description of its own, as for a member.
+        let locks = Arc::new(LockFile::open(self.segment.as_fd()).ok()?);
+        let held = locks.try_lock(MAX_PARTICIPANTS).ok()?;
+        held.then(|| Janitor { table: self.clone(), locks })
+    }
+}
+
+impl Janitor {
+    /// What to call itself.
+    pub const PARTICIPANT: Participant = Participant { row: MAX_PARTICIPANTS, epoch: 0 };
+
+    /// The dead. All that they held must be accounted for before they are buried.
+    pub fn dead(&self) -> impl Iterator<Item = Participant> {
+        self.table.list().filter(|who| self.table.is_dead(*who))
+    }
+
+    /// As [`Membership::bury`].
+    pub fn bury(&self, who: Participant) -> bool {
+        self.table.bury(who)
+    }
+}
+
+impl Drop for Janitor {
+    fn drop(&mut self) {
+        self.locks.unlock(MAX_PARTICIPANTS);
     }
 }
 

@@ -85,6 +85,11 @@ impl Segment {
         let start = content_at(spec.participants);
         let len = start.checked_add(spec.len).filter(|&len| len <= isize::MAX as usize);
         let len = len.ok_or(CreateError::TooLarge(spec.len as u64))?;
+        // Beyond this limit the system would answer with a signal.
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
+        if limit.is_some_and(|limit| limit < len as u64) {
+            return Err(system("size shared memory")(rustix::io::Errno::FBIG.into()));
+        }
         rustix::fs::ftruncate(&file, len as u64).map_err(|error| system("size shared memory")(error.into()))?;
         let map = Map::new(file, len).map_err(system("map shared memory"))?;
         let region = Region::new(map);

@@ -120,9 +120,10 @@ impl Arena {
 
     #[inline]
     fn claim_in<'a>(&'a self, number: usize, blocks: &'a Blocks, owner: Owner) -> Result<Option<Found<'a>>, AllocError> {
-        let count = u64::from(blocks.class.count);
         let owned = BlockState::owned(owner).0;
-        let mut window = blocks.window.get().clamp(1, count);
+        let mut limit = u64::from(blocks.class.count);
+        let mut refused = None;
+        let mut window = blocks.window.get().clamp(1, limit);
         let mut looked = 0;
         loop {
             let mut index = blocks.cursor.get();
@@ -131,10 +132,19 @@ impl Arena {
                 index = 0;
             }
             blocks.cursor.set(index + 1);
-            if index >= blocks.noted.get() {
-                if index >= blocks.committed.get() {
-                    self.commit(blocks, index as u32).map_err(AllocError::Commit)?;
+            if index >= blocks.committed.get()
+                && let Err(error) = self.commit(blocks, index as u32)
+            {
+                // No memory for more blocks: those before this one may still be free.
+                if index == 0 || refused.is_some() {
+                    return Err(AllocError::Commit(error));
                 }
+                (limit, refused, looked) = (index, Some(error), 0);
+                window = window.min(limit);
+                blocks.cursor.set(0);
+                continue;
+            }
+            if index >= blocks.noted.get() {
                 self.note_used(number, blocks, index);
             }
             let Some(header) = blocks.headers.get(index as usize) else { return Ok(None) };
@@ -148,12 +158,12 @@ impl Arena {
             blocks.busy.set(blocks.busy.get() + 1);
             looked += 1;
             if looked >= window {
-                if window == count {
-                    return Ok(None);
+                if window >= limit {
+                    return refused.map_or(Ok(None), |error| Err(AllocError::Commit(error)));
                 }
                 // Everything in the window is in use: go on behind it.
                 blocks.cursor.set(window);
-                window = (window * 2).min(count);
+                window = (window * 2).min(limit);
                 blocks.window.set(window);
                 looked /= 2;
             }

@@ -18,8 +18,8 @@ use super::state::{BlockState, Lane, Owner, Slot, Ticket, Turns};
 use multiproc_prim::{Array, AtomicU64, Backoff, Hint, Ordering, OutOfBounds, Place, Region};
 
 /// Tries after which a loop that should have ended calls the memory corrupt. Each failed try is another process's success or
-/// rubbish; with back-off between them, a million successes in a row that all hit this process do not happen.
-const MOST_TRIES: u32 = 1 << 20;
+/// rubbish; with back-off between them, so many successes in a row that all hit this process do not happen.
+const MOST_TRIES: u32 = 1 << 16;
 /// Slots are committed this many bytes at a time.
 const COMMIT_CHUNK: usize = 16 << 10;
 

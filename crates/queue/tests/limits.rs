@@ -1,0 +1,241 @@
+//! What the system refuses, what a hostile peer writes, and what fork does: errors, and never a crash, a hang or a signal.
+
+use multiproc_process::{Exit, Process};
+use multiproc_queue::{GetError, JoinableQueue, OpenError, PutError, Queue};
+use multiproc_shm::{Kind, Segment, pass};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::time::Duration;
+
+const WATCHDOG: Duration = Duration::from_secs(60);
+
+/// Limits are for a whole process, so each is tried in one of its own.
+fn in_a_process(test: fn(()) -> ()) {
+    assert_eq!(Process::spawn(test, ()).unwrap().join().unwrap(), Exit::Code(0));
+}
+
+fn limit(resource: Resource, to: u64) {
+    setrlimit(resource, Rlimit { current: Some(to), ..getrlimit(resource) }).unwrap();
+}
+
+fn no_queue(_: ()) {
+    let error = Queue::<u64>::unbounded().unwrap_err();
+    assert!(matches!(error, OpenError::Create(_) | OpenError::Join { .. } | OpenError::Layout(_)), "{error}");
+}
+
+#[test]
+fn a_limit_on_file_sizes_is_an_error_and_not_a_signal() {
+    in_a_process(|()| {
+        limit(Resource::Fsize, 1 << 20);
+        no_queue(());
+    });
+}
+
+#[test]
+fn a_limit_on_address_space_is_an_error_that_less_memory_avoids() {
+    in_a_process(|()| {
+        limit(Resource::As, 4 << 30);
+        no_queue(());
+        let small = Queue::<u64>::builder().memory(1 << 30).build().unwrap();
+        small.put(1).unwrap();
+        assert_eq!(small.get().unwrap(), 1);
+    });
+}
+
+#[test]
+fn no_descriptors_left_is_an_error() {
+    in_a_process(|()| {
+        let kept = Queue::<u64>::bounded(1).unwrap();
+        let open = std::fs::read_dir("/proc/self/fd").unwrap().count() as u64;
+        for more in 0..3 {
+            limit(Resource::Nofile, open - 1 + more);
+            match Queue::<u64>::bounded(1) {
+                // Without a lock of its own a queue still works; others tell by its process alone whether it lives.
+                Ok(q) => q.put(1).unwrap(),
+                Err(error) => assert!(matches!(error, OpenError::Create(_) | OpenError::Join { .. }), "{error}"),
+            }
+        }
+        kept.put(1).unwrap();
+        assert_eq!(kept.get().unwrap(), 1);
+    });
+}
+
+/// A name space of its own with a /dev/shm of two megabytes; `None` where only root could.
+fn small_file_system() -> Option<()> {
+    if !rustix::process::geteuid().is_root() {
+        return None;
+    }
+    // SAFETY: this process has one thread, and shares its mounts with nobody afterwards.
+    unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNS) }.ok()?;
+    rustix::mount::mount_change("/", rustix::mount::MountPropagationFlags::PRIVATE | rustix::mount::MountPropagationFlags::REC)
+        .ok()?;
+    let size = std::ffi::CString::new("size=2m").ok()?;
+    rustix::mount::mount("tmpfs", "/dev/shm", "tmpfs", rustix::mount::MountFlags::empty(), size.as_c_str()).ok()
+}
+
+#[test]
+fn a_full_file_system_is_an_error_and_gets_go_on() {
+    in_a_process(|()| {
+        let Some(()) = small_file_system() else { return };
+        let q = Queue::<Vec<u8>>::builder().bounded(10_000).named("full").build().unwrap();
+        let mut put = 0u32;
+        let error = loop {
+            match q.try_put(vec![put as u8; 10_000]) {
+                Ok(()) => put += 1,
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(error, PutError::NoMemory(_)) && put > 20, "{error:?} after {put}");
+        for i in 0..put {
+            assert_eq!(q.get().unwrap_or_else(|error| panic!("{i} of {put}: {error}"))[0], i as u8);
+        }
+        q.try_put(vec![1; 10_000]).unwrap();
+    });
+}
+
+#[test]
+fn a_bounded_queue_out_of_memory_says_so() {
+    let q = Queue::<u64>::builder().bounded(10_000).memory(64 << 10).max_message(16).build().unwrap();
+    let put = (0..).take_while(|&i| q.try_put(i).is_ok()).count();
+    assert_eq!(put, 1024);
+    assert!(matches!(q.try_put(1), Err(PutError::NoMemory(1))));
+    assert!(matches!(q.put_timeout(1, Duration::from_millis(50)), Err(PutError::NoMemory(1))));
+    q.get().unwrap();
+    q.try_put(1).unwrap();
+}
+
+/// The queue's segment, as another process with the descriptor would map it.
+fn map(q: &Queue<u64>) -> Segment {
+    let mut parcel = pass::encode(q).unwrap();
+    Segment::attach(parcel.descriptors.remove(0), Kind(*b"QUEU")).unwrap()
+}
+
+#[test]
+fn rubbish_over_the_ring_is_an_error_that_names_the_queue() {
+    let q = Queue::<u64>::builder().bounded(4).participants(1).build().unwrap();
+    q.put(1).unwrap();
+    let segment = map(&q);
+    // One page of the queue's own words, one of the channel's, then the ring's ends.
+    let ends = segment.region().bytes(segment.content_at() + 8192 + 128, 256).unwrap();
+    let mut good = [0; 256];
+    ends.read(&mut good);
+    ends.write(&[0xee; 256]);
+    let (put, got) = (q.try_put(1).unwrap_err(), q.try_get().unwrap_err());
+    assert!(matches!(&put, PutError::Corrupt { queue, .. } if queue.contains("QUEU")), "{put:?}");
+    assert!(matches!(&got, GetError::Corrupt { queue } if queue.contains("QUEU")), "{got:?}");
+    let _ = (q.len(), q.is_empty(), q.is_full(), q.lost());
+    ends.write(&good);
+    assert_eq!(q.get().unwrap(), 1);
+}
+
+fn scribble((q, until): (Queue<u64>, Queue<u64>)) {
+    let segment = map(&q);
+    let at = segment.content_at();
+    let mut seed = 0x9e37_79b9_7f4a_7c15u64;
+    while until.is_empty() {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        // Anywhere in the first pages of the content; flags, events, ends, slots, blocks.
+        let word = at + (seed >> 32) as usize % (64 << 10) / 8 * 8;
+        segment.region().bytes(word, 8).unwrap().write(&(seed % 4096).to_le_bytes());
+    }
+}
+
+fn use_what_others_scribble_on((q, until): (Queue<u64>, Queue<u64>)) {
+    while until.is_empty() {
+        let _ = (q.try_put(1), q.try_get(), q.put_timeout(2, Duration::from_micros(100)));
+        let _ = (q.get_timeout(Duration::from_micros(100)), q.len(), q.is_empty(), q.is_full());
+    }
+}
+
+#[test]
+fn users_of_a_queue_that_someone_scribbles_on_live_on() {
+    let until = Queue::bounded(1).unwrap();
+    let q = Queue::<u64>::builder().bounded(16).memory(1 << 20).max_message(100).build().unwrap();
+    let users: Vec<_> =
+        (0..3).map(|_| Process::spawn(use_what_others_scribble_on, (q.clone(), until.clone())).unwrap()).collect();
+    let scribbler = Process::spawn(scribble, (q, until.clone())).unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    until.put(0).unwrap();
+    for process in users.into_iter().chain([scribbler]) {
+        assert_eq!(process.join_timeout(WATCHDOG).unwrap(), Some(Exit::Code(0)), "{}", process.name());
+    }
+}
+
+/// Runs `child` in a forked copy of this process, which must have one thread; returns its exit status.
+fn fork(child: impl FnOnce() -> i32) -> i32 {
+    // SAFETY: this process has one thread, so the copy may do anything; it ends without unwinding into what it copied.
+    match unsafe { libc::fork() } {
+        0 => {
+            let code = child();
+            // SAFETY: ends the process at once, without running what the parent will run.
+            unsafe { libc::_exit(code) }
+        }
+        pid => {
+            let mut status = 0;
+            // SAFETY: waits for our own child; `status` outlives the call.
+            assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
+            libc::WEXITSTATUS(status)
+        }
+    }
+}
+
+#[test]
+fn a_forked_copy_joins_as_itself_and_its_parent_stays_alive_to_it() {
+    in_a_process(|()| {
+        let q = JoinableQueue::<u64>::unbounded().unwrap();
+        q.put_many([1, 2]).unwrap();
+        assert_eq!(q.get().unwrap(), 1);
+        let code = fork(|| {
+            // What the parent has in hand is not ours, and the parent is not dead: the next one is 2, and then nothing comes.
+            let (got, nothing) = (q.get(), q.get_timeout(Duration::from_millis(200)));
+            let refused = q.task_done().is_ok() && q.task_done().is_err();
+            i32::from(!(matches!(got, Ok(2)) && matches!(nothing, Err(GetError::Timeout)) && refused))
+        });
+        assert_eq!(code, 0);
+        q.task_done().unwrap();
+        q.join();
+    });
+}
+
+#[test]
+fn a_forked_copy_without_a_place_gets_an_error() {
+    in_a_process(|()| {
+        let q = Queue::<u64>::builder().bounded(1).participants(1).build().unwrap();
+        let code = fork(|| {
+            let (put, got) = (q.try_put(1), q.try_get());
+            i32::from(!(matches!(put, Err(PutError::Forked { value: 1, .. })) && matches!(got, Err(GetError::Forked { .. }))))
+        });
+        assert_eq!(code, 0);
+        q.put(1).unwrap();
+    });
+}
+
+fn hold_by_name((name, ready): (String, Queue<()>)) {
+    let _q = Queue::<u64>::open(&name).unwrap();
+    ready.put(()).unwrap();
+    loop {
+        std::thread::park();
+    }
+}
+
+#[test]
+fn a_table_full_of_the_dead_has_room_for_the_next_one() {
+    let ready = Queue::bounded(1).unwrap();
+    let name = format!("limits-dead-{}", std::process::id());
+    drop(Queue::<u64>::builder().bounded(4).participants(2).named(&name).build().unwrap());
+    for _ in 0..5 {
+        // Nobody is left who would look for the dead: both places are theirs.
+        let pair = [(); 2].map(|()| Process::spawn(hold_by_name, (name.clone(), ready.clone())).unwrap());
+        for _ in &pair {
+            ready.get_timeout(WATCHDOG).unwrap();
+        }
+        for process in pair {
+            process.kill().unwrap();
+            process.join().unwrap();
+        }
+    }
+    let q = Queue::<u64>::open(&name).unwrap();
+    q.put(1).unwrap();
+    Queue::<u64>::remove(&name).unwrap();
+}
