@@ -25,7 +25,7 @@ struct Entry {
     in_ci: bool,
 }
 
-const PROOFS: [Entry; 6] = [
+const PROOFS: [Entry; 7] = [
     Entry {
         name: "loom",
         about: "the models with more preemptions",
@@ -48,6 +48,12 @@ const PROOFS: [Entry; 6] = [
         name: "storm",
         about: "workers killed at random times under load: nothing lost, nothing doubled without a raised count",
         run: |short| example("storm", &[if short { "300" } else { "10000" }]),
+        in_ci: true,
+    },
+    Entry {
+        name: "idle",
+        about: "16 processes that wait use next to no processor time",
+        run: |short| example("idle", &[if short { "3" } else { "30" }]),
         in_ci: true,
     },
     Entry {

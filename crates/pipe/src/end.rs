@@ -1,7 +1,7 @@
 //! One end of a pipe: its streams, its socket and its bells. The types that users see are thin shells around it.
 
 use crate::error::{PipeError, RecvError, SendError};
-use crate::layout::{self, KIND, PipeWords, Side, spec, stream_at};
+use crate::layout::{self, EVERY, KIND, NEXT, PipeWords, Side, spec, stream_at};
 use multiproc_prim::{Deadline, Hint, Ordering, Place, fence, monotonic_millis};
 use multiproc_shm::pass::{self, Descriptor, Parcel};
 use multiproc_shm::{Bell, Flaw, Identity, Link, Segment, stamp};
@@ -206,10 +206,13 @@ impl End {
     fn send_record(&self, sender: &mut StreamSender, tag: u32, bytes: &[u8]) -> Result<(), SendError> {
         // A record fits and waits for ever, so the end is all that can be wrong.
         sender.send(tag, bytes, Deadline::NEVER, &mut || !self.link.is_hung_up()).map_err(|_| SendError::Disconnected)?;
-        // The record comes before our look at the flag (pairs with: watch).
-        fence(Ordering::SeqCst);
-        if self.words.watched(self.other()).load(Ordering::Relaxed) != 0 {
-            self.theirs.ring();
+        // The fence in `send` puts the record before our look at the flag (pairs with: watch).
+        let watched = self.words.watched(self.other());
+        match watched.load(Ordering::Relaxed) {
+            0 => {}
+            // Asleep: one ring is enough, so the first of us who sees it takes the wish away.
+            NEXT if watched.compare_exchange(NEXT, 0, Ordering::Relaxed, Ordering::Relaxed).is_err() => {}
+            _ => self.theirs.ring(),
         }
         Ok(())
     }
@@ -226,14 +229,7 @@ impl End {
 
     fn recv_whole(&self, incoming: &mut Incoming, max: usize, deadline: Deadline) -> Result<Message, RecvError> {
         loop {
-            if let Err(error) = incoming.stream.wait(deadline, &mut || !self.link.is_hung_up()) {
-                // Whoever asks without waiting must learn of a death too. What was sent before it comes first.
-                let dead = error == sync::RecvError::Empty && self.link.is_hung_up();
-                let last_look = incoming.stream.wait(Deadline::NOW, &mut || true);
-                if last_look.is_err() {
-                    return Err(if dead { RecvError::Disconnected } else { recv_error(error) });
-                }
-            }
+            self.wait(&mut incoming.stream, deadline).map_err(recv_error)?;
             let record = incoming.stream.recv(Deadline::NOW, &mut || true).map_err(recv_error)?;
             let tag = record.tag;
             if incoming.partial.len() + record.payload().len() > max {
@@ -273,13 +269,41 @@ impl End {
         let receiver = self.receiver.as_ref().ok_or(RecvError::Disconnected)?;
         self.claim().map_err(|pid| RecvError::InUse { pid })?;
         let mut incoming = lock(receiver);
-        match incoming.stream.wait(deadline, &mut || !self.link.is_hung_up()) {
+        let seen = self.wait(&mut incoming.stream, deadline);
+        self.refresh_bell(&mut incoming);
+        match seen {
             Ok(()) | Err(sync::RecvError::Closed) => Ok(true),
-            Err(sync::RecvError::Empty) => {
-                // Whoever asks without waiting must learn of a death too.
-                Ok(self.link.is_hung_up())
-            }
+            Err(sync::RecvError::Empty) => Ok(false),
             Err(_) => Err(RecvError::Corrupt),
+        }
+    }
+
+    /// Waits for a record or the end: spins, then sleeps on the bell and on the socket, whose hang-up tells of a death at
+    /// once. Sleeping costs nothing, and needs no looks around.
+    fn wait(&self, stream: &mut StreamReceiver, deadline: Deadline) -> Result<(), sync::RecvError> {
+        loop {
+            match stream.spin() {
+                Err(sync::RecvError::Empty) => {}
+                other => return other,
+            }
+            let watched = self.words.watched(self.side);
+            let every = if self.readiness.get().is_some() { EVERY } else { 0 };
+            watched.store(every | NEXT, Ordering::Relaxed);
+            // Either the sender sees the wish and rings, or we see its record below (pairs with: watch).
+            fence(Ordering::SeqCst);
+            let mut seen = stream.wait(Deadline::NOW, &mut || true);
+            if seen == Err(sync::RecvError::Empty) {
+                if self.link.is_hung_up() {
+                    // What was sent before the end comes first.
+                    seen = stream.wait(Deadline::NOW, &mut || true).map_err(|_| sync::RecvError::Closed);
+                } else if !deadline.is_over() {
+                    self.ours.wait_or_hang_up(&self.link, deadline.remaining());
+                    self.ours.clear();
+                    continue;
+                }
+            }
+            watched.store(every, Ordering::Relaxed);
+            return seen;
         }
     }
 
@@ -290,7 +314,7 @@ impl End {
         }
         let made = self.ours.or_hang_up(&self.link)?;
         let known = self.readiness.get_or_init(|| made);
-        self.words.watched(self.side).store(1, Ordering::Relaxed);
+        self.words.watched(self.side).store(EVERY, Ordering::Relaxed);
         if let Some(receiver) = &self.receiver {
             self.refresh_bell(&mut lock(receiver));
         }

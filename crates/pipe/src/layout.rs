@@ -12,11 +12,16 @@ shared_struct! {
         /// Which process uses each end: pid in the low half, start time above. 0: none does.
         pub(crate) holder_first: Padded<AtomicU64>,
         pub(crate) holder_second: Padded<AtomicU64>,
-        /// Whether the receiver of each direction has its bell rung for every message.
+        /// Whether the receiver of each direction wants its bell rung: `EVERY`, `NEXT`, both or neither. Receivers alone set it.
         pub(crate) watched_to_second: Padded<AtomicU32>,
         pub(crate) watched_to_first: Padded<AtomicU32>,
     }
 }
+
+/// Someone may wait for the descriptor: ring for every message.
+pub(crate) const EVERY: u32 = 1;
+/// The receiver sleeps: ring for the next message.
+pub(crate) const NEXT: u32 = 2;
 
 pub(crate) const KIND: Kind = Kind(*b"PIPE");
 

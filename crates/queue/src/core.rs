@@ -5,12 +5,13 @@ use crate::error::OpenError;
 use crate::layout::{Flavor, QueueWords, Shape, Tally};
 use crate::overflow::Overflow;
 use crate::watch;
-use multiproc_prim::{Array, AtomicU64, Deadline, Place};
+use multiproc_prim::{Array, AtomicU64, Deadline, Ordering, Place};
 use multiproc_ring::mpmc::{Block, Lane, Orphans, Owner};
-use multiproc_shm::{Finish, Flaw, Janitor, JoinError, Membership, Participant, Segment, SegmentName, finish_at_exit};
+use multiproc_shm::{Finish, Flaw, Janitor, JoinError, Look, Membership, Participant, Segment, SegmentName, finish_at_exit};
 use multiproc_sync::{Channel, ChannelError, GetError, Pace, PutError};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 pub(crate) struct Core {
     pub(crate) segment: Segment,
@@ -86,6 +87,8 @@ impl Core {
             channel.wake_everyone();
         })?;
         let owner = owner(membership.participant());
+        // Before anything is counted in our row.
+        words.rows.fetch_max(u64::from(membership.participant().row) + 1, Ordering::AcqRel);
         let channel = match create {
             true => Channel::create(&region, channel_at, &shape.ring(), owner),
             false => Channel::attach(&region, channel_at, &shape.ring(), owner),
@@ -109,6 +112,7 @@ impl Core {
         finish_at_exit(weak);
         // Whoever comes tidies up: where many come and die, nobody may ever be idle long enough to.
         core.look_around();
+        core.awake();
         Ok(core)
     }
 
@@ -128,6 +132,11 @@ impl Core {
             }
         };
         core.here()
+    }
+
+    /// What participants have written, from the first to the last that ever was.
+    pub(crate) fn tallies_in_use(&self) -> impl Iterator<Item = &Tally> {
+        self.tallies.iter().take(read(&self.words.rows) as usize)
     }
 
     pub(crate) fn share(&self) -> Option<Arc<Self>> {
@@ -152,12 +161,16 @@ impl Core {
 
     #[inline]
     pub(crate) fn push(&self, message: &[u8], deadline: Deadline) -> Result<(), PutError> {
-        self.channel.push(message, deadline, || self.look_around())
+        let done = self.channel.push(message, deadline, || self.look_around());
+        self.awake();
+        done
     }
 
     #[inline]
     pub(crate) fn take(&self, deadline: Deadline) -> Result<Block<'_>, GetError> {
-        self.channel.take(self.lanes(), deadline, || self.look_around())
+        let taken = self.channel.take(self.lanes(), deadline, || self.look_around());
+        self.awake();
+        taken
     }
 
     /// Values waiting, those that came back and those in this process's buffer included.
@@ -171,17 +184,34 @@ impl Core {
         self.overflow.len() == 0 && !self.lanes().iter().any(|&lane| ring.has_message(lane))
     }
 
-    /// Looks for dead participants and accounts for what they held, unless someone did so a moment ago.
-    pub(crate) fn look_around(&self) {
-        if watch::is_due(&self.words.looked) {
-            self.sweep_the_dead();
+    /// Looks for dead participants and accounts for what they held, unless someone did so a moment ago. Returns how long the
+    /// caller may sleep until its next look.
+    pub(crate) fn look_around(&self) -> Duration {
+        let due = watch::due(&self.words.looked);
+        if let Some(tally) = self.tally() {
+            tally.asleep.store(1, Ordering::Relaxed);
+        }
+        if let Some(how) = due {
+            self.sweep_the_dead(how);
+            self.channel.nudge(self.lanes());
+        }
+        watch::next_slice(self.tallies_in_use(), self.membership.participant().row as usize, due.is_some())
+    }
+
+    /// Says that this process sleeps no more, if it did.
+    #[inline]
+    pub(crate) fn awake(&self) {
+        if let Some(tally) = self.tally()
+            && tally.asleep.load(Ordering::Relaxed) != 0
+        {
+            tally.asleep.store(0, Ordering::Relaxed);
         }
     }
 
     /// Looks for dead participants and accounts for what they held. Idempotent; anyone may do it, several at once.
-    pub(crate) fn sweep_the_dead(&self) {
+    fn sweep_the_dead(&self, how: Look) {
         for who in self.membership.others() {
-            if self.membership.is_dead(who) && self.account_for(who) {
+            if self.membership.is_dead(who, how) && self.account_for(who) {
                 self.membership.bury(who);
                 self.channel.wake_everyone();
                 self.words.all_done.wake_all();
@@ -220,6 +250,7 @@ fn account_for(who: Participant, shape: &Shape, channel: &Channel, words: &Queue
     if let Some(tally) = tally {
         // What was only in its buffer went with it.
         watch::clear(&tally.buffered);
+        watch::clear(&tally.asleep);
     }
     true
 }
@@ -263,5 +294,5 @@ impl Drop for Core {
 
 /// For counters that only grow.
 pub(crate) fn read(counter: &AtomicU64) -> u64 {
-    counter.load(multiproc_prim::Ordering::Acquire)
+    counter.load(Ordering::Acquire)
 }

@@ -55,18 +55,17 @@ impl Core {
         // Finished first, published last: what is finished was published, so the difference is never too small. A value on its
         // way from a buffer to the ring is counted in one of the two at least.
         let ring = self.channel.ring();
-        let done = self.tallies.iter().fold(0u64, |sum, tally| sum.wrapping_add(Completion(read(&tally.done)).count()));
+        let done = self.tallies_in_use().fold(0u64, |sum, tally| sum.wrapping_add(Completion(read(&tally.done)).count()));
         let aside = ring.published(Lane::Dead);
-        let buffered = self.tallies.iter().fold(0u64, |sum, tally| sum.wrapping_add(read(&tally.buffered)));
+        let buffered = self.tallies_in_use().fold(0u64, |sum, tally| sum.wrapping_add(read(&tally.buffered)));
         let published = ring.published(Lane::Main);
         Completion::distance(published, done.wrapping_add(aside)).wrapping_add(buffered)
     }
 
     pub(crate) fn join(&self, deadline: Deadline) -> Result<(), JoinTimeout> {
         let done = || (self.unfinished() == 0).then_some(());
-        self.words
-            .all_done
-            .wait_until(deadline, &self.join_pace, || self.look_around(), done)
-            .ok_or_else(|| JoinTimeout { unfinished: self.unfinished() as usize })
+        let joined = self.words.all_done.wait_until(deadline, &self.join_pace, || self.look_around(), done);
+        self.awake();
+        joined.ok_or_else(|| JoinTimeout { unfinished: self.unfinished() as usize })
     }
 }

@@ -12,6 +12,8 @@ shared_struct! {
         pub(crate) all_done: Padded<EventCount>,
         /// Messages that died in the hands of their consumer.
         pub(crate) lost: Padded<AtomicU64>,
+        /// Rows of the participant table that were ever in use.
+        pub(crate) rows: Padded<AtomicU64>,
         /// When someone last looked for the dead, in milliseconds of the monotonic clock.
         pub(crate) looked: Padded<AtomicU64>,
     }
@@ -22,6 +24,10 @@ shared_struct! {
         pub(crate) done: AtomicU64,
         /// Messages in its overflow buffer.
         pub(crate) buffered: AtomicU64,
+        /// Not 0 while it sleeps and looks around now and then.
+        pub(crate) asleep: AtomicU64,
+        /// Makes it half a cache line.
+        pub(crate) reserved: AtomicU64,
     }
 }
 

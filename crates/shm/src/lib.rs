@@ -20,5 +20,5 @@ pub use header::{Kind, MAX_PARTICIPANTS};
 pub use link::{Bell, Link};
 pub use liveness::Identity;
 pub use named::{NameError, SegmentName};
-pub use participant::{Janitor, Membership, Participant, Participants};
+pub use participant::{Janitor, Look, Membership, Participant, Participants};
 pub use segment::{Segment, Spec};

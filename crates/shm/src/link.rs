@@ -186,6 +186,18 @@ impl Bell {
         let _ = rustix::io::read(&self.0, &mut [0; 8]);
     }
 
+    /// Waits until this bell rings or the link's other end is closed, for at most `limit` (`None`: no limit). Returns for a
+    /// signal too.
+    pub fn wait_or_hang_up(&self, link: &Link, limit: Option<Duration>) {
+        let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
+        let mut entries = [PollFd::new(&self.0, PollFlags::IN), PollFd::new(link, PollFlags::RDHUP)];
+        match poll(&mut entries, limit.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            // A system that refuses still makes progress, at a slow pace instead of a spin's.
+            Err(_) => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
+
     /// A descriptor that is readable while this bell rings or the link's other end is closed.
     ///
     /// # Errors

@@ -44,6 +44,15 @@ pub struct Participant {
     pub epoch: u64,
 }
 
+/// How hard to look whether a participant is dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// At its lock, which takes a system call that costs nearly nothing. Misses one whose lock a forked copy of it holds.
+    Quick,
+    /// At its lock and at its process: a hundred times as costly.
+    Hard,
+}
+
 /// The participant table of a segment.
 #[derive(Clone, Debug)]
 pub struct Participants {
@@ -125,7 +134,7 @@ impl Participants {
         })
     }
 
-    fn is_dead(&self, who: Participant) -> bool {
+    fn is_dead(&self, who: Participant, how: Look) -> bool {
         let Some(row) = self.rows.get(who.row as usize) else { return false };
         // Acquire: the identity is at least as new as the word (pairs with: join).
         let word = row.word.load(Ordering::Acquire);
@@ -144,8 +153,13 @@ impl Participants {
             return self.locks.as_ref().and_then(|locks| locks.is_locked(who.row)) == Some(false)
                 && row.word.load(Ordering::Acquire) == word;
         }
-        let unlocked = pid & LOCKED != 0 && self.locks.as_ref().and_then(|locks| locks.is_locked(who.row)) == Some(false);
-        let dead = unlocked || identity.is_alive() == Some(false);
+        let locked = self.locks.as_ref().filter(|_| pid & LOCKED != 0).and_then(|locks| locks.is_locked(who.row));
+        let dead = match locked {
+            Some(false) => true,
+            // A forked copy of the dead may hold its lock.
+            Some(true) => how == Look::Hard && identity.is_alive() == Some(false),
+            None => identity.is_alive() == Some(false),
+        };
         // Still the same one that we asked about.
         dead && row.word.load(Ordering::Acquire) == word
     }
@@ -185,7 +199,7 @@ impl Janitor {
 
     /// The dead. All that they held must be accounted for before they are buried.
     pub fn dead(&self) -> impl Iterator<Item = Participant> {
-        self.table.list().filter(|who| self.table.is_dead(*who))
+        self.table.list().filter(|who| self.table.is_dead(*who, Look::Hard))
     }
 
     /// As [`Membership::bury`].
@@ -212,9 +226,9 @@ impl Membership {
     }
 
     /// Whether another participant is surely dead. A stopped or slow process is not, nor one that can't be asked about.
-    pub fn is_dead(&self, who: Participant) -> bool {
+    pub fn is_dead(&self, who: Participant, how: Look) -> bool {
         // Our own lock looks free to ourselves, and so does our parent's to a forked copy of us.
-        who != self.me && !self.is_inherited() && self.table.is_dead(who)
+        who != self.me && !self.is_inherited() && self.table.is_dead(who, how)
     }
 
     /// Frees the row of a participant that is dead and swept. Returns whether it was us.

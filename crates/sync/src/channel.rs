@@ -4,6 +4,7 @@ use crate::error::{ChannelError, GetError, PutError};
 use crate::event::{EventCount, Pace};
 use multiproc_prim::{AtomicU32, Deadline, Ordering, Padded, Place, Region, shared_struct};
 use multiproc_ring::mpmc::{AllocError, Block, Geometry, Held, Lane, Mpmc, Owner, TakeError};
+use std::time::Duration;
 
 shared_struct! {
     /// What a channel adds to its ring.
@@ -31,7 +32,7 @@ pub fn channel_len(geometry: &Geometry) -> Result<usize, ChannelError> {
 /// ```
 /// use multiproc_prim::{Deadline, Heap, Region};
 /// use multiproc_ring::mpmc::{Geometry, Owner};
-/// use multiproc_sync::{Channel, channel_len};
+/// use multiproc_sync::{Channel, SLICE, channel_len};
 ///
 /// let geometry = Geometry::new(4);
 /// let region = Region::new(Heap::new(channel_len(&geometry)?));
@@ -39,9 +40,9 @@ pub fn channel_len(geometry: &Geometry) -> Result<usize, ChannelError> {
 /// let other = Channel::attach(&region, 0, &geometry, Owner::new(1, 0))?;
 /// let consumer = std::thread::spawn(move || {
 ///     let mut message = Vec::new();
-///     other.pop(&mut message, Deadline::NEVER, || ()).map(|_| message)
+///     other.pop(&mut message, Deadline::NEVER, || SLICE).map(|_| message)
 /// });
-/// channel.push(b"hello", Deadline::NEVER, || ())?;
+/// channel.push(b"hello", Deadline::NEVER, || SLICE)?;
 /// assert_eq!(consumer.join().unwrap()?, b"hello");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -92,7 +93,7 @@ impl Channel {
     ///
     /// There was neither in time, the channel is shut down, or the message is too long. Nothing was put then.
     #[inline]
-    pub fn push(&self, message: &[u8], deadline: Deadline, mut look_around: impl FnMut()) -> Result<(), PutError> {
+    pub fn push(&self, message: &[u8], deadline: Deadline, mut look_around: impl FnMut() -> Duration) -> Result<(), PutError> {
         let block = self.alloc(message.len(), deadline, &mut look_around)?;
         block.payload().write(message);
         self.publish(block, deadline, look_around).map_err(|(error, _)| error)
@@ -103,7 +104,12 @@ impl Channel {
     /// # Errors
     ///
     /// There was none in time, or the channel is shut down and drained.
-    pub fn pop(&self, target: &mut Vec<u8>, deadline: Deadline, look_around: impl FnMut()) -> Result<usize, GetError> {
+    pub fn pop(
+        &self,
+        target: &mut Vec<u8>,
+        deadline: Deadline,
+        look_around: impl FnMut() -> Duration,
+    ) -> Result<usize, GetError> {
         let block = self.take(&[Lane::Main], deadline, look_around)?;
         block.payload().append_to(target);
         let len = block.len();
@@ -117,7 +123,7 @@ impl Channel {
     ///
     /// There was none in time, the channel is shut down, or the message is too long.
     #[inline]
-    pub fn alloc(&self, len: usize, deadline: Deadline, look_around: impl FnMut()) -> Result<Block<'_>, PutError> {
+    pub fn alloc(&self, len: usize, deadline: Deadline, look_around: impl FnMut() -> Duration) -> Result<Block<'_>, PutError> {
         self.control
             .space
             .wait_until(deadline, &self.space_pace, look_around, || {
@@ -144,7 +150,7 @@ impl Channel {
         &self,
         block: Block<'a>,
         deadline: Deadline,
-        look_around: impl FnMut(),
+        look_around: impl FnMut() -> Duration,
     ) -> Result<(), (PutError, Block<'a>)> {
         let mut waiting = Some(block);
         let attempt = || {
@@ -179,7 +185,7 @@ impl Channel {
     ///
     /// There was none in time, or the channel is shut down and drained.
     #[inline]
-    pub fn take(&self, lanes: &[Lane], deadline: Deadline, look_around: impl FnMut()) -> Result<Block<'_>, GetError> {
+    pub fn take(&self, lanes: &[Lane], deadline: Deadline, look_around: impl FnMut() -> Duration) -> Result<Block<'_>, GetError> {
         self.control
             .items
             .wait_until(deadline, &self.item_pace, look_around, || match self.try_take(lanes) {
@@ -234,6 +240,16 @@ impl Channel {
     #[inline]
     pub fn is_shut_down(&self) -> bool {
         self.control.closed.load(Ordering::Acquire) != 0
+    }
+
+    /// Wakes one of those who wait for what is there: for a wake-up that went to a process which stopped or died.
+    pub fn nudge(&self, lanes: &[Lane]) {
+        if lanes.iter().any(|&lane| self.ring.has_message(lane)) {
+            self.control.items.wake(1);
+        }
+        if self.ring.has_room() {
+            self.control.space.wake(1);
+        }
     }
 
     /// Wakes everyone who waits: after a sweep, which may have brought messages and room.

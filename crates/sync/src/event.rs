@@ -22,9 +22,10 @@ const ANY: u32 = 1;
 /// One announcement.
 const ONE: u32 = 2;
 
-/// The longest that anybody sleeps without a look around: deaths that nobody else notices are noticed within it, and a
-/// wake-up that went to a process which died is made good.
-pub const SLICE: Duration = Duration::from_millis(45);
+/// How long anybody sleeps before the first look around. Each look says how long to sleep until the next one.
+///
+/// Looks notice deaths that nobody else notices, and make good a wake-up that went to a process which died.
+pub const SLICE: Duration = Duration::from_millis(40);
 
 /// How long this handle spins before it sleeps: long while that is enough, hardly at all once it was not, with a long try
 /// every now and then to find out whether it would be again. Where both sides share a processor, spinning steals the time of
@@ -39,37 +40,45 @@ const SHORT: u64 = 4;
 const SOBER: u64 = 32;
 
 impl Pace {
-    fn spins(&self) -> u64 {
+    /// Tries `attempt` for as long as that is worth while, without sleeping.
+    #[inline]
+    pub fn spin<T>(&self, mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
         // In a model it is only more to explore.
-        if cfg!(loom) {
-            return 0;
-        }
-        match self.0.get() {
+        let spins = match self.0.get() {
+            _ if cfg!(loom) => 0,
             0 => LONG,
             sober => {
                 self.0.set(sober - 1);
                 SHORT
             }
+        };
+        for _ in 0..spins {
+            spin_loop();
+            if let Some(result) = attempt() {
+                if spins == LONG {
+                    self.0.set(0);
+                }
+                return Some(result);
+            }
         }
-    }
-
-    fn learn(&self, spins: u64, enough: bool) {
         if spins == LONG {
-            self.0.set(if enough { 0 } else { SOBER });
+            self.0.set(SOBER);
         }
+        None
     }
 }
 
 impl EventCount {
     /// Tries `attempt` until it gives something or the deadline has passed (`None`): spins first, then sleeps.
     ///
-    /// Whatever makes `attempt` succeed must be followed by a wake-up. `look_around` is called at least every [`SLICE`] while
-    /// asleep. `attempt` is made at least once, and once more after the deadline.
+    /// Whatever makes `attempt` succeed must be followed by a wake-up. After a sleep that was in vain `look_around` is called,
+    /// and says how long the next one may take; the first takes at most a [`SLICE`]. `attempt` is made at least once, and once
+    /// more after the deadline.
     pub fn wait_until<T>(
         &self,
         deadline: Deadline,
         pace: &Pace,
-        mut look_around: impl FnMut(),
+        mut look_around: impl FnMut() -> Duration,
         mut attempt: impl FnMut() -> Option<T>,
     ) -> Option<T> {
         if let Some(result) = attempt() {
@@ -78,15 +87,10 @@ impl EventCount {
         if deadline.is_over() {
             return None;
         }
-        let spins = pace.spins();
-        for _ in 0..spins {
-            spin_loop();
-            if let Some(result) = attempt() {
-                pace.learn(spins, true);
-                return Some(result);
-            }
+        if let Some(result) = pace.spin(&mut attempt) {
+            return Some(result);
         }
-        pace.learn(spins, false);
+        let mut slice = SLICE;
         loop {
             // Relaxed: `announce` keeps it before itself.
             let seen = self.wakes.load(Ordering::Relaxed);
@@ -100,11 +104,11 @@ impl EventCount {
             if deadline.is_over() {
                 return None;
             }
-            futex::wait(&self.wakes, seen, Some(deadline.within(SLICE)));
+            futex::wait(&self.wakes, seen, Some(deadline.within(slice)));
             if let Some(result) = attempt() {
                 return Some(result);
             }
-            look_around();
+            slice = look_around();
         }
     }
 

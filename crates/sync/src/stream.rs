@@ -1,7 +1,7 @@
 //! The record ring for one writer and one reader, with waiting and an end.
 
 use crate::error::{ChannelError, RecvError, SendError};
-use crate::event::{EventCount, Pace};
+use crate::event::{EventCount, Pace, SLICE};
 use multiproc_prim::{AtomicU32, Deadline, Ordering, Padded, Place, Region, shared_struct};
 use multiproc_ring::spsc::{Reader, Record, WriteError, Writer, longest_record, records_len};
 
@@ -24,7 +24,7 @@ pub fn stream_len(capacity: usize) -> Result<usize, ChannelError> {
     Ok(size_of::<Control>() + records_len(capacity)?)
 }
 
-/// Whether to go on waiting, asked at least every [`SLICE`](crate::SLICE).
+/// Whether to go on waiting, asked after every [`SLICE`] of sleep.
 pub(crate) type StillThere<'a> = &'a mut dyn FnMut() -> bool;
 
 /// The end that sends. One per stream.
@@ -101,6 +101,8 @@ impl StreamSender {
     /// # Errors
     ///
     /// There was no room in time, nobody reads any more, or the record is too long. Nothing was sent then.
+    ///
+    /// A full fence lies between the record and whatever the caller does next.
     #[inline]
     pub fn send(&mut self, tag: u32, payload: &[u8], deadline: Deadline, still_there: StillThere<'_>) -> Result<(), SendError> {
         let Self { writer, control, pace, .. } = self;
@@ -108,7 +110,10 @@ impl StreamSender {
         let done = control.space.wait_until(
             deadline,
             pace,
-            || gone.set(!still_there()),
+            || {
+                gone.set(!still_there());
+                SLICE
+            },
             || {
                 if gone.get() || control.reader_closed.load(Ordering::Acquire) != 0 {
                     return Some(Err(SendError::Closed));
@@ -169,22 +174,24 @@ impl StreamReceiver {
     pub fn wait(&mut self, deadline: Deadline, still_there: StillThere<'_>) -> Result<(), RecvError> {
         let Self { reader, control, pace } = self;
         let gone = std::cell::Cell::new(false);
-        let done = control.items.wait_until(
-            deadline,
-            pace,
-            || gone.set(!still_there()),
-            || {
-                // The end is looked at first: whoever sees it sees everything sent before (pairs with: end).
-                let ended = gone.get() || control.writer_closed.load(Ordering::Acquire) != 0;
-                match reader.peek() {
-                    Ok(Some(_)) => Some(Ok(())),
-                    Ok(None) if ended => Some(Err(RecvError::Closed)),
-                    Ok(None) => None,
-                    Err(_) => Some(Err(RecvError::Corrupt)),
-                }
-            },
-        );
+        let look_around = || {
+            gone.set(!still_there());
+            SLICE
+        };
+        let done = control.items.wait_until(deadline, pace, look_around, || look(reader, control, gone.get()));
         done.unwrap_or(Err(RecvError::Empty))
+    }
+
+    /// As [`wait`](Self::wait), but only spins and never sleeps: for those who sleep elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError::Empty`], or as `recv`.
+    #[inline]
+    pub fn spin(&mut self) -> Result<(), RecvError> {
+        let Self { reader, control, pace } = self;
+        let now = look(reader, control, false);
+        now.or_else(|| pace.spin(|| look(reader, control, false))).unwrap_or(Err(RecvError::Empty))
     }
 
     /// Lets a sender that waits for room know that there is some.
@@ -197,5 +204,18 @@ impl StreamReceiver {
     pub fn close(&self) {
         self.control.reader_closed.store(1, Ordering::Release);
         self.control.space.wake_all();
+    }
+}
+
+/// Whether there is a record, or the end; `None` if neither.
+#[inline]
+fn look(reader: &mut Reader, control: &Control, gone: bool) -> Option<Result<(), RecvError>> {
+    // The end is looked at first: whoever sees it sees everything sent before (pairs with: end).
+    let ended = gone || control.writer_closed.load(Ordering::Acquire) != 0;
+    match reader.peek() {
+        Ok(Some(_)) => Some(Ok(())),
+        Ok(None) if ended => Some(Err(RecvError::Closed)),
+        Ok(None) => None,
+        Err(_) => Some(Err(RecvError::Corrupt)),
     }
 }

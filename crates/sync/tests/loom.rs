@@ -6,7 +6,9 @@
 use multiproc_prim::model::{Arc, model, thread};
 use multiproc_prim::{AtomicU32, Deadline, Heap, Ordering, Region};
 use multiproc_ring::mpmc::{Geometry, Owner};
-use multiproc_sync::{Channel, EventCount, GetError, Pace, RecvError, StreamReceiver, StreamSender, channel_len, stream_len};
+use multiproc_sync::{
+    Channel, EventCount, GetError, Pace, RecvError, SLICE, StreamReceiver, StreamSender, channel_len, stream_len,
+};
 
 /// Takes one of what the flag counts. Fails only if there is none.
 fn take_one(flag: &AtomicU32) -> Option<()> {
@@ -33,7 +35,7 @@ fn one_sleeper_is_never_missed() {
             their_flag.store(1, Ordering::Release);
             their_event.wake(1);
         });
-        let got = event.wait_until(Deadline::NEVER, &Pace::default(), || (), || take_one(&flag));
+        let got = event.wait_until(Deadline::NEVER, &Pace::default(), || SLICE, || take_one(&flag));
         assert_eq!(got, Some(()));
         waker.join().unwrap();
     });
@@ -49,7 +51,7 @@ fn two_sleepers_for_two_wakes_both_go_on() {
         flag.make_fresh();
         let sleeper = {
             let (event, flag) = (event.clone(), flag.clone());
-            thread::spawn(move || event.wait_until(Deadline::NEVER, &Pace::default(), || (), || take_one(&flag)))
+            thread::spawn(move || event.wait_until(Deadline::NEVER, &Pace::default(), || SLICE, || take_one(&flag)))
         };
         let waker = {
             let (event, flag) = (event.clone(), flag.clone());
@@ -60,7 +62,7 @@ fn two_sleepers_for_two_wakes_both_go_on() {
                 }
             })
         };
-        event.wait_until(Deadline::NEVER, &Pace::default(), || (), || take_one(&flag)).unwrap();
+        event.wait_until(Deadline::NEVER, &Pace::default(), || SLICE, || take_one(&flag)).unwrap();
         sleeper.join().unwrap().unwrap();
         waker.join().unwrap();
     });
@@ -75,7 +77,7 @@ fn channels(slots: u32, blocks: u64) -> (Channel, Arc<Channel>) {
 
 fn pop(channel: &Channel) -> Result<Vec<u8>, GetError> {
     let mut message = Vec::new();
-    channel.pop(&mut message, Deadline::NEVER, || ()).map(|_| message)
+    channel.pop(&mut message, Deadline::NEVER, || SLICE).map(|_| message)
 }
 
 #[test]
@@ -84,8 +86,8 @@ fn a_full_channel_and_an_empty_one_wake_their_sleepers() {
         // One slot and one block: the second put waits for the first get, for memory as for the slot.
         let (ours, theirs) = channels(1, 1);
         let consumer = thread::spawn(move || [pop(&theirs), pop(&theirs)]);
-        ours.push(b"1", Deadline::NEVER, || ()).unwrap();
-        ours.push(b"2", Deadline::NEVER, || ()).unwrap();
+        ours.push(b"1", Deadline::NEVER, || SLICE).unwrap();
+        ours.push(b"2", Deadline::NEVER, || SLICE).unwrap();
         assert_eq!(consumer.join().unwrap(), [Ok(b"1".to_vec()), Ok(b"2".to_vec())]);
     });
 }
@@ -104,7 +106,7 @@ fn shutting_down_wakes_a_sleeping_consumer() {
 fn a_put_beside_a_shutdown_is_refused_or_delivered() {
     model(|| {
         let (ours, theirs) = channels(1, 1);
-        let producer = thread::spawn(move || theirs.push(b"1", Deadline::after(std::time::Duration::ZERO), || ()));
+        let producer = thread::spawn(move || theirs.push(b"1", Deadline::after(std::time::Duration::ZERO), || SLICE));
         ours.shut_down();
         let got = pop(&ours);
         assert_eq!(got.is_ok(), producer.join().unwrap().is_ok());
