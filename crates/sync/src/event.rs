@@ -34,8 +34,10 @@ pub const SLICE: Duration = Duration::from_millis(40);
 pub struct Pace(Hint);
 
 /// About as long as a sleep and a wake-up take.
-const LONG: u64 = 500;
+const LONG: u64 = 200;
 const SHORT: u64 = 4;
+/// Pauses between two attempts while spinning.
+const MOST_PAUSES: u64 = 16;
 /// Waits for which one failure keeps us from spinning long.
 const SOBER: u64 = 32;
 
@@ -52,8 +54,11 @@ impl Pace {
                 SHORT
             }
         };
-        for _ in 0..spins {
-            spin_loop();
+        for spin in 0..spins {
+            // Every attempt takes the cache lines of those who work: leave them a little longer each time.
+            for _ in 0..=spin.min(MOST_PAUSES) {
+                spin_loop();
+            }
             if let Some(result) = attempt() {
                 if spins == LONG {
                     self.0.set(0);
