@@ -25,7 +25,7 @@ struct Entry {
     in_ci: bool,
 }
 
-const PROOFS: [Entry; 7] = [
+const PROOFS: [Entry; 8] = [
     Entry {
         name: "loom",
         about: "the models with more preemptions",
@@ -42,6 +42,12 @@ const PROOFS: [Entry; 7] = [
         name: "rounds",
         about: "1,000 rounds of spawn, exchange, join: no descriptor, process, memory or file left over",
         run: |short| example("rounds", &[if short { "100" } else { "1000" }]),
+        in_ci: true,
+    },
+    Entry {
+        name: "instructions",
+        about: "a process killed after each single instruction of an operation: the survivors' accounting is exact",
+        run: |short| example("instructions", &[if short { "12" } else { "0" }]),
         in_ci: true,
     },
     Entry {
@@ -89,7 +95,7 @@ impl Proof {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         if self.list {
             for Entry { name, about, .. } in &PROOFS {
-                println!("{name:<8} {about}");
+                println!("{name:<13} {about}");
             }
             return Ok(());
         }
