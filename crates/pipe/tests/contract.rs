@@ -224,6 +224,37 @@ fn an_end_that_two_processes_have_is_used_by_one_at_a_time() {
     assert_eq!(b.recv().unwrap(), 3);
 }
 
+#[test]
+fn rubbish_over_the_stream_is_an_error() {
+    let (a, b) = pipe::<u32>().unwrap();
+    a.send(&1).unwrap();
+    assert_eq!(b.recv().unwrap(), 1);
+    let parcel = multiproc_shm::pass::encode(&b).unwrap();
+    let segment =
+        parcel.descriptors.into_iter().find_map(|fd| multiproc_shm::Segment::attach(fd, multiproc_shm::Kind(*b"PIPE")).ok());
+    let segment = segment.unwrap();
+    let words = segment.region().bytes(segment.content_at() + 4096, 2 * (64 << 10)).unwrap();
+    // Flags, event counts, positions and records of both ways.
+    words.write(&vec![0x11; words.len()]);
+    assert!(matches!(b.recv_timeout(WATCHDOG), Err(RecvError::Corrupt | RecvError::Disconnected)));
+    let _ = (a.send(&2), b.try_recv(), a.try_recv(), b.poll(Duration::ZERO));
+}
+
+#[test]
+fn a_value_that_refuses_is_the_senders_error_and_nothing_is_sent() {
+    use serde::{Deserialize, Serialize};
+    #[derive(Deserialize)]
+    struct Never;
+    impl Serialize for Never {
+        fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+            Err(serde::ser::Error::custom("never"))
+        }
+    }
+    let (a, b) = pipe::<Never>().unwrap();
+    assert!(matches!(a.send(&Never), Err(SendError::Encode(_))));
+    assert!(matches!(b.try_recv(), Err(RecvError::Empty)));
+}
+
 fn echo_until_end(connection: Connection<Vec<u8>>) {
     while let Ok(message) = connection.recv() {
         connection.send(&message).unwrap();

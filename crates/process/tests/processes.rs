@@ -1,7 +1,7 @@
 //! Each promise of `Process` once, with real processes. Tests call no `init()`: new processes run before `main`.
 
 use multiproc_pipe::{Connection, Receiver, Sender, pipe, pipe_oneway};
-use multiproc_process::{Exit, Process, SpawnError, active_children, current_process};
+use multiproc_process::{Exit, JoinError, Process, SpawnError, active_children, current_process};
 use multiproc_shm::pass::Descriptor;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -97,6 +97,61 @@ fn the_sentinel_becomes_readable_at_the_end() {
     process.kill().unwrap();
     assert_eq!(poll(60), 1);
     process.join().unwrap();
+}
+
+fn panic_in_a_grandchild(errors: Descriptor) {
+    rustix::stdio::dup2_stderr(&errors).unwrap();
+    Process::builder().name("clumsy").spawn(panic_now, ()).unwrap().join().unwrap();
+    Process::builder().name("unlucky").spawn(fail, ()).unwrap().join().unwrap();
+}
+
+#[test]
+fn a_panic_and_an_error_are_printed_with_the_name_of_the_process() {
+    let mut file = tempfile::tempfile().unwrap();
+    let errors = Descriptor::from(file.as_fd().try_clone_to_owned().unwrap());
+    Process::spawn(panic_in_a_grandchild, errors).unwrap().join().unwrap();
+    let mut text = String::new();
+    file.rewind().unwrap();
+    file.read_to_string(&mut text).unwrap();
+    assert!(text.contains("process clumsy panicked:") && text.contains("on purpose"), "{text}");
+    assert!(text.contains("process unlucky failed: did not work"), "{text}");
+}
+
+fn fork_with_a_child(_: ()) {
+    let process = Process::spawn(wait_for_ever, ()).unwrap();
+    // SAFETY: this process has one thread, so the copy may do anything; it ends without unwinding into what it copied.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        // A sibling, not a child.
+        let refused = matches!(process.join_timeout(Duration::ZERO), Err(JoinError::NotOurs { .. }));
+        let none = active_children().is_empty();
+        // SAFETY: ends the process at once, without running what the parent will run.
+        unsafe { libc::_exit(i32::from(!(refused && none))) }
+    }
+    let mut status = 0;
+    // SAFETY: waits for our own child; `status` outlives the call.
+    assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
+    assert_eq!(libc::WEXITSTATUS(status), 0);
+    process.kill().unwrap();
+}
+
+#[test]
+fn a_forked_copy_does_not_take_its_siblings_for_children() {
+    assert_eq!(Process::spawn(fork_with_a_child, ()).unwrap().join().unwrap(), Exit::Code(0));
+}
+
+fn spawn_without_descriptors(_: ()) {
+    let open = std::fs::read_dir("/proc/self/fd").unwrap().count() as u64;
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let few = rustix::process::Rlimit { current: Some(open - 1), ..limit };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, few).unwrap();
+    assert!(matches!(Process::spawn(wait_for_ever, ()).unwrap_err(), SpawnError::System { .. }));
+    assert!(active_children().is_empty());
+}
+
+#[test]
+fn no_descriptors_left_is_an_error_and_no_process() {
+    assert_eq!(Process::spawn(spawn_without_descriptors, ()).unwrap().join().unwrap(), Exit::Code(0));
 }
 
 fn tell_name(reply: NameAndDaemon) {
