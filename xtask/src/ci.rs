@@ -138,7 +138,9 @@ fn tests() -> Report {
         return done(cargo(&["nextest", "run", "--workspace", "--no-fail-fast", "--status-level", "slow"]).run("tests"));
     }
     println!("cargo-nextest is not here: using cargo test");
-    done(cargo(&["test", "--workspace", "--lib", "--bins", "--tests"]).run("tests"))
+    // One test at a time: some count the descriptors or the memory of their process, which they have to themselves with nextest.
+    let arguments = ["test", "--workspace", "--lib", "--bins", "--tests", "--", "--test-threads=1"];
+    done(cargo(&arguments).run("tests"))
 }
 
 fn examples() -> Report {

@@ -44,11 +44,11 @@ pub(crate) fn owner(who: Participant) -> Owner {
 impl Core {
     pub(crate) fn create(shape: &Shape, name: Option<&SegmentName>) -> Result<Arc<Self>, OpenError> {
         let spec = shape.spec()?;
-        let segment = match name {
-            Some(name) => Segment::create_named(name, &spec)?,
-            None => Segment::create(&spec)?,
-        };
-        Self::build(segment, *shape, true)
+        let Some(name) = name else { return Self::build(Segment::create(&spec)?, *shape, true) };
+        let core = Self::build(Segment::create_to_be_named(name, &spec)?, *shape, true)?;
+        // Whoever finds it by its name finds it whole.
+        core.segment.give_name(name)?;
+        Ok(core)
     }
 
     pub(crate) fn open(name: &str, flavor: Flavor) -> Result<Arc<Self>, OpenError> {

@@ -288,6 +288,29 @@ fn a_named_queue_is_found_by_its_name_until_that_is_removed() {
 }
 
 #[test]
+fn a_named_queue_is_whole_when_it_is_found() {
+    let name = unique("whole");
+    let opener = {
+        let name = name.clone();
+        thread::spawn(move || {
+            let mut found = 0;
+            while found < 100 {
+                if let Ok(q) = Queue::<u8>::open(&name) {
+                    found += 1;
+                    assert!(matches!(q.try_put(1), Ok(())) && matches!(q.try_get(), Ok(1)));
+                }
+            }
+        })
+    };
+    while !opener.is_finished() {
+        let made: Queue<u8> = Queue::builder().bounded(4).memory(1 << 20).named(&name).build().unwrap();
+        Queue::<u8>::remove(&name).unwrap();
+        drop(made);
+    }
+    opener.join().unwrap();
+}
+
+#[test]
 fn numbers_that_make_no_queue_are_refused() {
     assert!(matches!(Queue::<u8>::bounded(0), Err(OpenError::Layout(_))));
     assert!(matches!(Queue::<u8>::builder().memory(10).build(), Err(OpenError::Layout(_))));

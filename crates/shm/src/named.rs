@@ -4,7 +4,7 @@ use crate::error::{AttachError, CreateError, Flaw};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use std::fmt;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use thiserror::Error;
 
 /// A name that a segment can have: 1 to 200 letters, digits, `.`, `_` or `-`, not starting with a dot.
@@ -77,7 +77,7 @@ pub(crate) fn create_unnamed() -> Result<OwnedFd, CreateError> {
 }
 
 /// Gives the finished file its name, unless that is taken.
-pub(crate) fn link(file: &OwnedFd, name: &SegmentName) -> Result<(), CreateError> {
+pub(crate) fn link(file: BorrowedFd<'_>, name: &SegmentName) -> Result<(), CreateError> {
     let system = |source| CreateError::System { what: "name the segment", source };
     let directory = directory().map_err(|error| system(std::io::Error::other(error)))?;
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());

@@ -64,17 +64,22 @@ impl Segment {
         Ok(segment)
     }
 
-    /// A new segment that other programs of the same user can [`open`](Self::open). Nobody sees it half made.
+    /// A new segment that can be [named](Self::give_name) once its content is whole.
     ///
     /// # Errors
     ///
-    /// The name is taken, it is too large, or the system refuses.
-    pub fn create_named(name: &SegmentName, spec: &Spec) -> Result<Self, CreateError> {
-        let file = named::create_unnamed()?;
-        let copy = file.try_clone().map_err(|source| CreateError::System { what: "copy a descriptor", source })?;
-        let segment = Self::format(file, name.to_string(), spec)?;
-        named::link(&copy, name)?;
-        Ok(segment)
+    /// It is too large, or the system refuses.
+    pub fn create_to_be_named(name: &SegmentName, spec: &Spec) -> Result<Self, CreateError> {
+        Self::format(named::create_unnamed()?, name.to_string(), spec)
+    }
+
+    /// Lets other programs of the same user [`open`](Self::open) a segment that was made for it. Nobody sees it before.
+    ///
+    /// # Errors
+    ///
+    /// The name is taken, or the system refuses.
+    pub fn give_name(&self, name: &SegmentName) -> Result<(), CreateError> {
+        named::link(self.as_fd(), name)
     }
 
     fn format(file: OwnedFd, name: String, spec: &Spec) -> Result<Self, CreateError> {

@@ -88,11 +88,16 @@ fn name(what: &str) -> (SegmentName, PathBuf) {
     (SegmentName::new(&name).unwrap(), path.into())
 }
 
+fn create_named(name: &SegmentName) -> Result<Segment, CreateError> {
+    let segment = Segment::create_to_be_named(name, &spec())?;
+    segment.give_name(name).map(|()| segment)
+}
+
 #[test]
 fn named_segments_are_exclusive_private_and_removable() {
     let (name, path) = name("named");
-    let made = Segment::create_named(&name, &spec()).unwrap();
-    assert!(matches!(Segment::create_named(&name, &spec()), Err(CreateError::Exists(_))));
+    let made = create_named(&name).unwrap();
+    assert!(matches!(create_named(&name), Err(CreateError::Exists(_))));
     let mode = |path: &PathBuf| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&path), 0o600);
     assert_eq!(mode(&path.parent().unwrap().into()), 0o700);
@@ -103,7 +108,7 @@ fn named_segments_are_exclusive_private_and_removable() {
     // Those who have it keep it, and can hand it on.
     drop(opened);
     let (name_again, path) = self::name("again");
-    let kept = Segment::create_named(&name_again, &spec()).unwrap();
+    let kept = create_named(&name_again).unwrap();
     assert!(Segment::attach(copy(&kept), KIND).is_ok());
     std::fs::remove_file(path).unwrap();
     drop(made);
@@ -112,7 +117,7 @@ fn named_segments_are_exclusive_private_and_removable() {
 #[test]
 fn a_named_segment_that_others_could_write_or_that_is_a_link_is_refused() {
     let (name, path) = name("open");
-    let _made = Segment::create_named(&name, &spec()).unwrap();
+    let _made = create_named(&name).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
     assert!(matches!(flaw(Segment::open(&name, KIND)), Flaw::Mode { mode: 0o666 }));
     let (link, link_path) = self::name("link");
