@@ -25,7 +25,7 @@ struct Entry {
     in_ci: bool,
 }
 
-const PROOFS: [Entry; 8] = [
+const PROOFS: [Entry; 9] = [
     Entry {
         name: "loom",
         about: "the models with more preemptions",
@@ -48,6 +48,12 @@ const PROOFS: [Entry; 8] = [
         name: "instructions",
         about: "a process killed after each single instruction of an operation: the survivors' accounting is exact",
         run: |short| example("instructions", &[if short { "12" } else { "0" }]),
+        in_ci: true,
+    },
+    Entry {
+        name: "stops",
+        about: "a process stopped after each single instruction: the others exchange 10,000 messages, and nothing is lost or doubled",
+        run: |short| example("stops", &[if short { "12" } else { "0" }]),
         in_ci: true,
     },
     Entry {

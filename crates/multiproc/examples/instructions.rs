@@ -6,8 +6,11 @@
 //! `cargo run --release --example instructions -- 0` tries every instruction; another number tries at most so many of each
 //! operation, spread evenly.
 
+mod victim;
+
 use multiproc::{JoinableQueue, Process, Queue};
 use std::time::Duration;
+use victim::Victim;
 
 /// Blocks of 64 bytes that each queue here has: as many values fit, and no more.
 const BLOCKS: usize = 8;
@@ -71,7 +74,7 @@ const CASES: [Case; 11] = [
         run: |victim| {
             let q = Queue::builder().bounded(2).memory(64 * BLOCKS as u64).max_message(40).build().map_err(text)?;
             q.put_many([1, 2]).map_err(text)?;
-            victim.run(|| ignore(q.try_put(1u64)), || ignore(q.try_put(99)));
+            victim.kill(|| ignore(q.try_put(1u64)), || ignore(q.try_put(99)));
             let left: Vec<u64> = std::iter::from_fn(|| q.get_timeout(LOOK).ok()).collect();
             is_one_of(&left, &[&[1, 2]])?;
             q.put_many([3, 4]).map_err(text)?;
@@ -87,7 +90,7 @@ const CASES: [Case; 11] = [
             let q = small()?;
             q.put_many([1, 2]).map_err(text)?;
             let name = name();
-            victim.run(|| (), || ignore(Queue::<u64>::open(&name)));
+            victim.kill(|| (), || ignore(Queue::<u64>::open(&name)));
             finish(&q, |left| is_one_of(left, &[&[1, 2]]))
         },
     },
@@ -145,7 +148,7 @@ fn queue(
     let q = small()?;
     q.put_many(before.iter().copied()).map_err(text)?;
     // The copy joins as itself, before the mark; that is a case of its own.
-    victim.run(|| ignore(q.len()), || operation(&q));
+    victim.kill(|| ignore(q.len()), || operation(&q));
     // What had been put when it died is there after the sweep. (After a get the length may still count what was taken.)
     let put = q.len();
     let gets = put <= before.len();
@@ -162,7 +165,7 @@ fn joinable(
     let q: JoinableQueue<u64> = builder.build().map_err(text)?;
     q.put_many([1, 2, 3]).map_err(text)?;
     let before = || if in_hand { ignore(q.get()) } else { ignore(q.len()) };
-    victim.run(before, || operation(&q));
+    victim.kill(before, || operation(&q));
     // Waits in vain, and looks around meanwhile.
     let unfinished = q.join_timeout(LOOK).map_err(|error| error.unfinished);
     let left = drain(&q);
@@ -178,64 +181,11 @@ fn joinable(
     if fit == BLOCKS { Ok(()) } else { Err(format!("{fit} values fit instead of {BLOCKS}: blocks are lost")) }
 }
 
-/// Runs operations in a copy of this process, and kills it after so many instructions.
-struct Victim {
-    /// Instructions until the kill.
-    steps: u64,
-    /// Whether the operation ended before.
-    ended: bool,
-}
-
-impl Victim {
-    fn run(&mut self, before: impl FnOnce(), operation: impl FnOnce()) {
-        // SAFETY: this process has one thread, so the copy may do anything; it ends without unwinding into what it copied.
-        let pid = unsafe { libc::fork() };
-        if pid == 0 {
-            before();
-            // SAFETY: asks to be traced by the parent and stops until it says so; later ends without running exit handlers.
-            unsafe {
-                libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0);
-                libc::raise(libc::SIGSTOP);
-            }
-            operation();
-            // SAFETY: as above.
-            unsafe {
-                libc::raise(libc::SIGSTOP);
-                libc::_exit(0)
-            }
-        }
-        let mut status = wait(pid);
-        assert!(libc::WIFSTOPPED(status), "the copy did not come to the mark: {status:#x}");
-        self.ended = false;
-        for _ in 0..self.steps {
-            // SAFETY: the copy is ours, traced and stopped.
-            unsafe { libc::ptrace(libc::PTRACE_SINGLESTEP, pid, 0, 0) };
-            status = wait(pid);
-            if !libc::WIFSTOPPED(status) || libc::WSTOPSIG(status) == libc::SIGSTOP {
-                self.ended = true;
-                break;
-            }
-        }
-        if libc::WIFSTOPPED(status) {
-            // SAFETY: our own child, not waited for yet.
-            unsafe { libc::kill(pid, libc::SIGKILL) };
-            wait(pid);
-        }
-    }
-}
-
-fn wait(pid: i32) -> i32 {
-    let mut status = 0;
-    // SAFETY: waits for our own child; `status` outlives the call.
-    assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
-    status
-}
-
 /// Instructions of a case, found by running it to its end.
 fn length(case: &Case) -> Result<u64, String> {
     let mut steps = 64;
     loop {
-        let mut victim = Victim { steps, ended: false };
+        let mut victim = Victim::after(steps);
         (case.run)(&mut victim)?;
         if victim.ended {
             return Ok(steps);
@@ -248,7 +198,7 @@ fn length(case: &Case) -> Result<u64, String> {
 fn kill_all((case, points): (usize, Vec<u64>)) -> Result<(), String> {
     let case = &CASES[case];
     for steps in points {
-        let mut victim = Victim { steps, ended: false };
+        let mut victim = Victim::after(steps);
         (case.run)(&mut victim).map_err(|error| format!("{} after {steps} instructions: {error}", case.name))?;
     }
     let _ = Queue::<u64>::remove(&name());

@@ -282,7 +282,9 @@ impl End {
     /// once. Sleeping costs nothing, and needs no looks around.
     fn wait(&self, stream: &mut StreamReceiver, deadline: Deadline) -> Result<(), sync::RecvError> {
         loop {
-            match stream.spin() {
+            let over = deadline.is_over();
+            match if over { stream.wait(Deadline::NOW, &mut || true) } else { stream.spin() } {
+                Err(sync::RecvError::Empty) if over => return self.last_look(stream),
                 Err(sync::RecvError::Empty) => {}
                 other => return other,
             }
@@ -291,19 +293,24 @@ impl End {
             watched.store(every | NEXT, Ordering::Relaxed);
             // Either the sender sees the wish and rings, or we see its record below (pairs with: watch).
             fence(Ordering::SeqCst);
-            let mut seen = stream.wait(Deadline::NOW, &mut || true);
-            if seen == Err(sync::RecvError::Empty) {
-                if self.link.is_hung_up() {
-                    // What was sent before the end comes first.
-                    seen = stream.wait(Deadline::NOW, &mut || true).map_err(|_| sync::RecvError::Closed);
-                } else if !deadline.is_over() {
-                    self.ours.wait_or_hang_up(&self.link, deadline.remaining());
-                    self.ours.clear();
-                    continue;
-                }
+            let seen = self.last_look(stream);
+            if seen != Err(sync::RecvError::Empty) {
+                watched.store(every, Ordering::Relaxed);
+                return seen;
             }
+            self.ours.wait_or_hang_up(&self.link, deadline.remaining());
+            self.ours.clear();
             watched.store(every, Ordering::Relaxed);
-            return seen;
+        }
+    }
+
+    /// What is there now, the death of the other side included.
+    fn last_look(&self, stream: &mut StreamReceiver) -> Result<(), sync::RecvError> {
+        let gone = self.link.is_hung_up();
+        match stream.wait(Deadline::NOW, &mut || true) {
+            // What was sent before the end came first: it was looked for after.
+            Err(sync::RecvError::Empty) if gone => Err(sync::RecvError::Closed),
+            other => other,
         }
     }
 

@@ -1,0 +1,105 @@
+//! A process is stopped after the k-th instruction of an operation, for every k: meanwhile the others exchange thousands of
+//! messages, and when it goes on nothing is lost or doubled.
+//!
+//! `cargo run --release --example stops -- 0` tries every instruction; another number tries at most so many of each
+//! operation, spread evenly.
+
+mod victim;
+
+use multiproc::{Process, Queue};
+use std::time::Instant;
+use victim::Victim;
+
+/// Messages exchanged while the victim is stopped.
+const EXCHANGED: u64 = 10_000;
+
+struct Case {
+    name: &'static str,
+    before: &'static [u64],
+    /// What the victim does; it returns what it got.
+    operation: fn(&Queue<u64>) -> Vec<u64>,
+    /// What the victim puts, if it comes to that.
+    puts: &'static [u64],
+}
+
+const CASES: [Case; 5] = [
+    Case { name: "put", before: &[1, 2], operation: |q| put(q, &[7]), puts: &[7] },
+    Case { name: "put_many", before: &[1], operation: |q| put(q, &[7, 8, 9]), puts: &[7, 8, 9] },
+    Case { name: "get", before: &[1, 2, 3], operation: |q| q.get().into_iter().collect(), puts: &[] },
+    Case { name: "get_many", before: &[1, 2, 3], operation: |q| q.get_many(2).unwrap_or_default(), puts: &[] },
+    Case { name: "try_get", before: &[], operation: |q| q.try_get().into_iter().collect(), puts: &[] },
+];
+
+fn put(q: &Queue<u64>, values: &[u64]) -> Vec<u64> {
+    q.put_many(values.iter().copied()).expect("there is room");
+    Vec::new()
+}
+
+/// Runs a case; whether the victim was through before it was stopped.
+fn run(case: &Case, steps: u64) -> Result<bool, String> {
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    let q: Queue<u64> = Queue::bounded(16).map_err(|error| text(&error))?;
+    let report: Queue<Vec<u64>> = Queue::bounded(1).map_err(|error| text(&error))?;
+    q.put_many(case.before.iter().copied()).map_err(|error| text(&error))?;
+    let got = std::cell::RefCell::new(Vec::new());
+    let mut all = Vec::new();
+    let mut refused = None;
+    let mut victim = Victim::after(steps);
+    victim.stop(
+        || assert!(q.len() <= 16),
+        || *got.borrow_mut() = (case.operation)(&q),
+        || report.put(got.take()).expect("there is room"),
+        || {
+            for i in 0..EXCHANGED {
+                // Neither may wait, whatever the victim holds.
+                match (q.try_put(1000 + i), q.try_get()) {
+                    (Ok(()), Ok(value)) => all.push(value),
+                    other => refused = Some(format!("message {i}: {other:?}")),
+                }
+            }
+        },
+    );
+    if let Some(refused) = refused {
+        return Err(refused);
+    }
+    all.extend(report.get().map_err(|error| text(&error))?);
+    all.extend(std::iter::from_fn(|| q.try_get().ok()));
+    let mut expected: Vec<u64> = case.before.iter().chain(case.puts).copied().chain((0..EXCHANGED).map(|i| 1000 + i)).collect();
+    all.sort_unstable();
+    expected.sort_unstable();
+    if all == expected { Ok(victim.ended) } else { Err(format!("{} values came out of {}", all.len(), expected.len())) }
+}
+
+fn run_all((case, points): (usize, Vec<u64>)) -> Result<(), String> {
+    for steps in points {
+        run(&CASES[case], steps).map_err(|error| format!("{} after {steps} instructions: {error}", CASES[case].name))?;
+    }
+    Ok(())
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let _main = multiproc::init();
+    let most: u64 = std::env::args().nth(1).map_or(Ok(40), |n| n.parse())?;
+    let workers = 4;
+    let (mut cases, mut failed) = (0, 0);
+    for (number, case) in CASES.iter().enumerate() {
+        let mut length = 64;
+        while !run(case, length)? {
+            length += length / 2;
+        }
+        let stride = if most == 0 { 1 } else { (length / most).max(1) };
+        let points: Vec<u64> = (1..=length).step_by(stride as usize).collect();
+        let begin = Instant::now();
+        let spread = (0..workers).map(|w| points.iter().copied().skip(w).step_by(workers).collect::<Vec<_>>());
+        let processes: Result<Vec<_>, _> = spread.map(|mine| Process::spawn(run_all, (number, mine))).collect();
+        let mut bad = 0;
+        for process in processes? {
+            bad += u64::from(!process.join()?.is_success());
+        }
+        let took = begin.elapsed().as_secs_f64();
+        println!("{:<22} {:>5} stops of at most {length} instructions, {took:.1} s, {bad} failed", case.name, points.len());
+        (cases, failed) = (cases + points.len(), failed + bad);
+    }
+    println!("stops: {cases} cases, {failed} failed");
+    if failed > 0 { Err("some stops failed".into()) } else { Ok(()) }
+}
