@@ -26,7 +26,7 @@ pub(crate) const CRATES: [&str; 9] = [
 ];
 
 /// Examples, one per crate that has its own.
-const EXAMPLES: [(&str, &str); 7] = [
+const EXAMPLES: [(&str, &str); 8] = [
     ("multiproc-prim", "shared_counter"),
     ("multiproc-shm", "two_maps"),
     ("multiproc-ring", "fan_in"),
@@ -34,6 +34,7 @@ const EXAMPLES: [(&str, &str); 7] = [
     ("multiproc-pipe", "echo"),
     ("multiproc-queue", "work_queue"),
     ("multiproc-process", "hello"),
+    ("multiproc", "smallest"),
 ];
 
 pub(crate) fn run() -> anyhow::Result<()> {

@@ -83,6 +83,14 @@ fn every_crate_has_a_front_page_and_an_example_that_stands_alone() {
 }
 
 #[test]
+fn the_program_in_the_readme_is_one_that_compiles() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let shown = readme.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let example = std::fs::read_to_string(root().join("crates/multiproc/examples/smallest.rs")).unwrap();
+    assert!(example.ends_with(shown), "README.md and crates/multiproc/examples/smallest.rs differ");
+}
+
+#[test]
 fn nothing_is_unfinished_or_switched_off() {
     let words: Vec<String> = [("to", "do!"), ("unimpl", "emented!"), ("#[ig", "nore"), ("FIX", "ME"), ("TO", "DO"), ("XX", "X")]
         .map(|(a, b)| a.to_owned() + b)

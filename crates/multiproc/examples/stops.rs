@@ -87,7 +87,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         while !run(case, length)? {
             length += length / 2;
         }
-        let stride = if most == 0 { 1 } else { (length / most).max(1) };
+        // No limit is no stride.
+        let stride = length.checked_div(most).map_or(1, |stride| stride.max(1));
         let points: Vec<u64> = (1..=length).step_by(stride as usize).collect();
         let begin = Instant::now();
         let spread = (0..workers).map(|w| points.iter().copied().skip(w).step_by(workers).collect::<Vec<_>>());

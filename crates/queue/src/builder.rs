@@ -71,7 +71,8 @@ impl<Q> Builder<Q> {
         self
     }
 
-    /// Deliveries after which a value whose consumers all died is put aside. Default: no limit. For a `JoinableQueue`.
+    /// Deliveries after which a value whose consumers all died is put aside, to be read with
+    /// [`try_get_dead`](crate::JoinableQueue::try_get_dead). Default: no limit. For a `JoinableQueue`.
     pub fn max_deliveries(mut self, deliveries: u16) -> Self {
         self.shape.max_deliveries = deliveries;
         self

@@ -6,6 +6,7 @@ use crate::error::{GetError, JoinTimeout, OpenError, TaskDoneError};
 use crate::layout::Flavor;
 use crate::queue::Queue;
 use multiproc_prim::Deadline;
+use multiproc_ring::mpmc::Lane;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::ops::Deref;
@@ -97,6 +98,27 @@ impl<T> JoinableQueue<T> {
         T: Serialize + DeserializeOwned,
     {
         self.get_counted(Deadline::NEVER)
+    }
+
+    /// Takes out the oldest value that was put aside, with how often it was delivered: as often as
+    /// [`max_deliveries`](Builder::max_deliveries) allows, and each time its consumer died. For `join` it is done. Does not
+    /// wait. Python has no counterpart.
+    ///
+    /// # Errors
+    ///
+    /// [`GetError::Empty`] if there is none, or as [`Queue::get`].
+    pub fn try_get_dead(&self) -> Result<(T, u16), GetError>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        let core = self.here()?;
+        let block = core.channel.ring().take(Lane::Dead).map_err(|error| core.get_error(error.into()))?;
+        Queue::<T>::read(block, |block| core.channel.release(block))
+    }
+
+    /// Values that were put aside and not taken out yet.
+    pub fn dead_len(&self) -> usize {
+        self.core().here().map_or(0, |core| core.channel.ring().len_of(Lane::Dead))
     }
 
     /// Waits until every value that was put is done (Python: `join`).

@@ -316,10 +316,15 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     pub(crate) fn get_counted(&self, deadline: Deadline) -> Result<(T, u16), GetError> {
         let core = self.here()?;
         let block = core.take(deadline).map_err(|error| core.get_error(error))?;
+        Self::read(block, |block| core.put_in_hand(block))
+    }
+
+    /// The value in a block, which goes where `keep` puts it.
+    pub(crate) fn read<'q>(block: Block<'q>, keep: impl FnOnce(Block<'q>)) -> Result<(T, u16), GetError> {
         let (form, deliveries) = (block.tag(), block.deliveries());
         with_scratch(|bytes| {
             block.payload().append_to(bytes);
-            core.put_in_hand(block);
+            keep(block);
             if form == IN_PLACE {
                 return Err(GetError::Form { written: "was written in place (loan)", asked: "as a value (get)" });
             }

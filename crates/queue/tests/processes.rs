@@ -178,6 +178,30 @@ fn a_sleeping_worker_gets_what_a_dead_one_had_within_100_ms() {
     assert!(took < Duration::from_millis(200), "{took:?}");
 }
 
+fn choke(q: JoinableQueue<u64>) {
+    let _ = q.get();
+    std::process::abort();
+}
+
+#[test]
+fn a_value_that_kills_every_worker_is_put_aside_and_join_ends() {
+    let q = JoinableQueue::builder().max_deliveries(3).build().unwrap();
+    q.put(13).unwrap();
+    for round in 0..3 {
+        assert_eq!((q.dead_len(), q.unfinished()), (0, 1), "after {round} workers");
+        assert_eq!(Process::spawn(choke, q.clone()).unwrap().join().unwrap(), Exit::Signal(6));
+        // Looks around on the way.
+        let _ = q.join_timeout(Duration::from_millis(100));
+    }
+    q.join();
+    assert_eq!(q.dead_len(), 1);
+    assert_eq!(q.try_get_dead().unwrap(), (13, 3));
+    assert!(matches!(q.try_get_dead(), Err(GetError::Empty)));
+    assert!(matches!(q.try_get(), Err(GetError::Empty)));
+    q.put(1).unwrap();
+    assert_eq!(q.unfinished(), 1);
+}
+
 fn put_one(q: Queue<u64>) {
     q.put(1).unwrap();
 }

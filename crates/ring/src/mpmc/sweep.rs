@@ -10,6 +10,7 @@
 //! | `Publishing` in the main lane, slot does not hold it | freed: its owner can't publish it any more |
 //! | `Publishing` in another lane, slot does not hold it | returned anew: another sweeper died with it on its way back |
 //! | `Taken`, and its owner had finished it | freed |
+//! | `Taken` from the dead lane | freed |
 //! | `Taken` | freed ([`Orphans::Drop`]) or returned to be delivered again ([`Orphans::Redeliver`]) |
 
 use super::arena::Found;
@@ -75,6 +76,8 @@ impl Mpmc {
                     }
                 }
                 (Some(Kind::Taken), Some(lane)) => match orphans {
+                    // Whoever reads the dead letters takes them out for good.
+                    _ if lane == Lane::Dead => swept.lost += usize::from(self.release(block, state)),
                     Orphans::Drop => swept.lost += usize::from(self.release(block, state)),
                     Orphans::Redeliver { done, .. } if done.is_of(lane, state.ticket_low()) => {
                         swept.freed += usize::from(self.release(block, state));
