@@ -36,11 +36,13 @@ impl Deadline {
     }
 
     /// Whether the moment has passed.
+    #[inline]
     pub fn is_over(self) -> bool {
         self.remaining() == Some(Duration::ZERO)
     }
 
     /// Time left, `None` for [`NEVER`](Self::NEVER), zero when it has passed.
+    #[inline]
     pub fn remaining(self) -> Option<Duration> {
         match self.0 {
             When::Never => None,

@@ -147,11 +147,13 @@ impl Core {
         self.segment.name()
     }
 
+    #[inline]
     pub(crate) fn tally(&self) -> Option<&Tally> {
         self.tallies.get(self.membership.participant().row as usize)
     }
 
     /// The lanes that a get looks into, first things first.
+    #[inline]
     fn lanes(&self) -> &'static [Lane] {
         match self.shape.flavor {
             Flavor::Joinable => &[Lane::Returned, Lane::Main],

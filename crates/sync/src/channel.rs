@@ -124,20 +124,26 @@ impl Channel {
     /// There was none in time, the channel is shut down, or the message is too long.
     #[inline]
     pub fn alloc(&self, len: usize, deadline: Deadline, look_around: impl FnMut() -> Duration) -> Result<Block<'_>, PutError> {
-        self.control
-            .space
-            .wait_until(deadline, &self.space_pace, look_around, || {
-                if self.is_shut_down() {
-                    return Some(Err(PutError::Closed));
-                }
-                match self.ring.alloc(len) {
-                    Ok(block) => Some(Ok(block)),
-                    Err(AllocError::TooLong { len, max }) => Some(Err(PutError::TooLong { len, max })),
-                    // The system may have memory again when a message has been taken, like the ring itself.
-                    Err(_) => None,
-                }
-            })
-            .unwrap_or(Err(PutError::NoMemory))
+        // The common case first, without the machinery of waiting around it.
+        if let Some(done) = self.try_alloc(len) {
+            return done;
+        }
+        let waited = self.control.space.wait_until(deadline, &self.space_pace, look_around, || self.try_alloc(len));
+        waited.unwrap_or(Err(PutError::NoMemory))
+    }
+
+    /// A block, or why there never is one; `None`: not now.
+    #[inline]
+    fn try_alloc(&self, len: usize) -> Option<Result<Block<'_>, PutError>> {
+        if self.is_shut_down() {
+            return Some(Err(PutError::Closed));
+        }
+        match self.ring.alloc(len) {
+            Ok(block) => Some(Ok(block)),
+            Err(AllocError::TooLong { len, max }) => Some(Err(PutError::TooLong { len, max })),
+            // The system may have memory again when a message has been taken, like the ring itself.
+            Err(_) => None,
+        }
     }
 
     /// Puts a block; waits for a slot until the deadline.
@@ -152,31 +158,40 @@ impl Channel {
         deadline: Deadline,
         look_around: impl FnMut() -> Duration,
     ) -> Result<(), (PutError, Block<'a>)> {
-        let mut waiting = Some(block);
-        let attempt = || {
-            if self.is_shut_down() {
-                return Some(Err(PutError::Closed));
+        let (error, block) = match self.try_publish(block) {
+            Ok(()) => {
+                self.control.items.wake(1);
+                return Ok(());
             }
-            let block = waiting.take()?;
-            match self.ring.publish(block) {
-                Ok(()) => Some(Ok(())),
-                Err((error, block)) => {
-                    waiting = Some(block);
-                    match PutError::from(error) {
-                        PutError::Full | PutError::NoMemory => None,
-                        other => Some(Err(other)),
-                    }
-                }
+            Err(refused) => refused,
+        };
+        if !matches!(error, PutError::Full | PutError::NoMemory) {
+            return Err((error, block));
+        }
+        let mut waiting = Some(block);
+        let attempt = || match self.try_publish(waiting.take()?) {
+            Ok(()) => Some(Ok(())),
+            Err((error, block)) => {
+                waiting = Some(block);
+                (!matches!(error, PutError::Full | PutError::NoMemory)).then_some(Err(error))
             }
         };
         let done = self.control.space.wait_until(deadline, &self.space_pace, look_around, attempt);
-        match (done.unwrap_or(Err(PutError::Full)), waiting) {
+        match (done.unwrap_or(Err(error)), waiting) {
             (Err(error), Some(block)) => Err((error, block)),
             _ => {
                 self.control.items.wake(1);
                 Ok(())
             }
         }
+    }
+
+    #[inline]
+    fn try_publish<'a>(&self, block: Block<'a>) -> Result<(), (PutError, Block<'a>)> {
+        if self.is_shut_down() {
+            return Err((PutError::Closed, block));
+        }
+        self.ring.publish(block).map_err(|(error, block)| (error.into(), block))
     }
 
     /// Takes the oldest block of the first of `lanes` that has one; waits until the deadline.
@@ -186,13 +201,16 @@ impl Channel {
     /// There was none in time, or the channel is shut down and drained.
     #[inline]
     pub fn take(&self, lanes: &[Lane], deadline: Deadline, look_around: impl FnMut() -> Duration) -> Result<Block<'_>, GetError> {
-        self.control
-            .items
-            .wait_until(deadline, &self.item_pace, look_around, || match self.try_take(lanes) {
-                Err(GetError::Empty) => None,
-                other => Some(other),
-            })
-            .unwrap_or(Err(GetError::Empty))
+        match self.try_take(lanes) {
+            Err(GetError::Empty) => {}
+            done => return done,
+        }
+        let attempt = || match self.try_take(lanes) {
+            Err(GetError::Empty) => None,
+            done => Some(done),
+        };
+        let waited = self.control.items.wait_until(deadline, &self.item_pace, look_around, attempt);
+        waited.unwrap_or(Err(GetError::Empty))
     }
 
     #[inline]

@@ -182,6 +182,7 @@ impl Mpmc {
     /// # Errors
     ///
     /// As [`publish`](Self::publish).
+    #[inline]
     pub fn publish_to<'a>(&self, lane: Lane, block: Block<'a>) -> Result<(), (PublishError, Block<'a>)> {
         let Some(lane) = self.lane(lane) else { return Err((PublishError::Closed, block)) };
         match lane.publish(&self.arena, self.owner, block.place) {
