@@ -2,6 +2,8 @@
 
 use crate::step::{Outcome, cargo, has_cargo};
 use crate::{fuzz, loom, proof};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// What a step came to.
@@ -155,10 +157,35 @@ fn fuzz_targets() -> Report {
     }
 }
 
+/// Packages every crate and builds it from its package.
+///
+/// Cargo keeps the unpacked sources of a package by the place of its file and by its version, whatever is in it. So what is
+/// packaged goes to a place named after its contents: else a change would be built against an earlier state of its neighbours.
 fn package() -> Report {
-    let mut arguments = vec!["package", "--quiet", "--allow-dirty"];
+    let contents = match sources_hash(Path::new("crates")) {
+        Ok(hash) => hash,
+        Err(error) => return Report::Failed(format!("can't read the sources: {error}")),
+    };
+    let _ = std::fs::remove_dir_all("target/packages");
+    let place = format!("target/packages/{contents:016x}");
+    let mut arguments = vec!["package", "--quiet", "--allow-dirty", "--target-dir", &place];
     arguments.extend(CRATES.iter().flat_map(|name| ["--package", name]));
     done(cargo(&arguments).run("package"))
+}
+
+/// A number that changes with any file below a directory.
+fn sources_hash(directory: &Path) -> std::io::Result<u64> {
+    let mut entries = std::fs::read_dir(directory)?.collect::<Result<Vec<_>, _>>()?;
+    entries.sort_by_key(std::fs::DirEntry::file_name);
+    let mut hasher = DefaultHasher::new();
+    for entry in entries {
+        entry.file_name().hash(&mut hasher);
+        match entry.file_type()?.is_dir() {
+            true => sources_hash(&entry.path())?.hash(&mut hasher),
+            false => std::fs::read(entry.path())?.hash(&mut hasher),
+        }
+    }
+    Ok(hasher.finish())
 }
 
 fn audit() -> Report {
