@@ -205,7 +205,6 @@ fn join_returns_when_everything_is_done_and_not_before() {
         for _ in 0..3 {
             consumer.get().unwrap();
         }
-        thread::sleep(SHORT);
         (0..3).for_each(|_| consumer.task_done().unwrap());
     });
     q.join();
