@@ -2,7 +2,7 @@
 //!
 //! A message is written into a block that only its producer owns and then published by one compare-and-swap on a slot, so
 //! that no half-written message is ever in the ring and a process that stops or dies at any instruction blocks nobody.
-//! Read in this order: [`state`](self) words (`state.rs`), the bytes (`layout.rs`), blocks (`arena.rs`), the algorithm
+//! Read in this order: the words (`state.rs`), the bytes (`layout.rs`), blocks (`arena.rs`), the algorithm
 //! (`lane.rs`), what users hold (`handle.rs`), what happens after a death (`sweep.rs`).
 
 mod arena;
