@@ -226,14 +226,6 @@ impl Core {
     fn account_for(&self, who: Participant) -> bool {
         account_for(who, &self.shape, &self.channel, &self.words, &self.tallies)
     }
-
-    /// For the last handle of the process: waits for the buffer where it should, and gives the place up.
-    pub(crate) fn last_handle_gone(&self) {
-        if self.membership.is_inherited() {
-            return;
-        }
-        self.finish();
-    }
 }
 
 fn account_for(who: Participant, shape: &Shape, channel: &Channel, words: &QueueWords, tallies: &Array<Tally>) -> bool {
@@ -275,7 +267,8 @@ fn join(segment: &Segment, clear: impl FnOnce(&Janitor)) -> Result<Membership, O
 impl Finish for Core {
     /// Waits until the buffer is written out, unless this process made the queue or was told not to.
     fn finish(&self) {
-        if !self.creator {
+        // A forked copy has the buffer of its parent, but not the thread that writes it out.
+        if !self.creator && !self.membership.is_inherited() {
             let _ = self.overflow.wait_until_written(Deadline::NEVER, false);
         }
     }

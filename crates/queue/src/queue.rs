@@ -6,7 +6,7 @@ use crate::error::{GetError, JoinThreadError, OpenError, PutError, PutManyError,
 use crate::layout::Flavor;
 use multiproc_prim::{Deadline, Hint};
 use multiproc_ring::mpmc::Block;
-use multiproc_shm::pass;
+use multiproc_shm::{Finish, pass};
 use multiproc_sync as sync;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -49,7 +49,7 @@ struct Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        self.core.last_handle_gone();
+        self.core.finish();
     }
 }
 
