@@ -22,7 +22,7 @@ impl Loom {
 }
 
 pub(crate) fn models(preemptions: u32, filter: Option<&str>) -> anyhow::Result<Outcome> {
-    let mut arguments = vec!["test", "--profile", "loom", "--target-dir", "target/loom", "--test", "loom"];
+    let mut arguments = vec!["test", "--profile", "loom", "--target-dir", "target/loom", "--test", "loom*"];
     arguments.extend(CRATES.iter().flat_map(|name| ["--package", name]));
     arguments.extend(["--", "--nocapture"]);
     arguments.extend(filter);

@@ -17,6 +17,7 @@ pub use model::{AtomicU32, AtomicU64};
 #[cfg(loom)]
 mod model {
     use super::Ordering;
+    use crate::model::life;
     use loom::sync::atomic;
 
     macro_rules! modelled {
@@ -35,41 +36,38 @@ mod model {
                     Self { value: atomic::$name::new(value), order: atomic::AtomicU32::new(0) }
                 }
 
-                fn explored(&self) -> &atomic::$name {
-                    self.order.fetch_add(1, Ordering::Relaxed);
-                    &self.value
+                /// The value, after the companion; `None` if this thread died, for whom nothing has an effect any more.
+                fn step(&self) -> Option<&atomic::$name> {
+                    life::step().then(|| {
+                        self.order.fetch_add(1, Ordering::Relaxed);
+                        &self.value
+                    })
                 }
 
                 pub fn load(&self, order: Ordering) -> $int {
-                    self.explored().load(order)
+                    self.step().map_or(0, |value| value.load(order))
                 }
 
-                pub fn store(&self, value: $int, order: Ordering) {
-                    self.explored().store(value, order);
+                pub fn store(&self, new: $int, order: Ordering) {
+                    if let Some(value) = self.step() {
+                        value.store(new, order);
+                    }
                 }
 
-                pub fn swap(&self, value: $int, order: Ordering) -> $int {
-                    self.explored().swap(value, order)
+                pub fn swap(&self, new: $int, order: Ordering) -> $int {
+                    self.step().map_or(0, |value| value.swap(new, order))
                 }
 
                 pub fn compare_exchange(&self, old: $int, new: $int, won: Ordering, lost: Ordering) -> Result<$int, $int> {
-                    self.explored().compare_exchange(old, new, won, lost)
+                    self.step().map_or(Ok(old), |value| value.compare_exchange(old, new, won, lost))
                 }
 
-                pub fn fetch_add(&self, value: $int, order: Ordering) -> $int {
-                    self.explored().fetch_add(value, order)
+                pub fn fetch_add(&self, more: $int, order: Ordering) -> $int {
+                    self.step().map_or(0, |value| value.fetch_add(more, order))
                 }
 
-                pub fn fetch_sub(&self, value: $int, order: Ordering) -> $int {
-                    self.explored().fetch_sub(value, order)
-                }
-
-                pub fn fetch_or(&self, value: $int, order: Ordering) -> $int {
-                    self.explored().fetch_or(value, order)
-                }
-
-                pub fn fetch_max(&self, value: $int, order: Ordering) -> $int {
-                    self.explored().fetch_max(value, order)
+                pub fn fetch_max(&self, other: $int, order: Ordering) -> $int {
+                    self.step().map_or(0, |value| value.fetch_max(other, order))
                 }
             }
         )*};

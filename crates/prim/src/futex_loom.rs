@@ -2,7 +2,8 @@
 //!
 //! Without time-outs a lost wake-up shows as a deadlock, which is what the models look for.
 
-use crate::AtomicU32;
+use crate::{AtomicU32, Ordering};
+use crate::model::life;
 use loom::sync::{Condvar, Mutex};
 use std::time::Duration;
 
@@ -19,9 +20,12 @@ loom::lazy_static! {
 /// Sleeps while `word` holds `expected`. The limit is ignored.
 pub fn wait(word: &AtomicU32, expected: u32, _limit: Option<Duration>) {
     let me = std::ptr::from_ref(word) as usize;
+    if !life::step() {
+        return;
+    }
     let Ok(mut sleepers) = SLEEPERS.lock() else { return };
     // The kernel compares with a full barrier under its bucket lock.
-    if word.load(loom::sync::atomic::Ordering::SeqCst) != expected {
+    if life::by_kernel(|| word.load(Ordering::SeqCst)) != expected {
         return;
     }
     let mine = sleepers.len();
@@ -37,6 +41,9 @@ pub fn wait(word: &AtomicU32, expected: u32, _limit: Option<Duration>) {
 /// Wakes up to `count` sleepers of `word`. Returns how many were woken.
 pub fn wake(word: &AtomicU32, count: u32) -> usize {
     let me = std::ptr::from_ref(word) as usize;
+    if !life::step() {
+        return 0;
+    }
     let Ok(mut sleepers) = SLEEPERS.lock() else { return 0 };
     let mut woken = 0;
     for sleeper in sleepers.iter_mut().filter(|s| s.word == me && !s.woken) {

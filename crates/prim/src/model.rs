@@ -7,3 +7,13 @@ pub use std::thread;
 pub fn model(body: impl Fn() + Sync + Send + 'static) {
     body();
 }
+
+/// Runs `body` as [`model`] does: once here, and under loom once for every number of steps after which its [`mortal`] may die.
+pub fn model_deaths(body: impl Fn(u32) + Sync + Send + Copy + 'static) {
+    model(move || body(0));
+}
+
+/// Runs `life`. Under loom its thread stops for good after so many steps on shared memory: then the result is `None`.
+pub fn mortal<T>(_steps: u32, life: impl FnOnce() -> T) -> Option<T> {
+    Some(life())
+}

@@ -1,14 +1,15 @@
 //! What happens to a dead participant's blocks. Nobody else has to stop meanwhile.
 //!
-//! Every step is one exchange of the exact state word that was read, so that a sweep can be repeated, can run twice at once,
-//! and can itself die anywhere:
+//! Whoever sweeps first makes the block its own, by one exchange of the exact state word that it read, and only then touches
+//! it. So a sweep can be repeated, can run twice at once, can sleep for long, and can itself die anywhere: what it made its own
+//! is swept in turn.
 //!
 //! | found | done |
 //! |---|---|
 //! | `Owned` | freed: never published |
 //! | `Publishing` in the main lane, slot holds it | left: it is queued |
 //! | `Publishing` in the main lane, slot does not hold it | freed: its owner can't publish it any more |
-//! | `Publishing` in another lane, slot does not hold it | returned anew: another sweeper died with it on its way back |
+//! | `Publishing` in another lane, slot does not hold it | brought back anew: a sweeper died with it on its way |
 //! | `Taken`, and its owner had finished it | freed |
 //! | `Taken` from the dead lane | freed |
 //! | `Taken` | freed ([`Orphans::Drop`]) or returned to be delivered again ([`Orphans::Redeliver`]) |
@@ -16,7 +17,7 @@
 use super::arena::Found;
 use super::error::PublishError;
 use super::handle::{DELIVERIES_SHIFT, Mpmc};
-use super::state::{BlockState, Completion, Kind, Lane, Owner};
+use super::state::{BlockState, Completion, Kind, Lane, Owner, Ticket};
 use multiproc_prim::Ordering;
 
 /// What to do with messages that the dead participant had taken.
@@ -72,7 +73,10 @@ impl Mpmc {
                     if lane == Lane::Main {
                         swept.freed += usize::from(self.release(block, state));
                     } else {
-                        self.bring_back(block, state, lane)?;
+                        let ours = BlockState::publishing(lane, self.owner(), ring.next_ticket());
+                        if self.make_ours(block, state, ours) {
+                            self.bring_back(block, state, lane)?;
+                        }
                     }
                 }
                 (Some(Kind::Taken), Some(lane)) => match orphans {
@@ -83,17 +87,21 @@ impl Mpmc {
                         swept.freed += usize::from(self.release(block, state));
                     }
                     Orphans::Redeliver { max_deliveries, .. } => {
-                        // Only the one sweeper whose exchange below succeeds keeps its count; a count raised twice by a sweeper
-                        // that died in between errs on the side of more deliveries seen.
+                        // Ours as if we had taken it. A sweeper that dies after it has counted leaves it to be counted once more:
+                        // a message never comes back with a count that is too low.
+                        let ours = BlockState::taken(lane, self.owner(), Ticket(state.ticket_low()));
+                        if !self.make_ours(block, state, ours) {
+                            continue;
+                        }
+                        // Relaxed: only the block's owner touches it, and publishing orders it.
                         let meta = header.meta.load(Ordering::Relaxed);
                         let deliveries = ((meta >> DELIVERIES_SHIFT) as u16).saturating_add(1);
                         let length = meta & ((1 << DELIVERIES_SHIFT) - 1);
+                        header.meta.store(length | u64::from(deliveries) << DELIVERIES_SHIFT, Ordering::Relaxed);
                         let too_often = max_deliveries.is_some_and(|max| deliveries >= max);
                         let target = if too_often { Lane::Dead } else { Lane::Returned };
-                        header.meta.store(length | u64::from(deliveries) << DELIVERIES_SHIFT, Ordering::Relaxed);
-                        if self.bring_back(block, state, target)? {
-                            *(if too_often { &mut swept.dead } else { &mut swept.returned }) += 1;
-                        }
+                        self.bring_back(block, state, target)?;
+                        *(if too_often { &mut swept.dead } else { &mut swept.returned }) += 1;
                     }
                 },
                 _ => {}
@@ -102,27 +110,29 @@ impl Mpmc {
         Ok(swept)
     }
 
+    /// Makes a block ours whose state is still `seen`. Returns whether it is.
+    fn make_ours(&self, block: Found<'_>, seen: BlockState, ours: BlockState) -> bool {
+        // Acquire: what the dead one and earlier sweepers did comes before what we do (pairs with: free). Release: and our look at
+        // its slot before what others see of us.
+        block.header.state.compare_exchange(seen.0, ours.0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
     /// Frees a block whose state is still `seen`. Returns whether it was us.
     fn release(&self, block: Found<'_>, seen: BlockState) -> bool {
-        let mine = BlockState::owned(self.owner());
-        // Through our own hands, so that pages are given back while nobody else can have the block; should we die here, the block
-        // is swept as ours.
-        let won = block.header.state.compare_exchange(seen.0, mine.0, Ordering::Acquire, Ordering::Relaxed).is_ok();
+        // Large blocks give their pages back while they are ours.
+        let won = self.make_ours(block, seen, BlockState::owned(self.owner()));
         if won {
             block.free();
         }
         won
     }
 
-    /// Puts a block whose state is still `seen` into `lane`. Returns whether it was us. Never loses it: from the first
-    /// exchange on the state says that it is on its way.
-    fn bring_back(&self, block: Found<'_>, seen: BlockState, lane: Lane) -> Result<bool, PublishError> {
+    /// Puts a block that is ours into `lane`. If that can't be, it is the dead one's again, as `seen`, for the next sweep.
+    fn bring_back(&self, block: Found<'_>, seen: BlockState, lane: Lane) -> Result<(), PublishError> {
         let ring = self.lane(lane).ok_or(PublishError::Corrupt)?;
-        let mine = BlockState::publishing(lane, self.owner(), ring.next_ticket());
-        if block.header.state.compare_exchange(seen.0, mine.0, Ordering::AcqRel, Ordering::Relaxed).is_err() {
-            return Ok(false);
-        }
-        ring.publish(&self.arena, self.owner(), block)?;
-        Ok(true)
+        ring.publish(&self.arena, self.owner(), block).inspect_err(|_| {
+            // Release: what we did with the block comes before whoever sweeps it next.
+            block.header.state.store(seen.0, Ordering::Release);
+        })
     }
 }
