@@ -5,7 +5,7 @@
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use multiproc_prim::{Heap, Region};
-use multiproc_ring::mpmc::{Completion, Geometry, Lane, Mpmc, Orphans, Owner};
+use multiproc_ring::mpmc::{Block, Completion, Geometry, Lane, Mpmc, Orphans, Owner};
 
 #[derive(Arbitrary, Debug)]
 enum Op {
@@ -17,6 +17,11 @@ enum Op {
     Write(u16, u64),
     /// A word that lies elsewhere in the ring: a replay.
     Copy(u16, u16),
+}
+
+fn renewed(mut block: Block<'_>) -> Block<'_> {
+    block.renew();
+    block
 }
 
 fuzz_target!(|input: (u8, Vec<Op>)| {
@@ -31,17 +36,24 @@ fuzz_target!(|input: (u8, Vec<Op>)| {
             Op::Push(len) => drop(ring.push(&vec![1; usize::from(len % 1200)])),
             Op::Pop => drop(ring.pop(&mut Vec::new())),
             Op::Take(lane) => {
-                let lane = [Lane::Main, Lane::Returned, Lane::Dead][usize::from(lane % 3)];
+                let lane = [Lane::Main, Lane::Returned, Lane::Dead, Lane::DeadReturned][usize::from(lane % 4)];
                 if let Ok(block) = ring.take(lane) {
                     let mut copy = Vec::new();
                     block.payload().append_to(&mut copy);
                     assert_eq!(copy.len(), block.len());
+                    match copy.len() % 3 {
+                        0 => drop(block),
+                        1 => drop(ring.give_back(block, Some(2))),
+                        _ => drop(ring.publish(renewed(block))),
+                    }
                 }
             }
             Op::Sweep(drop_them, row) => {
                 let dead = Owner::new(u32::from(row % 4), u32::from(row / 4));
-                let again = Orphans::Redeliver { done: Completion(u64::from(row)), max_deliveries: Some(row % 5) };
-                let _ = ring.sweep(dead, if drop_them { Orphans::Drop } else { again });
+                let again = Orphans::Redeliver { max_deliveries: Some(row % 5) };
+                let orphans = if drop_them { Orphans::Drop } else { again };
+                let mut done = Completion(u64::from(row));
+                let _ = ring.sweep(dead, done, orphans, |lost| done = lost.complete(done));
             }
             Op::Look => {
                 let _ = (ring.len(), ring.is_empty(), ring.has_room(), ring.published(Lane::Dead), ring.close_if_empty());

@@ -16,9 +16,9 @@ type Jobs = JoinableQueue<u64>;
 type Results = Queue<(u64, u16)>;
 
 fn work((jobs, results): (Jobs, Results)) {
-    while let Ok((job, deliveries)) = jobs.get_delivery() {
-        results.put((job, deliveries)).unwrap();
-        jobs.task_done().unwrap();
+    while let Ok(job) = jobs.get_delivery() {
+        results.put((*job, job.count())).unwrap();
+        job.done();
     }
 }
 

@@ -71,10 +71,10 @@ impl<Q> Builder<Q> {
         self
     }
 
-    /// Deliveries after which a value whose consumers all died is put aside, to be read with
-    /// [`try_get_dead`](crate::JoinableQueue::try_get_dead). Default: no limit. For a `JoinableQueue`.
+    /// Deliveries after which a value that was never done is put aside, to be read with
+    /// [`try_get_dead`](crate::JoinableQueue::try_get_dead). At most 32,767. Default, or 0: no limit. For a `JoinableQueue`.
     pub fn max_deliveries(mut self, deliveries: u16) -> Self {
-        self.shape.max_deliveries = deliveries;
+        self.shape.max_deliveries = deliveries.min(i16::MAX as u16);
         self
     }
 

@@ -1,16 +1,16 @@
 //! One process's attachment to one queue: what all its handles share.
 
-use crate::done::InHand;
+use crate::done::{InHand, complete};
 use crate::error::OpenError;
-use crate::layout::{Flavor, QueueWords, Shape, Tally};
+use crate::layout::{Buffered, Flavor, QueueWords, Shape, Tally, tally_of};
 use crate::overflow::Overflow;
 use crate::watch;
 use multiproc_prim::{Array, AtomicU64, Deadline, Ordering, Place};
-use multiproc_ring::mpmc::{Block, Lane, Orphans, Owner};
+use multiproc_ring::mpmc::{Block, Completion, Lane, Orphans, Owner};
 use multiproc_shm::{Finish, Flaw, Janitor, JoinError, Look, Membership, Participant, Segment, SegmentName, finish_at_exit};
-use multiproc_sync::{Channel, ChannelError, GetError, Pace, PutError};
+use multiproc_sync::{Channel, ChannelError, GetError, Pace, PutError, SLICE};
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 pub(crate) struct Core {
@@ -78,7 +78,8 @@ impl Core {
         let membership = join(&segment, |janitor| {
             let as_janitor = owner(Janitor::PARTICIPANT);
             let Ok(channel) = Channel::attach(&region, channel_at, &shape.ring(), as_janitor) else { return };
-            let account = |who| account_for(who, &shape, &channel, &words, &tallies);
+            let ours = Mutex::new(());
+            let account = |who| account_for(who, Janitor::PARTICIPANT, &shape, &channel, &tallies, &ours);
             // What an earlier janitor held when it died, then the dead.
             account(Janitor::PARTICIPANT);
             for who in janitor.dead().filter(|who| account(*who)) {
@@ -122,6 +123,15 @@ impl Core {
         if self.membership.is_inherited() { self.rejoin() } else { Ok(self) }
     }
 
+    /// A block that this process has in hand; `None`, and the block untouched, in a forked copy of the one that has it.
+    pub(crate) fn ours<'q>(&self, block: Block<'q>) -> Option<Block<'q>> {
+        if self.membership.is_inherited() {
+            std::mem::forget(block);
+            return None;
+        }
+        Some(block)
+    }
+
     #[cold]
     fn rejoin(&self) -> Result<&Self, OpenError> {
         let core = match self.forked.get() {
@@ -136,7 +146,7 @@ impl Core {
 
     /// What participants have written, from the first to the last that ever was.
     pub(crate) fn tallies_in_use(&self) -> impl Iterator<Item = &Tally> {
-        self.tallies.iter().take(read(&self.words.rows) as usize)
+        self.tallies.iter().take((read(&self.words.rows) as usize).saturating_add(1))
     }
 
     pub(crate) fn share(&self) -> Option<Arc<Self>> {
@@ -149,7 +159,7 @@ impl Core {
 
     #[inline]
     pub(crate) fn tally(&self) -> Option<&Tally> {
-        self.tallies.get(self.membership.participant().row as usize)
+        tally_of(&self.tallies, self.membership.participant())
     }
 
     /// The lanes that a get looks into, first things first.
@@ -190,14 +200,13 @@ impl Core {
     /// caller may sleep until its next look.
     pub(crate) fn look_around(&self) -> Duration {
         let due = watch::due(&self.words.looked);
-        if let Some(tally) = self.tally() {
-            tally.asleep.store(1, Ordering::Relaxed);
-        }
         if let Some(how) = due {
             self.sweep_the_dead(how);
             self.channel.nudge(self.lanes());
         }
-        watch::next_slice(self.tallies_in_use(), self.membership.participant().row as usize, due.is_some())
+        let Some(tally) = self.tally() else { return SLICE };
+        tally.asleep.store(1, Ordering::Relaxed);
+        watch::next_slice(self.tallies_in_use(), tally, due.is_some())
     }
 
     /// Says that this process sleeps no more, if it did.
@@ -224,28 +233,37 @@ impl Core {
     /// Frees, returns or counts everything that a dead participant, or one that leaves, has in its hands. Returns whether all
     /// of it is done.
     fn account_for(&self, who: Participant) -> bool {
-        account_for(who, &self.shape, &self.channel, &self.words, &self.tallies)
+        let me = self.membership.participant();
+        account_for(who, me, &self.shape, &self.channel, &self.tallies, self.in_hand.finishing())
     }
 }
 
-fn account_for(who: Participant, shape: &Shape, channel: &Channel, words: &QueueWords, tallies: &Array<Tally>) -> bool {
-    // A janitor has no tally: it only frees, and brings back what others had.
-    let tally = tallies.get(who.row as usize);
+/// `finishing` is held by whoever writes to the tally of `me`.
+fn account_for<L>(
+    who: Participant,
+    me: Participant,
+    shape: &Shape,
+    channel: &Channel,
+    tallies: &Array<Tally>,
+    finishing: &Mutex<L>,
+) -> bool {
+    let (Some(theirs), Some(ours)) = (tally_of(tallies, who), tally_of(tallies, me)) else { return false };
     let orphans = match shape.flavor {
-        Flavor::Joinable => {
-            let max = shape.max_deliveries;
-            let done = tally.map(|tally| watch::completion(&tally.done)).unwrap_or_default();
-            Orphans::Redeliver { done, max_deliveries: (max > 0).then_some(max) }
-        }
+        Flavor::Joinable => Orphans::Redeliver { max_deliveries: shape.max_deliveries() },
         _ => Orphans::Drop,
     };
-    let Ok(swept) = channel.ring().sweep(owner(who), orphans) else { return false };
-    watch::count(&words.lost, swept.lost as u64);
-    if let Some(tally) = tally {
-        // What was only in its buffer went with it.
-        watch::clear(&tally.buffered);
-        watch::clear(&tally.asleep);
+    let _finishing = finishing.lock().unwrap_or_else(PoisonError::into_inner);
+    let done = Completion(read(&theirs.done));
+    if channel.ring().sweep(owner(who), done, orphans, |lost| complete(ours, lost)).is_err() {
+        return false;
     }
+    // What was only in its buffer went with it. If the row is another's by now, this is no longer its count, and stays.
+    let buffered = Buffered(theirs.buffered.load(Ordering::Relaxed));
+    if buffered.is_of(who) {
+        let _ = theirs.buffered.compare_exchange(buffered.0, 0, Ordering::Release, Ordering::Relaxed);
+    }
+    // Only a hint for the order in which sleepers wake up.
+    theirs.asleep.store(0, Ordering::Relaxed);
     true
 }
 

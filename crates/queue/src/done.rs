@@ -6,10 +6,11 @@
 
 use crate::core::{Core, read};
 use crate::error::{JoinTimeout, TaskDoneError};
+use crate::layout::{Buffered, Flavor, Tally};
 use multiproc_prim::{Deadline, Ordering, fence};
 use multiproc_ring::mpmc::{Completion, Held, Lane};
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 
 /// What this process got and has not finished, oldest first, by the thread that got it.
@@ -21,9 +22,24 @@ impl InHand {
         self.lock().push_back((thread::current().id(), held));
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<(ThreadId, Held)>> {
+    /// What to lock while finishing messages.
+    pub(crate) fn finishing(&self) -> &Mutex<VecDeque<(ThreadId, Held)>> {
+        &self.0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<(ThreadId, Held)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Counts a message as finished by us and names it, in one store: from here on it is, whatever happens to us.
+///
+/// The caller holds [`InHand::finishing`] until the message's block is free, since the word has other writers among the threads of
+/// this process, and names only one message.
+pub(crate) fn complete(ours: &Tally, held: &Held) {
+    let done = held.complete(Completion(ours.done.load(Ordering::Relaxed)));
+    // Release: our work on the message comes before.
+    ours.done.store(done.0, Ordering::Release);
 }
 
 impl Core {
@@ -33,21 +49,40 @@ impl Core {
         let me = thread::current().id();
         let mine = in_hand.iter().position(|(thread, _)| *thread == me).unwrap_or(0);
         let (_, held) = in_hand.remove(mine).ok_or(TaskDoneError::NothingInHand)?;
-        if let Some(tally) = self.tally() {
-            // One store both counts and names the message: from here on it is done, whatever happens to us. The lock keeps other
-            // threads of this process, the word's only other writers, out until the block is freed. Release: our work on
-            // the message comes before.
-            let done = held.complete(Completion(tally.done.load(Ordering::Relaxed)));
-            tally.done.store(done.0, Ordering::Release);
+        self.complete_and_free(held, in_hand);
+        Ok(())
+    }
+
+    /// Finishes a value that is in hand outside the list.
+    pub(crate) fn complete(&self, held: Held) {
+        self.complete_and_free(held, self.in_hand.lock());
+    }
+
+    fn complete_and_free<L>(&self, held: Held, finishing: MutexGuard<'_, L>) {
+        if let Some(ours) = self.tally() {
+            complete(ours, &held);
         }
         self.channel.release_held(held);
-        drop(in_hand);
+        drop(finishing);
+        self.wake_if_all_done();
+    }
+
+    fn wake_if_all_done(&self) {
         // Of two who finish the last two values, at least one sees both done.
         fence(Ordering::SeqCst);
         if self.unfinished() == 0 {
             self.words.all_done.wake_all();
         }
-        Ok(())
+    }
+
+    /// Gives a value that is in hand outside the list to another consumer, or to the dead if it was delivered too often.
+    pub(crate) fn give_back(&self, held: Held) {
+        let Some(block) = self.channel.ring().resume(held) else { return };
+        match self.channel.give_back(block, self.shape.max_deliveries()) {
+            Ok(_) => self.wake_if_all_done(),
+            // It stays in hand, and goes to others when this process leaves.
+            Err((_, block)) => self.put_in_hand(block),
+        }
     }
 
     /// Values put and not done. Exact when nobody puts or finishes meanwhile; zero only if at some moment there were none.
@@ -57,7 +92,7 @@ impl Core {
         let ring = self.channel.ring();
         let done = self.tallies_in_use().fold(0u64, |sum, tally| sum.wrapping_add(Completion(read(&tally.done)).count()));
         let aside = ring.published(Lane::Dead);
-        let buffered = self.tallies_in_use().fold(0u64, |sum, tally| sum.wrapping_add(read(&tally.buffered)));
+        let buffered = self.tallies_in_use().fold(0u64, |sum, tally| sum.wrapping_add(Buffered(read(&tally.buffered)).count()));
         let published = ring.published(Lane::Main);
         Completion::distance(published, done.wrapping_add(aside)).wrapping_add(buffered)
     }
@@ -67,5 +102,14 @@ impl Core {
         let joined = self.words.all_done.wait_until(deadline, &self.join_pace, || self.look_around(), done);
         self.awake();
         joined.ok_or_else(|| JoinTimeout { unfinished: self.unfinished() as usize })
+    }
+
+    /// Messages that were in the hands of the dead and are gone.
+    pub(crate) fn lost(&self) -> u64 {
+        match self.shape.flavor {
+            // They are not: they are delivered again.
+            Flavor::Joinable => 0,
+            _ => self.tallies_in_use().map(|tally| Completion(read(&tally.done)).count()).sum(),
+        }
     }
 }

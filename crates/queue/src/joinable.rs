@@ -2,12 +2,11 @@
 
 use crate::builder::Builder;
 use crate::core::Core;
-use crate::error::{GetError, JoinTimeout, OpenError, TaskDoneError};
+use crate::delivery::DEAD_LANES;
+use crate::error::{JoinTimeout, OpenError, TaskDoneError};
 use crate::layout::Flavor;
 use crate::queue::Queue;
 use multiproc_prim::Deadline;
-use multiproc_ring::mpmc::Lane;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::ops::Deref;
 use std::sync::Arc;
@@ -17,7 +16,8 @@ use std::time::Duration;
 /// `Queue`.
 ///
 /// A value that was got is in hand until [`task_done`](Self::task_done). When a process dies with values in hand, others
-/// get them, before new ones; Python loses them, and its `join` then waits for ever.
+/// get them, before new ones; Python loses them, and its `join` then waits for ever. [`get_delivery`](Self::get_delivery) tells how
+/// often a value was delivered, and gives it back unless it is said to be done.
 ///
 /// ```
 /// use multiproc_queue::JoinableQueue;
@@ -87,38 +87,9 @@ impl<T> JoinableQueue<T> {
         self.core().here().map_err(|_| TaskDoneError::NothingInHand)?.task_done()
     }
 
-    /// Gets the oldest value, and how often it was delivered before: each time its consumer died with it in hand. Python has
-    /// no counterpart.
-    ///
-    /// # Errors
-    ///
-    /// As [`Queue::get`].
-    pub fn get_delivery(&self) -> Result<(T, u16), GetError>
-    where
-        T: Serialize + DeserializeOwned,
-    {
-        self.get_counted(Deadline::NEVER)
-    }
-
-    /// Takes out the oldest value that was put aside, with how often it was delivered: as often as
-    /// [`max_deliveries`](Builder::max_deliveries) allows, and each time its consumer died. For `join` it is done. Does not
-    /// wait. Python has no counterpart.
-    ///
-    /// # Errors
-    ///
-    /// [`GetError::Empty`] if there is none, or as [`Queue::get`].
-    pub fn try_get_dead(&self) -> Result<(T, u16), GetError>
-    where
-        T: Serialize + DeserializeOwned,
-    {
-        let core = self.here()?;
-        let block = core.channel.ring().take(Lane::Dead).map_err(|error| core.get_error(error.into()))?;
-        Queue::<T>::read(block, |block| core.channel.release(block))
-    }
-
-    /// Values that were put aside and not taken out yet.
+    /// Values that were put aside and not taken out yet, at some moment during the call.
     pub fn dead_len(&self) -> usize {
-        self.core().here().map_or(0, |core| core.channel.ring().len_of(Lane::Dead))
+        self.core().here().map_or(0, |core| DEAD_LANES.iter().map(|&lane| core.channel.ring().len_of(lane)).sum())
     }
 
     /// Waits until every value that was put is done (Python: `join`).

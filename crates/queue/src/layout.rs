@@ -2,7 +2,7 @@
 
 use multiproc_prim::{Array, AtomicU64, OutOfBounds, Padded, Place, Region, shared_struct};
 use multiproc_ring::mpmc::Geometry;
-use multiproc_shm::{Kind, MAX_PARTICIPANTS, Segment, Spec};
+use multiproc_shm::{Janitor, Kind, MAX_PARTICIPANTS, Participant, Segment, Spec};
 use multiproc_sync::{ChannelError, EventCount, channel_len};
 
 shared_struct! {
@@ -10,8 +10,6 @@ shared_struct! {
     pub(crate) struct QueueWords {
         /// Where `join` waits.
         pub(crate) all_done: Padded<EventCount>,
-        /// Messages that died in the hands of their consumer.
-        pub(crate) lost: Padded<AtomicU64>,
         /// Rows of the participant table that were ever in use.
         pub(crate) rows: Padded<AtomicU64>,
         /// When someone last looked for the dead, in milliseconds of the monotonic clock.
@@ -20,15 +18,41 @@ shared_struct! {
 
     /// What each participant alone writes.
     pub(crate) struct Tally {
-        /// A `Completion`: what it finished.
+        /// A `Completion`: what it finished of a `JoinableQueue`; of other queues, what it found in the hands of the dead.
         pub(crate) done: AtomicU64,
-        /// Messages in its overflow buffer.
+        /// A [`Buffered`]: messages in its overflow buffer.
         pub(crate) buffered: AtomicU64,
         /// Not 0 while it sleeps and looks around now and then.
         pub(crate) asleep: AtomicU64,
         /// Makes it half a cache line.
         pub(crate) reserved: AtomicU64,
     }
+}
+
+/// How many messages a participant has in its overflow buffer, and in which epoch of its row: so that a sweeper that slept does
+/// not clear what the next one in the row has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Buffered(pub(crate) u64);
+
+impl Buffered {
+    const COUNT_BITS: u32 = 40;
+
+    pub(crate) fn new(who: Participant, count: usize) -> Self {
+        Self(who.epoch << Self::COUNT_BITS | (count as u64 & ((1 << Self::COUNT_BITS) - 1)))
+    }
+
+    pub(crate) fn count(self) -> u64 {
+        self.0 & ((1 << Self::COUNT_BITS) - 1)
+    }
+
+    pub(crate) fn is_of(self, who: Participant) -> bool {
+        self.0 >> Self::COUNT_BITS == who.epoch & (u64::MAX >> Self::COUNT_BITS)
+    }
+}
+
+/// The tally of a participant. The first one is the janitor's.
+pub(crate) fn tally_of(tallies: &Array<Tally>, who: Participant) -> Option<&Tally> {
+    tallies.get(if who == Janitor::PARTICIPANT { 0 } else { who.row as usize + 1 })
 }
 
 /// Which of the three a segment holds.
@@ -72,13 +96,23 @@ impl Shape {
         }
     }
 
+    /// Deliveries after which a message is put aside.
+    pub(crate) fn max_deliveries(&self) -> Option<u16> {
+        (self.max_deliveries > 0).then_some(self.max_deliveries)
+    }
+
     fn tallies_at() -> usize {
         size_of::<QueueWords>()
     }
 
+    /// One per participant and the janitor's.
+    fn tallies(&self) -> usize {
+        self.participants as usize + 1
+    }
+
     /// Where the channel starts, from the start of the content.
     pub(crate) fn channel_at(&self) -> usize {
-        (Self::tallies_at() + self.participants as usize * size_of::<Tally>()).next_multiple_of(4096)
+        (Self::tallies_at() + self.tallies() * size_of::<Tally>()).next_multiple_of(4096)
     }
 
     pub(crate) fn spec(&self) -> Result<Spec, ChannelError> {
@@ -124,6 +158,6 @@ impl Shape {
     }
 
     pub(crate) fn words(&self, region: &Region, at: usize) -> Result<(Place<QueueWords>, Array<Tally>), OutOfBounds> {
-        Ok((region.place(at)?, region.array(at + Self::tallies_at(), self.participants as usize)?))
+        Ok((region.place(at)?, region.array(at + Self::tallies_at(), self.tallies())?))
     }
 }

@@ -3,6 +3,7 @@
 
 mod builder;
 mod core;
+mod delivery;
 mod done;
 mod error;
 mod joinable;
@@ -14,6 +15,7 @@ mod simple;
 mod watch;
 
 pub use builder::Builder;
+pub use delivery::{DeadLetter, Delivery};
 pub use error::{GetError, JoinThreadError, JoinTimeout, OpenError, PutError, PutManyError, TaskDoneError};
 pub use joinable::JoinableQueue;
 pub use loan::{Borrowed, Loan};

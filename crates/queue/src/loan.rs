@@ -17,7 +17,7 @@ use std::time::Duration;
 #[must_use = "a loan that is not sent is as if it had never been"]
 pub struct Loan<'q, T> {
     core: &'q Core,
-    block: Block<'q>,
+    block: Option<Block<'q>>,
     count: usize,
     of: PhantomData<T>,
 }
@@ -63,7 +63,7 @@ impl<T: Pod> Queue<T> {
         let block = core.channel.alloc(len, Deadline::NEVER, || core.look_around());
         let mut block = block.map_err(|error| put_error(core.name(), error, ()))?;
         block.set_tag(IN_PLACE);
-        Ok(Loan { core, block, count, of: PhantomData })
+        Ok(Loan { core, block: Some(block), count, of: PhantomData })
     }
 
     /// Takes the oldest message to read it in place; waits while there is none.
@@ -125,7 +125,8 @@ impl<'q, T: Pod> Loan<'q, T> {
     /// Writes values from index `first` on. Returns whether they fit; if not, nothing is written. What is never written holds
     /// whatever was there before.
     pub fn copy_from(&self, first: usize, values: &[T]) -> bool {
-        window::<T>(self.block.payload(), first, values.len()).is_some_and(|to| to.write(bytemuck::cast_slice(values)))
+        let Some(block) = &self.block else { return false };
+        window::<T>(block.payload(), first, values.len()).is_some_and(|to| to.write(bytemuck::cast_slice(values)))
     }
 
     /// Writes one value. Returns whether there is such an index.
@@ -151,11 +152,14 @@ impl<'q, T: Pod> Loan<'q, T> {
         self.send_by(Deadline::after(timeout))
     }
 
-    fn send_by(self, deadline: Deadline) -> Result<(), PutError<Self>> {
-        let Self { core, block, count, of } = self;
-        core.channel
-            .publish(block, deadline, || core.look_around())
-            .map_err(|(error, block)| put_error(core.name(), error, Self { core, block, count, of }))
+    fn send_by(mut self, deadline: Deadline) -> Result<(), PutError<Self>> {
+        let core = self.core;
+        // A forked copy of whoever has the loan can't send it.
+        let Some(block) = self.block.take().and_then(|block| core.ours(block)) else { return Err(PutError::Closed(self)) };
+        core.channel.publish(block, deadline, || core.look_around()).map_err(|(error, block)| {
+            self.block = Some(block);
+            put_error(core.name(), error, self)
+        })
     }
 }
 
@@ -197,8 +201,16 @@ impl<T: Pod> Borrowed<'_, T> {
 
 impl<T> Drop for Borrowed<'_, T> {
     fn drop(&mut self) {
-        if let Some(block) = self.block.take() {
+        if let Some(block) = self.block.take().and_then(|block| self.core.ours(block)) {
             self.core.put_in_hand(block);
+        }
+    }
+}
+
+impl<T> Drop for Loan<'_, T> {
+    fn drop(&mut self) {
+        if let Some(block) = self.block.take().and_then(|block| self.core.ours(block)) {
+            self.core.channel.release(block);
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use crate::core::Core;
 use crate::error::JoinThreadError;
+use crate::layout::Buffered;
 use multiproc_prim::{AtomicU32, Deadline, Ordering};
 use multiproc_sync::PutError;
 use std::collections::VecDeque;
@@ -107,7 +108,8 @@ impl Core {
     /// For `join`, which counts what is buffered anywhere. Under the lock, so that the count follows the buffer.
     fn note_buffered(&self, state: &State) {
         if let Some(tally) = self.tally() {
-            tally.buffered.store(state.waiting.len() as u64, Ordering::Release);
+            let buffered = Buffered::new(self.membership.participant(), state.waiting.len());
+            tally.buffered.store(buffered.0, Ordering::Release);
         }
     }
 

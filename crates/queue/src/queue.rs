@@ -1,7 +1,7 @@
 //! `Queue`: typed values between processes, first in, first out.
 
 use crate::builder::Builder;
-use crate::core::{Core, read};
+use crate::core::Core;
 use crate::error::{GetError, JoinThreadError, OpenError, PutError, PutManyError, put_error};
 use crate::layout::Flavor;
 use multiproc_prim::{Deadline, Hint};
@@ -153,9 +153,10 @@ impl<T> Queue<T> {
         self.core().shape.bounded.then(|| self.core().channel.ring().capacity())
     }
 
-    /// Values that were in the hands of a process when it died, and are gone. Python has no counterpart.
+    /// Values that were in the hands of a process when it died, and are gone: 0 for a `JoinableQueue`, which delivers them again.
+    /// Counted as soon as someone has looked for the dead; exact up to 8,388,607 found by one process. Python has no counterpart.
     pub fn lost(&self) -> u64 {
-        read(&self.core().words.lost)
+        self.core().lost()
     }
 
     /// No more puts through this handle; what is buffered still goes out (Python: `close`). Consumers are not told: a blocked
@@ -309,26 +310,21 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     }
 
     fn get_by(&self, deadline: Deadline) -> Result<T, GetError> {
-        self.get_counted(deadline).map(|(value, _)| value)
-    }
-
-    /// A value, and how often it was delivered before.
-    pub(crate) fn get_counted(&self, deadline: Deadline) -> Result<(T, u16), GetError> {
         let core = self.here()?;
         let block = core.take(deadline).map_err(|error| core.get_error(error))?;
-        Self::read(block, |block| core.put_in_hand(block))
+        Self::read(block, |block| core.put_in_hand(block)).1
     }
 
     /// The value in a block, which goes where `keep` puts it.
-    pub(crate) fn read<'q>(block: Block<'q>, keep: impl FnOnce(Block<'q>)) -> Result<(T, u16), GetError> {
-        let (form, deliveries) = (block.tag(), block.deliveries());
+    pub(crate) fn read<'q, K>(block: Block<'q>, keep: impl FnOnce(Block<'q>) -> K) -> (K, Result<T, GetError>) {
+        let form = block.tag();
         with_scratch(|bytes| {
             block.payload().append_to(bytes);
-            keep(block);
+            let kept = keep(block);
             if form == IN_PLACE {
-                return Err(GetError::Form { written: "was written in place (loan)", asked: "as a value (get)" });
+                return (kept, Err(GetError::Form { written: "was written in place (loan)", asked: "as a value (get)" }));
             }
-            Ok((pass::decode_plain(bytes)?, deliveries))
+            (kept, pass::decode_plain(bytes).map_err(GetError::from))
         })
     }
 }

@@ -5,7 +5,6 @@
 
 use crate::layout::Tally;
 use multiproc_prim::{AtomicU64, Ordering, monotonic_millis};
-use multiproc_ring::mpmc::Completion;
 use multiproc_shm::Look;
 use multiproc_sync::SLICE;
 use std::time::Duration;
@@ -27,35 +26,20 @@ pub(crate) fn due(looked: &AtomicU64) -> Option<Look> {
 }
 
 /// How long to sleep now: a slice for the lookout, until our turn among the sleepers for all others.
-pub(crate) fn next_slice<'a>(tallies: impl Iterator<Item = &'a Tally>, row: usize, is_lookout: bool) -> Duration {
+pub(crate) fn next_slice<'a>(tallies: impl Iterator<Item = &'a Tally>, me: &Tally, is_lookout: bool) -> Duration {
     if is_lookout {
         return SLICE;
     }
     let (mut sleepers, mut before) = (0u64, 0u64);
-    for (other, tally) in tallies.enumerate() {
-        if tally.asleep.load(Ordering::Relaxed) != 0 {
-            sleepers += 1;
-            before += u64::from(other < row);
+    for tally in tallies {
+        if std::ptr::eq(tally, me) {
+            before = sleepers;
         }
+        sleepers += u64::from(tally.asleep.load(Ordering::Relaxed) != 0);
     }
     let slice = SLICE.as_millis() as u64;
     let round = slice * sleepers.max(1);
     // Our turn comes at the same point of every round, at least half a slice from now.
     let now = monotonic_millis() + slice / 2;
     Duration::from_millis(slice / 2 + (before * slice + round - now % round) % round)
-}
-
-/// What a participant finished.
-pub(crate) fn completion(done: &AtomicU64) -> Completion {
-    Completion(done.load(Ordering::Acquire))
-}
-
-pub(crate) fn count(counter: &AtomicU64, more: u64) {
-    if more > 0 {
-        counter.fetch_add(more, Ordering::Relaxed);
-    }
-}
-
-pub(crate) fn clear(counter: &AtomicU64) {
-    counter.store(0, Ordering::Release);
 }

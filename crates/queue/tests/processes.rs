@@ -195,7 +195,9 @@ fn a_value_that_kills_every_worker_is_put_aside_and_join_ends() {
     }
     q.join();
     assert_eq!(q.dead_len(), 1);
-    assert_eq!(q.try_get_dead().unwrap(), (13, 3));
+    let letter = q.try_get_dead().unwrap();
+    assert_eq!((*letter, letter.count()), (13, 3));
+    drop(letter);
     assert!(matches!(q.try_get_dead(), Err(GetError::Empty)));
     assert!(matches!(q.try_get(), Err(GetError::Empty)));
     q.put(1).unwrap();

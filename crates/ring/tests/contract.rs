@@ -3,7 +3,7 @@
 
 use multiproc_prim::{Heap, Region};
 use multiproc_ring::mpmc::{
-    AllocError, Completion, Geometry, Lane, LayoutError, Mpmc, Orphans, Owner, PublishError, PushError, TakeError,
+    AllocError, Completion, Geometry, Lane, LayoutError, Mpmc, Orphans, Owner, PublishError, PushError, Swept, TakeError,
 };
 use multiproc_ring::spsc::{self, Consumer, Producer, Reader, SpscError, WriteError, Writer};
 use proptest::prelude::*;
@@ -144,8 +144,8 @@ fn returning() -> (Mpmc, Mpmc) {
     pair(&Geometry { returns: true, memory: 1 << 20, max_message: 48, ..Geometry::new(8) })
 }
 
-fn redeliver(done: Completion) -> Orphans {
-    Orphans::Redeliver { done, max_deliveries: Some(3) }
+fn redeliver(ring: &Mpmc, done: Completion) -> Swept {
+    ring.sweep(B, done, Orphans::Redeliver { max_deliveries: Some(3) }, |_| ()).unwrap()
 }
 
 #[test]
@@ -154,16 +154,16 @@ fn a_sweep_frees_what_was_never_published() {
     let (a, b) = pair(&geometry);
     std::mem::forget(b.alloc(1).unwrap());
     assert!(a.alloc(1).is_err());
-    assert_eq!(a.sweep(B, Orphans::Drop).unwrap().freed, 1);
+    assert_eq!(a.sweep(B, Completion(0), Orphans::Drop, |_| ()).unwrap().freed, 1);
     assert!(a.alloc(1).is_ok());
-    assert_eq!(a.sweep(B, Orphans::Drop).unwrap(), Default::default());
+    assert_eq!(a.sweep(B, Completion(0), Orphans::Drop, |_| ()).unwrap(), Default::default());
 }
 
 #[test]
 fn a_sweep_leaves_what_is_queued() {
     let (a, b) = returning();
     b.push(b"still here").unwrap();
-    assert_eq!(a.sweep(B, redeliver(Completion::default())).unwrap(), Default::default());
+    assert_eq!(redeliver(&a, Completion::default()), Default::default());
     assert_eq!(pop(&a).unwrap(), b"still here");
 }
 
@@ -172,13 +172,13 @@ fn a_sweep_drops_or_returns_what_was_in_hand() {
     let (a, b) = returning();
     a.push(b"mine").unwrap();
     std::mem::forget(b.take(Lane::Main).unwrap());
-    assert_eq!(a.sweep(B, redeliver(Completion::default())).unwrap().returned, 1);
+    assert_eq!(redeliver(&a, Completion::default()).returned, 1);
     let block = a.take(Lane::Returned).unwrap();
     assert_eq!(block.deliveries(), 1);
     drop(block);
     a.push(b"gone").unwrap();
     std::mem::forget(b.take(Lane::Main).unwrap());
-    assert_eq!(a.sweep(B, Orphans::Drop).unwrap().lost, 1);
+    assert_eq!(a.sweep(B, Completion(0), Orphans::Drop, |_| ()).unwrap().lost, 1);
     assert!(a.is_empty() && !a.has_message(Lane::Returned));
 }
 
@@ -188,10 +188,10 @@ fn a_message_that_kills_every_worker_ends_in_the_dead_lane() {
     a.push(b"poison").unwrap();
     std::mem::forget(b.take(Lane::Main).unwrap());
     for _ in 0..2 {
-        assert_eq!(a.sweep(B, redeliver(Completion::default())).unwrap().returned, 1);
+        assert_eq!(redeliver(&a, Completion::default()).returned, 1);
         std::mem::forget(b.take(Lane::Returned).unwrap());
     }
-    assert_eq!(a.sweep(B, redeliver(Completion::default())).unwrap().dead, 1);
+    assert_eq!(redeliver(&a, Completion::default()).dead, 1);
     assert_eq!(a.take(Lane::Dead).unwrap().deliveries(), 3);
 }
 
@@ -202,7 +202,7 @@ fn what_was_finished_is_not_returned() {
     let held = b.take(Lane::Main).unwrap().hold().unwrap();
     let done = held.complete(Completion::default());
     let _lost = held;
-    let swept = a.sweep(B, redeliver(done)).unwrap();
+    let swept = redeliver(&a, done);
     assert_eq!((swept.freed, swept.returned), (1, 0));
 }
 

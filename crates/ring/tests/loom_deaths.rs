@@ -5,11 +5,12 @@
 
 use multiproc_prim::model::{Arc, model, model_deaths, mortal, thread};
 use multiproc_prim::{AtomicU64, Heap, Ordering, Place, Region};
-use multiproc_ring::mpmc::{Completion, Geometry, Lane, Mpmc, Orphans, Owner};
+use multiproc_ring::mpmc::{Completion, Geometry, Held, Lane, Mpmc, Orphans, Owner};
 
 const DEAD: Owner = Owner::new(3, 0);
 const SWEEPER: Owner = Owner::new(2, 0);
-const AGAIN: Orphans = Orphans::Redeliver { done: Completion(0), max_deliveries: None };
+const NOTHING: Completion = Completion(0);
+const AGAIN: Orphans = Orphans::Redeliver { max_deliveries: None };
 
 /// A ring of 64-byte blocks with lanes for what comes back, and a word behind it for what the mortal one has finished.
 struct Model {
@@ -66,7 +67,7 @@ fn a_producer_that_dies_anywhere_loses_its_own_message_at_most() {
         let living = thread::spawn(move || (living.push(b"theirs").is_ok(), take(&living, Lane::Main)));
         let put = victim.join().unwrap();
         if put.is_none() {
-            model.first.sweep(DEAD, Orphans::Drop).unwrap();
+            model.first.sweep(DEAD, NOTHING, Orphans::Drop, |_| ()).unwrap();
         }
         let (theirs_put, got) = living.join().unwrap();
         let mut all = model.drain(Lane::Main);
@@ -91,7 +92,7 @@ fn a_consumer_that_dies_anywhere_loses_what_it_took_at_most() {
         let got = victim.join().unwrap();
         let mut lost = 0;
         if got.is_none() {
-            lost = model.first.sweep(DEAD, Orphans::Drop).unwrap().lost;
+            lost = model.first.sweep(DEAD, NOTHING, Orphans::Drop, |_| ()).unwrap().lost;
         }
         let (theirs, put) = living.join().unwrap();
         let mut all = model.drain(Lane::Main);
@@ -125,7 +126,7 @@ fn what_a_dead_consumer_had_not_finished_comes_back_once() {
         if victim.join().unwrap().is_none() {
             let done = Completion(done.load(Ordering::Acquire));
             finished = done.count() as usize;
-            model.first.sweep(DEAD, Orphans::Redeliver { done, max_deliveries: None }).unwrap();
+            model.first.sweep(DEAD, done, AGAIN, |_| ()).unwrap();
         }
         let (new, returned) = living.join().unwrap();
         let mut all = model.drain(Lane::Returned);
@@ -153,10 +154,10 @@ fn a_sweeper_that_dies_anywhere_is_swept_in_turn() {
     model_deaths(|steps| {
         let model = in_dead_hands();
         let sweeper = model.handle(SWEEPER);
-        let victim = thread::spawn(move || mortal(steps, || sweeper.sweep(DEAD, AGAIN).unwrap()));
-        model.first.sweep(DEAD, AGAIN).unwrap();
+        let victim = thread::spawn(move || mortal(steps, || sweeper.sweep(DEAD, NOTHING, AGAIN, |_| ()).unwrap()));
+        model.first.sweep(DEAD, NOTHING, AGAIN, |_| ()).unwrap();
         if victim.join().unwrap().is_none() {
-            model.first.sweep(SWEEPER, AGAIN).unwrap();
+            model.first.sweep(SWEEPER, NOTHING, AGAIN, |_| ()).unwrap();
         }
         let block = model.first.take(Lane::Returned).unwrap();
         // Once more than it was, for a sweeper that died between counting and bringing back.
@@ -174,7 +175,7 @@ fn a_slow_sweeper_never_touches_what_others_do_with_the_block_later() {
         let living = model.handle(Owner::new(1, 0));
         let living = thread::spawn(move || {
             // All that can happen to a block while another sweeper sleeps.
-            let swept = living.sweep(DEAD, AGAIN).unwrap().returned;
+            let swept = living.sweep(DEAD, NOTHING, AGAIN, |_| ()).unwrap().returned;
             let returned = take(&living, Lane::Returned);
             // There is no block for it as long as the other one has not brought back what it has.
             let new = living.push(b"a longer one").ok().map(|()| {
@@ -183,12 +184,65 @@ fn a_slow_sweeper_never_touches_what_others_do_with_the_block_later() {
             });
             (swept, returned, new)
         });
-        let swept = model.first.sweep(DEAD, AGAIN).unwrap().returned;
+        let swept = model.first.sweep(DEAD, NOTHING, AGAIN, |_| ()).unwrap().returned;
         let (their_swept, got, new) = living.join().unwrap();
         let left = model.drain(Lane::Returned);
         assert_eq!(swept + their_swept, 1);
         assert_eq!(new.unwrap_or((12, 0)), (12, 0));
         assert_eq!(got.into_iter().chain(left).collect::<Vec<_>>(), [b"1"]);
+        model.assert_nothing_leaked();
+    });
+}
+
+#[test]
+fn a_loss_is_counted_once_whichever_sweeper_dies_when() {
+    model_deaths(|steps| {
+        let model = in_dead_hands();
+        let sweeper = model.handle(SWEEPER);
+        let done = model.done();
+        let theirs = done.clone();
+        let victim = thread::spawn(move || {
+            let count =
+                |lost: &Held| theirs.store(lost.complete(Completion(theirs.load(Ordering::Relaxed))).0, Ordering::Release);
+            mortal(steps, || sweeper.sweep(DEAD, NOTHING, Orphans::Drop, count).unwrap())
+        });
+        let mut ours = NOTHING;
+        model.first.sweep(DEAD, NOTHING, Orphans::Drop, |lost| ours = lost.complete(ours)).unwrap();
+        let survived = victim.join().unwrap().is_some();
+        let theirs = Completion(done.load(Ordering::Acquire));
+        if !survived {
+            model.first.sweep(SWEEPER, theirs, Orphans::Drop, |lost| ours = lost.complete(ours)).unwrap();
+        }
+        assert_eq!(ours.count() + theirs.count(), 1);
+        model.assert_nothing_leaked();
+    });
+}
+
+#[test]
+fn a_dead_message_is_read_again_or_put_anew_whenever_its_reader_dies() {
+    model_deaths(|steps| {
+        let model = in_dead_hands();
+        let once = Orphans::Redeliver { max_deliveries: Some(1) };
+        assert_eq!(model.first.sweep(DEAD, NOTHING, once, |_| ()).unwrap().dead, 1);
+        let reader = model.handle(SWEEPER);
+        let living = model.handle(Owner::new(1, 0));
+        let victim = thread::spawn(move || {
+            mortal(steps, || {
+                let mut letter = reader.take(Lane::Dead).unwrap();
+                letter.renew();
+                reader.publish(letter).unwrap();
+            })
+        });
+        let living = thread::spawn(move || take(&living, Lane::Main));
+        let survived = victim.join().unwrap().is_some();
+        if !survived {
+            model.first.sweep(SWEEPER, NOTHING, AGAIN, |_| ()).unwrap();
+        }
+        let got = living.join().unwrap();
+        let new: Vec<_> = got.into_iter().chain(model.drain(Lane::Main)).collect();
+        let dead: Vec<_> = [Lane::Dead, Lane::DeadReturned].iter().flat_map(|&lane| model.drain(lane)).collect();
+        assert_eq!(new.len() + dead.len(), 1, "{new:?} {dead:?}");
+        assert!(!survived || dead.is_empty());
         model.assert_nothing_leaked();
     });
 }

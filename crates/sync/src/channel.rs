@@ -240,6 +240,17 @@ impl Channel {
         self.control.space.wake(1);
     }
 
+    /// As [`Mpmc::give_back`], and lets whoever waits for a message know.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn give_back<'a>(&self, block: Block<'a>, max_deliveries: Option<u16>) -> Result<Lane, (PutError, Block<'a>)> {
+        let lane = self.ring.give_back(block, max_deliveries).map_err(|(error, block)| (error.into(), block))?;
+        self.control.items.wake(1);
+        Ok(lane)
+    }
+
     /// Frees a block that was kept in hand.
     pub fn release_held(&self, held: Held) {
         if let Some(block) = self.ring.resume(held) {

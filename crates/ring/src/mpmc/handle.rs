@@ -4,7 +4,7 @@ use super::arena::{Arena, Found};
 use super::error::{AllocError, LayoutError, PopError, PublishError, PushError, TakeError};
 use super::lane::LaneRing;
 use super::layout::{Geometry, Layout};
-use super::state::{Lane, Owner, Ticket};
+use super::state::{BlockState, Lane, Owner, Ticket};
 use multiproc_prim::{Bytes, Hint, Ordering, Region};
 
 /// A handle on a ring for many producers and many consumers.
@@ -42,10 +42,33 @@ impl std::fmt::Debug for Mpmc {
     }
 }
 
-/// A block's second word: length 40 bits, tag 8, deliveries 16.
-const LENGTH_BITS: u32 = 40;
-const TAG_SHIFT: u32 = LENGTH_BITS;
-pub(super) const DELIVERIES_SHIFT: u32 = 48;
+/// A block's second word: length 40 bits, tag 8, deliveries 15, and whether it is a dead message that is put anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Meta {
+    pub(super) len: usize,
+    pub(super) tag: u8,
+    pub(super) deliveries: u16,
+    pub(super) put_anew: bool,
+}
+
+impl Meta {
+    /// More deliveries than this are not counted.
+    pub(super) const MOST_DELIVERIES: u16 = (1 << 15) - 1;
+
+    pub(super) const fn unpack(word: u64) -> Self {
+        let len = (word & ((1 << 40) - 1)) as usize;
+        Self { len, tag: (word >> 40) as u8, deliveries: (word >> 48) as u16 & Self::MOST_DELIVERIES, put_anew: word >> 63 != 0 }
+    }
+
+    /// Deliveries that count for whoever gets it next.
+    pub(super) const fn counted(self) -> u16 {
+        if self.put_anew { 0 } else { self.deliveries }
+    }
+
+    pub(super) const fn pack(self) -> u64 {
+        self.len as u64 | (self.tag as u64) << 40 | (self.deliveries as u64) << 48 | (self.put_anew as u64) << 63
+    }
+}
 
 impl Mpmc {
     /// Makes a new ring in zeroed memory, `at` bytes (a multiple of 4096) into the region.
@@ -174,22 +197,30 @@ impl Mpmc {
     /// There is no slot; the block comes back.
     #[inline]
     pub fn publish<'a>(&self, block: Block<'a>) -> Result<(), (PublishError, Block<'a>)> {
-        self.publish_to(Lane::Main, block)
-    }
-
-    /// Puts a block into any lane.
-    ///
-    /// # Errors
-    ///
-    /// As [`publish`](Self::publish).
-    #[inline]
-    pub fn publish_to<'a>(&self, lane: Lane, block: Block<'a>) -> Result<(), (PublishError, Block<'a>)> {
-        let Some(lane) = self.lane(lane) else { return Err((PublishError::Closed, block)) };
-        match lane.publish(&self.arena, self.owner, block.place) {
+        let Some(main) = self.lane(Lane::Main) else { return Err((PublishError::Closed, block)) };
+        match main.publish(&self.arena, self.owner, block.place) {
             Ok(()) => {
                 // From here on the block is the consumer's.
                 std::mem::forget(block);
                 Ok(())
+            }
+            Err(error) => Err((error, block)),
+        }
+    }
+
+    /// Gives a taken block to another consumer before new ones, with a raised count; to the dead lane once it was delivered as
+    /// often as that. Returns where it went.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory for it, or the memory holds rubbish: the block comes back.
+    pub fn give_back<'a>(&self, block: Block<'a>, max_deliveries: Option<u16>) -> Result<Lane, (PublishError, Block<'a>)> {
+        let Some((lane, ticket)) = block.from else { return Err((PublishError::Corrupt, block)) };
+        let taken = BlockState::taken(lane, self.owner, ticket);
+        match self.deliver_again(block.place, taken, lane, max_deliveries) {
+            Ok(target) => {
+                std::mem::forget(block);
+                Ok(target)
             }
             Err(error) => Err((error, block)),
         }
@@ -205,14 +236,10 @@ impl Mpmc {
         let ring = self.lane(lane).ok_or(TakeError::Empty)?;
         let (place, ticket) = ring.take(&self.arena, self.owner)?;
         // Relaxed: ordered by the take. Read once and checked: from here on only the private copy counts.
-        let meta = place.header.meta.load(Ordering::Relaxed);
-        let mut block = Block {
-            place,
-            len: (meta & ((1 << LENGTH_BITS) - 1)) as usize,
-            tag: (meta >> TAG_SHIFT) as u8,
-            deliveries: (meta >> DELIVERIES_SHIFT) as u16,
-            from: Some((lane, ticket)),
-        };
+        let meta = Meta::unpack(place.header.meta.load(Ordering::Relaxed));
+        let Meta { len, tag, .. } = meta;
+        let deliveries = if lane.is_dead() { meta.deliveries } else { meta.counted() };
+        let mut block = Block { place, len, tag, deliveries, from: Some((lane, ticket)) };
         if block.len > place.capacity() {
             block.len = 0;
             return Err(TakeError::Corrupt);
@@ -261,6 +288,15 @@ pub struct Held {
 }
 
 impl Held {
+    pub(super) fn of(block: Found<'_>, lane: Lane, ticket: Ticket) -> Self {
+        Self { number: block.number(), len: 0, tag: 0, deliveries: 0, from: (lane, ticket) }
+    }
+
+    /// How often the message was delivered before and came back.
+    pub fn deliveries(&self) -> u16 {
+        self.deliveries
+    }
+
     /// Lane and ticket bits by which a [`Completion`](super::Completion) names this message.
     pub fn complete(&self, done: super::Completion) -> super::Completion {
         done.with(self.from.0, self.from.1.low())
@@ -323,11 +359,22 @@ impl<'a> Block<'a> {
         }
     }
 
+    /// Makes a message from the dead lanes one that was never delivered, to be published. Until it is, a sweep gives it back to
+    /// the dead.
+    pub fn renew(&mut self) {
+        self.set_meta(true);
+    }
+
     #[inline]
     fn write_meta(&self) {
-        let meta = self.len as u64 | u64::from(self.tag) << TAG_SHIFT | u64::from(self.deliveries) << DELIVERIES_SHIFT;
+        self.set_meta(false);
+    }
+
+    #[inline]
+    fn set_meta(&self, put_anew: bool) {
+        let Self { len, tag, deliveries, .. } = *self;
         // Relaxed: publishing orders it.
-        self.place.header.meta.store(meta, Ordering::Relaxed);
+        self.place.header.meta.store(Meta { len, tag, deliveries, put_anew }.pack(), Ordering::Relaxed);
     }
 }
 

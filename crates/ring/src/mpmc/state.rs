@@ -49,10 +49,17 @@ pub enum Lane {
     Returned = 1,
     /// Messages that were delivered too often.
     Dead = 2,
+    /// Messages of the dead lane that a dead reader held, on their way to another one.
+    DeadReturned = 3,
 }
 
 impl Lane {
-    pub(crate) const ALL: [Self; 3] = [Self::Main, Self::Returned, Self::Dead];
+    pub(crate) const ALL: [Self; 4] = [Self::Main, Self::Returned, Self::Dead, Self::DeadReturned];
+
+    /// Whether the messages of this lane are done with, but for whoever reads them.
+    pub(crate) const fn is_dead(self) -> bool {
+        matches!(self, Self::Dead | Self::DeadReturned)
+    }
 
     fn from_bits(bits: u64) -> Option<Self> {
         Self::ALL.get(bits as usize).copied()

@@ -7,28 +7,26 @@
 //! | found | done |
 //! |---|---|
 //! | `Owned` | freed: never published |
-//! | `Publishing` in the main lane, slot holds it | left: it is queued |
-//! | `Publishing` in the main lane, slot does not hold it | freed: its owner can't publish it any more |
+//! | `Publishing`, slot holds it | left: it is queued |
+//! | `Publishing` in the main lane, slot does not hold it | freed: its owner can't publish it any more; if it was dead before, brought back to the dead |
 //! | `Publishing` in another lane, slot does not hold it | brought back anew: a sweeper died with it on its way |
 //! | `Taken`, and its owner had finished it | freed |
-//! | `Taken` from the dead lane | freed |
-//! | `Taken` | freed ([`Orphans::Drop`]) or returned to be delivered again ([`Orphans::Redeliver`]) |
+//! | `Taken` from the dead lanes | brought back to the dead |
+//! | `Taken` | freed and counted as lost ([`Orphans::Drop`]), or brought back to be delivered again ([`Orphans::Redeliver`]) |
 
 use super::arena::Found;
 use super::error::PublishError;
-use super::handle::{DELIVERIES_SHIFT, Mpmc};
+use super::handle::{Held, Meta, Mpmc};
 use super::state::{BlockState, Completion, Kind, Lane, Owner, Ticket};
 use multiproc_prim::Ordering;
 
-/// What to do with messages that the dead participant had taken.
+/// What to do with messages that the dead participant had taken and not finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Orphans {
     /// They were delivered: drop them.
     Drop,
-    /// Deliver them again, but for the one that the completion names.
+    /// Deliver them again.
     Redeliver {
-        /// What the dead participant had finished.
-        done: Completion,
         /// Deliveries after which a message goes to [`Lane::Dead`]; `None`: never.
         max_deliveries: Option<u16>,
     },
@@ -50,64 +48,99 @@ pub struct Swept {
 impl Mpmc {
     /// Accounts for every block of a dead owner. `dead` must really be dead, or its blocks are pulled from under it.
     ///
+    /// `done` is what it had finished. `finish` is called for each message that is lost, while it is in our hands: if it makes
+    /// [`Held::complete`] part of what we finished, in one store, then a loss is counted once, whoever dies when.
+    ///
     /// # Errors
     ///
     /// The memory holds rubbish or could not be committed; blocks already accounted for stay so.
-    pub fn sweep(&self, dead: Owner, orphans: Orphans) -> Result<Swept, PublishError> {
+    pub fn sweep(
+        &self,
+        dead: Owner,
+        done: Completion,
+        orphans: Orphans,
+        mut finish: impl FnMut(&Held),
+    ) -> Result<Swept, PublishError> {
         let mut swept = Swept::default();
         for number in self.arena.ever_used() {
             let block = self.arena.find(number).ok_or(PublishError::Corrupt)?.map_err(|_| PublishError::NoMemory)?;
-            let header = block.header;
             // Acquire: the owner's last writes come before what we do with the block (pairs with: publish).
-            let state = BlockState(header.state.load(Ordering::Acquire));
+            let state = BlockState(block.header.state.load(Ordering::Acquire));
             if state.owner() != dead {
                 continue;
             }
-            match (state.kind(), state.lane()) {
-                (Some(Kind::Owned), _) => swept.freed += usize::from(self.release(block, state)),
-                (Some(Kind::Publishing), Some(lane)) => {
+            let (Some(kind), Some(lane)) = (state.kind(), state.lane()) else { continue };
+            match kind {
+                Kind::Free => {}
+                Kind::Owned => swept.freed += usize::from(self.release(block, state)),
+                Kind::Publishing => {
                     let ring = self.lane(lane).ok_or(PublishError::Corrupt)?;
                     if ring.holds(state.ticket_low(), number).map_err(|_| PublishError::NoMemory)? {
                         continue;
                     }
-                    if lane == Lane::Main {
+                    // Relaxed: it comes before the state that we read. Should someone else sweep the block meanwhile, our exchange
+                    // below fails.
+                    let was_dead = Meta::unpack(block.header.meta.load(Ordering::Relaxed)).put_anew;
+                    if lane == Lane::Main && !was_dead {
                         swept.freed += usize::from(self.release(block, state));
-                    } else {
-                        let ours = BlockState::publishing(lane, self.owner(), ring.next_ticket());
-                        if self.make_ours(block, state, ours) {
-                            self.bring_back(block, state, lane)?;
-                        }
+                        continue;
+                    }
+                    let target = if lane == Lane::Main { Lane::DeadReturned } else { lane };
+                    let ring = self.lane(target).ok_or(PublishError::Corrupt)?;
+                    if self.make_ours(block, state, BlockState::publishing(target, self.owner(), ring.next_ticket())) {
+                        self.bring_back(block, state, target)?;
                     }
                 }
-                (Some(Kind::Taken), Some(lane)) => match orphans {
-                    // Whoever reads the dead letters takes them out for good.
-                    _ if lane == Lane::Dead => swept.lost += usize::from(self.release(block, state)),
-                    Orphans::Drop => swept.lost += usize::from(self.release(block, state)),
-                    Orphans::Redeliver { done, .. } if done.is_of(lane, state.ticket_low()) => {
-                        swept.freed += usize::from(self.release(block, state));
+                // What was finished, or counted as lost, and not freed yet.
+                Kind::Taken if !lane.is_dead() && done.is_of(lane, state.ticket_low()) => {
+                    swept.freed += usize::from(self.release(block, state));
+                }
+                Kind::Taken => {
+                    // Ours as if we had taken it. Should we die from here on, it is found as ours.
+                    let ours = BlockState::taken(lane, self.owner(), Ticket(state.ticket_low()));
+                    if !self.make_ours(block, state, ours) {
+                        continue;
                     }
-                    Orphans::Redeliver { max_deliveries, .. } => {
-                        // Ours as if we had taken it. A sweeper that dies after it has counted leaves it to be counted once more:
-                        // a message never comes back with a count that is too low.
-                        let ours = BlockState::taken(lane, self.owner(), Ticket(state.ticket_low()));
-                        if !self.make_ours(block, state, ours) {
-                            continue;
+                    match orphans {
+                        _ if lane.is_dead() => self.bring_back(block, state, Lane::DeadReturned)?,
+                        Orphans::Drop => {
+                            finish(&Held::of(block, lane, Ticket(state.ticket_low())));
+                            block.free();
+                            swept.lost += 1;
                         }
-                        // Relaxed: only the block's owner touches it, and publishing orders it.
-                        let meta = header.meta.load(Ordering::Relaxed);
-                        let deliveries = ((meta >> DELIVERIES_SHIFT) as u16).saturating_add(1);
-                        let length = meta & ((1 << DELIVERIES_SHIFT) - 1);
-                        header.meta.store(length | u64::from(deliveries) << DELIVERIES_SHIFT, Ordering::Relaxed);
-                        let too_often = max_deliveries.is_some_and(|max| deliveries >= max);
-                        let target = if too_often { Lane::Dead } else { Lane::Returned };
-                        self.bring_back(block, state, target)?;
-                        *(if too_often { &mut swept.dead } else { &mut swept.returned }) += 1;
+                        Orphans::Redeliver { max_deliveries } => match self.deliver_again(block, state, lane, max_deliveries)? {
+                            Lane::Dead => swept.dead += 1,
+                            _ => swept.returned += 1,
+                        },
                     }
-                },
-                _ => {}
+                }
             }
         }
         Ok(swept)
+    }
+
+    /// Brings back a block that is ours as taken, with its count raised. If that can't be, it is as `seen` again.
+    ///
+    /// Whoever dies after counting leaves the block to be counted once more: a message never comes back with a count too low.
+    pub(super) fn deliver_again(
+        &self,
+        block: Found<'_>,
+        seen: BlockState,
+        lane: Lane,
+        max_deliveries: Option<u16>,
+    ) -> Result<Lane, PublishError> {
+        if lane.is_dead() {
+            self.bring_back(block, seen, Lane::DeadReturned)?;
+            return Ok(Lane::DeadReturned);
+        }
+        // Relaxed: only the block's owner touches it, and publishing orders it.
+        let meta = Meta::unpack(block.header.meta.load(Ordering::Relaxed));
+        let deliveries = (meta.counted() + 1).min(Meta::MOST_DELIVERIES);
+        block.header.meta.store(Meta { deliveries, put_anew: false, ..meta }.pack(), Ordering::Relaxed);
+        let too_often = max_deliveries.is_some_and(|max| deliveries >= max);
+        let target = if too_often { Lane::Dead } else { Lane::Returned };
+        self.bring_back(block, seen, target)?;
+        Ok(target)
     }
 
     /// Makes a block ours whose state is still `seen`. Returns whether it is.
@@ -127,7 +160,7 @@ impl Mpmc {
         won
     }
 
-    /// Puts a block that is ours into `lane`. If that can't be, it is the dead one's again, as `seen`, for the next sweep.
+    /// Puts a block that is ours into `lane`. If that can't be, it is as `seen` again: the dead one's, for the next sweep.
     fn bring_back(&self, block: Found<'_>, seen: BlockState, lane: Lane) -> Result<(), PublishError> {
         let ring = self.lane(lane).ok_or(PublishError::Corrupt)?;
         ring.publish(&self.arena, self.owner(), block).inspect_err(|_| {

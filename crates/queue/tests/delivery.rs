@@ -1,0 +1,122 @@
+//! Values that know how often they were delivered, and what becomes of them.
+
+use multiproc_process::{Exit, Process};
+use multiproc_queue::{GetError, JoinableQueue, PutError, Queue};
+use std::time::Duration;
+
+const WATCHDOG: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_delivery_that_is_done_is_done() {
+    let q = JoinableQueue::bounded(4).unwrap();
+    q.put_many([1, 2]).unwrap();
+    let first = q.get_delivery().unwrap();
+    assert_eq!((*first, first.count(), q.unfinished()), (1, 1, 2));
+    assert_eq!(first.done(), 1);
+    assert_eq!(q.unfinished(), 1);
+    assert_eq!(q.try_get_delivery().unwrap().done(), 2);
+    q.join();
+    assert!(matches!(q.try_get_delivery(), Err(GetError::Empty)));
+    assert!(matches!(q.get_delivery_timeout(Duration::from_millis(1)), Err(GetError::Timeout)));
+    assert!(q.task_done().is_err(), "a delivery is not task_done's to finish");
+}
+
+#[test]
+fn a_delivery_that_is_dropped_comes_back_first_with_a_raised_count() {
+    let q = JoinableQueue::bounded(4).unwrap();
+    q.put_many([1, 2]).unwrap();
+    drop(q.get_delivery().unwrap());
+    let panicked = std::thread::scope(|scope| {
+        let work = || {
+            let delivery = q.get_delivery().unwrap();
+            panic!("while at work on {}", *delivery);
+        };
+        scope.spawn(work).join().is_err()
+    });
+    assert!(panicked);
+    let again = q.get_delivery().unwrap();
+    assert_eq!((*again, again.count(), q.unfinished()), (1, 3, 2));
+    again.give_back();
+    assert_eq!((q.get().unwrap(), q.get().unwrap()), (1, 2));
+    assert!(q.try_get().is_err());
+}
+
+#[test]
+fn what_is_given_back_wakes_a_sleeping_consumer() {
+    let q = JoinableQueue::bounded(4).unwrap();
+    q.put(1).unwrap();
+    let delivery = q.get_delivery().unwrap();
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| q.get_delivery_timeout(WATCHDOG).unwrap().done());
+        delivery.give_back();
+        assert_eq!(other.join().unwrap(), 1);
+    });
+    q.join();
+}
+
+#[test]
+fn given_back_too_often_is_put_aside_and_can_be_put_back() {
+    let q = JoinableQueue::builder().bounded(1).max_deliveries(2).build().unwrap();
+    q.put(13).unwrap();
+    q.get_delivery().unwrap().give_back();
+    q.get_delivery().unwrap().give_back();
+    assert!(q.try_get().is_err());
+    // For join it is done.
+    q.join();
+    assert_eq!(q.dead_len(), 1);
+    q.put(14).unwrap();
+    let letter = q.try_get_dead().unwrap();
+    assert_eq!((*letter, letter.count(), q.dead_len()), (13, 2, 0));
+    // Full: it waits.
+    std::thread::scope(|scope| {
+        let putter = scope.spawn(|| letter.put_back());
+        assert_eq!(q.get_delivery().unwrap().done(), 14);
+        putter.join().unwrap().unwrap();
+    });
+    assert_eq!(q.unfinished(), 1);
+    let fresh = q.get_delivery().unwrap();
+    assert_eq!((*fresh, fresh.count()), (13, 1));
+    fresh.give_back();
+    drop(q.get_delivery().unwrap());
+    assert_eq!(q.try_get_dead().unwrap().into_inner(), 13);
+    assert!(matches!(q.try_get_dead(), Err(GetError::Empty)));
+    q.join();
+}
+
+#[test]
+fn a_letter_that_cannot_be_put_back_is_still_a_letter() {
+    let q = JoinableQueue::builder().bounded(1).max_deliveries(1).build().unwrap();
+    q.put("dead".to_string()).unwrap();
+    drop(q.get_delivery().unwrap());
+    q.shutdown();
+    let error = q.try_get_dead().unwrap().put_back().unwrap_err();
+    assert!(matches!(error, PutError::ShutDown(_)));
+    assert_eq!(error.into_inner().into_inner(), "dead");
+}
+
+fn hold_letter((q, ready): (JoinableQueue<u64>, Queue<u64>)) {
+    let letter = q.try_get_dead().unwrap();
+    ready.put(*letter).unwrap();
+    loop {
+        std::thread::park();
+    }
+}
+
+#[test]
+fn a_letter_outlives_its_reader() {
+    let q = JoinableQueue::builder().max_deliveries(1).build().unwrap();
+    let ready = Queue::bounded(1).unwrap();
+    q.put(13).unwrap();
+    drop(q.get_delivery().unwrap());
+    let reader = Process::spawn(hold_letter, (q.clone(), ready.clone())).unwrap();
+    assert_eq!(ready.get_timeout(WATCHDOG).unwrap(), 13);
+    assert_eq!(q.dead_len(), 0);
+    reader.kill().unwrap();
+    assert_eq!(reader.join().unwrap(), Exit::Signal(9));
+    // Looks around meanwhile.
+    assert!(matches!(q.get_timeout(Duration::from_millis(100)), Err(GetError::Timeout)));
+    assert_eq!(q.dead_len(), 1);
+    let letter = q.try_get_dead().unwrap();
+    assert_eq!((*letter, letter.count()), (13, 1));
+    q.join();
+}
