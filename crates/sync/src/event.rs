@@ -1,10 +1,10 @@
 //! The event count: how a process sleeps until another one has done something, without ever sleeping through it.
 //!
-//! Two shared words: one counts wake-ups and is slept on; the other says whether someone may sleep (bit 0) and counts
-//! announcements. A sleeper reads the first, announces itself in the second, looks once more, and sleeps only while the
-//! first is as it read it. A waker that finds bit 0 clear does nothing; otherwise it counts up, wakes, and clears the bit
-//! once the kernel says that nobody is left, unless someone has announced itself since. There is no number of sleepers that a
-//! death could leave too high.
+//! Three shared words: one counts wake-ups and is slept on, one counts announcements of sleepers, and one says up to which
+//! announcement nobody is left asleep. A sleeper reads the first, announces itself, looks once more, and sleeps only while
+//! the first is as it read it. A waker that finds every announcement answered does nothing; otherwise it counts up and wakes, and
+//! once the kernel says that nobody is left, the announcements that it saw are answered. There is no number of sleepers that
+//! a death could leave too high, and no loop that another process could keep from ending.
 
 use multiproc_prim::{AtomicU32, Deadline, Hint, Ordering, fence, futex, shared_struct, spin_loop};
 use std::time::Duration;
@@ -13,14 +13,10 @@ shared_struct! {
     /// Where processes wait for something to happen. Zero is its fresh state.
     pub struct EventCount {
         wakes: AtomicU32,
-        sleepers: AtomicU32,
+        announced: AtomicU32,
+        answered: AtomicU32,
     }
 }
-
-/// Someone may sleep.
-const ANY: u32 = 1;
-/// One announcement.
-const ONE: u32 = 2;
 
 /// How long anybody sleeps before the first look around. Each look says how long to sleep until the next one.
 ///
@@ -97,11 +93,12 @@ impl EventCount {
         }
         let mut slice = SLICE;
         loop {
-            // Relaxed: `announce` keeps it before itself.
+            // Relaxed: the announcement keeps it before itself.
             let seen = self.wakes.load(Ordering::Relaxed);
-            self.announce();
-            // Either the waker's look at the bit sees our announcement, or our attempt below sees what the waker did before
-            // it looked (pairs with: wake).
+            // Release: our reading of `wakes` comes before (pairs with: announce).
+            self.announced.fetch_add(1, Ordering::Release);
+            // Either the waker's look sees our announcement, or our attempt below sees what the waker did before it looked
+            // (pairs with: wake).
             fence(Ordering::SeqCst);
             if let Some(result) = attempt() {
                 return Some(result);
@@ -117,26 +114,16 @@ impl EventCount {
         }
     }
 
-    /// Says that we are about to sleep. Every announcement changes the word, so that a waker does not clear it unseen.
-    fn announce(&self) {
-        let mut word = self.sleepers.load(Ordering::Relaxed);
-        // Release: our reading of `wakes` comes before (pairs with: announce).
-        while let Err(other) =
-            self.sleepers.compare_exchange(word, word.wrapping_add(ONE) | ANY, Ordering::Release, Ordering::Relaxed)
-        {
-            word = other;
-        }
-    }
-
     /// Wakes up to `count` sleepers. Call it after what they wait for was done; it costs a fence and a load if nobody sleeps.
     #[inline]
     pub fn wake(&self, count: u32) {
-        // What we did comes before our look at the bit (pairs with: wake).
+        // What we did comes before our look (pairs with: wake).
         fence(Ordering::SeqCst);
         // Acquire: whoever announced itself read `wakes` before we change it, and so finds it changed (pairs with: announce).
-        let word = self.sleepers.load(Ordering::Acquire);
-        if word & ANY != 0 {
-            self.wake_sleepers(word, count);
+        let announced = self.announced.load(Ordering::Acquire);
+        // Relaxed: an older answer costs a wake-up for nobody, nothing else.
+        if announced != self.answered.load(Ordering::Relaxed) {
+            self.wake_sleepers(announced, count);
         }
     }
 
@@ -147,13 +134,14 @@ impl EventCount {
     }
 
     #[cold]
-    fn wake_sleepers(&self, seen: u32, count: u32) {
-        // Whoever is announced in `seen` but does not sleep yet finds this changed, and looks again. Relaxed: the kernel compares
-        // under its own lock, and what to look at is ordered by the fences.
+    fn wake_sleepers(&self, announced: u32, count: u32) {
+        // Whoever is announced but does not sleep yet finds this changed, and looks again. Relaxed: the kernel compares under its
+        // own lock, and what to look at is ordered by the fences.
         self.wakes.fetch_add(1, Ordering::Relaxed);
         if futex::wake(&self.wakes, count) < count as usize {
-            // Of those announced in `seen` nobody is left asleep. If there are others by now, the exchange fails.
-            let _ = self.sleepers.compare_exchange(seen, seen & !ANY, Ordering::Relaxed, Ordering::Relaxed);
+            // Of those announced nobody is left asleep. Relaxed: it carries nothing. Should we be so late that a newer answer
+            // stands there, the next waker wakes nobody once.
+            self.answered.store(announced, Ordering::Relaxed);
         }
     }
 }
