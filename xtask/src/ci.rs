@@ -1,5 +1,6 @@
 //! `cargo xtask ci`: all that decides whether a change is good.
 
+use crate::fuzz::Build;
 use crate::step::{Outcome, cargo, has_cargo};
 use crate::{fuzz, loom, proof};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -153,7 +154,7 @@ fn examples() -> Report {
 fn fuzz_targets() -> Report {
     match fuzz::missing() {
         Some(what) => Report::Missing(what.into()),
-        None => done(fuzz::fuzz(5, None)),
+        None => done(fuzz::fuzz(5, None, Build::Plain)),
     }
 }
 

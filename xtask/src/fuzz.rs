@@ -16,7 +16,8 @@ pub(crate) struct Fuzz {
     target: Option<String>,
 }
 
-pub(crate) const TARGETS: [&str; 5] = ["mpmc_ops", "mpmc_bytes", "records_ops", "records_bytes", "attach"];
+pub(crate) const TARGETS: [&str; 8] =
+    ["mpmc_ops", "mpmc_bytes", "records_ops", "records_bytes", "attach", "queue_bytes", "in_place_bytes", "pipe_bytes"];
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 /// What makes libFuzzer see which branches an input takes.
 const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
@@ -28,7 +29,7 @@ impl Fuzz {
         if let Some(missing) = missing() {
             bail!("can't fuzz: {missing}");
         }
-        fuzz(self.seconds, self.target.as_deref()).map(drop)
+        fuzz(self.seconds, self.target.as_deref(), Build::Plain).map(drop)
     }
 }
 
@@ -41,24 +42,52 @@ pub(crate) fn missing() -> Option<&'static str> {
     if compiler.is_ok_and(|status| status.success()) { None } else { Some("a C++ compiler (c++), for libFuzzer") }
 }
 
-/// Builds and runs the targets. Each that ran without finding anything counts as a test passed.
-pub(crate) fn fuzz(seconds: u32, only: Option<&str>) -> anyhow::Result<Outcome> {
-    let mut total = cargo(&["build", "--release", "--target", TRIPLE])
-        .dir("fuzz")
-        .env("RUSTFLAGS", COVERAGE)
-        .run("build the fuzz targets")?;
+/// What the targets are built with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Build {
+    /// The toolchain at hand.
+    Plain,
+    /// The nightly toolchain and its address sanitizer.
+    AddressSanitizer,
+}
+
+/// Whether there is a nightly toolchain, which the sanitizer needs.
+pub(crate) fn has_nightly() -> bool {
+    let probe = Command::new("rustup")
+        .args(["run", "nightly", "cargo", "--version"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    probe.is_ok_and(|status| status.success())
+}
+
+/// Builds and runs the targets. Each that ran without finding anything counts as a test passed; its executions as cases.
+pub(crate) fn fuzz(seconds: u32, only: Option<&str>, build: Build) -> anyhow::Result<Outcome> {
+    let (place, mut total) = match build {
+        Build::Plain => {
+            let step = cargo(&["build", "--release", "--target", TRIPLE]).dir("fuzz").env("RUSTFLAGS", COVERAGE);
+            ("fuzz/target", step.run("build the fuzz targets")?)
+        }
+        Build::AddressSanitizer => {
+            let arguments = ["run", "nightly", "cargo", "build", "--release", "--target", TRIPLE, "--target-dir", "target/asan"];
+            let step = program("rustup", &arguments).dir("fuzz").env("RUSTFLAGS", &format!("{COVERAGE} -Zsanitizer=address"));
+            // Cargo would use the compiler that runs us.
+            let step = step.without_env("CARGO").without_env("RUSTUP_TOOLCHAIN");
+            ("fuzz/target/asan", step.run("build the fuzz targets with the address sanitizer")?)
+        }
+    };
     for target in TARGETS.iter().filter(|&&target| only.is_none_or(|only| only == target)) {
         let corpus = format!("fuzz/corpus/{target}");
         std::fs::create_dir_all(&corpus).context("make the corpus directory")?;
         std::fs::create_dir_all("fuzz/artifacts").context("make the artifacts directory")?;
-        let outcome =
-            program(format!("fuzz/target/{TRIPLE}/release/{target}"), &[&corpus, "-timeout=20", "-print_final_stats=1"])
-                .arg("-artifact_prefix=fuzz/artifacts/")
-                .arg("-verbosity=0")
-                .arg(&format!("-max_total_time={seconds}"))
-                .run(&format!("fuzz target {target}"))?;
-        println!("fuzz target {target}: nothing found in {} s", outcome.took.as_secs());
+        let outcome = program(format!("{place}/{TRIPLE}/release/{target}"), &[&corpus, "-timeout=20", "-print_final_stats=1"])
+            .arg("-artifact_prefix=fuzz/artifacts/")
+            .arg("-verbosity=0")
+            .arg(&format!("-max_total_time={seconds}"))
+            .run(&format!("fuzz target {target}"))?;
+        println!("fuzz target {target}: nothing found in {} s, {} executions", outcome.took.as_secs(), outcome.cases);
         total.took += outcome.took;
+        total.cases += outcome.cases;
         total.passed += 1;
     }
     if total.passed == 0 {

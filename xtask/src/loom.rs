@@ -21,8 +21,12 @@ impl Loom {
     }
 }
 
+/// What cargo has to be told to run the models of some packages.
+pub(crate) const ARGUMENTS: [&str; 5] = ["test", "--profile", "loom", "--test", "loom*"];
+
 pub(crate) fn models(preemptions: u32, filter: Option<&str>) -> anyhow::Result<Outcome> {
-    let mut arguments = vec!["test", "--profile", "loom", "--target-dir", "target/loom", "--test", "loom*"];
+    let mut arguments = ARGUMENTS.to_vec();
+    arguments.extend(["--target-dir", "target/loom"]);
     arguments.extend(CRATES.iter().flat_map(|name| ["--package", name]));
     arguments.extend(["--", "--nocapture"]);
     arguments.extend(filter);

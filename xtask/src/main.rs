@@ -4,6 +4,7 @@ mod bench;
 mod ci;
 mod fuzz;
 mod loom;
+mod orderings;
 mod proof;
 mod step;
 

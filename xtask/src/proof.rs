@@ -1,9 +1,11 @@
 //! `cargo xtask proof`: what takes too long for every change, each with a short form that does not.
 
+use crate::fuzz::Build;
 use crate::step::{Outcome, cargo};
-use crate::{fuzz, loom};
+use crate::{fuzz, loom, orderings};
 use anyhow::bail;
 use clap::Args;
+use std::time::Instant;
 
 #[derive(Args)]
 pub(crate) struct Proof {
@@ -25,12 +27,18 @@ struct Entry {
     in_ci: bool,
 }
 
-const PROOFS: [Entry; 9] = [
+const PROOFS: [Entry; 12] = [
     Entry {
         name: "loom",
         about: "the models with more preemptions",
         run: |short| loom::models(if short { 2 } else { 3 }, None),
         in_ci: false,
+    },
+    Entry {
+        name: "orderings",
+        about: "each memory ordering weakened in turn: a model fails, or a comment says why none does",
+        run: |short| counted("orderings", || orderings::weaken(if short { 4 } else { 0 })),
+        in_ci: true,
     },
     Entry {
         name: "volume",
@@ -63,6 +71,18 @@ const PROOFS: [Entry; 9] = [
         in_ci: true,
     },
     Entry {
+        name: "hostile",
+        about: "rubbish written into shared memory while it is used: fuzzed with the address sanitizer, and live beside 8 processes",
+        run: hostile,
+        in_ci: true,
+    },
+    Entry {
+        name: "faults",
+        about: "each system call fails in turn with each error it documents; then a signal every 100 microseconds",
+        run: |short| example("faults", &[if short { "20" } else { "0" }]),
+        in_ci: true,
+    },
+    Entry {
         name: "idle",
         about: "16 processes that wait use next to no processor time",
         run: |short| example("idle", &[if short { "3" } else { "30" }]),
@@ -77,10 +97,35 @@ const PROOFS: [Entry; 9] = [
     Entry {
         name: "fuzz",
         about: "the fuzz targets for ten minutes each",
-        run: |short| fuzz::fuzz(if short { 5 } else { 600 }, None),
+        run: |short| fuzz::fuzz(if short { 5 } else { 600 }, None, Build::Plain),
         in_ci: false,
     },
 ];
+
+/// The live form, and before it (but in the short form, since `ci` fuzzes anyway) millions of executions with the sanitizer.
+fn hostile(short: bool) -> anyhow::Result<Outcome> {
+    if short {
+        return example("hostile", &["5"]);
+    }
+    if !fuzz::has_nightly() {
+        bail!("the address sanitizer needs a nightly toolchain: rustup toolchain install nightly");
+    }
+    let fuzzed = fuzz::fuzz(90, None, Build::AddressSanitizer)?;
+    let mut outcome = example("hostile", &["60"])?;
+    outcome.took += fuzzed.took;
+    outcome.cases += fuzzed.cases;
+    println!("hostile: {} cases, 0 failed", outcome.cases);
+    Ok(outcome)
+}
+
+/// A proof that runs in here: how many cases there were, and how many of them failed.
+fn counted(name: &str, proof: impl FnOnce() -> anyhow::Result<(usize, usize)>) -> anyhow::Result<Outcome> {
+    let begin = Instant::now();
+    let (cases, failed) = proof()?;
+    println!("{name}: {cases} cases, {failed} failed");
+    anyhow::ensure!(cases > 0 && failed == 0, "{name}: {failed} of {cases} failed");
+    Ok(Outcome { took: begin.elapsed(), passed: 1, skipped: 0, cases: cases as u64 })
+}
 
 /// The programs that prove things are examples of the facade, written as any user would.
 fn example(name: &str, arguments: &[&str]) -> anyhow::Result<Outcome> {
@@ -123,6 +168,7 @@ pub(crate) fn short_forms() -> anyhow::Result<Outcome> {
         let outcome = (entry.run)(true)?;
         total.took += outcome.took;
         total.passed += outcome.passed;
+        total.cases += outcome.cases;
     }
     Ok(total)
 }

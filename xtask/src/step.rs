@@ -15,6 +15,8 @@ pub(crate) struct Outcome {
     pub(crate) took: Duration,
     pub(crate) passed: u64,
     pub(crate) skipped: u64,
+    /// Cases of proofs, executions of fuzz targets.
+    pub(crate) cases: u64,
 }
 
 /// `cargo` with these arguments, the same cargo that runs us.
@@ -47,6 +49,11 @@ impl Step {
         self
     }
 
+    pub(crate) fn without_env(mut self, name: &str) -> Self {
+        self.0.env_remove(name);
+        self
+    }
+
     pub(crate) fn dir(mut self, directory: &str) -> Self {
         self.0.current_dir(directory);
         self
@@ -66,9 +73,10 @@ impl Step {
         let output = child.stdout.take().map(|pipe| std::thread::spawn(move || relay(pipe, std::io::stdout())));
         let mut outcome = Outcome::default();
         for relayed in [errors, output].into_iter().flatten() {
-            let (passed, skipped) = relayed.join().unwrap_or_default();
-            outcome.passed += passed;
-            outcome.skipped += skipped;
+            let counted = relayed.join().unwrap_or_default();
+            outcome.passed += counted.passed;
+            outcome.skipped += counted.skipped;
+            outcome.cases += counted.cases;
         }
         let status = child.wait()?;
         outcome.took = begin.elapsed();
@@ -80,22 +88,28 @@ impl Step {
 }
 
 /// Copies lines, and counts the tests that they tell of.
-fn relay(from: impl Read, mut to: impl Write) -> (u64, u64) {
-    let (mut passed, mut skipped) = (0, 0);
+fn relay(from: impl Read, mut to: impl Write) -> Outcome {
+    let mut counted = Outcome::default();
     for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
         let _ = to.write_all(&line).and_then(|()| to.write_all(b"\n"));
         let text = String::from_utf8_lossy(&line);
         let summary = text.contains("test result:") || (text.contains("Summary") && text.contains("tests run"));
         // A proof is one test, however many cases it tried, as long as there were any.
-        if text.ends_with(" cases, 0 failed") && number_before(&text, " cases").is_some_and(|cases| cases > 0) {
-            passed += 1;
+        if text.ends_with(" cases, 0 failed")
+            && let Some(cases @ 1..) = number_before(&text, " cases")
+        {
+            counted.passed += 1;
+            counted.cases += cases;
+        }
+        if let Some(executions) = text.strip_prefix("stat::number_of_executed_units:") {
+            counted.cases += executions.trim().parse::<u64>().unwrap_or(0);
         }
         if summary {
-            passed += number_before(&text, " passed").unwrap_or(0);
-            skipped += number_before(&text, " skipped").or_else(|| number_before(&text, " ignored")).unwrap_or(0);
+            counted.passed += number_before(&text, " passed").unwrap_or(0);
+            counted.skipped += number_before(&text, " skipped").or_else(|| number_before(&text, " ignored")).unwrap_or(0);
         }
     }
-    (passed, skipped)
+    counted
 }
 
 /// The number that stands right before a word.

@@ -1,6 +1,6 @@
 //! One end of a pipe: its streams, its socket and its bells. The types that users see are thin shells around it.
 
-use crate::error::{PipeError, RecvError, SendError};
+use crate::error::{ClaimError, PipeError, RecvError, SendError};
 use crate::layout::{self, EVERY, KIND, NEXT, PipeWords, Side, spec, stream_at};
 use multiproc_prim::{Deadline, Hint, Ordering, Place, fence, monotonic_millis};
 use multiproc_shm::pass::{self, Descriptor, Parcel};
@@ -15,6 +15,10 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 const MORE: u32 = 1;
 /// The tag of a message's last record: so many descriptors came through the socket, shifted by this.
 const DESCRIPTORS_SHIFT: u32 = 1;
+/// Times that others may snatch an end away before we give up.
+const MOST_CLAIMS: u32 = 64;
+/// Records that are still read for a message after the deadline: far more than a stream holds.
+const MOST_LATE: u32 = 1 << 15;
 /// Descriptors that one message can carry.
 const MAX_DESCRIPTORS: usize = 1 << 16;
 
@@ -121,29 +125,34 @@ impl End {
 
     /// Makes sure that this process alone uses this end, or says who does.
     #[inline]
-    fn claim(&self) -> Result<(), u32> {
+    fn claim(&self) -> Result<(), ClaimError> {
         if self.held_by.get() == stamp() { Ok(()) } else { self.claim_anew() }
     }
 
     #[cold]
-    fn claim_anew(&self) -> Result<(), u32> {
+    fn claim_anew(&self) -> Result<(), ClaimError> {
         let me = Identity::current();
         let holder = self.words.holder(self.side);
-        loop {
+        let mut last = 0;
+        for _ in 0..MOST_CLAIMS {
             // Acquire: what the last holder did to the end's positions comes before what we do (pairs with: give up).
             let found = holder.load(Ordering::Acquire);
+            last = found as u32;
             if found != token(&me) && found != 0 {
                 let pid = found as u32;
                 // A holder that has died is followed by whoever uses the end next.
                 if Identity::of(pid).is_some_and(|now| token(&now) == found) {
-                    return Err(pid);
+                    return Err(ClaimError::InUse(pid));
                 }
             }
             if holder.compare_exchange(found, token(&me), Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+                // Should this fail, the next use tries again.
+                self.catch_up().map_err(ClaimError::Unusable)?;
                 self.held_by.set(stamp());
-                return self.catch_up().map_err(|_| me.pid);
+                return Ok(());
             }
         }
+        Err(ClaimError::InUse(last))
     }
 
     /// Reads the positions again, which another process may have moved since we mapped them.
@@ -172,7 +181,7 @@ impl End {
     pub(crate) fn send_parts(&self, bytes: &[u8], descriptors: &[OwnedFd]) -> Result<(), SendError> {
         // The types of the handles see to it that there is one.
         let sender = self.sender.as_ref().ok_or(SendError::Disconnected)?;
-        self.claim().map_err(|pid| SendError::InUse { pid })?;
+        self.claim()?;
         // The kernel knows whether the other end is there, but asking costs more than a message: once per tick of the clock.
         let now = monotonic_millis();
         if self.looked.get() != now {
@@ -220,7 +229,7 @@ impl End {
     /// The next message of at most `max` bytes, with its descriptors.
     pub(crate) fn recv(&self, max: usize, deadline: Deadline) -> Result<Message, RecvError> {
         let receiver = self.receiver.as_ref().ok_or(RecvError::Disconnected)?;
-        self.claim().map_err(|pid| RecvError::InUse { pid })?;
+        self.claim()?;
         let mut incoming = lock(receiver);
         let result = self.recv_whole(&mut incoming, max, deadline);
         self.refresh_bell(&mut incoming);
@@ -228,6 +237,7 @@ impl End {
     }
 
     fn recv_whole(&self, incoming: &mut Incoming, max: usize, deadline: Deadline) -> Result<Message, RecvError> {
+        let mut late = 0;
         loop {
             self.wait(&mut incoming.stream, deadline).map_err(recv_error)?;
             let record = incoming.stream.recv(Deadline::NOW, &mut || true).map_err(recv_error)?;
@@ -242,6 +252,11 @@ impl End {
             record.release();
             incoming.stream.released();
             if tag & MORE != 0 {
+                // What has come of the message stays. A sender that never ends one must not keep us beyond the deadline.
+                late += u32::from(deadline.is_over());
+                if late > MOST_LATE {
+                    return Err(RecvError::Empty);
+                }
                 continue;
             }
             let bytes = std::mem::take(&mut incoming.partial);
@@ -267,7 +282,7 @@ impl End {
     /// Whether a message, or the end, is there or comes before the deadline.
     pub(crate) fn poll(&self, deadline: Deadline) -> Result<bool, RecvError> {
         let receiver = self.receiver.as_ref().ok_or(RecvError::Disconnected)?;
-        self.claim().map_err(|pid| RecvError::InUse { pid })?;
+        self.claim()?;
         let mut incoming = lock(receiver);
         let seen = self.wait(&mut incoming.stream, deadline);
         self.refresh_bell(&mut incoming);

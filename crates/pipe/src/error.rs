@@ -39,6 +39,9 @@ pub enum SendError {
         /// The process, as its own namespace numbers it.
         pid: u32,
     },
+    /// This process could not take over the end, which another one had before: the system has no memory, or it is corrupt.
+    #[error("this process can't use its end of the pipe: {0}")]
+    Unusable(#[source] PipeError),
     /// The system refuses to send descriptors.
     #[error("can't send descriptors: {0}")]
     Descriptors(#[source] std::io::Error),
@@ -72,12 +75,39 @@ pub enum RecvError {
         /// The process, as its own namespace numbers it.
         pid: u32,
     },
+    /// This process could not take over the end, which another one had before: the system has no memory, or it is corrupt.
+    #[error("this process can't use its end of the pipe: {0}")]
+    Unusable(#[source] PipeError),
     /// The other process wrote rubbish over the pipe.
     #[error("the pipe is corrupt: the other process wrote over its memory")]
     Corrupt,
     /// The system refuses to receive descriptors.
     #[error("can't receive descriptors: {0}")]
     Descriptors(#[source] std::io::Error),
+}
+
+/// Why this process does not have an end to itself.
+pub(crate) enum ClaimError {
+    InUse(u32),
+    Unusable(PipeError),
+}
+
+impl From<ClaimError> for SendError {
+    fn from(error: ClaimError) -> Self {
+        match error {
+            ClaimError::InUse(pid) => Self::InUse { pid },
+            ClaimError::Unusable(why) => Self::Unusable(why),
+        }
+    }
+}
+
+impl From<ClaimError> for RecvError {
+    fn from(error: ClaimError) -> Self {
+        match error {
+            ClaimError::InUse(pid) => Self::InUse { pid },
+            ClaimError::Unusable(why) => Self::Unusable(why),
+        }
+    }
 }
 
 /// Why a message is not in the buffer.

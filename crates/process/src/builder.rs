@@ -71,7 +71,11 @@ impl ProcessBuilder {
         if current_process().is_daemon() {
             return Err(SpawnError::InDaemon { name });
         }
-        let Some(target) = Target::new(target) else { return Err(SpawnError::NotInImage { name }) };
+        let target = match Target::new(target) {
+            Ok(Some(target)) => target,
+            Ok(None) => return Err(SpawnError::NotInImage { name }),
+            Err(source) => return Err(SpawnError::System { name, what: "look at this program's file", source }),
+        };
         let parcel = match pass::encode(&args) {
             Ok(parcel) => parcel,
             Err(source) => return Err(SpawnError::Encode { name, source }),

@@ -2,6 +2,7 @@
 
 use multiproc_shm::pass;
 use serde::de::DeserializeOwned;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 
@@ -58,15 +59,17 @@ pub(crate) struct Target {
 
 impl Target {
     /// `None`: the function is not in the executable file.
-    pub(crate) fn new<A: DeserializeOwned + 'static, R: Outcome + 'static>(function: fn(A) -> R) -> Option<Self> {
+    pub(crate) fn new<A: DeserializeOwned + 'static, R: Outcome + 'static>(function: fn(A) -> R) -> io::Result<Option<Self>> {
         let image = Image::current()?;
         let enter: Enter = enter::<A, R>;
-        Some(Self { image, enter: image.offset(enter as usize)?, function: image.offset(function as usize)? })
+        let offsets = (image.offset(enter as usize), image.offset(function as usize));
+        let (Some(enter), Some(function)) = offsets else { return Ok(None) };
+        Ok(Some(Self { image, enter, function }))
     }
 
     /// Decodes the arguments for the function, here.
     pub(crate) fn prepare(&self, bytes: &[u8], descriptors: Vec<OwnedFd>) -> Result<Call, String> {
-        let here = Image::current().ok_or("this process's executable file can't be identified")?;
+        let here = Image::current().map_err(|error| format!("this process can't look at its executable file: {error}"))?;
         if here.identity != self.image.identity {
             return Err("this process runs another executable file than the one that started it".into());
         }
@@ -90,14 +93,14 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    pub(crate) fn current() -> Option<Self> {
-        let file = std::fs::metadata("/proc/self/exe").ok()?;
+    pub(crate) fn current() -> io::Result<Self> {
+        let file = std::fs::metadata("/proc/self/exe")?;
         let identity = [file.dev(), file.ino(), file.len(), file.mtime_nsec().unsigned_abs() ^ file.mtime().unsigned_abs() << 30];
         let mut found = None;
         // SAFETY: the callback has the signature asked for and keeps nothing beyond the call; `found` outlives it.
         unsafe { libc::dl_iterate_phdr(Some(first_image), (&raw mut found).cast()) };
-        let (base, code) = found?;
-        Some(Self { identity, base, code })
+        let (base, code) = found.ok_or(io::ErrorKind::Unsupported)?;
+        Ok(Self { identity, base, code })
     }
 
     /// An image that another process told us of: only its identity counts here.

@@ -51,6 +51,28 @@ impl<T: Pod> Queue<T> {
     ///
     /// As `put`.
     pub fn loan(&self, count: usize) -> Result<Loan<'_, T>, PutError<()>> {
+        self.loan_by(count, Deadline::NEVER)
+    }
+
+    /// As [`loan`](Self::loan), without waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`PutError::NoMemory`] if there is none now, or as [`try_put`](Queue::try_put).
+    pub fn try_loan(&self, count: usize) -> Result<Loan<'_, T>, PutError<()>> {
+        self.loan_by(count, Deadline::NOW)
+    }
+
+    /// As [`loan`](Self::loan), for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`PutError::NoMemory`] if there was none until then, or as [`put_timeout`](Queue::put_timeout).
+    pub fn loan_timeout(&self, count: usize, timeout: Duration) -> Result<Loan<'_, T>, PutError<()>> {
+        self.loan_by(count, Deadline::after(timeout))
+    }
+
+    fn loan_by(&self, count: usize, deadline: Deadline) -> Result<Loan<'_, T>, PutError<()>> {
         if self.is_closed() {
             return Err(PutError::Closed(()));
         }
@@ -60,7 +82,7 @@ impl<T: Pod> Queue<T> {
             source: source.into(),
         })?;
         let len = count.saturating_mul(size_of::<T>());
-        let block = core.channel.alloc(len, Deadline::NEVER, || core.look_around());
+        let block = core.channel.alloc(len, deadline, || core.look_around());
         let mut block = block.map_err(|error| put_error(core.name(), error, ()))?;
         block.set_tag(IN_PLACE);
         Ok(Loan { core, block: Some(block), count, of: PhantomData })

@@ -1,7 +1,7 @@
 //! Locks on single bytes of a segment that go when the open file description goes: the kernel's word for who lives.
 
 use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// A private open file description of a segment. Its locks fall when the last copy of its descriptor is closed, that is,
@@ -16,7 +16,8 @@ impl LockFile {
     /// Opens the file behind `segment` anew.
     pub(crate) fn open(segment: BorrowedFd<'_>) -> std::io::Result<Self> {
         let path = format!("/proc/self/fd/{}", segment.as_raw_fd());
-        Ok(Self(rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?))
+        let open = || rustix::fs::open(&path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
+        Ok(Self(retry_on_intr(open)?))
     }
 
     /// Takes the lock of `row` unless another description has it.

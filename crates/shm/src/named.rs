@@ -2,7 +2,7 @@
 
 use crate::error::{AttachError, CreateError, Flaw};
 use rustix::fs::{AtFlags, Mode, OFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use std::fmt;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use thiserror::Error;
@@ -51,7 +51,7 @@ fn directory() -> Result<OwnedFd, AttachError> {
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let refused = |flaw| AttachError::Refused { segment: path.clone(), flaw };
-    let directory = match rustix::fs::open(&path, flags, Mode::empty()) {
+    let directory = match retry_on_intr(|| rustix::fs::open(&path, flags, Mode::empty())) {
         Err(Errno::LOOP | Errno::NOTDIR) => return Err(refused(Flaw::Symlink)),
         other => other.map_err(system("open the directory of named segments"))?,
     };
@@ -72,7 +72,7 @@ pub(crate) fn create_unnamed() -> Result<OwnedFd, CreateError> {
         source: std::io::Error::other(error),
     })?;
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-    rustix::fs::openat(&directory, ".", flags, Mode::RUSR | Mode::WUSR)
+    retry_on_intr(|| rustix::fs::openat(&directory, ".", flags, Mode::RUSR | Mode::WUSR))
         .map_err(|error| CreateError::System { what: "create a file for the segment", source: error.into() })
 }
 
@@ -94,7 +94,7 @@ pub(crate) fn open(name: &SegmentName) -> Result<OwnedFd, AttachError> {
     // Not blocking: a fifo in its place must not stop us.
     let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let refused = |flaw| AttachError::Refused { segment: name.0.clone(), flaw };
-    match rustix::fs::openat(&directory, &name.0, flags, Mode::empty()) {
+    match retry_on_intr(|| rustix::fs::openat(&directory, &name.0, flags, Mode::empty())) {
         Ok(file) => Ok(file),
         Err(Errno::NOENT) => Err(AttachError::NotFound(name.0.clone())),
         Err(Errno::LOOP) => Err(refused(Flaw::Symlink)),

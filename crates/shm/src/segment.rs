@@ -7,6 +7,7 @@ use crate::named::{self, SegmentName};
 use crate::participant::Participants;
 use multiproc_prim::Region;
 use rustix::fs::{FileType, MemfdFlags, Mode, SealFlags};
+use rustix::io::retry_on_intr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// What a new segment is for.
@@ -95,7 +96,8 @@ impl Segment {
         if limit.is_some_and(|limit| limit < len as u64) {
             return Err(system("size shared memory")(rustix::io::Errno::FBIG.into()));
         }
-        rustix::fs::ftruncate(&file, len as u64).map_err(|error| system("size shared memory")(error.into()))?;
+        let sized = retry_on_intr(|| rustix::fs::ftruncate(&file, len as u64));
+        sized.map_err(|error| system("size shared memory")(error.into()))?;
         let map = Map::new(file, len).map_err(system("map shared memory"))?;
         let region = Region::new(map);
         region.owner().commit(0..start).map_err(system("get memory for the segment's header"))?;

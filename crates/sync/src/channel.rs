@@ -15,6 +15,8 @@ shared_struct! {
     }
 }
 
+/// Messages that may slip in, and be taken by others, while we close a channel that was shut down.
+const MOST_SLIPS: u32 = 1000;
 /// The ring starts on the next page.
 const RING_AT: usize = 4096;
 
@@ -215,22 +217,25 @@ impl Channel {
 
     #[inline]
     fn try_take(&self, lanes: &[Lane]) -> Result<Block<'_>, GetError> {
-        let mut end = TakeError::Empty;
-        for &lane in lanes {
-            match self.ring.take(lane) {
-                Ok(block) => return Ok(block),
-                Err(TakeError::Empty) => {}
-                Err(other) => end = other,
+        for _ in 0..MOST_SLIPS {
+            let mut end = TakeError::Empty;
+            for &lane in lanes {
+                match self.ring.take(lane) {
+                    Ok(block) => return Ok(block),
+                    Err(TakeError::Empty) => {}
+                    Err(other) => end = other,
+                }
             }
+            if end == TakeError::Empty && self.is_shut_down() {
+                // Whoever was about to put when it was shut down gets in before this, or not at all.
+                end = self.ring.close_if_empty();
+                if end == TakeError::Empty {
+                    continue;
+                }
+            }
+            return Err(end.into());
         }
-        if end == TakeError::Empty && self.is_shut_down() {
-            // Whoever was about to put when it was shut down gets in before this, or not at all.
-            return match self.ring.close_if_empty() {
-                TakeError::Empty => self.try_take(lanes),
-                other => Err(other.into()),
-            };
-        }
-        Err(end.into())
+        Err(GetError::Empty)
     }
 
     /// Frees a taken block and lets whoever waits for room know.

@@ -202,7 +202,9 @@ impl Arena {
     #[cold]
     fn note_used(&self, class: usize, blocks: &Blocks, index: u64) {
         let Some(used) = self.used.get(class) else { return };
-        let upto = (index + 1).next_multiple_of(64).min(u64::from(blocks.class.count));
+        // Every large block that a sweeper looks at costs a page for its header.
+        let step = if blocks.class.size > WHOLE { 1 } else { 64 };
+        let upto = (index + 1).next_multiple_of(step).min(u64::from(blocks.class.count));
         // Release: whoever finds the claim finds this too. A sweeper that comes between the two finds a free block.
         used.fetch_max(upto, Ordering::AcqRel);
         blocks.noted.set(upto);

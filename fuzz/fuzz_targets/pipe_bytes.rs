@@ -1,0 +1,43 @@
+//! A second party writes words anywhere into a pipe's segment between operations of both ends: errors and wrong messages are
+//! fine, a panic, a hang or an access out of bounds is not.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use multiproc_pipe::{Connection, pipe};
+use multiproc_shm::{Kind, Segment, pass};
+use std::time::Duration;
+
+fuzz_target!(|ops: Vec<(u8, u16, u64)>| {
+    let (a, b) = pipe::<Vec<u8>>().unwrap();
+    let parcel = pass::encode(&a).unwrap();
+    let as_segment = |descriptor: &std::os::fd::OwnedFd| Segment::attach(descriptor.try_clone().ok()?, Kind(*b"PIPE")).ok();
+    let segment = parcel.descriptors.iter().find_map(as_segment).unwrap();
+    let mut a: Connection<Vec<u8>> = pass::decode(&parcel.bytes, parcel.descriptors).unwrap();
+    let word = |at: u16| segment.region().bytes(usize::from(at) * 8 % segment.region().len(), 8).unwrap();
+    let mut room = 48 << 10;
+    for (op, at, value) in ops.into_iter().take(64) {
+        let end = if op & 8 == 0 { &a } else { &b };
+        match op % 8 {
+            // A full pipe would make it wait, as would one that is said to be full.
+            0 if room > 2000 => {
+                room -= 2000;
+                drop(end.send_bytes(&vec![op; usize::from(at % 1500)]));
+            }
+            1 => drop(end.try_recv()),
+            2 => drop(end.poll(Duration::ZERO)),
+            3 => drop(end.recv_timeout(Duration::ZERO)),
+            4 => {
+                // The end moves on, as to another process: its positions are read anew.
+                let moved = pass::encode(&a).unwrap();
+                match pass::decode(&moved.bytes, moved.descriptors) {
+                    Ok(again) => a = again,
+                    Err(_) => return,
+                }
+            }
+            _ => {
+                room = 0;
+                let _ = word(at).write(&value.to_ne_bytes());
+            }
+        }
+    }
+});

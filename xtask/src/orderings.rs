@@ -1,0 +1,179 @@
+//! `cargo xtask proof orderings`: do the models bite? Weakens each memory ordering of the lock-free code in turn, in a copy of the
+//! sources, and expects a model to fail.
+//!
+//! An ordering that no model misses says so beside itself: a comment with the words [`BEYOND`] gives the reason. An ordering
+//! that survives without such a comment fails the proof, and so does a comment whose ordering a model does miss.
+
+use crate::loom;
+use anyhow::{Context, ensure};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The code that the models run.
+const SOURCES: [&str; 2] = ["crates/ring/src", "crates/sync/src"];
+/// Where it is copied to.
+const COPY: &str = "target/orderings";
+/// The words of a comment that argues for an ordering which no model misses.
+const BEYOND: &str = "beyond the models";
+/// What each ordering is weakened to, one at a time.
+const WEAKER: [(&str, &[&str]); 4] = [
+    ("Ordering::Acquire", &["Ordering::Relaxed"]),
+    ("Ordering::Release", &["Ordering::Relaxed"]),
+    ("Ordering::AcqRel", &["Ordering::Acquire", "Ordering::Release"]),
+    ("Ordering::SeqCst", &["Ordering::AcqRel"]),
+];
+/// A model that explores for longer than this goes round in circles.
+const PATIENCE: Duration = Duration::from_secs(400);
+
+/// One ordering, weakened.
+struct Mutant {
+    file: PathBuf,
+    /// Offset in the file's text.
+    at: usize,
+    line: usize,
+    from: &'static str,
+    to: &'static str,
+    argued: bool,
+}
+
+/// What became of a mutant.
+enum Fate {
+    /// The first model that failed.
+    Caught(String),
+    Survived,
+}
+
+/// Weakens at most so many, spread evenly over those that a model should miss; 0: all of them.
+pub(crate) fn weaken(most: usize) -> anyhow::Result<(usize, usize)> {
+    copy_sources()?;
+    let mut mutants = Vec::new();
+    for directory in SOURCES {
+        collect(Path::new(directory), &mut mutants)?;
+    }
+    ensure!(!mutants.is_empty(), "there is no ordering to weaken");
+    if most > 0 {
+        mutants.retain(|mutant| !mutant.argued);
+        let stride = mutants.len().div_ceil(most);
+        mutants = mutants.into_iter().step_by(stride).collect();
+    }
+    ensure!(matches!(models()?, Fate::Survived), "a model fails before anything is weakened");
+    let mut failed = 0;
+    for mutant in &mutants {
+        let copy = Path::new(COPY).join("src").join(&mutant.file);
+        let text = fs::read_to_string(&copy)?;
+        let weak = format!("{}{}{}", &text[..mutant.at], mutant.to, &text[mutant.at + mutant.from.len()..]);
+        fs::write(&copy, weak)?;
+        let fate = models()?;
+        fs::write(&copy, text)?;
+        let verdict = match (&fate, mutant.argued) {
+            (Fate::Caught(by), false) => format!("missed by {by}"),
+            (Fate::Survived, true) => format!("missed by no model, as its comment says ({BEYOND})"),
+            (Fate::Survived, false) => "SURVIVED, and no comment says why".into(),
+            (Fate::Caught(by), true) => format!("missed by {by}, but its comment says it is {BEYOND}: STALE"),
+        };
+        failed += usize::from(matches!(fate, Fate::Survived) != mutant.argued);
+        let name = |ordering: &'static str| ordering.trim_start_matches("Ordering::");
+        println!("{}:{}: {} for {}: {verdict}", mutant.file.display(), mutant.line, name(mutant.to), name(mutant.from));
+    }
+    Ok((mutants.len(), failed))
+}
+
+/// The mutants of every file below a directory, but for tests and comments.
+fn collect(directory: &Path, mutants: &mut Vec<Mutant>) -> anyhow::Result<()> {
+    let mut entries = fs::read_dir(directory)?.collect::<Result<Vec<_>, _>>()?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        let file = entry.path();
+        if entry.file_type()?.is_dir() {
+            collect(&file, mutants)?;
+            continue;
+        }
+        let text = fs::read_to_string(&file)?;
+        let end = text.find("#[cfg(test)]").unwrap_or(text.len());
+        let lines: Vec<&str> = text[..end].split_inclusive('\n').collect();
+        let mut start = 0;
+        for (number, line) in lines.iter().enumerate() {
+            for (from, weaker) in WEAKER.iter().filter(|_| !line.trim_start().starts_with("//")) {
+                for (at, _) in line.match_indices(from) {
+                    mutants.extend(weaker.iter().map(|to| Mutant {
+                        file: file.clone(),
+                        at: start + at,
+                        line: number + 1,
+                        from,
+                        to,
+                        argued: is_argued(&lines[..=number]),
+                    }));
+                }
+            }
+            start += line.len();
+        }
+    }
+    Ok(())
+}
+
+/// Whether the last comment before the end of these lines, no more than a few lines before it, argues for an ordering.
+fn is_argued(lines: &[&str]) -> bool {
+    let comment = |line: &&&str| line.trim_start().starts_with("//");
+    let code = lines.iter().rev().take_while(|line| !comment(line)).count();
+    code <= 6 && lines.iter().rev().skip(code).take_while(comment).any(|line| line.contains(BEYOND))
+}
+
+/// The workspace without what it builds.
+fn copy_sources() -> anyhow::Result<()> {
+    let target = Path::new(COPY).join("src");
+    let _ = fs::remove_dir_all(&target);
+    for directory in ["crates", "xtask"] {
+        copy(Path::new(directory), &target.join(directory))?;
+    }
+    for file in ["Cargo.toml", "Cargo.lock"] {
+        fs::copy(file, target.join(file)).with_context(|| format!("copy {file}"))?;
+    }
+    Ok(())
+}
+
+fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        match entry.file_type()?.is_dir() {
+            true => copy(&from, &to)?,
+            false => fs::copy(&from, &to).map(drop)?,
+        }
+    }
+    Ok(())
+}
+
+/// Runs the models on the copy, up to the first that fails.
+fn models() -> anyhow::Result<Fate> {
+    let log = Path::new(COPY).join("log");
+    let output = File::create(&log)?;
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(Path::new(COPY).join("src")).args(loom::ARGUMENTS).args(["--target-dir", "../build"]);
+    command.args(["-p", "multiproc-ring", "-p", "multiproc-sync"]);
+    command.env("RUSTFLAGS", "--cfg loom").env("LOOM_MAX_PREEMPTIONS", "2").env("RUST_BACKTRACE", "0");
+    command.stdin(Stdio::null()).stderr(output.try_clone()?).stdout(output);
+    let mut child = command.spawn().context("start cargo")?;
+    let begin = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if begin.elapsed() > PATIENCE {
+            child.kill()?;
+            child.wait()?;
+            return Ok(Fate::Caught("a model that never ends".into()));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    if status.success() {
+        return Ok(Fate::Survived);
+    }
+    let log = fs::read_to_string(&log)?;
+    let failed = log.lines().find_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"));
+    let crashed = || log.lines().find(|line| line.contains("(signal:")).map(|_| "a model that crashes");
+    let by = failed.or_else(crashed).with_context(|| format!("the models were not even built:\n{log}"))?;
+    Ok(Fate::Caught(by.to_owned()))
+}
