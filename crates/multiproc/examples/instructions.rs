@@ -19,6 +19,9 @@ const LOOK: Duration = Duration::from_millis(70);
 /// Looks for the dead are at least so far apart.
 const APART: Duration = Duration::from_millis(35);
 
+/// One worker's share of a case takes less, whatever the machine.
+const HANGS: Duration = Duration::from_secs(1500);
+
 /// Operations longer than this are sampled.
 const LONG: u64 = 8000;
 const SAMPLE: u64 = 300;
@@ -29,7 +32,7 @@ struct Case {
     run: fn(&mut Victim) -> Result<(), String>,
 }
 
-const CASES: [Case; 11] = [
+const CASES: [Case; 23] = [
     Case {
         name: "put",
         run: |victim| queue(victim, &[10, 11], |q| ignore(q.put(99)), |left| is_one_of(left, &[&[10, 11], &[10, 11, 99]])),
@@ -84,6 +87,18 @@ const CASES: [Case; 11] = [
     // What a worker has in hand comes back: always all three.
     Case { name: "get from a JoinableQueue", run: |victim| joinable(victim, false, |q| ignore(q.get()), &[&[1, 2, 3]]) },
     Case { name: "task_done", run: |victim| joinable(victim, true, |q| ignore(q.task_done()), &[&[1, 2, 3], &[2, 3]]) },
+    Case { name: "get going to sleep", run: |victim| sleeper(victim, false) },
+    Case { name: "put going to sleep", run: |victim| sleeper(victim, true) },
+    Case { name: "put of another size", run: another_size },
+    Case { name: "give back", run: |victim| delivery(victim, Then::GiveBack) },
+    Case { name: "done", run: |victim| delivery(victim, Then::Done) },
+    Case { name: "a sweep, from a join that sleeps", run: sweep_from_join },
+    Case { name: "dead letter put back", run: letter },
+    Case { name: "send", run: |victim| sending(victim, 8) },
+    Case { name: "send what takes several records", run: |victim| sending(victim, 17_000) },
+    Case { name: "recv", run: |victim| receiving(victim, 8) },
+    Case { name: "recv of several records", run: |victim| receiving(victim, 17_000) },
+    Case { name: "closing a pipe", run: closing },
     Case {
         name: "opening and leaving",
         run: |victim| {
@@ -107,8 +122,12 @@ fn small() -> Result<Queue<u64>, String> {
 
 /// Accounts for the dead before anything is got: whoever attaches does so, unless someone did a moment ago.
 fn sweep() -> Result<(), String> {
+    sweep_as::<u64>()
+}
+
+fn sweep_as<T>() -> Result<(), String> {
     std::thread::sleep(APART);
-    Queue::<u64>::open(&name()).map(drop).map_err(text)
+    Queue::<T>::open(&name()).map(drop).map_err(text)
 }
 
 fn text(error: impl std::fmt::Display) -> String {
@@ -181,17 +200,198 @@ fn joinable(
     if fit == BLOCKS { Ok(()) } else { Err(format!("{fit} values fit instead of {BLOCKS}: blocks are lost")) }
 }
 
+/// A wait that has been in vain before does not spin for long.
+const IN_VAIN: Duration = Duration::from_millis(1);
+/// What the victim sleeps for, without looking around.
+const NAP: Duration = Duration::from_millis(2);
+
+/// One that waits in vain, for a value or for room, and dies on the way to sleep or on the way back.
+fn sleeper(victim: &mut Victim, for_room: bool) -> Result<(), String> {
+    let _ = Queue::<u64>::remove(&name());
+    let q = Queue::builder().bounded(2).memory(64 * BLOCKS as u64).max_message(40).named(name()).build().map_err(text)?;
+    let before: &[u64] = if for_room { &[1, 2] } else { &[] };
+    q.put_many(before.iter().copied()).map_err(text)?;
+    let wait = |timeout| if for_room { ignore(q.put_timeout(99, timeout)) } else { ignore(q.get_timeout(timeout)) };
+    victim.kill(|| wait(IN_VAIN), || wait(NAP));
+    sweep()?;
+    is_one_of(&drain(&q), &[before])?;
+    // Whoever waits next is woken.
+    let (waiting, woken) = (q.clone(), q.clone());
+    let waiter = std::thread::spawn(move || waiting.get_timeout(Duration::from_secs(10)));
+    woken.put(7).map_err(text)?;
+    let got = waiter.join().map_err(|_| "the waiter panicked".to_owned())?.map_err(text)?;
+    is_one_of(&[got], &[&[7]])?;
+    whole(&q)
+}
+
+/// Every block is free: with a slot for each, as many values fit.
+fn whole(q: &Queue<u64>) -> Result<(), String> {
+    let loans: Vec<_> = std::iter::from_fn(|| q.try_loan(1).ok()).collect();
+    if loans.len() == BLOCKS { Ok(()) } else { Err(format!("{} blocks of {BLOCKS} are free", loans.len())) }
+}
+
+/// Small values first, until one has to go to a larger block; then one that is itself larger.
+fn another_size(victim: &mut Victim) -> Result<(), String> {
+    let _ = Queue::<Vec<u8>>::remove(&name());
+    // Four blocks of 64 bytes, one of 256.
+    let q = Queue::builder().bounded(100).memory(512).max_message(240).named(name()).build().map_err(text)?;
+    let small = |n: u8| vec![n; 10];
+    for n in 0..4 {
+        q.put(small(n)).map_err(text)?;
+    }
+    victim.kill(|| ignore(q.len()), || ignore(q.try_put(small(4))));
+    sweep_as::<Vec<u8>>()?;
+    let left: Vec<Vec<u8>> = std::iter::from_fn(|| q.try_get().ok()).collect();
+    if !(4..=5).contains(&left.len()) || left.iter().zip(0..).any(|(value, n)| *value != small(n)) {
+        return Err(format!("{left:?} is left"));
+    }
+    q.try_put(vec![9; 200]).map_err(|error| format!("the large block is lost: {error}"))?;
+    let fit = (0..).take_while(|&n| q.try_put(small(n)).is_ok()).count();
+    if fit == 4 { Ok(()) } else { Err(format!("{fit} small values fit instead of 4")) }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Then {
+    Done,
+    GiveBack,
+}
+
+/// One of two values is in hand as a delivery, and done or given back.
+fn delivery(victim: &mut Victim, then: Then) -> Result<(), String> {
+    let q = small_joinable()?;
+    q.put_many([1, 2]).map_err(text)?;
+    let in_hand = std::cell::RefCell::new(None);
+    let operation = || match in_hand.take() {
+        Some(delivery) if then == Then::Done => ignore(multiproc::Delivery::done(delivery)),
+        other => drop(other),
+    };
+    victim.kill(|| *in_hand.borrow_mut() = q.get_delivery().ok(), operation);
+    let unfinished = q.join_timeout(LOOK).map_err(|error| error.unfinished);
+    let mut left = Vec::new();
+    while let Ok(delivery) = q.try_get_delivery() {
+        if *delivery == 1 && delivery.count() < 2 {
+            return Err("1 came back without a raised count".into());
+        }
+        left.push(delivery.done());
+    }
+    is_one_of(&left, if then == Then::Done { &[&[1, 2], &[2]] } else { &[&[1, 2]] })?;
+    if unfinished != Err(left.len()) {
+        return Err(format!("{left:?} is left, but {unfinished:?} are said to be unfinished"));
+    }
+    q.join_timeout(LOOK).map_err(text)?;
+    whole(&q)
+}
+
+fn small_joinable() -> Result<JoinableQueue<u64>, String> {
+    let builder = JoinableQueue::builder().bounded(1000).memory(64 * BLOCKS as u64).max_message(40);
+    builder.max_deliveries(3).build().map_err(text)
+}
+
+/// Somebody died with values in hand, done and not done. The victim finds out, and dies while it accounts for them.
+fn sweep_from_join(victim: &mut Victim) -> Result<(), String> {
+    let q = small_joinable()?;
+    q.put_many([1, 2, 3, 4]).map_err(text)?;
+    let take = || {
+        ignore(q.get());
+        ignore(q.task_done());
+        ignore((q.get(), q.get()));
+    };
+    Victim::after(0).kill(take, || ());
+    // A look around comes after the first sleep, unless someone looked a moment ago.
+    std::thread::sleep(APART);
+    victim.kill(|| ignore(q.join_timeout(IN_VAIN)), || ignore(q.join_timeout(LOOK)));
+    let unfinished = q.join_timeout(LOOK).map_err(|error| error.unfinished);
+    let mut left = Vec::new();
+    while let Ok(delivery) = q.try_get_delivery() {
+        // Once more than it was, for the sweeper that counted and died before it brought back.
+        let expected = if *delivery == 4 { 1..=1 } else { 2..=3 };
+        if !expected.contains(&delivery.count()) {
+            return Err(format!("{} came with a count of {}", *delivery, delivery.count()));
+        }
+        left.push(delivery.done());
+    }
+    left.sort_unstable();
+    is_one_of(&left, &[&[2, 3, 4]])?;
+    if unfinished != Err(3) {
+        return Err(format!("{unfinished:?} are said to be unfinished, not 3"));
+    }
+    q.join_timeout(LOOK).map_err(text)?;
+    whole(&q)
+}
+
+/// A dead letter, in the reader's hand, is put back.
+fn letter(victim: &mut Victim) -> Result<(), String> {
+    let q = small_joinable()?;
+    q.put(1).map_err(text)?;
+    for _ in 0..3 {
+        q.get_delivery().map_err(text)?.give_back();
+    }
+    let put_back = || q.try_get_dead().map(multiproc::DeadLetter::put_back);
+    victim.kill(|| ignore(q.len()), || ignore(put_back()));
+    // Waits in vain, if the letter is where it was, and looks around meanwhile.
+    let new = q.get_timeout(LOOK).is_ok();
+    if new {
+        q.task_done().map_err(text)?;
+    }
+    let dead = q.try_get_dead().is_ok();
+    q.join_timeout(LOOK).map_err(text)?;
+    if new == dead {
+        return Err(format!("the letter is in the queue: {new}, among the dead: {dead}"));
+    }
+    whole(&q)
+}
+
+/// Another process follows on the dead one's end of a pipe, and on the other end nothing is mixed up.
+fn sending(victim: &mut Victim, len: usize) -> Result<(), String> {
+    let (ours, theirs) = multiproc::pipe::<Vec<u8>>().map_err(text)?;
+    let message = vec![1; len];
+    victim.kill(|| ignore(theirs.poll(Duration::ZERO)), || ignore(theirs.send_bytes(&message)));
+    theirs.send_bytes(&[2; 10]).map_err(text)?;
+    drop(theirs);
+    let got: Vec<Vec<u8>> = std::iter::from_fn(|| ours.recv_bytes().ok()).collect();
+    match got.as_slice() {
+        [second] if *second == [2; 10] => Ok(()),
+        [first, second] if *first == vec![1; len] && *second == [2; 10] => Ok(()),
+        _ => Err(format!("messages of {:?} bytes came", got.iter().map(Vec::len).collect::<Vec<_>>())),
+    }
+}
+
+fn receiving(victim: &mut Victim, len: usize) -> Result<(), String> {
+    let (ours, theirs) = multiproc::pipe::<Vec<u8>>().map_err(text)?;
+    ours.send_bytes(&vec![1; len]).map_err(text)?;
+    ours.send_bytes(&[2; 10]).map_err(text)?;
+    victim.kill(|| ignore(theirs.poll(Duration::ZERO)), || ignore(theirs.recv_bytes()));
+    // What is left is there already.
+    let more = |end: &multiproc::Connection<Vec<u8>>| end.poll(Duration::ZERO).is_ok_and(|there| there);
+    let got: Vec<Vec<u8>> = std::iter::from_fn(|| more(&theirs).then(|| theirs.recv_bytes_max(len.max(10)).ok())?).collect();
+    match got.as_slice() {
+        [second] if *second == [2; 10] => {}
+        [first, second] if *first == vec![1; len] && *second == [2; 10] => {}
+        _ => return Err(format!("messages of {:?} bytes are left", got.iter().map(Vec::len).collect::<Vec<_>>())),
+    }
+    ours.send_bytes(&[3; 10]).map_err(text)?;
+    let next = theirs.recv_bytes().map_err(text)?;
+    if next == [3; 10] { Ok(()) } else { Err(format!("{next:?} came next")) }
+}
+
+/// The end of the last one that has an end is seen, however it ends.
+fn closing(victim: &mut Victim) -> Result<(), String> {
+    let (ours, theirs) = multiproc::pipe::<Vec<u8>>().map_err(text)?;
+    let theirs = std::cell::RefCell::new(Some(theirs));
+    victim.kill(|| ignore(theirs.borrow().as_ref().map(|end| end.send(&vec![1]))), || drop(theirs.take()));
+    drop(theirs);
+    let (first, second) = (ours.recv_timeout(LOOK), ours.recv_timeout(LOOK));
+    match (first, second, ours.send(&vec![2])) {
+        (Ok(_), Err(multiproc::RecvError::Disconnected), Err(multiproc::SendError::Disconnected)) => Ok(()),
+        other => Err(format!("{other:?}")),
+    }
+}
+
 /// Instructions of a case, found by running it to its end.
 fn length(case: &Case) -> Result<u64, String> {
-    let mut steps = 64;
-    loop {
-        let mut victim = Victim::after(steps);
-        (case.run)(&mut victim)?;
-        if victim.ended {
-            return Ok(steps);
-        }
-        steps += steps / 2;
-    }
+    let mut victim = Victim::after(u64::MAX);
+    (case.run)(&mut victim)?;
+    Ok(victim.taken)
 }
 
 /// All cases with one kill point each, as often as there are any left: in a process of its own, for all processors to work.
@@ -227,10 +427,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let processes: Result<Vec<_>, _> = spread.map(|mine| Process::spawn(kill_all, (number, mine))).collect();
         let mut bad = 0;
         for process in processes? {
-            bad += u64::from(!process.join()?.is_success());
+            let exit = process.join_timeout(HANGS)?;
+            if exit.is_none() {
+                eprintln!("{}: hangs", case.name);
+                process.kill()?;
+            }
+            bad += u64::from(!exit.is_some_and(|exit| exit.is_success()));
         }
         let which = if stride == 1 { "each".into() } else { format!("every {stride}th") };
-        println!("{:<28} {:>6} kill points, {which} of at most {length} instructions, {bad} failed", case.name, points.len());
+        println!("{:<34} {:>6} kill points, {which} of {length} instructions, {bad} failed", case.name, points.len());
         (cases, failed) = (cases + points.len(), failed + bad);
     }
     let _ = Queue::<u64>::remove(&name());

@@ -6,8 +6,8 @@
 
 mod victim;
 
-use multiproc::{Process, Queue};
-use std::time::Instant;
+use multiproc::{Delivery, JoinableQueue, Process, Queue};
+use std::time::{Duration, Instant};
 use victim::Victim;
 
 /// Messages exchanged while the victim is stopped.
@@ -17,17 +17,62 @@ struct Case {
     name: &'static str,
     before: &'static [u64],
     /// What the victim does; it returns what it got.
-    operation: fn(&Queue<u64>) -> Vec<u64>,
+    operation: Operation,
     /// What the victim puts, if it comes to that.
     puts: &'static [u64],
 }
 
-const CASES: [Case; 5] = [
-    Case { name: "put", before: &[1, 2], operation: |q| put(q, &[7]), puts: &[7] },
-    Case { name: "put_many", before: &[1], operation: |q| put(q, &[7, 8, 9]), puts: &[7, 8, 9] },
-    Case { name: "get", before: &[1, 2, 3], operation: |q| q.get().into_iter().collect(), puts: &[] },
-    Case { name: "get_many", before: &[1, 2, 3], operation: |q| q.get_many(2).unwrap_or_default(), puts: &[] },
-    Case { name: "try_get", before: &[], operation: |q| q.try_get().into_iter().collect(), puts: &[] },
+enum Operation {
+    Queue(fn(&Queue<u64>) -> Vec<u64>),
+    Joinable(fn(&JoinableQueue<u64>) -> Vec<u64>),
+}
+
+const CASES: [Case; 10] = [
+    Case { name: "put", before: &[1, 2], operation: Operation::Queue(|q| put(q, &[7])), puts: &[7] },
+    Case { name: "put_many", before: &[1], operation: Operation::Queue(|q| put(q, &[7, 8, 9])), puts: &[7, 8, 9] },
+    Case { name: "get", before: &[1, 2, 3], operation: Operation::Queue(|q| q.get().into_iter().collect()), puts: &[] },
+    Case { name: "get_many", before: &[1, 2, 3], operation: Operation::Queue(|q| q.get_many(2).unwrap_or_default()), puts: &[] },
+    Case { name: "try_get", before: &[], operation: Operation::Queue(|q| q.try_get().into_iter().collect()), puts: &[] },
+    Case {
+        name: "get going to sleep",
+        before: &[],
+        operation: Operation::Queue(|q| q.get_timeout(Duration::from_millis(1)).into_iter().collect()),
+        puts: &[],
+    },
+    Case {
+        name: "get and task_done",
+        before: &[1, 2],
+        operation: Operation::Joinable(|q| {
+            let got = q.get().into_iter().collect();
+            q.task_done().expect("it was got");
+            got
+        }),
+        puts: &[],
+    },
+    Case {
+        name: "delivery done",
+        before: &[1, 2],
+        operation: Operation::Joinable(|q| q.get_delivery().into_iter().map(Delivery::done).collect()),
+        puts: &[],
+    },
+    Case {
+        name: "delivery given back",
+        before: &[1, 2],
+        operation: Operation::Joinable(|q| {
+            q.get_delivery().into_iter().for_each(Delivery::give_back);
+            Vec::new()
+        }),
+        puts: &[],
+    },
+    Case {
+        name: "join going to sleep",
+        before: &[1, 2],
+        operation: Operation::Joinable(|q| {
+            let _ = q.join_timeout(Duration::from_millis(1));
+            Vec::new()
+        }),
+        puts: &[],
+    },
 ];
 
 fn put(q: &Queue<u64>, values: &[u64]) -> Vec<u64> {
@@ -35,25 +80,50 @@ fn put(q: &Queue<u64>, values: &[u64]) -> Vec<u64> {
     Vec::new()
 }
 
-/// Runs a case; whether the victim was through before it was stopped.
-fn run(case: &Case, steps: u64) -> Result<bool, String> {
-    let text = |error: &dyn std::fmt::Display| error.to_string();
-    let q: Queue<u64> = Queue::bounded(16).map_err(|error| text(&error))?;
-    let report: Queue<Vec<u64>> = Queue::bounded(1).map_err(|error| text(&error))?;
-    q.put_many(case.before.iter().copied()).map_err(|error| text(&error))?;
+/// Runs a case; how far the victim got.
+fn run(case: &Case, steps: u64) -> Result<u64, String> {
+    let jobs: JoinableQueue<u64> = JoinableQueue::bounded(16).map_err(text)?;
+    match case.operation {
+        Operation::Queue(operation) => {
+            let q = Queue::bounded(16).map_err(text)?;
+            exchange(case, steps, &q, || operation(&q), || Ok(()))
+        }
+        Operation::Joinable(operation) => {
+            let taken = exchange(case, steps, &jobs, || operation(&jobs), || jobs.task_done().map_err(text))?;
+            // The victim has left, and all that it did counts.
+            jobs.join_timeout(Duration::from_secs(10)).map_err(text)?;
+            Ok(taken)
+        }
+    }
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+/// The victim does its operation on the queue, and while it is stopped thousands of others are put, got and `finish`ed.
+fn exchange(
+    case: &Case,
+    steps: u64,
+    q: &Queue<u64>,
+    operation: impl Fn() -> Vec<u64>,
+    finish: impl Fn() -> Result<(), String>,
+) -> Result<u64, String> {
+    let report: Queue<Vec<u64>> = Queue::bounded(1).map_err(text)?;
+    q.put_many(case.before.iter().copied()).map_err(text)?;
     let got = std::cell::RefCell::new(Vec::new());
     let mut all = Vec::new();
     let mut refused = None;
     let mut victim = Victim::after(steps);
     victim.stop(
         || assert!(q.len() <= 16),
-        || *got.borrow_mut() = (case.operation)(&q),
+        || *got.borrow_mut() = operation(),
         || report.put(got.take()).expect("there is room"),
         || {
             for i in 0..EXCHANGED {
-                // Neither may wait, whatever the victim holds.
-                match (q.try_put(1000 + i), q.try_get()) {
-                    (Ok(()), Ok(value)) => all.push(value),
+                // None of it may wait, whatever the victim holds.
+                match (q.try_put(1000 + i), q.try_get(), finish()) {
+                    (Ok(()), Ok(value), Ok(())) => all.push(value),
                     other => refused = Some(format!("message {i}: {other:?}")),
                 }
             }
@@ -62,12 +132,15 @@ fn run(case: &Case, steps: u64) -> Result<bool, String> {
     if let Some(refused) = refused {
         return Err(refused);
     }
-    all.extend(report.get().map_err(|error| text(&error))?);
-    all.extend(std::iter::from_fn(|| q.try_get().ok()));
+    all.extend(report.get().map_err(text)?);
+    while let Ok(value) = q.try_get() {
+        finish()?;
+        all.push(value);
+    }
     let mut expected: Vec<u64> = case.before.iter().chain(case.puts).copied().chain((0..EXCHANGED).map(|i| 1000 + i)).collect();
     all.sort_unstable();
     expected.sort_unstable();
-    if all == expected { Ok(victim.ended) } else { Err(format!("{} values came out of {}", all.len(), expected.len())) }
+    if all == expected { Ok(victim.taken) } else { Err(format!("{} values came out of {}", all.len(), expected.len())) }
 }
 
 fn run_all((case, points): (usize, Vec<u64>)) -> Result<(), String> {
@@ -83,10 +156,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let workers = 4;
     let (mut cases, mut failed) = (0, 0);
     for (number, case) in CASES.iter().enumerate() {
-        let mut length = 64;
-        while !run(case, length)? {
-            length += length / 2;
-        }
+        let length = run(case, u64::MAX)?;
         // No limit is no stride.
         let stride = length.checked_div(most).map_or(1, |stride| stride.max(1));
         let points: Vec<u64> = (1..=length).step_by(stride as usize).collect();
@@ -98,7 +168,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             bad += u64::from(!process.join()?.is_success());
         }
         let took = begin.elapsed().as_secs_f64();
-        println!("{:<22} {:>5} stops of at most {length} instructions, {took:.1} s, {bad} failed", case.name, points.len());
+        println!("{:<22} {:>5} stops of {length} instructions, {took:.1} s, {bad} failed", case.name, points.len());
         (cases, failed) = (cases + points.len(), failed + bad);
     }
     println!("stops: {cases} cases, {failed} failed");

@@ -8,17 +8,26 @@ use multiproc_shm::{Bell, Flaw, Identity, Link, Segment, stamp};
 use multiproc_sync as sync;
 use multiproc_sync::{StreamReceiver, StreamSender};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-/// The tag of a record: more of the same message follows.
+/// In the tag of a record: more of the same message follows.
 const MORE: u32 = 1;
-/// The tag of a message's last record: so many descriptors came through the socket, shifted by this.
-const DESCRIPTORS_SHIFT: u32 = 1;
+/// In the tag of a record: it goes on with a message. Where one process follows on another that died in the middle of a message,
+/// the two parts must not become one.
+const CONTINUES: u32 = 2;
+/// In the tag of a message's last record: so many descriptors came through the socket, shifted by this. Its last eight bytes are then
+/// the number that they came under.
+const DESCRIPTORS_SHIFT: u32 = 2;
+/// Bytes of the number under which descriptors come.
+const NUMBER: usize = 8;
 /// Times that others may snatch an end away before we give up.
 const MOST_CLAIMS: u32 = 64;
 /// Records that are still read for a message after the deadline: far more than a stream holds.
 const MOST_LATE: u32 = 1 << 15;
+/// Descriptors of dead senders that are dropped on the way to those of a message.
+const MOST_LEFT_OVER: u32 = 1000;
 /// Descriptors that one message can carry.
 const MAX_DESCRIPTORS: usize = 1 << 16;
 
@@ -46,9 +55,19 @@ pub(crate) struct End {
 #[derive(Debug)]
 struct Incoming {
     stream: StreamReceiver,
-    partial: Vec<u8>,
-    /// What is left of a message that was too long is dropped.
-    skipping: bool,
+    partial: Partial,
+}
+
+/// What has come of a message that is not whole yet.
+#[derive(Debug, Default)]
+enum Partial {
+    #[default]
+    Nothing,
+    Bytes(Vec<u8>),
+    /// Too much for whoever asked: the rest is dropped.
+    TooLong,
+    /// Its start went to a process that had this end before us: the rest is dropped, and nobody told.
+    Headless,
 }
 
 /// What a message's bytes are taken as.
@@ -90,8 +109,7 @@ impl End {
         let receiver = match receives {
             true => Some(Mutex::new(Incoming {
                 stream: StreamReceiver::attach(region, at + stream_at(side)?, crate::CAPACITY)?,
-                partial: Vec::new(),
-                skipping: false,
+                partial: Partial::Nothing,
             })),
             false => None,
         };
@@ -191,25 +209,35 @@ impl End {
             self.looked.set(now);
         }
         let mut sender = lock(sender);
+        if descriptors.is_empty() {
+            return self.send_records(&mut sender, bytes, 0, &[]);
+        }
         if descriptors.len() > MAX_DESCRIPTORS {
             return Err(SendError::Descriptors(std::io::Error::other("more than 65,536 descriptors in one message")));
         }
-        if !descriptors.is_empty() {
-            // Through the socket first: whoever reads the record that announces them finds them there.
-            self.link.send(&[], descriptors).map_err(|error| match error.kind() {
-                std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::ConnectionReset => SendError::Disconnected,
-                _ => SendError::Descriptors(error),
-            })?;
-        }
+        // Through the socket first: whoever reads the record that announces them finds them there.
+        let number = fresh_number().to_le_bytes();
+        self.link.send(&number, descriptors).map_err(|error| match error.kind() {
+            std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::ConnectionReset => SendError::Disconnected,
+            _ => SendError::Descriptors(error),
+        })?;
+        self.send_records(&mut sender, bytes, (descriptors.len() as u32) << DESCRIPTORS_SHIFT, &number)
+    }
+
+    /// Sends a message in as many records as it takes. `trailer` comes at the end of the last one, whole.
+    fn send_records(&self, sender: &mut StreamSender, bytes: &[u8], last_tag: u32, trailer: &[u8]) -> Result<(), SendError> {
         // A quarter of the room at a time, so that both sides work at once on a message that does not fit.
         let longest = sender.longest().min(crate::CAPACITY / 4);
-        let mut rest = bytes;
-        while rest.len() > longest {
-            let (now, later) = rest.split_at(longest);
-            self.send_record(&mut sender, MORE, now)?;
-            rest = later;
+        let (mut rest, mut continues) = (bytes, 0);
+        while rest.len() + trailer.len() > longest {
+            let (now, later) = rest.split_at(longest.min(rest.len()));
+            self.send_record(sender, MORE | continues, now)?;
+            (rest, continues) = (later, CONTINUES);
         }
-        self.send_record(&mut sender, (descriptors.len() as u32) << DESCRIPTORS_SHIFT, rest)
+        if trailer.is_empty() {
+            return self.send_record(sender, last_tag | continues, rest);
+        }
+        self.send_record(sender, last_tag | continues, &[rest, trailer].concat())
     }
 
     fn send_record(&self, sender: &mut StreamSender, tag: u32, bytes: &[u8]) -> Result<(), SendError> {
@@ -241,17 +269,32 @@ impl End {
         loop {
             self.wait(&mut incoming.stream, deadline).map_err(recv_error)?;
             let record = incoming.stream.recv(Deadline::NOW, &mut || true).map_err(recv_error)?;
-            let tag = record.tag;
-            if incoming.partial.len() + record.payload().len() > max {
-                incoming.partial = Vec::new();
-                incoming.skipping = true;
-            }
-            if !incoming.skipping {
-                record.payload().append_to(&mut incoming.partial);
+            let (tag, payload) = (record.tag, record.payload());
+            let count = if tag & MORE == 0 { (tag >> DESCRIPTORS_SHIFT) as usize } else { 0 };
+            let trailer = if count == 0 { 0 } else { NUMBER };
+            let mut number = [0; NUMBER];
+            let len = payload.len().checked_sub(trailer).ok_or(RecvError::Corrupt)?;
+            payload.part(len, trailer).ok_or(RecvError::Corrupt)?.read(&mut number[..trailer]);
+            let mut so_far = match std::mem::take(&mut incoming.partial) {
+                // What came before, if it was not whole, is of a sender that died in the middle of it.
+                _ if tag & CONTINUES == 0 => Partial::Bytes(Vec::new()),
+                Partial::Nothing => Partial::Headless,
+                before => before,
+            };
+            if let Partial::Bytes(bytes) = &mut so_far {
+                match payload.part(0, len) {
+                    Some(part) if bytes.len().saturating_add(len) <= max => part.append_to(bytes),
+                    _ => so_far = Partial::TooLong,
+                }
             }
             record.release();
             incoming.stream.released();
-            if tag & MORE != 0 {
+            if tag & MORE != 0 || matches!(so_far, Partial::Headless) {
+                if tag & MORE != 0 {
+                    incoming.partial = so_far;
+                } else {
+                    self.recv_descriptors(count, number)?;
+                }
                 // What has come of the message stays. A sender that never ends one must not keep us beyond the deadline.
                 late += u32::from(deadline.is_over());
                 if late > MOST_LATE {
@@ -259,24 +302,29 @@ impl End {
                 }
                 continue;
             }
-            let bytes = std::mem::take(&mut incoming.partial);
-            let skipped = std::mem::take(&mut incoming.skipping);
-            let count = (tag >> DESCRIPTORS_SHIFT) as usize;
-            let descriptors = self.recv_descriptors(count)?;
-            return if skipped { Err(RecvError::TooLong { max }) } else { Ok((bytes, descriptors)) };
+            let descriptors = self.recv_descriptors(count, number)?;
+            return match so_far {
+                Partial::Bytes(bytes) => Ok((bytes, descriptors)),
+                _ => Err(RecvError::TooLong { max }),
+            };
         }
     }
 
-    fn recv_descriptors(&self, count: usize) -> Result<Vec<OwnedFd>, RecvError> {
+    /// The descriptors that came under a number. Others before them are of senders that died before their message was whole.
+    fn recv_descriptors(&self, count: usize, number: [u8; NUMBER]) -> Result<Vec<OwnedFd>, RecvError> {
         if count == 0 {
             return Ok(Vec::new());
         }
-        // They were sent before the record: if they are not there, the record lies.
-        match self.link.receive(0, count.min(MAX_DESCRIPTORS), false) {
-            Ok((_, descriptors)) if descriptors.len() == count => Ok(descriptors),
-            Ok(_) => Err(RecvError::Corrupt),
-            Err(error) => Err(RecvError::Descriptors(error)),
+        for _ in 0..MOST_LEFT_OVER {
+            // They were sent before the record: if they are not there, the record lies.
+            match self.link.receive(NUMBER, MAX_DESCRIPTORS, false) {
+                Ok((found, descriptors)) if found == number && descriptors.len() == count => return Ok(descriptors),
+                Ok((found, _)) if found == number => return Err(RecvError::Corrupt),
+                Ok(_) => {}
+                Err(error) => return Err(RecvError::Descriptors(error)),
+            }
         }
+        Err(RecvError::Corrupt)
     }
 
     /// Whether a message, or the end, is there or comes before the deadline.
@@ -367,6 +415,14 @@ fn recv_error(error: sync::RecvError) -> RecvError {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A number that nobody else uses, in this process or another.
+fn fresh_number() -> u64 {
+    static NEXT: Hint = Hint::new(0);
+    let mut hasher = DefaultHasher::new();
+    (token(&Identity::current()), NEXT.add(1)).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// A process in one word.

@@ -4,7 +4,7 @@
 
 use multiproc_prim::model::{Arc, model, thread};
 use multiproc_prim::{Heap, Region};
-use multiproc_ring::mpmc::{Completion, Geometry, Lane, Mpmc, Orphans, Owner, TakeError};
+use multiproc_ring::mpmc::{AllocError, Completion, Geometry, Lane, Mpmc, Orphans, Owner, PublishError, PushError, TakeError};
 use multiproc_ring::spsc::{Consumer, Producer, Reader, Writer, records_len, region_len};
 
 /// Rings of 1 and 2 slots whose tickets are about to wrap, with as few blocks as they can work with.
@@ -22,15 +22,25 @@ fn handles<const N: usize>(geometry: &Geometry) -> [Arc<Mpmc>; N] {
     })
 }
 
+/// The oldest message, if there is one. There is no other way to fail.
 fn pop(ring: &Mpmc) -> Option<u64> {
-    let block = ring.take(Lane::Main).ok()?;
+    let block = match ring.take(Lane::Main) {
+        Ok(block) => block,
+        Err(TakeError::Empty | TakeError::Closed) => return None,
+        Err(error) => panic!("{error}"),
+    };
     let mut word = [0; 8];
     assert!(block.payload().read(&mut word));
     Some(u64::from_le_bytes(word))
 }
 
+/// Whether there was room. There is no other way to fail.
 fn push(ring: &Mpmc, value: u64) -> bool {
-    ring.push(&value.to_le_bytes()).is_ok()
+    match ring.push(&value.to_le_bytes()) {
+        Ok(()) => true,
+        Err(PushError::Publish(PublishError::Full | PublishError::Closed) | PushError::Alloc(AllocError::Exhausted)) => false,
+        Err(error) => panic!("{error}"),
+    }
 }
 
 #[test]
@@ -75,6 +85,23 @@ fn a_producer_and_a_consumer_keep_the_order() {
             got.extend(std::iter::from_fn(|| pop(&a)));
             let expected: Vec<u64> = [1, 2].into_iter().filter(|&i| put[i as usize - 1]).collect();
             assert_eq!(got, expected);
+        });
+    }
+}
+
+#[test]
+fn whoever_sees_a_ticket_sees_the_turns_before_it() {
+    let operations: [fn(&Mpmc) -> bool; 2] = [|ring| push(ring, 9), |ring| pop(ring).is_some()];
+    for operation in operations {
+        model(move || {
+            let [a, b] = handles(&geometry(1, 2));
+            // Comes at any time during two turns: a slot older than its ticket would be called corrupt.
+            let other = thread::spawn(move || operation(&b));
+            for value in [1, 2] {
+                push(&a, value);
+                pop(&a);
+            }
+            other.join().unwrap();
         });
     }
 }
@@ -153,6 +180,45 @@ fn typed_values_pass_between_one_producer_and_one_consumer() {
             assert_eq!(got, expected);
         });
     }
+}
+
+#[test]
+fn a_producer_that_takes_over_writes_only_where_the_consumer_has_read() {
+    model(|| {
+        let region = Region::new(Heap::new(region_len::<u64>(1).unwrap()));
+        let mut first = Producer::<u64>::create(&region, 0, 1).unwrap();
+        let mut consumer = Consumer::<u64>::attach(&region, 0, 1).unwrap();
+        first.push(1).unwrap();
+        let other = thread::spawn(move || consumer.pop().unwrap());
+        drop(first);
+        let mut second = Producer::<u64>::attach(&region, 0, 1).unwrap();
+        let put = second.push(2).is_ok();
+        assert_eq!(other.join().unwrap(), Some(1));
+        assert_eq!(Consumer::<u64>::attach(&region, 0, 1).unwrap().pop().unwrap(), put.then_some(2));
+    });
+}
+
+#[test]
+fn a_writer_that_takes_over_writes_only_where_the_reader_has_read() {
+    model(|| {
+        let region = Region::new(Heap::new(records_len(64).unwrap()));
+        let mut first = Writer::create(&region, 0, 64).unwrap();
+        let mut reader = Reader::attach(&region, 0, 64).unwrap();
+        first.write(1, &[1; 24]).unwrap();
+        let other = thread::spawn(move || {
+            let record = reader.peek().unwrap().unwrap();
+            let mut payload = Vec::new();
+            record.payload().append_to(&mut payload);
+            record.release();
+            payload
+        });
+        drop(first);
+        let mut second = Writer::attach(&region, 0, 64).unwrap();
+        // The ring holds one of them at its end and one at its start.
+        let put = [2, 3].map(|tag| second.write(tag, &[tag as u8; 24]).is_ok());
+        assert_eq!(other.join().unwrap(), [1; 24]);
+        assert!(put[0]);
+    });
 }
 
 #[test]

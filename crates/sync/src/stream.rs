@@ -115,7 +115,7 @@ impl StreamSender {
                 SLICE
             },
             || {
-                if gone.get() || control.reader_closed.load(Ordering::Acquire) != 0 {
+                if gone.get() || control.reader_closed.load(Ordering::Relaxed) != 0 {
                     return Some(Err(SendError::Closed));
                 }
                 match writer.write(tag, payload) {
@@ -202,7 +202,8 @@ impl StreamReceiver {
 
     /// Says that nothing more will be read.
     pub fn close(&self) {
-        self.control.reader_closed.store(1, Ordering::Release);
+        // Relaxed: it carries nothing but itself.
+        self.control.reader_closed.store(1, Ordering::Relaxed);
         self.control.space.wake_all();
     }
 }

@@ -5,12 +5,14 @@ pub(crate) struct Victim {
     steps: u64,
     /// Whether the operation ended before.
     pub(crate) ended: bool,
+    /// Instructions that it got far.
+    pub(crate) taken: u64,
 }
 
 impl Victim {
     /// One that gets so many instructions far.
     pub(crate) fn after(steps: u64) -> Self {
-        Self { steps, ended: false }
+        Self { steps, ended: false, taken: 0 }
     }
 
     /// Kills the copy when it has got so far in its operation. `before` is done before the counting starts.
@@ -72,7 +74,8 @@ impl Victim {
         let mut status = wait(pid);
         assert!(libc::WIFSTOPPED(status), "the copy did not come to the mark: {status:#x}");
         self.ended = false;
-        for _ in 0..self.steps {
+        for step in 1..=self.steps {
+            self.taken = step;
             // SAFETY: the copy is ours, traced and stopped.
             unsafe { libc::ptrace(libc::PTRACE_SINGLESTEP, pid, 0, 0) };
             status = wait(pid);

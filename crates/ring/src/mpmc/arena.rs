@@ -205,15 +205,16 @@ impl Arena {
         // Every large block that a sweeper looks at costs a page for its header.
         let step = if blocks.class.size > WHOLE { 1 } else { 64 };
         let upto = (index + 1).next_multiple_of(step).min(u64::from(blocks.class.count));
-        // Release: whoever finds the claim finds this too. A sweeper that comes between the two finds a free block.
-        used.fetch_max(upto, Ordering::AcqRel);
+        // Relaxed: a sweeper comes after the death of whoever claims, and sees what it did before. One that comes for another one
+        // now does not look for our block.
+        used.fetch_max(upto, Ordering::Relaxed);
         blocks.noted.set(upto);
     }
 
     /// The blocks that may ever have been in use.
     pub(crate) fn ever_used(&self) -> impl Iterator<Item = u32> {
         self.classes.iter().zip(self.used.iter()).flat_map(|(blocks, used)| {
-            let used = used.load(Ordering::Acquire).min(u64::from(blocks.class.count)) as u32;
+            let used = used.load(Ordering::Relaxed).min(u64::from(blocks.class.count)) as u32;
             (0..used).map(move |index| blocks.class.first + index)
         })
     }

@@ -89,11 +89,11 @@ impl LaneRing {
             if !self.is_free_for(arena, tail, word)? {
                 return Err(PublishError::Full);
             }
-            // Release: the payload comes before it (pairs with: publish). It must be there before the slot is, since from then
-            // on it is what consumers compare with.
-            block.header.state.store(BlockState::publishing(self.lane, me, tail).0, Ordering::Release);
+            // It must be there before the slot is, since from then on it is what consumers compare with. Relaxed: nobody comes to
+            // it but by the slot.
+            block.header.state.store(BlockState::publishing(self.lane, me, tail).0, Ordering::Relaxed);
             let filled = Slot::holding(self.turns.turn(tail), block.number());
-            // Release: the state above comes before the slot (pairs with: take). Failure needs nothing: we look anew.
+            // Release: payload and state come before the slot (pairs with: take). Failure needs nothing: we look anew.
             if slot.compare_exchange(word.0, filled.0, Ordering::Release, Ordering::Relaxed).is_ok() {
                 self.pass_tail(tail);
                 return Ok(());
@@ -143,8 +143,8 @@ impl LaneRing {
         if Ticket(self.seen_head.get()).is_after(before) {
             return Ok(true);
         }
-        // Acquire: a head beyond that ticket means that its message was taken (pairs with: head).
-        let head = Ticket(self.ends.head.load(Ordering::Acquire));
+        // A head beyond that ticket means that its message was taken. Relaxed: nothing of that message is touched.
+        let head = Ticket(self.ends.head.load(Ordering::Relaxed));
         self.seen_head.set(head.0);
         if head.is_after(before) {
             return Ok(true);
@@ -166,8 +166,8 @@ impl LaneRing {
         loop {
             let (head, block, state) = self.look_at_head(arena, &mut backoff)?;
             let taken = BlockState::taken(self.lane, me, head);
-            // Acquire: the payload was written before the state (pairs with: publish). Failure needs nothing: we look anew.
-            let won = block.header.state.compare_exchange(state.0, taken.0, Ordering::Acquire, Ordering::Relaxed).is_ok();
+            // Relaxed: the slot brought the payload (pairs with: take), and the exchange only decides whose it is.
+            let won = block.header.state.compare_exchange(state.0, taken.0, Ordering::Relaxed, Ordering::Relaxed).is_ok();
             self.pass_head(head);
             if won {
                 return Ok((block, head));
@@ -215,7 +215,7 @@ impl LaneRing {
             let head = Ticket(self.ends.head.load(Ordering::Acquire));
             let (index, slot) = self.slot(head).ok_or(TakeError::Corrupt)?;
             self.ensure(index).map_err(|_| TakeError::NoMemory)?;
-            // Acquire: the block's state is at least as new as the slot (pairs with: take).
+            // Acquire: the block's payload and state are at least as new as the slot (pairs with: take).
             let word = Slot(slot.load(Ordering::Acquire));
             match word.turns_ahead_of(self.turns.turn(head)) {
                 -1 | 0 => return Ok((head, slot, word)),
@@ -250,7 +250,7 @@ impl LaneRing {
 
     /// Messages waiting, at some moment during the call.
     pub(crate) fn len(&self) -> usize {
-        // The head first: it never passes the tail, so the difference is not negative.
+        // Acquire, beyond the models: keeps the head first. It never passes the tail, so the difference is not negative.
         let head = self.turns.number(Ticket(self.ends.head.load(Ordering::Acquire)));
         let tail = self.turns.number(Ticket(self.ends.tail.load(Ordering::Acquire)));
         (tail.wrapping_sub(head) as i64).clamp(0, self.slots.len() as i64) as usize
@@ -260,14 +260,9 @@ impl LaneRing {
     pub(crate) fn published(&self) -> u64 {
         let tail = match self.look_at_tail(&mut Backoff::new()) {
             Ok((tail, ..)) => tail,
-            Err(_) => Ticket(self.ends.tail.load(Ordering::Acquire)),
+            Err(_) => Ticket(self.ends.tail.load(Ordering::Relaxed)),
         };
         self.turns.number(tail).wrapping_sub(self.turns.number(self.first))
-    }
-
-    /// A ticket that this lane has not filled when it is read.
-    pub(crate) fn next_ticket(&self) -> Ticket {
-        Ticket(self.ends.tail.load(Ordering::Acquire))
     }
 
     /// Whether the slot of a ticket, known by its low bits, holds `block` in that ticket's turn.
@@ -275,8 +270,8 @@ impl LaneRing {
         let (index, turn_low) = self.turns.split_low(ticket_low);
         let Some(slot) = self.slots.get(index) else { return Ok(false) };
         self.ensure(index)?;
-        // Acquire: whoever asks is about to decide on the block by this (pairs with: take).
-        let word = Slot(slot.load(Ordering::Acquire));
+        // Relaxed: asked for a block of the dead, whose last writes are visible since it died before it was found dead.
+        let word = Slot(slot.load(Ordering::Relaxed));
         Ok(self.turns.same_turn_low(word.turn(), turn_low) && word.block() == Some(block))
     }
 
@@ -292,7 +287,7 @@ impl LaneRing {
         if self.ends.tail.load(Ordering::Relaxed) == tail.0 {
             let next = self.turns.next(tail).0;
             // Release: whoever reads the new tail sees the slots filled before it (pairs with: tail).
-            let _ = self.ends.tail.compare_exchange(tail.0, next, Ordering::AcqRel, Ordering::Relaxed);
+            let _ = self.ends.tail.compare_exchange(tail.0, next, Ordering::Release, Ordering::Relaxed);
         }
     }
 
@@ -302,7 +297,7 @@ impl LaneRing {
         if self.ends.head.load(Ordering::Relaxed) == head.0 {
             let next = self.turns.next(head).0;
             // Release: whoever reads the new head sees the messages before it taken (pairs with: head).
-            let _ = self.ends.head.compare_exchange(head.0, next, Ordering::AcqRel, Ordering::Relaxed);
+            let _ = self.ends.head.compare_exchange(head.0, next, Ordering::Release, Ordering::Relaxed);
         }
     }
 
@@ -310,7 +305,7 @@ impl LaneRing {
     #[cold]
     fn doubt(&self, end: &AtomicU64, ticket: Ticket, backoff: &mut Backoff) -> Result<(), ()> {
         backoff.spin();
-        if end.load(Ordering::Acquire) == ticket.0 { Err(()) } else { Ok(()) }
+        if end.load(Ordering::Relaxed) == ticket.0 { Err(()) } else { Ok(()) }
     }
 
     /// Makes sure that the slot at `index` can be touched.

@@ -64,8 +64,8 @@ impl Mpmc {
         let mut swept = Swept::default();
         for number in self.arena.ever_used() {
             let block = self.arena.find(number).ok_or(PublishError::Corrupt)?.map_err(|_| PublishError::NoMemory)?;
-            // Acquire: the owner's last writes come before what we do with the block (pairs with: publish).
-            let state = BlockState(block.header.state.load(Ordering::Acquire));
+            // Relaxed: what the dead one wrote is visible, since it died before it was found dead.
+            let state = BlockState(block.header.state.load(Ordering::Relaxed));
             if state.owner() != dead {
                 continue;
             }
@@ -85,9 +85,10 @@ impl Mpmc {
                         swept.freed += usize::from(self.release(block, state));
                         continue;
                     }
-                    let target = if lane == Lane::Main { Lane::DeadReturned } else { lane };
-                    let ring = self.lane(target).ok_or(PublishError::Corrupt)?;
-                    if self.make_ours(block, state, BlockState::publishing(target, self.owner(), ring.next_ticket())) {
+                    // The same slot, which does not hold it and never will: the state that the next sweep would find if we died here.
+                    let ours = BlockState::publishing(lane, self.owner(), Ticket(state.ticket_low()));
+                    if self.make_ours(block, state, ours) {
+                        let target = if lane == Lane::Main { Lane::DeadReturned } else { lane };
                         self.bring_back(block, state, target)?;
                     }
                 }
@@ -145,9 +146,9 @@ impl Mpmc {
 
     /// Makes a block ours whose state is still `seen`. Returns whether it is.
     fn make_ours(&self, block: Found<'_>, seen: BlockState, ours: BlockState) -> bool {
-        // Acquire: what the dead one and earlier sweepers did comes before what we do (pairs with: free). Release: and our look at
-        // its slot before what others see of us.
-        block.header.state.compare_exchange(seen.0, ours.0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        // Acquire, beyond the models, in which memory never runs out: a sweeper that could not bring it back may have raised its
+        // count before (pairs with: bring back). What the dead one did is visible anyway.
+        block.header.state.compare_exchange(seen.0, ours.0, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
     /// Frees a block whose state is still `seen`. Returns whether it was us.
@@ -164,7 +165,8 @@ impl Mpmc {
     fn bring_back(&self, block: Found<'_>, seen: BlockState, lane: Lane) -> Result<(), PublishError> {
         let ring = self.lane(lane).ok_or(PublishError::Corrupt)?;
         ring.publish(&self.arena, self.owner(), block).inspect_err(|_| {
-            // Release: what we did with the block comes before whoever sweeps it next.
+            // Release, beyond the models, in which memory never runs out: the count that we raised comes before whoever sweeps it
+            // next (pairs with: bring back).
             block.header.state.store(seen.0, Ordering::Release);
         })
     }

@@ -141,8 +141,9 @@ impl Writer {
     /// As `create`.
     pub fn attach(region: &Region, at: usize, capacity: usize) -> Result<Self, SpscError> {
         let ring = Ring::attach(region, at, capacity)?;
-        // Acquire: what the writer before us wrote comes before what we write.
-        let tail = ring.ends.tail.load(Ordering::Acquire) & !7;
+        // Relaxed: whoever handed the end over to us orders it. Acquire: the reader's reads come before what we write over them
+        // (pairs with: release).
+        let tail = ring.ends.tail.load(Ordering::Relaxed) & !7;
         let head = ring.ends.head.load(Ordering::Acquire);
         Ok(Self { ring, tail, shown: tail, head })
     }
@@ -292,7 +293,8 @@ impl Reader {
     /// The capacity is no power of two or too small, or the ring does not fit.
     pub fn attach(region: &Region, at: usize, capacity: usize) -> Result<Self, SpscError> {
         let ring = Ring::attach(region, at, capacity)?;
-        let head = ring.ends.head.load(Ordering::Acquire) & !7;
+        // Relaxed: whoever handed the end over to us orders it.
+        let head = ring.ends.head.load(Ordering::Relaxed) & !7;
         Ok(Self { ring, head, tail: head })
     }
 

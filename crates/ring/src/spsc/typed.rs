@@ -105,8 +105,9 @@ impl<T: Pod> Producer<T> {
     /// As `create`.
     pub fn attach(region: &Region, at: usize, capacity: usize) -> Result<Self, SpscError> {
         let ring = Ring::attach(region, at, capacity)?;
-        // Acquire: what the producer before us wrote comes before what we write.
-        let tail = ring.ends.tail.load(Ordering::Acquire);
+        // Relaxed: whoever handed the end over to us orders it. Acquire: the consumer's reads come before what we write over them
+        // (pairs with: pop).
+        let tail = ring.ends.tail.load(Ordering::Relaxed);
         let head = ring.ends.head.load(Ordering::Acquire);
         Ok(Self { ring, tail, head })
     }
@@ -183,7 +184,8 @@ impl<T: Pod> Consumer<T> {
     /// The capacity is no power of two, or the ring does not fit.
     pub fn attach(region: &Region, at: usize, capacity: usize) -> Result<Self, SpscError> {
         let ring = Ring::attach(region, at, capacity)?;
-        let head = ring.ends.head.load(Ordering::Acquire);
+        // Relaxed: whoever handed the end over to us orders it.
+        let head = ring.ends.head.load(Ordering::Relaxed);
         Ok(Self { ring, head, tail: head })
     }
 
