@@ -27,7 +27,7 @@ struct Entry {
     in_ci: bool,
 }
 
-const PROOFS: [Entry; 12] = [
+const PROOFS: [Entry; 13] = [
     Entry {
         name: "loom",
         about: "the models with more preemptions",
@@ -80,6 +80,12 @@ const PROOFS: [Entry; 12] = [
         name: "faults",
         about: "each system call fails in turn with each error it documents; then a signal every 100 microseconds",
         run: |short| example("faults", &[if short { "20" } else { "0" }]),
+        in_ci: true,
+    },
+    Entry {
+        name: "soak",
+        about: "a billion messages of nothing to a mebibyte between 16 processes: exact, and nothing grows",
+        run: |short| example("soak", &[if short { "3000000" } else { "1000000000" }]),
         in_ci: true,
     },
     Entry {
