@@ -201,7 +201,7 @@ fn joinable(
 }
 
 /// A wait that has been in vain before does not spin for long.
-const IN_VAIN: Duration = Duration::from_millis(1);
+const IN_VAIN: Duration = Duration::from_millis(10);
 /// What the victim sleeps for, without looking around.
 const NAP: Duration = Duration::from_millis(2);
 

@@ -95,7 +95,8 @@ impl EventCount {
         loop {
             // Relaxed: the announcement keeps it before itself.
             let seen = self.wakes.load(Ordering::Relaxed);
-            // Release: our reading of `wakes` comes before (pairs with: announce).
+            // Release, beyond the models, in which nobody reads what is written only later: our reading of `wakes` comes before, or
+            // it could give what a waker that saw us wrote, and we would sleep on that (pairs with: announce).
             self.announced.fetch_add(1, Ordering::Release);
             // Either the waker's look sees our announcement, or our attempt below sees what the waker did before it looked
             // (pairs with: wake).
@@ -119,7 +120,8 @@ impl EventCount {
     pub fn wake(&self, count: u32) {
         // What we did comes before our look (pairs with: wake).
         fence(Ordering::SeqCst);
-        // Acquire: whoever announced itself read `wakes` before we change it, and so finds it changed (pairs with: announce).
+        // Acquire, beyond the models as above: whoever announced itself read `wakes` before we change it, and so finds it changed
+        // (pairs with: announce).
         let announced = self.announced.load(Ordering::Acquire);
         // Relaxed: an older answer costs a wake-up for nobody, nothing else.
         if announced != self.answered.load(Ordering::Relaxed) {

@@ -132,7 +132,8 @@ impl StreamSender {
 
     /// Says that nothing more comes.
     pub fn close(&self) {
-        // Release: what was sent comes before the end (pairs with: end).
+        // Release, beyond the models, which can't tell it from the fence of the last wake-up: what was sent comes before the end
+        // (pairs with: end).
         self.control.writer_closed.store(1, Ordering::Release);
         self.control.items.wake_all();
     }
