@@ -70,6 +70,7 @@ fn messages_of_every_size_are_contiguous_and_whole() {
         assert!(copy == message, "{len} bytes");
     }
     let longest = a.max_message();
+    a.push(&vec![0; longest]).unwrap();
     assert!(matches!(a.push(&vec![0; longest + 1]), Err(PushError::Alloc(AllocError::TooLong { .. }))));
 }
 

@@ -1,0 +1,212 @@
+//! Memory is committed before it is touched, and what can't be committed is an error: with pages that end the process when they are
+//! touched too soon.
+
+#![cfg(not(loom))]
+
+use multiproc_prim::{Memory, Region};
+use multiproc_ring::mpmc::{AllocError, Completion, Geometry, Lane, Mpmc, Orphans, Owner, PublishError, PushError};
+use proptest::prelude::*;
+use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mmap_anonymous, mprotect, munmap};
+use std::any::Any;
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::ptr::NonNull;
+use std::sync::{Arc, Mutex};
+
+const PAGE: usize = 4096;
+
+/// How many pages may be committed, and which are.
+#[derive(Default)]
+struct Pages {
+    budget: usize,
+    committed: BTreeSet<usize>,
+}
+
+/// Pages that can be touched only once they are committed.
+struct Guarded {
+    base: NonNull<u8>,
+    len: usize,
+    pages: Arc<Mutex<Pages>>,
+}
+
+// SAFETY: the mapping belongs to the value and is reached through regions alone.
+unsafe impl Send for Guarded {}
+// SAFETY: as above.
+unsafe impl Sync for Guarded {}
+
+impl Guarded {
+    fn new(len: usize, budget: usize) -> (Self, Arc<Mutex<Pages>>) {
+        let len = len.next_multiple_of(PAGE);
+        // SAFETY: a new mapping at an address of the kernel's choice touches no memory of ours.
+        let base = unsafe { mmap_anonymous(std::ptr::null_mut(), len, ProtFlags::empty(), MapFlags::PRIVATE) }.unwrap();
+        let pages = Arc::new(Mutex::new(Pages { budget, ..Pages::default() }));
+        (Self { base: NonNull::new(base.cast()).unwrap(), len, pages: Arc::clone(&pages) }, pages)
+    }
+
+    fn protect(&self, page: usize, flags: MprotectFlags) {
+        // SAFETY: a page of our own mapping.
+        unsafe { mprotect(self.base.as_ptr().add(page * PAGE).cast(), PAGE, flags) }.unwrap();
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        // SAFETY: mapped in `new` with this length; no region is left.
+        unsafe { munmap(self.base.as_ptr().cast(), self.len) }.unwrap();
+    }
+}
+
+// SAFETY: a mapping starts on a page, keeps its length for its life, and hands out no reference.
+unsafe impl Memory for Guarded {
+    fn base(&self) -> NonNull<u8> {
+        self.base
+    }
+
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn commit(&self, range: Range<usize>) -> std::io::Result<()> {
+        assert!(range.start <= range.end && range.end <= self.len, "{range:?}");
+        let mut pages = self.pages.lock().unwrap();
+        let wanted: Vec<usize> =
+            (range.start / PAGE..range.end.div_ceil(PAGE)).filter(|page| !pages.committed.contains(page)).collect();
+        if pages.committed.len() + wanted.len() > pages.budget {
+            return Err(std::io::ErrorKind::StorageFull.into());
+        }
+        for page in wanted {
+            self.protect(page, MprotectFlags::READ | MprotectFlags::WRITE);
+            pages.committed.insert(page);
+        }
+        Ok(())
+    }
+
+    fn discard(&self, range: Range<usize>) {
+        let mut pages = self.pages.lock().unwrap();
+        for page in range.start.div_ceil(PAGE)..range.end / PAGE {
+            if pages.committed.remove(&page) {
+                // SAFETY: a page of our own mapping, whose bytes nobody refers to.
+                unsafe { madvise(self.base.as_ptr().add(page * PAGE).cast(), PAGE, Advice::LinuxDontNeed) }.unwrap();
+                self.protect(page, MprotectFlags::empty());
+            }
+        }
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+const A: Owner = Owner::new(0, 0);
+const B: Owner = Owner::new(1, 0);
+
+fn guarded(geometry: &Geometry, budget: usize) -> (Mpmc, Mpmc, Arc<Mutex<Pages>>) {
+    let (memory, pages) = Guarded::new(geometry.region_len().unwrap(), budget);
+    let region = Region::new(memory);
+    let a = Mpmc::create(&region, 0, geometry, A).unwrap();
+    (a, Mpmc::attach(&region, 0, geometry, B).unwrap(), pages)
+}
+
+fn pop(ring: &Mpmc) -> Option<Vec<u8>> {
+    let mut message = Vec::new();
+    ring.pop(&mut message).ok().map(|_| message)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    /// Lengths of every size class, blocks in hand of one that dies, sweeps.
+    #[test]
+    fn nothing_is_touched_before_it_is_committed(
+        slots in 1u32..400,
+        first_turn in prop_oneof![Just(1u64), 1u64..1000],
+        operations in prop::collection::vec((0u8..6, 0u32..23, any::<u32>()), 0..200),
+    ) {
+        let geometry = Geometry { returns: true, memory: 64 << 20, max_message: 5 << 20, first_turn, ..Geometry::new(slots) };
+        let (a, b, _) = guarded(&geometry, usize::MAX);
+        for (operation, bits, random) in operations {
+            let len = random as usize & ((1 << bits) - 1);
+            let again = Orphans::Redeliver { max_deliveries: Some(2) };
+            match operation {
+                0 | 1 => {
+                    let _ = if operation == 0 { &a } else { &b }.push(&vec![bits as u8; len]);
+                }
+                2 | 3 => {
+                    let message = pop(if operation == 2 { &a } else { &b }).unwrap_or_default();
+                    prop_assert!(message.iter().all(|&byte| Some(&byte) == message.first()));
+                }
+                4 => {
+                    if random % 2 == 0 {
+                        std::mem::forget(b.alloc(len));
+                    } else {
+                        std::mem::forget(b.take([Lane::Main, Lane::Returned, Lane::Dead][random as usize / 2 % 3]));
+                    }
+                }
+                _ => drop(a.sweep(B, Completion::default(), again, |_| ()).unwrap()),
+            }
+        }
+    }
+}
+
+#[test]
+fn memory_that_the_system_has_not_is_an_error_and_what_is_there_can_be_used() {
+    const BUDGET: usize = 20;
+    for max_message in [48, 3000, 1 << 20] {
+        let geometry = Geometry { returns: true, memory: 64 << 20, max_message, ..Geometry::new(2000) };
+        let (a, b, pages) = guarded(&geometry, BUDGET);
+        let message = vec![7; max_message as usize];
+        let mut put = 0;
+        let error = loop {
+            match a.push(&message) {
+                Ok(()) => put += 1,
+                Err(error) => break error,
+            }
+        };
+        let no_memory = |error: &PushError| {
+            matches!(error, PushError::Alloc(AllocError::Commit(_)) | PushError::Publish(PublishError::NoMemory))
+        };
+        assert!(no_memory(&error), "{error} after {put} of {max_message} bytes");
+        assert!(no_memory(&a.push(&message).unwrap_err()));
+        assert!(pages.lock().unwrap().committed.len() <= BUDGET);
+        for _ in 0..put {
+            assert_eq!(pop(&b).unwrap(), message);
+        }
+        // What was there before is there again; with more memory there is more.
+        let again = (0..).take_while(|_| a.push(&message).is_ok()).count();
+        assert!(again >= put, "{again} of {put}");
+        pages.lock().unwrap().budget = usize::MAX;
+        a.push(&message).unwrap();
+    }
+}
+
+#[test]
+fn a_sweep_without_memory_is_an_error_and_the_next_one_finds_everything() {
+    let geometry = Geometry { returns: true, memory: 1 << 20, max_message: 48, ..Geometry::new(64) };
+    let (a, b, pages) = guarded(&geometry, usize::MAX);
+    a.push(b"1").unwrap();
+    std::mem::forget(b.take(Lane::Main).unwrap());
+    // No page for the slots of the lane of those that come back.
+    let used = pages.lock().unwrap().committed.len();
+    pages.lock().unwrap().budget = used;
+    let again = Orphans::Redeliver { max_deliveries: None };
+    assert_eq!(a.sweep(B, Completion::default(), again, |_| ()).unwrap_err(), PublishError::NoMemory);
+    assert!(!a.has_message(Lane::Returned));
+    pages.lock().unwrap().budget = usize::MAX;
+    assert_eq!(a.sweep(B, Completion::default(), again, |_| ()).unwrap().returned, 1);
+    // Counted when it was tried in vain, and when it came back.
+    assert_eq!(a.take(Lane::Returned).unwrap().deliveries(), 2);
+}
+
+#[test]
+fn the_largest_blocks_give_their_pages_back_and_smaller_ones_keep_them() {
+    let geometry = Geometry { memory: 256 << 20, max_message: 8 << 20, ..Geometry::new(4) };
+    let (a, b, pages) = guarded(&geometry, usize::MAX);
+    let committed = || pages.lock().unwrap().committed.len();
+    for (len, kept) in [(3 << 20, true), (8 << 20, false)] {
+        let before = committed();
+        a.push(&vec![1; len]).unwrap();
+        assert!(committed() >= before + len / PAGE);
+        assert_eq!(pop(&b).unwrap().len(), len);
+        assert_eq!(committed() >= before + len / PAGE, kept, "{len} bytes");
+    }
+}
