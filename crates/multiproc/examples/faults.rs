@@ -5,7 +5,7 @@
 //! is left out and the error put in its place.
 //!
 //! `cargo run --release --example faults -- 0` tries every system call; another number tries at most so many of each scenario,
-//! spread evenly.
+//! spread evenly. A second argument names the scenario to try.
 
 #[cfg(target_arch = "x86_64")]
 #[path = "faults/inject.rs"]
@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (mut cases, mut failed) = signals::storm(if most == 0 { 100_000 } else { 10_000 })?;
     #[cfg(target_arch = "x86_64")]
     {
-        let (injected, bad) = inject::all(most)?;
+        let (injected, bad) = inject::all(most, std::env::args().nth(2).as_deref())?;
         cases += injected;
         failed += bad;
     }

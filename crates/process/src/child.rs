@@ -5,9 +5,12 @@ use crate::image::{Call, Image, Target};
 use crate::{current_process, family, main_guard};
 use multiproc_shm::{Link, finish_all};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_getfd};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::{Errno, FdFlags, fcntl_dupfd_cloexec, fcntl_getfd, retry_on_intr};
+use rustix::net::SocketType;
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, getppid, kill_process, pidfd_open};
 use serde::{Deserialize, Serialize};
+use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 /// Holds the parent's process id in a new process (and in programs that it runs, which the socket tells apart).
@@ -122,7 +125,15 @@ extern "C" fn before_main() {
 
 fn recognise_ourselves() {
     let Some(parent) = std::env::var(CHILD_VARIABLE).ok().and_then(|pid| pid.parse::<u32>().ok()) else { return };
-    let Some(link) = inherited_link(parent) else { return };
+    let link = match inherited_link(parent) {
+        Ok(Some(link)) => link,
+        Ok(None) => return,
+        // To go on as if we were not a new process would run `main` a second time.
+        Err(error) => {
+            eprintln!("multiproc: a new process of process {parent} can't begin: {error}");
+            std::process::exit(1);
+        }
+    };
     close_everything_but(&link);
     // A parent that dies before it has told us anything leaves nothing to do.
     let Ok((bytes, descriptors)) = link.receive(MAX_ARGS, MAX_DESCRIPTORS, true) else { std::process::exit(1) };
@@ -140,24 +151,41 @@ fn recognise_ourselves() {
 }
 
 /// The socket that our parent put in place of standard input; `None` if it is none, or not from that parent.
-fn inherited_link(parent: u32) -> Option<Link> {
+///
+/// # Errors
+///
+/// The system refuses to say, or what a new process needs.
+fn inherited_link(parent: u32) -> io::Result<Option<Link>> {
     // Not for programs that run with more rights than whoever started them has.
     if rustix::process::getuid() != rustix::process::geteuid() {
-        return None;
+        return Ok(None);
     }
     // SAFETY: descriptor 0 is only borrowed, for calls that fail if it is closed.
     let stdin = unsafe { BorrowedFd::borrow_raw(0) };
-    let peer = rustix::net::sockopt::socket_peercred(stdin).ok()?;
-    if rustix::net::sockopt::socket_type(stdin) != Ok(rustix::net::SocketType::SEQPACKET)
-        || peer.pid != Pid::from_raw(parent as i32)?
-    {
-        return None;
+    let kind = match rustix::net::sockopt::socket_type(stdin) {
+        Err(Errno::NOTSOCK | Errno::BADF) => return Ok(None),
+        kind => kind?,
+    };
+    // A parent outside our pid namespace has the number 0 here.
+    if kind != SocketType::SEQPACKET || ![0, parent].contains(&peer_pid(stdin)?) {
+        return Ok(None);
     }
-    let link = fcntl_dupfd_cloexec(stdin, 3).ok()?;
+    let link = fcntl_dupfd_cloexec(stdin, 3)?;
     // As in Python, a child process reads nothing from the terminal.
-    let null = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDONLY, rustix::fs::Mode::empty()).ok()?;
-    rustix::stdio::dup2_stdin(&null).ok()?;
-    Some(Link::from_descriptor(link))
+    let null = retry_on_intr(|| rustix::fs::open("/dev/null", OFlags::RDONLY, Mode::empty()))?;
+    retry_on_intr(|| rustix::stdio::dup2_stdin(&null))?;
+    Ok(Some(Link::from_descriptor(link)))
+}
+
+/// The process that made a socket pair, 0 if our namespace has no number for it: which rustix has no type for.
+fn peer_pid(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut len = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: the option fills in at most `len` bytes of this very structure, plain integers; both outlive the call.
+    let done = unsafe {
+        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_PEERCRED, (&raw mut peer).cast(), &raw mut len)
+    };
+    if done == 0 { Ok(peer.pid as u32) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Closes what other code of the parent left open across exec. Before `main` nobody here can own it yet.

@@ -63,6 +63,25 @@ fn a_process_in_another_pid_namespace_lives_until_it_is_dead() {
     });
 }
 
+fn put_its_number(q: Queue<u32>) {
+    q.put(std::process::id()).unwrap();
+}
+
+#[test]
+fn a_process_can_be_started_into_a_new_pid_namespace() {
+    in_a_process(|()| {
+        // SAFETY: this process has one thread.
+        if unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWPID) }.is_err() {
+            println!("not allowed to make a pid namespace");
+            return;
+        }
+        let q = Queue::bounded(1).unwrap();
+        let process = Process::spawn(put_its_number, q.clone()).unwrap();
+        assert_eq!(q.get_timeout(WATCHDOG).unwrap(), 1);
+        assert_eq!(process.join().unwrap(), Exit::Code(0));
+    });
+}
+
 fn take_and_exec((q, ready): (JoinableQueue<u64>, Queue<u64>)) {
     ready.put(q.get().unwrap()).unwrap();
     let error = Command::new("sleep").arg("60").exec();

@@ -1,6 +1,6 @@
 //! Runs a scenario in a forked copy of this process, and makes one of its system calls fail.
 
-use crate::scenarios::SCENARIOS;
+use crate::scenarios::{IN_THE_CHILD, SCENARIOS};
 use multiproc::Process;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -63,9 +63,9 @@ const NOT_AFTERWARDS: i32 = 13;
 type Fault = (usize, usize, i32);
 
 /// Runs scenarios with faults: at most so many of each, all if 0. Returns cases and failures.
-pub(crate) fn all(most: usize) -> Result<(usize, usize), Box<dyn std::error::Error>> {
+pub(crate) fn all(most: usize, only: Option<&str>) -> Result<(usize, usize), Box<dyn std::error::Error>> {
     let (mut cases, mut failed) = (0, 0);
-    for (number, (name, _)) in SCENARIOS.iter().enumerate() {
+    for (number, (name, _)) in SCENARIOS.iter().enumerate().filter(|(_, (name, _))| only.is_none_or(|only| only == *name)) {
         let calls = run(number, None)?.calls;
         let faults: Vec<Fault> =
             calls.iter().enumerate().flat_map(|(at, &call)| CALLS[call].2.iter().map(move |&error| (call, at, error))).collect();
@@ -98,7 +98,8 @@ fn run_all((scenario, faults): (usize, Vec<Fault>)) -> Result<(), String> {
         let status = run(scenario, Some(fault)).map_err(|error| format!("{}: {error}", what()))?.status;
         let verdict = match status {
             SUCCEEDED => continue,
-            CLEAR_ERROR if error != libc::EINTR => continue,
+            // The system's loader does not bear interruptions.
+            CLEAR_ERROR if error != libc::EINTR || scenario == IN_THE_CHILD => continue,
             CLEAR_ERROR => "an interruption is no error",
             LEFT_DESCRIPTORS => "descriptors were left over",
             LEFT_CHILDREN => "children were left over",
@@ -122,8 +123,8 @@ struct Run {
 const HUNG: i32 = -1;
 
 /// Runs a scenario in a forked copy, with or without a fault.
-fn run(scenario: usize, fault: Option<Fault>) -> Result<Run, String> {
-    let (name, scenario) = SCENARIOS[scenario];
+fn run(number: usize, fault: Option<Fault>) -> Result<Run, String> {
+    let (name, scenario) = SCENARIOS[number];
     // SAFETY: this process has one thread, so the copy may do anything; it ends without unwinding into what it copied.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
@@ -131,7 +132,7 @@ fn run(scenario: usize, fault: Option<Fault>) -> Result<Run, String> {
         // SAFETY: ends the process at once, without running what the parent will run.
         unsafe { libc::_exit(status) }
     }
-    trace(pid, fault)
+    trace(pid, fault, number == IN_THE_CHILD)
 }
 
 fn in_the_copy(name: &str, scenario: fn() -> Result<(), String>) -> i32 {
@@ -184,61 +185,88 @@ fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
 }
 
-fn trace(pid: i32, fault: Option<Fault>) -> Result<Run, String> {
+/// Where a traced process is.
+struct Tracee {
+    entering: bool,
+    failing: Option<i32>,
+}
+
+/// Lets the copy run, and the process that it starts if that is where the faults are, and counts the system calls of the one or of
+/// the other.
+fn trace(copy: i32, fault: Option<Fault>, in_the_child: bool) -> Result<Run, String> {
     let mut calls = Vec::new();
     let begin = Instant::now();
-    let mark = wait(pid, begin);
-    if mark.is_none_or(|status| !libc::WIFSTOPPED(status)) {
+    let mark = wait(copy, copy, begin);
+    if mark.is_none_or(|(_, status)| !libc::WIFSTOPPED(status)) {
         return Err(format!("the copy did not come to the mark: {mark:?}"));
     }
-    // SAFETY: the copy is ours, traced and stopped; so in all that follows.
-    unsafe { libc::ptrace(libc::PTRACE_SETOPTIONS, pid, 0, libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_EXITKILL) };
-    let mut entering = true;
-    let mut failing = None;
+    let follow = if in_the_child { libc::PTRACE_O_TRACEFORK | libc::PTRACE_O_TRACEVFORK } else { 0 };
+    let options = libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_EXITKILL | follow;
+    // SAFETY: the copy is ours, traced and stopped; so in all that follows, as is what it starts.
+    unsafe { libc::ptrace(libc::PTRACE_SETOPTIONS, copy, 0, options) };
+    let mut tracees: BTreeMap<i32, Tracee> = BTreeMap::new();
+    let (mut pid, mut signal) = (copy, 0);
     let status = loop {
         // SAFETY: as above.
-        unsafe { libc::ptrace(libc::PTRACE_SYSCALL, pid, 0, 0) };
-        let Some(status) = wait(pid, begin) else { return Ok(Run { calls, status: HUNG }) };
+        unsafe { libc::ptrace(libc::PTRACE_SYSCALL, pid, 0, signal) };
+        let (stopped, status) = loop {
+            let anyone = if in_the_child { -1 } else { copy };
+            let Some((stopped, status)) = wait(copy, anyone, begin) else { return Ok(Run { calls, status: HUNG }) };
+            // The end of the child is the copy's business.
+            if stopped == copy || libc::WIFSTOPPED(status) {
+                break (stopped, status);
+            }
+        };
+        (pid, signal) = (stopped, 0);
         if !libc::WIFSTOPPED(status) {
             break status;
         }
         match libc::WSTOPSIG(status) {
-            libc::SIGSTOP => {
+            libc::SIGSTOP if pid == copy => {
                 // SAFETY: as above; from here on it runs by itself.
                 unsafe { libc::ptrace(libc::PTRACE_DETACH, pid, 0, 0) };
-                match wait(pid, begin) {
-                    Some(status) => break status,
+                match wait(copy, copy, begin) {
+                    Some((_, status)) => break status,
                     None => return Ok(Run { calls, status: HUNG }),
                 }
             }
             stop if stop == libc::SIGTRAP | 0x80 => {
-                // SAFETY: plain integers, which the kernel fills in.
-                let mut registers: libc::user_regs_struct = unsafe { std::mem::zeroed() };
-                // SAFETY: as above; `registers` outlives the call.
-                unsafe { libc::ptrace(libc::PTRACE_GETREGS, pid, 0, &raw mut registers) };
-                if entering {
-                    if let Some(call) = CALLS.iter().position(|call| is_ours(call, &registers)) {
-                        if let Some((_, at, error)) = fault
-                            && at == calls.len()
-                        {
-                            // No such call: the kernel does nothing.
-                            registers.orig_rax = u64::MAX;
-                            failing = Some(error);
-                        }
-                        calls.push(call);
-                    }
-                } else if let Some(error) = failing.take() {
-                    registers.rax = -i64::from(error) as u64;
+                let tracee = tracees.entry(pid).or_insert(Tracee { entering: true, failing: None });
+                if (pid == copy) != in_the_child {
+                    at_system_call(pid, tracee, &mut calls, fault);
                 }
-                // SAFETY: as above.
-                unsafe { libc::ptrace(libc::PTRACE_SETREGS, pid, 0, &raw const registers) };
-                entering = !entering;
+                tracee.entering = !tracee.entering;
             }
-            _ => {}
+            // A new process, or one that runs a new program.
+            libc::SIGSTOP | libc::SIGTRAP => {}
+            other => signal = other,
         }
     };
     let status = if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { 1000 + libc::WTERMSIG(status) };
     Ok(Run { calls, status })
+}
+
+/// Counts the call, and puts the error in its place if it is the one.
+fn at_system_call(pid: i32, tracee: &mut Tracee, calls: &mut Vec<usize>, fault: Option<Fault>) {
+    // SAFETY: plain integers, which the kernel fills in.
+    let mut registers: libc::user_regs_struct = unsafe { std::mem::zeroed() };
+    // SAFETY: traced and stopped; `registers` outlives the call.
+    unsafe { libc::ptrace(libc::PTRACE_GETREGS, pid, 0, &raw mut registers) };
+    if tracee.entering {
+        let Some(call) = CALLS.iter().position(|call| is_ours(call, &registers)) else { return };
+        if let Some((_, at, error)) = fault
+            && at == calls.len()
+        {
+            // No such call: the kernel does nothing.
+            registers.orig_rax = u64::MAX;
+            tracee.failing = Some(error);
+        }
+        calls.push(call);
+    } else if let Some(error) = tracee.failing.take() {
+        registers.rax = -i64::from(error) as u64;
+    }
+    // SAFETY: as above.
+    unsafe { libc::ptrace(libc::PTRACE_SETREGS, pid, 0, &raw const registers) };
 }
 
 /// Whether it is this call, and made for us: not the allocator's memory, and not the standard library's locks between threads.
@@ -255,19 +283,20 @@ fn is_ours(&(name, number, _): &(&str, i64, &[i32]), registers: &libc::user_regs
     }
 }
 
-/// The next status of the copy; `None`, and the copy killed, if there is none in time.
-fn wait(pid: i32, begin: Instant) -> Option<i32> {
+/// Who of them has news, and what; `None`, and the copy killed, if there is none in time.
+fn wait(copy: i32, whom: i32, begin: Instant) -> Option<(i32, i32)> {
     let mut status = 0;
     loop {
-        // SAFETY: asks about our own child; `status` outlives the call.
-        if unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) } == pid {
-            return Some(status);
+        // SAFETY: asks about our own children, and what they started; `status` outlives the call.
+        match unsafe { libc::waitpid(whom, &raw mut status, libc::WNOHANG | libc::__WALL) } {
+            0 | -1 => {}
+            pid => return Some((pid, status)),
         }
         if begin.elapsed() > PATIENCE {
             // SAFETY: our own child, not waited for yet.
             unsafe {
-                libc::kill(pid, libc::SIGKILL);
-                libc::waitpid(pid, &raw mut status, 0);
+                libc::kill(copy, libc::SIGKILL);
+                libc::waitpid(copy, &raw mut status, 0);
             }
             return None;
         }

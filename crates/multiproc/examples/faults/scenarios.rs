@@ -1,11 +1,14 @@
 //! What is done while system calls fail. Each is what a user would write; an error says in words what went wrong.
 
-use multiproc::{JoinableQueue, Process, Queue, SimpleQueue};
+use multiproc::{Exit, JoinableQueue, Process, Queue, SimpleQueue};
 use std::time::Duration;
 
 pub(crate) type Scenario = (&'static str, fn() -> Result<(), String>);
 
-pub(crate) const SCENARIOS: [Scenario; 9] = [
+/// The last one again, with the faults in the process that it starts.
+pub(crate) const IN_THE_CHILD: usize = 9;
+
+pub(crate) const SCENARIOS: [Scenario; 10] = [
     ("queue", || {
         let q = Queue::bounded(4).map_err(text)?;
         q.put(1u64).map_err(text)?;
@@ -83,23 +86,27 @@ pub(crate) const SCENARIOS: [Scenario; 9] = [
         a.send(&q).map_err(text)?;
         expect(b.recv_timeout(PATIENCE).map_err(text)?.get().map_err(text)?, 1)
     }),
-    ("process", || {
-        let q = SimpleQueue::new().map_err(text)?;
-        let process = Process::spawn(put_one, q.clone()).map_err(text)?;
-        let exit = process.join_timeout(PATIENCE).map_err(text)?;
-        if !exit.is_some_and(|exit| exit.is_success()) {
-            let _ = process.kill();
-            let _ = process.join();
-            return Err(format!("the process did not end well: {exit:?}"));
-        }
-        expect(q.get().map_err(text)?, 1)
-    }),
+    ("process", process),
+    ("process, in the child", process),
 ];
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
-fn put_one(q: SimpleQueue<u64>) {
-    q.put(1).unwrap();
+fn process() -> Result<(), String> {
+    let q = SimpleQueue::new().map_err(text)?;
+    let process = Process::spawn(put_one, q.clone()).map_err(text)?;
+    let exit = process.join_timeout(PATIENCE).map_err(text)?;
+    assert!(exit != Some(Exit::Code(101)), "the child panicked");
+    if !exit.is_some_and(|exit| exit.is_success()) {
+        let _ = process.kill();
+        let _ = process.join();
+        return Err(format!("the process did not end well: {exit:?}"));
+    }
+    expect(q.get().map_err(text)?, 1)
+}
+
+fn put_one(q: SimpleQueue<u64>) -> Result<(), String> {
+    q.put(1).map_err(text)
 }
 
 fn text(error: impl std::fmt::Display) -> String {
