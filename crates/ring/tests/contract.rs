@@ -26,11 +26,13 @@ fn pop(ring: &Mpmc) -> Option<Vec<u8>> {
 fn capacity_is_exact_for_any_number_of_slots() {
     for slots in [1, 2, 3, 5, 7, 8, 100] {
         let (a, b) = pair(&Geometry::new(slots));
+        assert_eq!((a.capacity(), a.published(Lane::Main)), (slots as usize, 0));
         for round in 0..5 {
             for i in 0..slots {
                 assert!(a.has_room(), "{slots} slots, {i} used, round {round}");
                 a.push(&i.to_le_bytes()).unwrap();
                 assert_eq!(b.len(), i as usize + 1);
+                assert_eq!(b.published(Lane::Main), u64::from(round * slots + i + 1));
             }
             assert!(!a.has_room());
             assert!(matches!(a.push(b"x"), Err(PushError::Publish(PublishError::Full))));
@@ -52,6 +54,49 @@ fn tickets_go_on_across_every_wrap() {
                 assert_eq!(pop(&b).unwrap(), i.to_le_bytes(), "{slots} slots from turn {first_turn}");
             }
         }
+    }
+}
+
+/// Where the ring's tail lies, and its head 128 bytes behind.
+const TAIL: usize = 128;
+
+#[test]
+fn a_ticket_that_someone_left_behind_is_moved_on_by_whoever_comes_next() {
+    let geometry = Geometry::new(2);
+    let region = Region::new(Heap::new(geometry.region_len().unwrap()));
+    let a = Mpmc::create(&region, 0, &geometry, A).unwrap();
+    // As if the last one had died right after its message was in, or was taken.
+    let left_behind = |word: usize, operation: &dyn Fn()| {
+        let mut before = [0; 8];
+        let word = region.bytes(word, 8).unwrap();
+        word.read(&mut before);
+        operation();
+        word.write(&before);
+    };
+    for round in 0..5u8 {
+        left_behind(TAIL, &|| a.push(&[round]).unwrap());
+        assert!(a.has_message(Lane::Main));
+        left_behind(TAIL, &|| a.push(&[round, round]).unwrap());
+        assert!(matches!(a.push(b"3"), Err(PushError::Publish(PublishError::Full))));
+        assert_eq!(a.published(Lane::Main), u64::from(round) * 2 + 2);
+        left_behind(TAIL + 128, &|| assert_eq!(pop(&a).unwrap(), [round]));
+        assert!(a.has_room());
+        left_behind(TAIL + 128, &|| assert_eq!(pop(&a).unwrap(), [round, round]));
+        assert_eq!((pop(&a), a.is_empty()), (None, true));
+    }
+}
+
+#[test]
+fn what_the_writer_says_of_a_message_comes_along() {
+    let (a, b) = pair(&Geometry::new(4));
+    for (tag, len) in [(0, 9), (1, 0), (255, 300)] {
+        let mut block = a.alloc(1000).unwrap();
+        block.set_tag(tag);
+        block.truncate(len);
+        block.truncate(2000);
+        a.publish(block).unwrap();
+        let block = b.take(Lane::Main).unwrap();
+        assert_eq!((block.tag(), block.len(), block.deliveries()), (tag, len, 0));
     }
 }
 
@@ -193,7 +238,35 @@ fn a_message_that_kills_every_worker_ends_in_the_dead_lane() {
         std::mem::forget(b.take(Lane::Returned).unwrap());
     }
     assert_eq!(redeliver(&a, Completion::default()).dead, 1);
-    assert_eq!(a.take(Lane::Dead).unwrap().deliveries(), 3);
+    assert_eq!(b.take(Lane::Dead).map(|block| (block.deliveries(), std::mem::forget(block))).unwrap().0, 3);
+    // A reader that dies leaves it to the next one, with its count; put anew, it is as if it had never been delivered.
+    assert_eq!(redeliver(&a, Completion::default()), Swept::default());
+    let mut letter = a.take(Lane::DeadReturned).unwrap();
+    assert_eq!((letter.deliveries(), a.len_of(Lane::Dead)), (3, 0));
+    letter.renew();
+    a.publish(letter).unwrap();
+    let fresh = b.take(Lane::Main).unwrap();
+    assert_eq!(fresh.deliveries(), 0);
+    assert_eq!(b.give_back(fresh, Some(3)).unwrap(), Lane::Returned);
+    let again = b.take(Lane::Returned).unwrap();
+    assert_eq!(again.deliveries(), 1);
+    assert_eq!(b.give_back(again, Some(2)).unwrap(), Lane::Dead);
+}
+
+#[test]
+fn a_dead_message_half_way_back_is_among_the_dead_again() {
+    let (a, b) = returning();
+    a.push(b"poison").unwrap();
+    assert_eq!(b.give_back(b.take(Lane::Main).unwrap(), Some(1)).unwrap(), Lane::Dead);
+    let mut letter = b.take(Lane::Dead).unwrap();
+    letter.renew();
+    // No room: as far as the sweep can tell, it was on its way.
+    (0..8).for_each(|_| a.push(b"x").unwrap());
+    let (error, letter) = b.publish(letter).unwrap_err();
+    assert_eq!(error, PublishError::Full);
+    std::mem::forget(letter);
+    assert_eq!(redeliver(&a, Completion::default()), Swept::default());
+    assert_eq!(a.take(Lane::DeadReturned).unwrap().deliveries(), 1);
 }
 
 #[test]

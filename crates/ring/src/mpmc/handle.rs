@@ -292,11 +292,6 @@ impl Held {
         Self { number: block.number(), len: 0, tag: 0, deliveries: 0, from: (lane, ticket) }
     }
 
-    /// How often the message was delivered before and came back.
-    pub fn deliveries(&self) -> u16 {
-        self.deliveries
-    }
-
     /// Lane and ticket bits by which a [`Completion`](super::Completion) names this message.
     pub fn complete(&self, done: super::Completion) -> super::Completion {
         done.with(self.from.0, self.from.1.low())
