@@ -206,6 +206,34 @@ fn a_sweep_frees_what_was_never_published() {
 }
 
 #[test]
+fn a_sweep_tells_what_is_queued_from_what_only_was_about_to_be() {
+    // One block; its state is the first word behind the ring's own page.
+    let geometry = Geometry { memory: 64, max_message: 48, ..Geometry::new(3) };
+    let region = Region::new(Heap::new(geometry.region_len().unwrap()));
+    let a = Mpmc::create(&region, 0, &geometry, A).unwrap();
+    let b = Mpmc::attach(&region, 0, &geometry, B).unwrap();
+    let word = region.bytes(4096, 8).unwrap();
+    let state = || {
+        let mut bytes = [0; 8];
+        word.read(&mut bytes);
+        u64::from_ne_bytes(bytes)
+    };
+    let sweep = || a.sweep(B, Completion(0), Orphans::Drop, |_| ()).unwrap();
+    let mut states = Vec::new();
+    for _ in 0..10 {
+        b.push(b"x").unwrap();
+        states.push(state());
+        assert_eq!(sweep(), Swept::default(), "it is queued");
+        assert!(pop(&a).is_some());
+        if let [.., before, _, _, now] = states[..] {
+            // As if the dead one had come so far with the same slot, which still names the same block, one turn later.
+            word.write(&now.wrapping_add(now.wrapping_sub(before)).to_ne_bytes());
+            assert_eq!(sweep(), Swept { freed: 1, ..Swept::default() });
+        }
+    }
+}
+
+#[test]
 fn a_sweep_leaves_what_is_queued() {
     let (a, b) = returning();
     b.push(b"still here").unwrap();
@@ -392,6 +420,9 @@ fn rubbish_in_the_positions_is_an_error() {
     region.bytes(0, 8).unwrap().write(&u64::MAX.to_le_bytes());
     assert_eq!(other.peek().unwrap_err(), SpscError::Corrupt);
     region.bytes(0, 8).unwrap().write(&16u64.to_le_bytes());
+    // A skip to the end of the ring, which nobody has shown.
+    region.bytes(256, 8).unwrap().write(&(u64::from(u32::MAX) << 32).to_le_bytes());
+    assert_eq!(other.peek().unwrap_err(), SpscError::Corrupt);
     region.bytes(256, 8).unwrap().write(&1000u64.to_le_bytes());
     assert_eq!(other.peek().unwrap_err(), SpscError::Corrupt);
     assert!(reader.peek().unwrap().is_none());
