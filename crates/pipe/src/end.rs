@@ -1,13 +1,14 @@
 //! One end of a pipe: its streams, its socket and its bells. The types that users see are thin shells around it.
 
+mod travel;
+
 use crate::error::{ClaimError, PipeError, RecvError, SendError};
-use crate::layout::{self, EVERY, KIND, NEXT, PipeWords, Side, spec, stream_at};
+use crate::layout::{EVERY, NEXT, PipeWords, Side, spec, stream_at};
 use multiproc_prim::{Deadline, Hint, Ordering, Place, fence, monotonic_millis};
-use multiproc_shm::pass::{self, Descriptor, Parcel};
-use multiproc_shm::{Bell, Flaw, Identity, Link, Segment, stamp};
+use multiproc_shm::pass::Parcel;
+use multiproc_shm::{Bell, Identity, Link, Segment, stamp};
 use multiproc_sync as sync;
 use multiproc_sync::{StreamReceiver, StreamSender};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -86,7 +87,7 @@ impl End {
         }
         let (first, second) = Link::pair()?;
         let (bell_first, bell_second) = (Bell::new()?, Bell::new()?);
-        let copy = |bell: &Bell| bell.as_fd().try_clone_to_owned().map(Bell::from_descriptor);
+        let copy = |bell: &Bell| bell.as_fd().try_clone_to_owned().and_then(Bell::from_descriptor);
         let (to_second, to_first) = (copy(&bell_second)?, copy(&bell_first)?);
         Ok((
             Self::build(segment.clone(), Side::First, duplex, first, bell_first, to_second)?,
@@ -444,50 +445,5 @@ impl Drop for End {
         if self.held_by.get() == stamp() {
             self.give_up();
         }
-    }
-}
-
-/// What travels of an end.
-#[derive(Serialize, Deserialize)]
-struct Traveller {
-    second: bool,
-    segment: Descriptor,
-    link: Descriptor,
-    ours: Descriptor,
-    theirs: Descriptor,
-}
-
-impl Serialize for End {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let copy = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map(Descriptor::from).map_err(serde::ser::Error::custom);
-        let traveller = Traveller {
-            second: self.side == Side::Second,
-            segment: copy(self.segment.as_fd())?,
-            link: copy(self.link.as_fd())?,
-            ours: copy(self.ours.as_fd())?,
-            theirs: copy(self.theirs.as_fd())?,
-        };
-        let done = traveller.serialize(serializer)?;
-        // From here on the copy may be used. If this one is used again all the same, it has to claim the end anew.
-        if self.held_by.get() == stamp() {
-            self.give_up();
-        }
-        self.travelled.set(1);
-        Ok(done)
-    }
-}
-
-impl<'de> Deserialize<'de> for End {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let came = Traveller::deserialize(deserializer)?;
-        let segment = Segment::attach(came.segment.into(), KIND).map_err(pass::refuse)?;
-        let duplex = layout::check(&segment).map_err(|why| pass::refuse(segment.refuse(Flaw::Geometry(why))))?;
-        let side = if came.second { Side::Second } else { Side::First };
-        let (link, ours, theirs) = (
-            Link::from_descriptor(came.link.into()),
-            Bell::from_descriptor(came.ours.into()),
-            Bell::from_descriptor(came.theirs.into()),
-        );
-        Self::build(segment, side, duplex, link, ours, theirs).map_err(pass::refuse)
     }
 }

@@ -171,8 +171,15 @@ impl Bell {
     }
 
     /// One that came from another process.
-    pub fn from_descriptor(descriptor: OwnedFd) -> Self {
-        Self(descriptor)
+    ///
+    /// # Errors
+    ///
+    /// It is no bell: using it could block.
+    pub fn from_descriptor(descriptor: OwnedFd) -> io::Result<Self> {
+        if !rustix::fs::fcntl_getfl(&descriptor)?.contains(rustix::fs::OFlags::NONBLOCK) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a descriptor that should be a bell could block"));
+        }
+        Ok(Self(descriptor))
     }
 
     /// Makes it readable.
