@@ -153,7 +153,7 @@ fn models(file: &Path) -> anyhow::Result<Fate> {
     let log = Path::new(COPY).join("log");
     let output = File::create(&log)?;
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(Path::new(COPY).join("src")).args(loom::ARGUMENTS).args(["--target-dir", "../build"]);
+    command.current_dir(Path::new(COPY).join("src")).args(loom::ARGUMENTS).args(["--target-dir", "../../loom"]);
     if !file.starts_with(SOURCES[1]) {
         command.args(["-p", "multiproc-ring"]);
     }
