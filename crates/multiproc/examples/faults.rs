@@ -15,6 +15,8 @@ mod inject;
 mod scenarios;
 #[path = "faults/signals.rs"]
 mod signals;
+#[cfg(target_arch = "x86_64")]
+mod spread;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let _main = multiproc::init();

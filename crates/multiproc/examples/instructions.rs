@@ -6,9 +6,10 @@
 //! `cargo run --release --example instructions -- 0` tries every instruction; another number tries at most so many of each
 //! operation, spread evenly.
 
+mod spread;
 mod victim;
 
-use multiproc::{JoinableQueue, Process, Queue};
+use multiproc::{JoinableQueue, Queue};
 use std::time::Duration;
 use victim::Victim;
 
@@ -18,9 +19,6 @@ const BLOCKS: usize = 8;
 const LOOK: Duration = Duration::from_millis(70);
 /// Looks for the dead are at least so far apart.
 const APART: Duration = Duration::from_millis(35);
-
-/// One worker's share of a case takes less, whatever the machine.
-const HANGS: Duration = Duration::from_secs(1500);
 
 /// Operations longer than this are sampled.
 const LONG: u64 = 8000;
@@ -423,17 +421,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         };
         let stride = (length / points).max(1);
         let points: Vec<u64> = (1..=length).step_by(stride as usize).collect();
-        let spread = (0..workers).map(|w| points.iter().copied().skip(w).step_by(workers).collect::<Vec<_>>());
-        let processes: Result<Vec<_>, _> = spread.map(|mine| Process::spawn(kill_all, (number, mine))).collect();
-        let mut bad = 0;
-        for process in processes? {
-            let exit = process.join_timeout(HANGS)?;
-            if exit.is_none() {
-                eprintln!("{}: hangs", case.name);
-                process.kill()?;
-            }
-            bad += u64::from(!exit.is_some_and(|exit| exit.is_success()));
-        }
+        let bad = spread::over_processes(workers, kill_all, number, &points)?;
         let which = if stride == 1 { "each".into() } else { format!("every {stride}th") };
         println!("{:<34} {:>6} kill points, {which} of {length} instructions, {bad} failed", case.name, points.len());
         (cases, failed) = (cases + points.len(), failed + bad);

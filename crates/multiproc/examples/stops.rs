@@ -4,9 +4,10 @@
 //! `cargo run --release --example stops -- 0` tries every instruction; another number tries at most so many of each
 //! operation, spread evenly.
 
+mod spread;
 mod victim;
 
-use multiproc::{Delivery, JoinableQueue, Process, Queue};
+use multiproc::{Delivery, JoinableQueue, Queue};
 use std::time::{Duration, Instant};
 use victim::Victim;
 
@@ -161,12 +162,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let stride = length.checked_div(most).map_or(1, |stride| stride.max(1));
         let points: Vec<u64> = (1..=length).step_by(stride as usize).collect();
         let begin = Instant::now();
-        let spread = (0..workers).map(|w| points.iter().copied().skip(w).step_by(workers).collect::<Vec<_>>());
-        let processes: Result<Vec<_>, _> = spread.map(|mine| Process::spawn(run_all, (number, mine))).collect();
-        let mut bad = 0;
-        for process in processes? {
-            bad += u64::from(!process.join()?.is_success());
-        }
+        let bad = spread::over_processes(workers, run_all, number, &points)?;
         let took = begin.elapsed().as_secs_f64();
         println!("{:<22} {:>5} stops of {length} instructions, {took:.1} s, {bad} failed", case.name, points.len());
         (cases, failed) = (cases + points.len(), failed + bad);

@@ -1,7 +1,7 @@
 //! Runs a scenario in a forked copy of this process, and makes one of its system calls fail.
 
 use crate::scenarios::{IN_THE_CHILD, SCENARIOS};
-use multiproc::Process;
+use crate::spread;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -71,13 +71,7 @@ pub(crate) fn all(most: usize, only: Option<&str>) -> Result<(usize, usize), Box
             calls.iter().enumerate().flat_map(|(at, &call)| CALLS[call].2.iter().map(move |&error| (call, at, error))).collect();
         let stride = if most == 0 { 1 } else { faults.len().div_ceil(most) };
         let faults: Vec<Fault> = faults.into_iter().step_by(stride).collect();
-        let workers = 4;
-        let spread = (0..workers).map(|w| faults.iter().copied().skip(w).step_by(workers).collect::<Vec<_>>());
-        let processes: Result<Vec<_>, _> = spread.map(|mine| Process::spawn(run_all, (number, mine))).collect();
-        let mut bad = 0;
-        for process in processes? {
-            bad += usize::from(!process.join()?.is_success());
-        }
+        let bad = spread::over_processes(4, run_all, number, &faults)?;
         let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
         calls.iter().for_each(|&call| *kinds.entry(CALLS[call].0).or_default() += 1);
         println!("{name}: {} system calls ({kinds:?}), {} faults, {bad} failed", calls.len(), faults.len());
