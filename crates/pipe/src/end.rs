@@ -290,24 +290,21 @@ impl End {
             }
             record.release();
             incoming.stream.released();
-            if tag & MORE != 0 || matches!(so_far, Partial::Headless) {
-                if tag & MORE != 0 {
-                    incoming.partial = so_far;
-                } else {
-                    self.recv_descriptors(count, number)?;
+            if tag & MORE != 0 {
+                incoming.partial = so_far;
+            } else {
+                let descriptors = self.recv_descriptors(count, number)?;
+                match so_far {
+                    Partial::Bytes(bytes) => return Ok((bytes, descriptors)),
+                    Partial::TooLong => return Err(RecvError::TooLong { max }),
+                    Partial::Headless | Partial::Nothing => {}
                 }
-                // What has come of the message stays. A sender that never ends one must not keep us beyond the deadline.
-                late += u32::from(deadline.is_over());
-                if late > MOST_LATE {
-                    return Err(RecvError::Empty);
-                }
-                continue;
             }
-            let descriptors = self.recv_descriptors(count, number)?;
-            return match so_far {
-                Partial::Bytes(bytes) => Ok((bytes, descriptors)),
-                _ => Err(RecvError::TooLong { max }),
-            };
+            // What has come of the message stays. A sender that never ends one must not keep us beyond the deadline.
+            late += u32::from(deadline.is_over());
+            if late > MOST_LATE {
+                return Err(RecvError::Empty);
+            }
         }
     }
 

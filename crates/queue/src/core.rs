@@ -10,7 +10,7 @@ use multiproc_ring::mpmc::{Block, Completion, Lane, Orphans, Owner};
 use multiproc_shm::{Finish, Flaw, Janitor, JoinError, Look, Membership, Participant, Segment, SegmentName, finish_at_exit};
 use multiproc_sync::{Channel, ChannelError, GetError, Pace, PutError, SLICE};
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 pub(crate) struct Core {
@@ -78,8 +78,8 @@ impl Core {
         let membership = join(&segment, |janitor| {
             let as_janitor = owner(Janitor::PARTICIPANT);
             let Ok(channel) = Channel::attach(&region, channel_at, &shape.ring(), as_janitor) else { return };
-            let ours = Mutex::new(());
-            let account = |who| account_for(who, Janitor::PARTICIPANT, &shape, &channel, &tallies, &ours);
+            let nothing = InHand::default();
+            let account = |who| account_for(who, Janitor::PARTICIPANT, &shape, &channel, &tallies, &nothing);
             // What an earlier janitor held when it died, then the dead.
             account(Janitor::PARTICIPANT);
             for who in janitor.dead().filter(|who| account(*who)) {
@@ -234,25 +234,25 @@ impl Core {
     /// of it is done.
     fn account_for(&self, who: Participant) -> bool {
         let me = self.membership.participant();
-        account_for(who, me, &self.shape, &self.channel, &self.tallies, self.in_hand.finishing())
+        account_for(who, me, &self.shape, &self.channel, &self.tallies, &self.in_hand)
     }
 }
 
-/// `finishing` is held by whoever writes to the tally of `me`.
-fn account_for<L>(
+/// Whoever writes to the tally of `me` holds its `in_hand`.
+fn account_for(
     who: Participant,
     me: Participant,
     shape: &Shape,
     channel: &Channel,
     tallies: &Array<Tally>,
-    finishing: &Mutex<L>,
+    in_hand: &InHand,
 ) -> bool {
     let (Some(theirs), Some(ours)) = (tally_of(tallies, who), tally_of(tallies, me)) else { return false };
     let orphans = match shape.flavor {
         Flavor::Joinable => Orphans::Redeliver { max_deliveries: shape.max_deliveries() },
         _ => Orphans::Drop,
     };
-    let _finishing = finishing.lock().unwrap_or_else(PoisonError::into_inner);
+    let _finishing = in_hand.lock();
     let done = Completion(read(&theirs.done));
     if channel.ring().sweep(owner(who), done, orphans, |lost| complete(ours, lost)).is_err() {
         return false;

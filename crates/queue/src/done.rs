@@ -22,19 +22,15 @@ impl InHand {
         self.lock().push_back((thread::current().id(), held));
     }
 
-    /// What to lock while finishing messages.
-    pub(crate) fn finishing(&self) -> &Mutex<VecDeque<(ThreadId, Held)>> {
-        &self.0
-    }
-
-    fn lock(&self) -> MutexGuard<'_, VecDeque<(ThreadId, Held)>> {
+    /// What to hold while finishing messages.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, VecDeque<(ThreadId, Held)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Counts a message as finished by us and names it, in one store: from here on it is, whatever happens to us.
 ///
-/// The caller holds [`InHand::finishing`] until the message's block is free, since the word has other writers among the threads of
+/// The caller holds [`InHand::lock`] until the message's block is free, since the word has other writers among the threads of
 /// this process, and names only one message.
 pub(crate) fn complete(ours: &Tally, held: &Held) {
     let done = held.complete(Completion(ours.done.load(Ordering::Relaxed)));
@@ -58,7 +54,7 @@ impl Core {
         self.complete_and_free(held, self.in_hand.lock());
     }
 
-    fn complete_and_free<L>(&self, held: Held, finishing: MutexGuard<'_, L>) {
+    fn complete_and_free(&self, held: Held, finishing: MutexGuard<'_, VecDeque<(ThreadId, Held)>>) {
         if let Some(ours) = self.tally() {
             complete(ours, &held);
         }
