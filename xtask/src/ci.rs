@@ -108,11 +108,7 @@ fn all(results: impl IntoIterator<Item = anyhow::Result<Outcome>>) -> Report {
     let mut total = Outcome::default();
     for result in results {
         match result {
-            Ok(outcome) => {
-                total.took += outcome.took;
-                total.passed += outcome.passed;
-                total.skipped += outcome.skipped;
-            }
+            Ok(outcome) => total += outcome,
             Err(error) => return Report::Failed(format!("{error:#}")),
         }
     }

@@ -5,10 +5,11 @@
 //! that survives without such a comment fails the proof, and so does a comment whose ordering a model does miss.
 
 use crate::loom;
+use crate::step::cargo_command;
 use anyhow::{Context, ensure};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// The code that the models run.
@@ -152,8 +153,8 @@ fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
 fn models(file: &Path) -> anyhow::Result<Fate> {
     let log = Path::new(COPY).join("log");
     let output = File::create(&log)?;
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(Path::new(COPY).join("src")).args(loom::ARGUMENTS).args(["--target-dir", "../../loom"]);
+    let mut command = cargo_command(&loom::ARGUMENTS);
+    command.current_dir(Path::new(COPY).join("src")).args(["--target-dir", "../../loom"]);
     if !file.starts_with(SOURCES[1]) {
         command.args(["-p", "multiproc-ring"]);
     }

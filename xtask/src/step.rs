@@ -19,15 +19,29 @@ pub(crate) struct Outcome {
     pub(crate) cases: u64,
 }
 
+impl std::ops::AddAssign for Outcome {
+    fn add_assign(&mut self, other: Self) {
+        self.took += other.took;
+        self.passed += other.passed;
+        self.skipped += other.skipped;
+        self.cases += other.cases;
+    }
+}
+
 /// `cargo` with these arguments, the same cargo that runs us.
 pub(crate) fn cargo(arguments: &[&str]) -> Step {
+    Step(cargo_command(arguments))
+}
+
+/// As [`cargo`], for whoever runs it otherwise than as a step.
+pub(crate) fn cargo_command(arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments);
     // What cargo tells its children would make every nested build differ from one by hand.
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARGO_PKG_")) {
         command.env_remove(name);
     }
-    Step(command)
+    command
 }
 
 /// Any program.
@@ -73,10 +87,7 @@ impl Step {
         let output = child.stdout.take().map(|pipe| std::thread::spawn(move || relay(pipe, std::io::stdout())));
         let mut outcome = Outcome::default();
         for relayed in [errors, output].into_iter().flatten() {
-            let counted = relayed.join().unwrap_or_default();
-            outcome.passed += counted.passed;
-            outcome.skipped += counted.skipped;
-            outcome.cases += counted.cases;
+            outcome += relayed.join().unwrap_or_default();
         }
         let status = child.wait()?;
         outcome.took = begin.elapsed();
