@@ -3,9 +3,10 @@
 use crate::Region;
 use crate::region::OutOfBounds;
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-/// A window on the payload bytes of a region.
+/// A window on the payload bytes of a message: in a region, or [private ones](OwnBytes) in their place.
 ///
 /// Bytes are copied out into private memory and only then looked at: another process may write them at any moment. The
 /// copies are atomic byte by byte (or word by word), or done by a string instruction that the compiler can't see into,
@@ -14,7 +15,44 @@ use std::ptr::NonNull;
 pub struct Bytes<'a> {
     first: NonNull<u8>,
     len: usize,
-    region: &'a Region,
+    /// Whose bytes a model has to watch; nobody's if they are private.
+    #[cfg(loom)]
+    region: Option<&'a Region>,
+    of: PhantomData<&'a Region>,
+}
+
+/// Up to eight bytes of this process alone, in the place of a message's payload. They start on a multiple of 16 as that does.
+#[repr(align(16))]
+#[derive(Debug, Default)]
+pub struct OwnBytes(AtomicU64);
+
+impl OwnBytes {
+    /// How many there are.
+    pub const LEN: usize = 8;
+
+    /// The bytes of a word, lowest address first.
+    #[inline(always)]
+    pub fn new(word: u64) -> Self {
+        Self(AtomicU64::new(word))
+    }
+
+    /// The word whose bytes they are.
+    #[inline(always)]
+    pub fn word(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// The first `len` of them, or all.
+    #[inline(always)]
+    pub fn bytes(&self, len: usize) -> Bytes<'_> {
+        Bytes {
+            first: NonNull::from(&self.0).cast(),
+            len: len.min(Self::LEN),
+            #[cfg(loom)]
+            region: None,
+            of: PhantomData,
+        }
+    }
 }
 
 impl Region {
@@ -23,20 +61,31 @@ impl Region {
     /// # Errors
     ///
     /// They do not fit.
-    #[inline]
+    #[inline(always)]
     pub fn bytes(&self, offset: usize, len: usize) -> Result<Bytes<'_>, OutOfBounds> {
-        Ok(Bytes { first: self.check(offset, len, 1)?, len, region: self })
+        Ok(self.window(self.check(offset, len, 1)?, len))
     }
 
     /// A window of no bytes.
     pub fn nothing(&self) -> Bytes<'_> {
-        Bytes { first: self.owner().base(), len: 0, region: self }
+        self.window(self.owner().base(), 0)
+    }
+
+    #[inline(always)]
+    fn window(&self, first: NonNull<u8>, len: usize) -> Bytes<'_> {
+        Bytes {
+            first,
+            len,
+            #[cfg(loom)]
+            region: Some(self),
+            of: PhantomData,
+        }
     }
 }
 
 impl<'a> Bytes<'a> {
     /// Length in bytes.
-    #[inline]
+    #[inline(always)]
     pub fn len(&self) -> usize {
         self.len
     }
@@ -47,29 +96,29 @@ impl<'a> Bytes<'a> {
     }
 
     /// The window's bytes from `at` on, `len` of them; `None` if they are not all inside it.
-    #[inline]
+    #[inline(always)]
     pub fn part(&self, at: usize, len: usize) -> Option<Bytes<'a>> {
         if at.checked_add(len)? > self.len {
             return None;
         }
         // SAFETY: at <= self.len, all of which `Region::check` put inside the region.
-        Some(Self { first: unsafe { self.first.add(at) }, len, region: self.region })
+        Some(Self { first: unsafe { self.first.add(at) }, len, ..*self })
     }
 
     /// Copies `source` to the start of the window. Returns whether it fits; if not, nothing is written.
-    #[inline]
+    #[inline(always)]
     pub fn write(&self, source: &[u8]) -> bool {
         if source.len() > self.len {
             return false;
         }
-        let _guard = self.region.guard_write(self.first, source.len());
+        let _guard = self.guard_write(self.first, source.len());
         // SAFETY: source.len() bytes fit in the window (checked above), which lies inside the region.
         unsafe { store(self.first.as_ptr(), source.as_ptr(), source.len()) };
         true
     }
 
     /// Copies the start of the window to `target`. Returns whether the window is long enough; if not, nothing is read.
-    #[inline]
+    #[inline(always)]
     pub fn read(&self, target: &mut [u8]) -> bool {
         if target.len() > self.len {
             return false;
@@ -80,7 +129,7 @@ impl<'a> Bytes<'a> {
     }
 
     /// Appends the whole window to `target`.
-    #[inline]
+    #[inline(always)]
     pub fn append_to(&self, target: &mut Vec<u8>) {
         target.reserve(self.len);
         // SAFETY: `reserve` made room for self.len bytes after the current ones; all of them are written before set_len.
@@ -94,7 +143,7 @@ impl<'a> Bytes<'a> {
     ///
     /// Making references of it is sound only while no other process writes these bytes: a promise that shared memory can't
     /// give, and the caller of an `unsafe` function has to.
-    #[inline]
+    #[inline(always)]
     pub fn as_ptr(&self) -> NonNull<u8> {
         self.first
     }
@@ -102,9 +151,9 @@ impl<'a> Bytes<'a> {
     /// # Safety
     ///
     /// `len <= self.len`, and `target` is valid for writing `len` bytes.
-    #[inline]
+    #[inline(always)]
     unsafe fn load_into(&self, target: *mut u8, len: usize) {
-        let _guard = self.region.guard_read(self.first, len);
+        let _guard = self.guard_read(self.first, len);
         // SAFETY: the window lies inside the region; the rest is the caller's promise.
         unsafe { load(target, self.first.as_ptr(), len) }
     }
@@ -116,7 +165,7 @@ const STRING_COPY: usize = 256;
 /// # Safety
 ///
 /// `shared` is valid for `len` bytes inside a region, `private` for reading `len` bytes outside any.
-#[inline]
+#[inline(always)]
 unsafe fn store(shared: *mut u8, private: *const u8, len: usize) {
     #[cfg(target_arch = "x86_64")]
     if len >= STRING_COPY && !cfg!(fuzzing) {
@@ -143,7 +192,7 @@ unsafe fn store(shared: *mut u8, private: *const u8, len: usize) {
 /// # Safety
 ///
 /// `shared` is valid for `len` bytes inside a region, `private` for writing `len` bytes outside any.
-#[inline]
+#[inline(always)]
 unsafe fn load(private: *mut u8, shared: *mut u8, len: usize) {
     #[cfg(target_arch = "x86_64")]
     if len >= STRING_COPY && !cfg!(fuzzing) {
@@ -190,13 +239,13 @@ unsafe fn string_copy(target: *mut u8, source: *const u8, len: usize) {
 struct NoGuard;
 
 #[cfg(not(loom))]
-impl Region {
-    #[inline]
+impl Bytes<'_> {
+    #[inline(always)]
     fn guard_write(&self, _first: NonNull<u8>, _len: usize) -> NoGuard {
         NoGuard
     }
 
-    #[inline]
+    #[inline(always)]
     fn guard_read(&self, _first: NonNull<u8>, _len: usize) -> NoGuard {
         NoGuard
     }
@@ -229,13 +278,17 @@ mod side_table {
         }
     }
 
-    impl Region {
+    impl Bytes<'_> {
+        fn cells(&self, first: NonNull<u8>, len: usize) -> Vec<Arc<UnsafeCell<()>>> {
+            self.region.map(|region| region.owner().cells().of(first, len)).unwrap_or_default()
+        }
+
         pub(super) fn guard_write(&self, first: NonNull<u8>, len: usize) -> Vec<MutPtr<()>> {
-            self.owner().cells().of(first, len).iter().map(|cell| cell.get_mut()).collect()
+            self.cells(first, len).iter().map(|cell| cell.get_mut()).collect()
         }
 
         pub(super) fn guard_read(&self, first: NonNull<u8>, len: usize) -> Vec<ConstPtr<()>> {
-            self.owner().cells().of(first, len).iter().map(|cell| cell.get()).collect()
+            self.cells(first, len).iter().map(|cell| cell.get()).collect()
         }
     }
 }

@@ -1,9 +1,9 @@
-//! Process-private guesses, spinning and back-off: nothing here carries a message or orders one.
+//! Process-private guesses, spinning and back-off: nothing here carries a message.
 
 /// A word private to this process whose value is only ever a guess.
 ///
 /// Cursors and cached positions live in it. It is invisible to loom on purpose: an algorithm must be right whatever a
-/// hint says, so its interleavings need no exploring.
+/// hint says, so its interleavings need no exploring. A thread that reads a guess sees what the one that made it had seen.
 #[derive(Debug, Default)]
 pub struct Hint(core::sync::atomic::AtomicU64);
 
@@ -16,13 +16,13 @@ impl Hint {
     /// The last guess written by any thread of this process, or an older one.
     #[inline]
     pub fn get(&self) -> u64 {
-        self.0.load(core::sync::atomic::Ordering::Relaxed)
+        self.0.load(core::sync::atomic::Ordering::Acquire)
     }
 
     /// Replaces the guess.
     #[inline]
     pub fn set(&self, value: u64) {
-        self.0.store(value, core::sync::atomic::Ordering::Relaxed);
+        self.0.store(value, core::sync::atomic::Ordering::Release);
     }
 
     /// Adds to the guess and returns what it was. Exact even when threads race, so it also hands out numbers.

@@ -3,6 +3,7 @@
 mod atomic;
 mod bytes;
 mod hint;
+mod pair;
 mod region;
 mod time;
 
@@ -12,9 +13,10 @@ pub mod futex;
 pub mod model;
 
 pub use atomic::{AtomicU32, AtomicU64, Ordering, fence};
-pub use bytes::Bytes;
 #[cfg(loom)]
 pub use bytes::Cells;
+pub use bytes::{Bytes, OwnBytes};
 pub use hint::{Backoff, Hint, spin_loop};
+pub use pair::AtomicPair;
 pub use region::{Array, Heap, Memory, OutOfBounds, Padded, Place, Region, Shared};
 pub use time::{Deadline, monotonic_millis};

@@ -90,6 +90,8 @@ impl Shape {
     pub(crate) fn ring(&self) -> Geometry {
         Geometry {
             returns: self.flavor == Flavor::Joinable,
+            // What is to be delivered again must be found after a death.
+            small_in_slots: self.flavor != Flavor::Joinable,
             memory: self.memory,
             max_message: self.max_message,
             ..Geometry::new(self.slots)

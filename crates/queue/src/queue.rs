@@ -154,7 +154,8 @@ impl<T> Queue<T> {
     }
 
     /// Values that were in the hands of a process when it died, and are gone: 0 for a `JoinableQueue`, which delivers them again.
-    /// Counted as soon as someone has looked for the dead; exact up to 8,388,607 found by one process. Python has no counterpart.
+    /// Counted as soon as someone has looked for the dead; a value of up to 8 encoded bytes is its taker's own once it is taken, and is
+    /// not counted; exact up to 8,388,607 found by one process. Python has no counterpart.
     pub fn lost(&self) -> u64 {
         self.core().lost()
     }

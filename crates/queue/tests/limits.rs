@@ -94,13 +94,13 @@ fn a_full_file_system_is_an_error_and_gets_go_on() {
 
 #[test]
 fn a_bounded_queue_out_of_memory_says_so() {
-    let q = Queue::<u64>::builder().bounded(10_000).memory(64 << 10).max_message(16).build().unwrap();
-    let put = (0..).take_while(|&i| q.try_put(i).is_ok()).count();
+    let q = Queue::<[u8; 9]>::builder().bounded(10_000).memory(64 << 10).max_message(16).build().unwrap();
+    let put = (0..).take_while(|_| q.try_put([1; 9]).is_ok()).count();
     assert_eq!(put, 1024);
-    assert!(matches!(q.try_put(1), Err(PutError::NoMemory(1))));
-    assert!(matches!(q.put_timeout(1, Duration::from_millis(50)), Err(PutError::NoMemory(1))));
+    assert!(matches!(q.try_put([1; 9]), Err(PutError::NoMemory([1, ..]))));
+    assert!(matches!(q.put_timeout([1; 9], Duration::from_millis(50)), Err(PutError::NoMemory([1, ..]))));
     q.get().unwrap();
-    q.try_put(1).unwrap();
+    q.try_put([1; 9]).unwrap();
 }
 
 /// The queue's segment, as another process with the descriptor would map it.
@@ -114,16 +114,16 @@ fn rubbish_over_the_ring_is_an_error_that_names_the_queue() {
     let q = Queue::<u64>::builder().bounded(4).participants(1).build().unwrap();
     q.put(1).unwrap();
     let segment = map(&q);
-    // One page of the queue's own words, one of the channel's, then the ring's ends.
-    let ends = segment.region().bytes(segment.content_at() + 8192 + 128, 256).unwrap();
-    let mut good = [0; 256];
-    ends.read(&mut good);
-    ends.write(&[0xee; 256]);
+    // One page of the queue's own words, one of the channel's, then the ring's ends and slots.
+    let words = segment.region().bytes(segment.content_at() + 8192 + 128, 256 + 64).unwrap();
+    let mut good = [0; 256 + 64];
+    words.read(&mut good);
+    words.write(&[0xee; 256 + 64]);
     let (put, got) = (q.try_put(1).unwrap_err(), q.try_get().unwrap_err());
     assert!(matches!(&put, PutError::Corrupt { queue, .. } if queue.contains("QUEU")), "{put:?}");
     assert!(matches!(&got, GetError::Corrupt { queue } if queue.contains("QUEU")), "{got:?}");
     let _ = (q.len(), q.is_empty(), q.is_full(), q.lost());
-    ends.write(&good);
+    words.write(&good);
     assert_eq!(q.get().unwrap(), 1);
 }
 

@@ -102,7 +102,8 @@ fn take_and_wait((q, ready): (Queue<u64>, Queue<()>)) {
 fn what_a_killed_consumer_had_in_hand_is_counted_as_lost_and_nothing_else_is() {
     let (q, ready) = (Queue::<u64>::bounded(4).unwrap(), Queue::bounded(1).unwrap());
     let send = |value| {
-        let loan = q.loan(1).unwrap();
+        // Too long for a slot.
+        let loan = q.loan(2).unwrap();
         loan.set(0, value);
         loan.send().unwrap();
     };

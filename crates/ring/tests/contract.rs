@@ -121,7 +121,7 @@ fn messages_of_every_size_are_contiguous_and_whole() {
 
 #[test]
 fn memory_that_runs_out_is_an_error_and_comes_back() {
-    let geometry = Geometry { memory: 64 << 10, max_message: 48, ..Geometry::new(10_000) };
+    let geometry = Geometry { small_in_slots: false, memory: 64 << 10, max_message: 48, ..Geometry::new(10_000) };
     let (a, b) = pair(&geometry);
     let mut put = 0;
     while a.push(b"x").is_ok() {
@@ -147,7 +147,7 @@ fn a_closed_ring_lets_nothing_in_and_everything_out() {
 
 #[test]
 fn a_dropped_block_was_never_put_and_is_free_again() {
-    let geometry = Geometry { memory: 64, max_message: 48, ..Geometry::new(1) };
+    let geometry = Geometry { small_in_slots: false, memory: 64, max_message: 48, ..Geometry::new(1) };
     let (a, b) = pair(&geometry);
     for _ in 0..100 {
         drop(a.alloc(8).unwrap());
@@ -187,7 +187,7 @@ fn the_bytes_mean_the_same_at_another_address() {
 }
 
 fn returning() -> (Mpmc, Mpmc) {
-    pair(&Geometry { returns: true, memory: 1 << 20, max_message: 48, ..Geometry::new(8) })
+    pair(&Geometry { returns: true, small_in_slots: false, memory: 1 << 20, max_message: 48, ..Geometry::new(8) })
 }
 
 fn redeliver(ring: &Mpmc, done: Completion) -> Swept {
@@ -196,7 +196,7 @@ fn redeliver(ring: &Mpmc, done: Completion) -> Swept {
 
 #[test]
 fn a_sweep_frees_what_was_never_published() {
-    let geometry = Geometry { memory: 64, max_message: 48, ..Geometry::new(1) };
+    let geometry = Geometry { small_in_slots: false, memory: 64, max_message: 48, ..Geometry::new(1) };
     let (a, b) = pair(&geometry);
     std::mem::forget(b.alloc(1).unwrap());
     assert!(a.alloc(1).is_err());
@@ -208,7 +208,7 @@ fn a_sweep_frees_what_was_never_published() {
 #[test]
 fn a_sweep_tells_what_is_queued_from_what_only_was_about_to_be() {
     // One block; its state is the first word behind the ring's own page.
-    let geometry = Geometry { memory: 64, max_message: 48, ..Geometry::new(3) };
+    let geometry = Geometry { small_in_slots: false, memory: 64, max_message: 48, ..Geometry::new(3) };
     let region = Region::new(Heap::new(geometry.region_len().unwrap()));
     let a = Mpmc::create(&region, 0, &geometry, A).unwrap();
     let b = Mpmc::attach(&region, 0, &geometry, B).unwrap();
@@ -331,9 +331,9 @@ proptest! {
 
     /// No geometry panics: it makes a ring that works or is refused.
     #[test]
-    fn any_geometry_works_or_is_refused(slots: u32, returns: bool, memory: u64, max_message: u64) {
-        let _ = Geometry { slots, returns, memory, max_message, first_turn: 1 }.region_len();
-        let small = Geometry { slots: slots % 50, returns, memory: memory % (1 << 22), max_message: max_message % 5000, first_turn: 1 };
+    fn any_geometry_works_or_is_refused(slots: u32, returns: bool, small_in_slots: bool, memory: u64, max_message: u64) {
+        let _ = Geometry { slots, returns, small_in_slots, memory, max_message, first_turn: 1 }.region_len();
+        let small = Geometry { slots: slots % 50, returns, small_in_slots, memory: memory % (1 << 22), max_message: max_message % 5000, first_turn: 1 };
         if let Ok(len) = small.region_len() {
             let region = Region::new(Heap::new(len));
             let ring = Mpmc::create(&region, 0, &small, A).unwrap();

@@ -7,9 +7,19 @@ use multiproc_prim::{Heap, Region};
 use multiproc_ring::mpmc::{AllocError, Completion, Geometry, Lane, Mpmc, Orphans, Owner, PublishError, PushError, TakeError};
 use multiproc_ring::spsc::{Consumer, Producer, Reader, Writer, records_len, region_len};
 
-/// Rings of 1 and 2 slots whose tickets are about to wrap, with as few blocks as they can work with.
+/// Rings whose tickets are about to wrap, with every message in a block, and with as few blocks as they can work with.
 fn geometry(slots: u32, blocks: u64) -> Geometry {
-    Geometry { memory: 64 * blocks, max_message: 32, first_turn: (1 << 40) - 1, ..Geometry::new(slots) }
+    let first_turn = (1 << 40) - 1;
+    Geometry { small_in_slots: false, memory: 64 * blocks, max_message: 32, first_turn, ..Geometry::new(slots) }
+}
+
+/// Explores `body` for 1 and 2 slots, with messages in blocks and in the slots.
+fn for_each_shape(blocks: u64, body: impl Fn(Geometry) + Copy + Send + Sync + 'static) {
+    for slots in [1, 2] {
+        for small_in_slots in [false, true] {
+            model(move || body(Geometry { small_in_slots, ..geometry(slots, blocks) }));
+        }
+    }
 }
 
 fn handles<const N: usize>(geometry: &Geometry) -> [Arc<Mpmc>; N] {
@@ -45,46 +55,56 @@ fn push(ring: &Mpmc, value: u64) -> bool {
 
 #[test]
 fn two_producers_lose_nothing_and_fill_exactly() {
-    for slots in [1, 2] {
-        model(move || {
-            let [a, b] = handles(&geometry(slots, 3));
-            let other = thread::spawn(move || push(&b, 2));
-            let mine = push(&a, 1);
-            let theirs = other.join().unwrap();
-            let mut got: Vec<u64> = std::iter::from_fn(|| pop(&a)).collect();
-            got.sort_unstable();
-            let put: Vec<u64> = [(mine, 1), (theirs, 2)].iter().filter(|p| p.0).map(|p| p.1).collect();
-            assert_eq!(got, put);
-            assert_eq!(put.len(), slots as usize);
-        });
-    }
+    for_each_shape(3, |geometry| {
+        let [a, b] = handles(&geometry);
+        let other = thread::spawn(move || push(&b, 2));
+        let mine = push(&a, 1);
+        let theirs = other.join().unwrap();
+        let mut got: Vec<u64> = std::iter::from_fn(|| pop(&a)).collect();
+        got.sort_unstable();
+        let put: Vec<u64> = [(mine, 1), (theirs, 2)].iter().filter(|p| p.0).map(|p| p.1).collect();
+        assert_eq!(got, put);
+        assert_eq!(put.len(), geometry.slots as usize);
+    });
 }
 
 #[test]
 fn two_consumers_share_without_doubles() {
-    for slots in [1, 2] {
-        model(move || {
-            let [a, b] = handles(&geometry(slots, 3));
-            let put: Vec<u64> = (1..=2).filter(|&i| push(&a, i)).collect();
-            let other = thread::spawn(move || pop(&b));
-            let mut got: Vec<u64> = [pop(&a), other.join().unwrap(), pop(&a)].into_iter().flatten().collect();
-            got.sort_unstable();
-            assert_eq!(got, put);
-        });
-    }
+    for_each_shape(3, |geometry| {
+        let [a, b] = handles(&geometry);
+        let put: Vec<u64> = (1..=2).filter(|&i| push(&a, i)).collect();
+        let other = thread::spawn(move || pop(&b));
+        let mut got: Vec<u64> = [pop(&a), other.join().unwrap(), pop(&a)].into_iter().flatten().collect();
+        got.sort_unstable();
+        assert_eq!(got, put);
+    });
 }
 
 #[test]
 fn a_producer_and_a_consumer_keep_the_order() {
-    for slots in [1, 2] {
+    for_each_shape(2, |geometry| {
+        let [a, b] = handles(&geometry);
+        let other = thread::spawn(move || [1, 2].map(|i| push(&b, i)));
+        let mut got: Vec<u64> = [pop(&a), pop(&a)].into_iter().flatten().collect();
+        let put = other.join().unwrap();
+        got.extend(std::iter::from_fn(|| pop(&a)));
+        let expected: Vec<u64> = [1, 2].into_iter().filter(|&i| put[i as usize - 1]).collect();
+        assert_eq!(got, expected);
+    });
+
+    // In a turn of three slots, the shared ends are behind, and one who was away for a turn goes on from where it was.
+    for small_in_slots in [false, true] {
         model(move || {
-            let [a, b] = handles(&geometry(slots, 2));
-            let other = thread::spawn(move || [1, 2].map(|i| push(&b, i)));
-            let mut got: Vec<u64> = [pop(&a), pop(&a)].into_iter().flatten().collect();
-            let put = other.join().unwrap();
+            let [a, b, away] = handles(&Geometry { small_in_slots, ..geometry(3, 3) });
+            for i in 1..=3 {
+                assert!(push(&a, i) && pop(&a) == Some(i));
+            }
+            assert!(push(&a, 4));
+            let other = thread::spawn(move || [push(&b, 5), push(&b, 6)]);
+            let mut got: Vec<u64> = [pop(&away), pop(&away)].into_iter().flatten().collect();
+            assert_eq!(other.join().unwrap(), [true, true]);
             got.extend(std::iter::from_fn(|| pop(&a)));
-            let expected: Vec<u64> = [1, 2].into_iter().filter(|&i| put[i as usize - 1]).collect();
-            assert_eq!(got, expected);
+            assert_eq!(got, [4, 5, 6]);
         });
     }
 }
@@ -93,8 +113,8 @@ fn a_producer_and_a_consumer_keep_the_order() {
 fn whoever_sees_a_ticket_sees_the_turns_before_it() {
     let operations: [fn(&Mpmc) -> bool; 2] = [|ring| push(ring, 9), |ring| pop(ring).is_some()];
     for operation in operations {
-        model(move || {
-            let [a, b] = handles(&geometry(1, 2));
+        for_each_shape(2, move |geometry| {
+            let [a, b] = handles(&geometry);
             // Comes at any time during two turns: a slot older than its ticket would be called corrupt.
             let other = thread::spawn(move || operation(&b));
             for value in [1, 2] {
@@ -123,8 +143,8 @@ fn a_block_that_is_used_again_never_mixes_messages() {
 
 #[test]
 fn closing_and_putting_agree_on_who_was_first() {
-    model(|| {
-        let [a, b] = handles(&geometry(1, 2));
+    for_each_shape(2, |geometry| {
+        let [a, b] = handles(&geometry);
         let putter = thread::spawn(move || push(&b, 7));
         let closed = a.close_if_empty();
         let put = putter.join().unwrap();

@@ -22,8 +22,11 @@ struct Model {
 
 impl Model {
     fn new(slots: u32, blocks: usize) -> Self {
-        let memory = 64 * blocks as u64;
-        let geometry = Geometry { returns: true, memory, max_message: 32, first_turn: (1 << 40) - 1, ..Geometry::new(slots) };
+        Self::with(blocks, Geometry { returns: true, small_in_slots: false, ..Geometry::new(slots) })
+    }
+
+    fn with(blocks: usize, geometry: Geometry) -> Self {
+        let geometry = Geometry { memory: 64 * blocks as u64, max_message: 32, first_turn: (1 << 40) - 1, ..geometry };
         let region = Region::new(Heap::new(geometry.region_len().unwrap() + 64));
         let first = Arc::new(Mpmc::create(&region, 0, &geometry, Owner::new(0, 0)).unwrap());
         Self { geometry, region, blocks, first }
@@ -42,6 +45,12 @@ impl Model {
     /// What is left in a lane, taken out.
     fn drain(&self, lane: Lane) -> Vec<Vec<u8>> {
         std::iter::from_fn(|| take(&self.first, lane)).collect()
+    }
+
+    /// Every slot can be used, and no more than there are.
+    fn assert_works_on(&self) {
+        let put = (0..3).filter(|_| self.first.push(b"more").is_ok()).count();
+        assert_eq!((put, self.drain(Lane::Main).len(), self.first.len()), (2, 2, 0));
     }
 
     /// Everybody is through, and the dead were swept: every block is free.
@@ -101,6 +110,28 @@ fn a_consumer_that_dies_anywhere_loses_what_it_took_at_most() {
         assert!(put);
         assert_eq!(all.len() + lost, 3, "{all:?} and {lost} lost");
         model.assert_nothing_leaked();
+    });
+}
+
+#[test]
+fn a_small_message_of_one_that_dies_anywhere_is_there_whole_or_not_at_all() {
+    model_deaths(|steps| {
+        let model = Model::with(1, Geometry::new(2));
+        model.first.push(b"1").unwrap();
+        let (dead, living) = (model.handle(DEAD), model.handle(Owner::new(1, 0)));
+        let victim = thread::spawn(move || mortal(steps, || (dead.push(b"mine").is_ok(), take(&dead, Lane::Main))));
+        let living = thread::spawn(move || (living.push(b"theirs").is_ok(), take(&living, Lane::Main)));
+        let ended = victim.join().unwrap();
+        let (theirs_put, got) = living.join().unwrap();
+        let mut all = model.drain(Lane::Main);
+        all.extend(got);
+        let unknown = usize::from(ended.is_none());
+        let (mine_put, mine_got) = ended.unwrap_or_default();
+        all.extend(mine_got);
+        let put = 1 + usize::from(theirs_put) + usize::from(mine_put);
+        assert!(put <= all.len() + unknown && all.len() <= put + unknown, "{put} put, {all:?}");
+        assert!(all.iter().all(|message| [&b"1"[..], b"mine", b"theirs"].contains(&&message[..])), "{all:?}");
+        model.assert_works_on();
     });
 }
 

@@ -122,7 +122,7 @@ proptest! {
         first_turn in prop_oneof![Just(1u64), 1u64..1000],
         operations in prop::collection::vec((0u8..6, 0u32..23, any::<u32>()), 0..200),
     ) {
-        let geometry = Geometry { returns: true, memory: 64 << 20, max_message: 5 << 20, first_turn, ..Geometry::new(slots) };
+        let geometry = Geometry { small_in_slots: false, returns: true, memory: 64 << 20, max_message: 5 << 20, first_turn, ..Geometry::new(slots) };
         let (a, b, _) = guarded(&geometry, usize::MAX);
         for (operation, bits, random) in operations {
             let len = random as usize & ((1 << bits) - 1);
@@ -152,7 +152,7 @@ proptest! {
 fn memory_that_the_system_has_not_is_an_error_and_what_is_there_can_be_used() {
     const BUDGET: usize = 20;
     for max_message in [48, 3000, 1 << 20] {
-        let geometry = Geometry { returns: true, memory: 64 << 20, max_message, ..Geometry::new(2000) };
+        let geometry = Geometry { small_in_slots: false, returns: true, memory: 64 << 20, max_message, ..Geometry::new(2000) };
         let (a, b, pages) = guarded(&geometry, BUDGET);
         let message = vec![7; max_message as usize];
         let mut put = 0;
@@ -181,7 +181,7 @@ fn memory_that_the_system_has_not_is_an_error_and_what_is_there_can_be_used() {
 
 #[test]
 fn a_sweep_without_memory_is_an_error_and_the_next_one_finds_everything() {
-    let geometry = Geometry { returns: true, memory: 1 << 20, max_message: 48, ..Geometry::new(64) };
+    let geometry = Geometry { small_in_slots: false, returns: true, memory: 1 << 20, max_message: 48, ..Geometry::new(64) };
     let (a, b, pages) = guarded(&geometry, usize::MAX);
     a.push(b"1").unwrap();
     std::mem::forget(b.take(Lane::Main).unwrap());
@@ -199,7 +199,7 @@ fn a_sweep_without_memory_is_an_error_and_the_next_one_finds_everything() {
 
 #[test]
 fn the_largest_blocks_give_their_pages_back_and_smaller_ones_keep_them() {
-    let geometry = Geometry { memory: 256 << 20, max_message: 8 << 20, ..Geometry::new(4) };
+    let geometry = Geometry { small_in_slots: false, memory: 256 << 20, max_message: 8 << 20, ..Geometry::new(4) };
     let (a, b, pages) = guarded(&geometry, usize::MAX);
     let committed = || pages.lock().unwrap().committed.len();
     for (len, kept) in [(3 << 20, true), (8 << 20, false)] {

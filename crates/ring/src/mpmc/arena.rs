@@ -74,7 +74,7 @@ impl Arena {
     }
 
     /// The block of this number, `None` if there is none. Its memory may not be committed: see [`find`](Self::find).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find_committed(&self, number: u32) -> Option<Found<'_>> {
         // Small blocks come first, and nearly always are the ones looked for.
         let blocks = self.classes.iter().find(|blocks| number.wrapping_sub(blocks.class.first) < blocks.class.count)?;
@@ -84,7 +84,7 @@ impl Arena {
 
     /// The block of a number that another process wrote, with its header's memory committed. The outer `None`: there is no such
     /// block.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find(&self, number: u32) -> Option<std::io::Result<Found<'_>>> {
         let found = self.find_committed(number)?;
         if u64::from(found.index) >= found.blocks.committed.get()
@@ -101,7 +101,7 @@ impl Arena {
     }
 
     /// A block for `len` bytes, owned by `owner`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn claim(&self, owner: Owner, len: usize) -> Result<Found<'_>, AllocError> {
         if len > self.longest() {
             return Err(AllocError::TooLong { len, max: self.longest() });
@@ -255,7 +255,7 @@ impl<'a> Found<'a> {
     }
 
     /// The first `len` bytes of the payload, none at all if there are fewer.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn payload(&self, len: usize) -> Bytes<'a> {
         let fits = len <= self.capacity();
         let window = fits.then(|| self.arena.region.bytes(self.start() + size_of::<BlockHeader>(), len).ok());

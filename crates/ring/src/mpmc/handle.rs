@@ -2,10 +2,10 @@
 
 use super::arena::{Arena, Found};
 use super::error::{AllocError, LayoutError, PopError, PublishError, PushError, TakeError};
-use super::lane::LaneRing;
+use super::lane::{Filling, LaneRing, Taken};
 use super::layout::{Geometry, Layout};
 use super::state::{BlockState, Lane, Owner, Ticket};
-use multiproc_prim::{Bytes, Hint, Ordering, Region};
+use multiproc_prim::{AtomicPair, Bytes, Hint, Ordering, OwnBytes, Region};
 
 /// A handle on a ring for many producers and many consumers.
 ///
@@ -34,6 +34,7 @@ pub struct Mpmc {
     pub(super) arena: Arena,
     pub(super) lanes: Vec<LaneRing>,
     pub(super) owner: Owner,
+    small_in_slots: bool,
 }
 
 impl std::fmt::Debug for Mpmc {
@@ -105,7 +106,8 @@ impl Mpmc {
         let seed = if cfg!(loom) { u64::from(owner.row()) } else { HANDLES.add(1) };
         let arena = Arena::new(region, at, &layout, seed)?;
         let lanes = layout.lanes.iter().map(|&lane| LaneRing::new(region, at, lane, geometry.first_turn));
-        Ok(Self { arena, lanes: lanes.collect::<Result<_, _>>()?, owner })
+        let small_in_slots = geometry.small_in_slots && AtomicPair::is_whole();
+        Ok(Self { arena, lanes: lanes.collect::<Result<_, _>>()?, owner, small_in_slots })
     }
 
     /// Whom the blocks in this handle's hands belong to.
@@ -130,7 +132,7 @@ impl Mpmc {
 
     /// Messages waiting in a lane, at some moment during the call.
     pub fn len_of(&self, lane: Lane) -> usize {
-        self.lane(lane).map_or(0, LaneRing::len)
+        self.lane(lane).map_or(0, |lane| lane.len(&self.arena))
     }
 
     /// Whether no message waits in the main lane.
@@ -158,7 +160,7 @@ impl Mpmc {
     /// # Errors
     ///
     /// There is no block for it, or no slot; nothing was put then.
-    #[inline]
+    #[inline(always)]
     pub fn push(&self, message: &[u8]) -> Result<(), PushError> {
         let block = self.alloc(message.len())?;
         block.payload().write(message);
@@ -170,7 +172,7 @@ impl Mpmc {
     /// # Errors
     ///
     /// There is none.
-    #[inline]
+    #[inline(always)]
     pub fn pop(&self, target: &mut Vec<u8>) -> Result<usize, PopError> {
         let block = self.take(Lane::Main)?;
         block.payload().append_to(target);
@@ -182,9 +184,12 @@ impl Mpmc {
     /// # Errors
     ///
     /// There is none that large, or none left.
-    #[inline]
+    #[inline(always)]
     pub fn alloc(&self, len: usize) -> Result<Block<'_>, AllocError> {
-        let place = self.arena.claim(self.owner, len)?;
+        let place = match len {
+            0..=OwnBytes::LEN if self.small_in_slots => Place::Own(OwnBytes::default()),
+            _ => Place::Shared(self.arena.claim(self.owner, len)?),
+        };
         let block = Block { place, len, tag: 0, deliveries: 0, from: None };
         block.write_meta();
         Ok(block)
@@ -195,10 +200,14 @@ impl Mpmc {
     /// # Errors
     ///
     /// There is no slot; the block comes back.
-    #[inline]
+    #[inline(always)]
     pub fn publish<'a>(&self, block: Block<'a>) -> Result<(), (PublishError, Block<'a>)> {
         let Some(main) = self.lane(Lane::Main) else { return Err((PublishError::Closed, block)) };
-        match main.publish(&self.arena, self.owner, block.place) {
+        let filling = match &block.place {
+            Place::Own(bytes) => Filling::Small(bytes.word(), block.len, block.tag),
+            Place::Shared(place) => Filling::Block(*place),
+        };
+        match main.publish(&self.arena, self.owner, filling) {
             Ok(()) => {
                 // From here on the block is the consumer's.
                 std::mem::forget(block);
@@ -215,9 +224,11 @@ impl Mpmc {
     ///
     /// There is no memory for it, or the memory holds rubbish: the block comes back.
     pub fn give_back<'a>(&self, block: Block<'a>, max_deliveries: Option<u16>) -> Result<Lane, (PublishError, Block<'a>)> {
-        let Some((lane, ticket)) = block.from else { return Err((PublishError::Corrupt, block)) };
+        let (Some((lane, ticket)), &Place::Shared(place)) = (block.from, &block.place) else {
+            return Err((PublishError::Corrupt, block));
+        };
         let taken = BlockState::taken(lane, self.owner, ticket);
-        match self.deliver_again(block.place, taken, lane, max_deliveries) {
+        match self.deliver_again(place, taken, lane, max_deliveries) {
             Ok(target) => {
                 std::mem::forget(block);
                 Ok(target)
@@ -231,15 +242,22 @@ impl Mpmc {
     /// # Errors
     ///
     /// There is none.
-    #[inline]
+    #[inline(always)]
     pub fn take(&self, lane: Lane) -> Result<Block<'_>, TakeError> {
         let ring = self.lane(lane).ok_or(TakeError::Empty)?;
-        let (place, ticket) = ring.take(&self.arena, self.owner)?;
+        let (place, ticket) = match ring.take(&self.arena, self.owner)? {
+            // A length that no one of us writes is cut off: there are no more bytes than that.
+            Taken::Small(message, len, tag) => {
+                let (place, len) = (Place::Own(OwnBytes::new(message)), len.min(OwnBytes::LEN));
+                return Ok(Block { place, len, tag, deliveries: 0, from: None });
+            }
+            Taken::Block(place, ticket) => (place, ticket),
+        };
         // Relaxed: ordered by the take. Read once and checked: from here on only the private copy counts.
         let meta = Meta::unpack(place.header.meta.load(Ordering::Relaxed));
         let Meta { len, tag, .. } = meta;
         let deliveries = if lane.is_dead() { meta.deliveries } else { meta.counted() };
-        let mut block = Block { place, len, tag, deliveries, from: Some((lane, ticket)) };
+        let mut block = Block { place: Place::Shared(place), len, tag, deliveries, from: Some((lane, ticket)) };
         if block.len > place.capacity() {
             block.len = 0;
             return Err(TakeError::Corrupt);
@@ -257,23 +275,31 @@ impl Mpmc {
     /// The block that a [`Held`] of this ring stands for; `None` for one of another ring.
     pub fn resume(&self, held: Held) -> Option<Block<'_>> {
         let Held { number, len, tag, deliveries, from } = held;
-        Some(Block { place: self.arena.find_committed(number)?, len, tag, deliveries, from: Some(from) })
+        Some(Block { place: Place::Shared(self.arena.find_committed(number)?), len, tag, deliveries, from: Some(from) })
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn lane(&self, lane: Lane) -> Option<&LaneRing> {
         self.lanes.get(lane as usize)
     }
 }
 
-/// A block in this process's hands: being written before it is published, or taken and being read. Dropped, it is free.
+/// A message in this process's hands: being written before it is published, or taken and being read. Its bytes are in a block of
+/// shared memory, which is free when this is dropped; those of a small message in a slot are in here.
 #[derive(Debug)]
 pub struct Block<'a> {
-    place: Found<'a>,
+    place: Place<'a>,
     len: usize,
     tag: u8,
     deliveries: u16,
     from: Option<(Lane, Ticket)>,
+}
+
+/// Where the bytes of a message in hand are.
+#[derive(Debug)]
+enum Place<'a> {
+    Own(OwnBytes),
+    Shared(Found<'a>),
 }
 
 /// A taken block that is kept in hand without borrowing the ring.
@@ -298,9 +324,9 @@ impl Held {
     }
 }
 
-impl<'a> Block<'a> {
+impl Block<'_> {
     /// Length of the message in bytes.
-    #[inline]
+    #[inline(always)]
     pub fn len(&self) -> usize {
         self.len
     }
@@ -327,9 +353,12 @@ impl<'a> Block<'a> {
     }
 
     /// The message's bytes. They start on a multiple of 16.
-    #[inline]
-    pub fn payload(&self) -> Bytes<'a> {
-        self.place.payload(self.len)
+    #[inline(always)]
+    pub fn payload(&self) -> Bytes<'_> {
+        match &self.place {
+            Place::Own(bytes) => bytes.bytes(self.len),
+            Place::Shared(place) => place.payload(self.len),
+        }
     }
 
     /// Makes the message shorter, for a writer who needed less than asked for.
@@ -338,19 +367,19 @@ impl<'a> Block<'a> {
         self.write_meta();
     }
 
-    /// Keeps a taken block in hand beyond the borrow. A block that was never taken comes back as the error.
+    /// Keeps a taken block in hand beyond the borrow. What is not in a block, or was never taken, comes back as the error.
     ///
     /// # Errors
     ///
-    /// The block was allocated, not taken.
+    /// The message was allocated, not taken, or lay in a slot.
     pub fn hold(self) -> Result<Held, Self> {
-        match self.from {
-            Some(from) => {
-                let held = Held { number: self.place.number(), len: self.len, tag: self.tag, deliveries: self.deliveries, from };
+        match (self.from, &self.place) {
+            (Some(from), Place::Shared(place)) => {
+                let held = Held { number: place.number(), len: self.len, tag: self.tag, deliveries: self.deliveries, from };
                 std::mem::forget(self);
                 Ok(held)
             }
-            None => Err(self),
+            _ => Err(self),
         }
     }
 
@@ -360,22 +389,25 @@ impl<'a> Block<'a> {
         self.set_meta(true);
     }
 
-    #[inline]
+    #[inline(always)]
     fn write_meta(&self) {
         self.set_meta(false);
     }
 
-    #[inline]
+    #[inline(always)]
     fn set_meta(&self, put_anew: bool) {
-        let Self { len, tag, deliveries, .. } = *self;
+        let Self { len, tag, deliveries, ref place, .. } = *self;
+        let Place::Shared(place) = place else { return };
         // Relaxed: publishing orders it.
-        self.place.header.meta.store(Meta { len, tag, deliveries, put_anew }.pack(), Ordering::Relaxed);
+        place.header.meta.store(Meta { len, tag, deliveries, put_anew }.pack(), Ordering::Relaxed);
     }
 }
 
 impl Drop for Block<'_> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
-        self.place.free();
+        if let Place::Shared(place) = &self.place {
+            place.free();
+        }
     }
 }

@@ -1,21 +1,26 @@
 //! The algorithm: one ring of slots, many who put and many who take.
 //!
-//! - A put takes effect when it exchanges the slot of its ticket from the turn before to (turn, block).
-//! - A take takes effect when it exchanges the block's state from `Publishing(ticket)` to `Taken`.
-//! - The ticket words only follow. Whoever finds one behind moves it on, so nobody waits for a process that stopped
-//!   in between.
+//! - A put takes effect when it exchanges the slot of its ticket from the turn before to this turn, with a block's number or, both
+//!   words at once, with a small message itself.
+//! - A take takes effect when it exchanges the block's state from `Publishing(ticket)` to `Taken`, or a small message's slot to
+//!   taken.
+//! - Slots are filled in order and taken in order, and each says in which turn it was filled. So whoever knows any ticket that was
+//!   the next one at some time finds the one that is next now by going on from slot to slot. Each handle remembers its own; the
+//!   two shared words follow every few tickets, for those who were away for long. Nobody waits for a process that stopped in
+//!   between, and no operation needs those words to be new.
 //!
-//! Slots are never cleared: a slot of the turn before is free once its block is no longer `Publishing` under that ticket.
-//! A consumer that read a slot long ago finds another ticket in the block's state, and only helps.
+//! Slots are never cleared: a slot of the turn before is free once its small message is taken, or its block is no longer
+//! `Publishing` under that ticket. A consumer that read a slot long ago finds another ticket in the block's state, and goes on.
 //!
-//! The protocol is the one of the project's design notes with the clearing of slots left out; crossbeam's `ArrayQueue` and
-//! Vyukov's bounded queue have the turns, but block everyone when a producer dies between its two steps.
+//! The protocol is the one of the project's design notes with the clearing of slots and the helping at every ticket left out;
+//! crossbeam's `ArrayQueue` and Vyukov's bounded queue have the turns, but block everyone when a producer dies between its two
+//! steps.
 
 use super::arena::{Arena, Found};
 use super::error::{PublishError, TakeError};
 use super::layout::Ends;
-use super::state::{BlockState, Lane, Owner, Slot, Ticket, Turns};
-use multiproc_prim::{Array, AtomicU64, Backoff, Hint, Ordering, OutOfBounds, Place, Region};
+use super::state::{BlockState, Content, Lane, Owner, Slot, Ticket, Turns};
+use multiproc_prim::{Array, AtomicPair, AtomicU64, Backoff, Hint, Ordering, OutOfBounds, Place, Region};
 
 /// Tries after which a loop that should have ended calls the memory corrupt. Each failed try is another process's success or
 /// rubbish; with back-off between them, so many successes in a row that all hit this process do not happen. (Where nobody else runs,
@@ -23,6 +28,10 @@ use multiproc_prim::{Array, AtomicU64, Backoff, Hint, Ordering, OutOfBounds, Pla
 const MOST_TRIES: u32 = if cfg!(fuzzing) { 1 << 8 } else { 1 << 16 };
 /// Slots are committed this many bytes at a time.
 const COMMIT_CHUNK: usize = 16 << 10;
+/// Most tickets by which a shared end follows: beyond that, going from slot to slot costs more than it saves.
+const MOST_LAG: u64 = 16;
+/// Slots that a walk looks at before it asks the shared end: as many as others are likely to have used meanwhile.
+const SHORT_WALK: u32 = 4;
 
 pub(crate) struct LaneRing {
     lane: Lane,
@@ -30,13 +39,82 @@ pub(crate) struct LaneRing {
     /// The ticket of the first message ever.
     first: Ticket,
     ends: Place<Ends>,
-    slots: Array<AtomicU64>,
+    slots: Array<AtomicPair>,
     region: Region,
     slots_at: usize,
+    /// The shared ends follow at tickets of which these bits are zero.
+    lag: u64,
     /// Slots from the first on whose memory this handle has seen committed.
     committed: Hint,
-    /// A head ticket seen in the past: all before it are taken for good.
-    seen_head: Hint,
+    /// A ticket that was the next to be filled: all before it are.
+    tail: Hint,
+    /// A ticket that was the next to be taken: all before it are, for good.
+    head: Hint,
+}
+
+/// A message that was taken.
+pub(crate) enum Taken<'a> {
+    /// The bytes of a small one, its length and its tag.
+    Small(u64, usize, u8),
+    /// The block of another one, now owned by the taker, and its ticket.
+    Block(Found<'a>, Ticket),
+}
+
+/// What a producer puts into a slot.
+#[derive(Clone, Copy)]
+pub(crate) enum Filling<'a> {
+    Small(u64, usize, u8),
+    Block(Found<'a>),
+}
+
+/// What waits under the head ticket.
+enum Waiting<'a> {
+    Nothing,
+    Closed,
+    Small(usize, u8),
+    Block(Found<'a>, BlockState),
+}
+
+/// A ticket, and its slot as it was read.
+struct Spot<'r> {
+    ticket: Ticket,
+    slot: &'r AtomicPair,
+    word: Slot,
+}
+
+/// Memory in a state that no order of events explains, or that can't be touched.
+enum Trouble {
+    Corrupt,
+    NoMemory,
+}
+
+impl From<Trouble> for PublishError {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Corrupt => Self::Corrupt,
+            Trouble::NoMemory => Self::NoMemory,
+        }
+    }
+}
+
+impl From<Trouble> for TakeError {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Corrupt => Self::Corrupt,
+            Trouble::NoMemory => Self::NoMemory,
+        }
+    }
+}
+
+/// The way of one operation from slot to slot.
+struct Walk<'r> {
+    /// The shared word of the end that is looked for.
+    end: &'r AtomicU64,
+    /// The ticket to look at.
+    at: Ticket,
+    steps: u32,
+    /// What the shared word held.
+    asked: Option<Ticket>,
 }
 
 impl LaneRing {
@@ -47,16 +125,21 @@ impl LaneRing {
         first_turn: u64,
     ) -> Result<Self, OutOfBounds> {
         let turns = Turns::new(count);
+        let first = turns.first(first_turn);
+        // A model has few slots, and should see ends that are behind.
+        let lag = if cfg!(loom) { u64::from(count) } else { u64::from(count / 4).clamp(1, MOST_LAG) };
         Ok(Self {
             lane,
             turns,
-            first: turns.first(first_turn),
+            first,
             ends: region.place(at + ends)?,
             slots: region.array(at + slots_at, count as usize)?,
             region: region.clone(),
             slots_at: at + slots_at,
+            lag: (lag + 1).next_power_of_two() / 2 - 1,
             committed: Hint::new(0),
-            seen_head: Hint::new(turns.first(first_turn).0),
+            tail: Hint::new(first.0),
+            head: Hint::new(first.0),
         })
     }
 
@@ -71,7 +154,7 @@ impl LaneRing {
         if first_turn != 1 {
             self.commit(self.slots.len() - 1)?;
             for slot in self.slots.iter() {
-                slot.store(Slot::never_used(first_turn.wrapping_sub(1)).0, Ordering::Relaxed);
+                slot.store_first(Slot::never_used(first_turn.wrapping_sub(1)).0, Ordering::Relaxed);
             }
         }
         Ok(())
@@ -81,186 +164,291 @@ impl LaneRing {
         self.slots.len()
     }
 
-    /// Puts a block that `me` owns into the ring.
-    #[inline]
-    pub(crate) fn publish(&self, arena: &Arena, me: Owner, block: Found<'_>) -> Result<(), PublishError> {
+    /// Puts a message into the ring: a small one, or a block that `me` owns.
+    #[inline(always)]
+    pub(crate) fn publish(&self, arena: &Arena, me: Owner, filling: Filling<'_>) -> Result<(), PublishError> {
         let mut backoff = Backoff::new();
         loop {
-            let (tail, slot, word) = self.look_at_tail(&mut backoff)?;
-            if !self.is_free_for(arena, tail, word)? {
+            let Spot { ticket, slot, word } = self.find_tail(&mut backoff)?;
+            if word.content() == Content::Closed {
+                return Err(PublishError::Closed);
+            }
+            if !self.is_free_for(arena, ticket, word)? {
                 return Err(PublishError::Full);
             }
-            // It must be there before the slot is, since from then on it is what consumers compare with. Relaxed: nobody comes to
-            // it but by the slot.
-            block.header.state.store(BlockState::publishing(self.lane, me, tail).0, Ordering::Relaxed);
-            let filled = Slot::holding(self.turns.turn(tail), block.number());
-            // Release: payload and state come before the slot (pairs with: take). Failure needs nothing: we look anew.
-            if slot.compare_exchange(word.0, filled.0, Ordering::Release, Ordering::Relaxed).is_ok() {
-                self.pass_tail(tail);
+            let turn = self.turns.turn(ticket);
+            let filled = match filling {
+                Filling::Small(message, len, tag) => {
+                    let old = (word.0, slot.second(Ordering::Relaxed));
+                    let new = (Slot::small(turn, len, tag).0, message);
+                    // Release: for whoever finds the slots before this one by it (pairs with: walk). The message comes with it.
+                    slot.exchange(old, new, Ordering::Release, Ordering::Relaxed)
+                }
+                Filling::Block(block) => {
+                    // It must be there before the slot is, since from then on it is what consumers compare with. Relaxed: nobody
+                    // comes to it but by the slot.
+                    block.header.state.store(BlockState::publishing(self.lane, me, ticket).0, Ordering::Relaxed);
+                    let new = Slot::holding(turn, block.number());
+                    // Release: payload and state come before the slot (pairs with: take). Failure needs nothing: we look anew.
+                    slot.exchange_first(word.0, new.0, Ordering::Release, Ordering::Relaxed)
+                }
+            };
+            if filled {
+                self.pass(&self.tail, &self.ends.tail, ticket);
                 return Ok(());
             }
-            // Someone else's block, or the mark that closes: the next look tells, and helps only past a block.
+            // Someone else's message, or the mark that closes: the next look tells.
             backoff.spin();
         }
     }
 
     /// Whether a put would find room now. Closed counts as room: the put will say it.
     pub(crate) fn has_room(&self, arena: &Arena) -> bool {
-        match self.look_at_tail(&mut Backoff::new()) {
-            Ok((tail, _, word)) => self.is_free_for(arena, tail, word).unwrap_or(true),
-            Err(_) => true,
-        }
-    }
-
-    /// The tail ticket and its slot, which is still of the turn before.
-    #[inline]
-    fn look_at_tail(&self, backoff: &mut Backoff) -> Result<(Ticket, &AtomicU64, Slot), PublishError> {
-        loop {
-            if backoff.tries() > MOST_TRIES {
-                return Err(PublishError::Corrupt);
-            }
-            // Acquire: the slot is at least as new as what whoever moved the tail saw (pairs with: tail).
-            let tail = Ticket(self.ends.tail.load(Ordering::Acquire));
-            let (index, slot) = self.slot(tail).ok_or(PublishError::Corrupt)?;
-            self.ensure(index).map_err(|_| PublishError::NoMemory)?;
-            // Acquire: the block's state is at least as new as the slot (pairs with: take).
-            let word = Slot(slot.load(Ordering::Acquire));
-            match word.turns_ahead_of(self.turns.turn(tail)) {
-                -1 => return Ok((tail, slot, word)),
-                0 if word.is_closed() => return Err(PublishError::Closed),
-                0.. => {
-                    self.pass_tail(tail);
-                    backoff.spin();
-                }
-                _ => self.doubt(&self.ends.tail, tail, backoff).map_err(|()| PublishError::Corrupt)?,
-            }
+        match self.find_tail(&mut Backoff::new()) {
+            Ok(spot) if spot.word.content() != Content::Closed => self.is_free_for(arena, spot.ticket, spot.word).unwrap_or(true),
+            _ => true,
         }
     }
 
     /// Whether what the slot held one turn before `tail` is gone.
-    #[inline]
+    #[inline(always)]
     fn is_free_for(&self, arena: &Arena, tail: Ticket, word: Slot) -> Result<bool, PublishError> {
+        let block = match word.content() {
+            Content::Nothing | Content::Closed => return Ok(true),
+            Content::Small { taken, .. } => return Ok(taken),
+            Content::Block(block) => block,
+        };
         let before = self.turns.one_turn_before(tail);
-        if Ticket(self.seen_head.get()).is_after(before) {
+        if Ticket(self.head.get()).is_after(before) {
             return Ok(true);
         }
         // A head beyond that ticket means that its message was taken. Relaxed: nothing of that message is touched.
         let head = Ticket(self.ends.head.load(Ordering::Relaxed));
-        self.seen_head.set(head.0);
         if head.is_after(before) {
+            self.head.set(head.0);
             return Ok(true);
         }
-        let Some(block) = word.block() else { return Ok(true) };
         let block = arena.find(block).ok_or(PublishError::Corrupt)?.map_err(|_| PublishError::NoMemory)?;
         // Relaxed: at least as new as the slot that named the block (pairs with: take). If it still waits, the ring is full.
-        if BlockState(block.header.state.load(Ordering::Relaxed)).is_queued(self.lane, before) {
-            return Ok(false);
-        }
-        self.pass_head(before);
-        Ok(true)
+        Ok(!BlockState(block.header.state.load(Ordering::Relaxed)).is_queued(self.lane, before))
     }
 
-    /// Takes the oldest message: its block, now owned by `me`, and its ticket.
-    #[inline]
-    pub(crate) fn take<'a>(&self, arena: &'a Arena, me: Owner) -> Result<(Found<'a>, Ticket), TakeError> {
+    /// Takes the oldest message.
+    #[inline(always)]
+    pub(crate) fn take<'a>(&self, arena: &'a Arena, me: Owner) -> Result<Taken<'a>, TakeError> {
         let mut backoff = Backoff::new();
         loop {
-            let (head, block, state) = self.look_at_head(arena, &mut backoff)?;
-            let taken = BlockState::taken(self.lane, me, head);
-            // Relaxed: the slot brought the payload (pairs with: take), and the exchange only decides whose it is.
-            let won = block.header.state.compare_exchange(state.0, taken.0, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-            self.pass_head(head);
-            if won {
-                return Ok((block, head));
+            let (Spot { ticket, slot, word }, waiting) = self.find_head(arena, &mut backoff)?;
+            let taken = match waiting {
+                Waiting::Nothing => return Err(TakeError::Empty),
+                Waiting::Closed => return Err(TakeError::Closed),
+                Waiting::Small(len, tag) => {
+                    // Relaxed: it came with the word that we have read (pairs with: take), and stays while that does.
+                    let message = slot.second(Ordering::Relaxed);
+                    // Release, beyond the models, in which the two words are one: our reading comes before the next turn's
+                    // message. Failure: someone else has it.
+                    let won = slot.exchange_first(word.0, word.taken().0, Ordering::Release, Ordering::Relaxed);
+                    won.then_some(Taken::Small(message, len, tag))
+                }
+                Waiting::Block(block, state) => {
+                    let taken = BlockState::taken(self.lane, me, ticket).0;
+                    // Relaxed: the slot brought the payload (pairs with: take), and the exchange only decides whose it is.
+                    let won = block.header.state.compare_exchange(state.0, taken, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+                    won.then_some(Taken::Block(block, ticket))
+                }
+            };
+            self.pass(&self.head, &self.ends.head, ticket);
+            match taken {
+                Some(taken) => return Ok(taken),
+                None => backoff.spin(),
             }
-            backoff.spin();
         }
     }
 
     /// Whether a take would find something now.
     pub(crate) fn has_message(&self, arena: &Arena) -> bool {
-        self.look_at_head(arena, &mut Backoff::new()).is_ok()
+        let found = self.find_head(arena, &mut Backoff::new());
+        matches!(found, Ok((_, Waiting::Small(..) | Waiting::Block(..))))
     }
 
-    /// The head ticket, and the block that waits under it with its state.
-    #[inline]
-    fn look_at_head<'a>(&self, arena: &'a Arena, backoff: &mut Backoff) -> Result<(Ticket, Found<'a>, BlockState), TakeError> {
+    /// The first ticket whose slot is not filled, or is filled with the mark that closes.
+    #[inline(always)]
+    fn find_tail(&self, backoff: &mut Backoff) -> Result<Spot<'_>, Trouble> {
+        let mut walk = Walk { end: &self.ends.tail, at: Ticket(self.tail.get()), steps: 0, asked: None };
         loop {
-            let (head, _, word) = self.slot_at_head(backoff)?;
-            if word.turns_ahead_of(self.turns.turn(head)) != 0 {
-                return Err(TakeError::Empty);
-            }
-            if word.is_closed() {
-                return Err(TakeError::Closed);
-            }
-            let block = word.block().ok_or(TakeError::Corrupt)?;
-            let block = arena.find(block).ok_or(TakeError::Corrupt)?.map_err(|_| TakeError::NoMemory)?;
-            // Relaxed: at least as new as the slot that named the block (pairs with: take).
-            let state = BlockState(block.header.state.load(Ordering::Relaxed));
-            if state.is_queued(self.lane, head) {
-                return Ok((head, block, state));
-            }
-            self.pass_head(head);
-            backoff.spin();
-        }
-    }
-
-    /// The head ticket and its slot, which is of its turn or of the one before.
-    #[inline]
-    fn slot_at_head(&self, backoff: &mut Backoff) -> Result<(Ticket, &AtomicU64, Slot), TakeError> {
-        loop {
-            if backoff.tries() > MOST_TRIES {
-                return Err(TakeError::Corrupt);
-            }
-            // Acquire: the slot is at least as new as what whoever moved the head saw (pairs with: head).
-            let head = Ticket(self.ends.head.load(Ordering::Acquire));
-            let (index, slot) = self.slot(head).ok_or(TakeError::Corrupt)?;
-            self.ensure(index).map_err(|_| TakeError::NoMemory)?;
-            // Acquire: the block's payload and state are at least as new as the slot (pairs with: take).
-            let word = Slot(slot.load(Ordering::Acquire));
-            match word.turns_ahead_of(self.turns.turn(head)) {
-                -1 | 0 => return Ok((head, slot, word)),
-                1.. => {
-                    self.pass_head(head);
-                    backoff.spin();
+            let spot = self.look(&walk)?;
+            match spot.word.turns_ahead_of(self.turns.turn(spot.ticket)) {
+                -1 => {
+                    self.arrive(&walk, &self.tail);
+                    return Ok(spot);
                 }
-                _ => self.doubt(&self.ends.head, head, backoff).map_err(|()| TakeError::Corrupt)?,
+                0 if spot.word.content() == Content::Closed => return Ok(spot),
+                ahead @ 0.. => self.go_on(&mut walk, ahead as u64)?,
+                _ => self.doubt(&mut walk, backoff)?,
             }
         }
+    }
+
+    /// The first ticket whose message is not taken, or not there yet.
+    #[inline(always)]
+    fn find_head<'a>(&self, arena: &'a Arena, backoff: &mut Backoff) -> Result<(Spot<'_>, Waiting<'a>), Trouble> {
+        let mut walk = Walk { end: &self.ends.head, at: Ticket(self.head.get()), steps: 0, asked: None };
+        loop {
+            let spot = self.look(&walk)?;
+            let waiting = match spot.word.turns_ahead_of(self.turns.turn(spot.ticket)) {
+                -1 => Waiting::Nothing,
+                0 => match self.waiting(arena, &spot)? {
+                    Some(waiting) => waiting,
+                    None => {
+                        self.go_on(&mut walk, 0)?;
+                        continue;
+                    }
+                },
+                // Filled in a later turn: what it held the turn before that was taken.
+                ahead @ 1.. => {
+                    self.go_on(&mut walk, ahead as u64 - 1)?;
+                    continue;
+                }
+                _ => {
+                    self.doubt(&mut walk, backoff)?;
+                    continue;
+                }
+            };
+            self.arrive(&walk, &self.head);
+            return Ok((spot, waiting));
+        }
+    }
+
+    /// What a slot that was filled in this turn has for a consumer; `None`: it was taken.
+    #[inline(always)]
+    fn waiting<'a>(&self, arena: &'a Arena, spot: &Spot<'_>) -> Result<Option<Waiting<'a>>, Trouble> {
+        Ok(match spot.word.content() {
+            Content::Nothing => return Err(Trouble::Corrupt),
+            Content::Closed => Some(Waiting::Closed),
+            Content::Small { taken: true, .. } => None,
+            Content::Small { len, tag, .. } => Some(Waiting::Small(len, tag)),
+            Content::Block(block) => {
+                let block = arena.find(block).ok_or(Trouble::Corrupt)?.map_err(|_| Trouble::NoMemory)?;
+                // Relaxed: at least as new as the slot that named the block (pairs with: take).
+                let state = BlockState(block.header.state.load(Ordering::Relaxed));
+                state.is_queued(self.lane, spot.ticket).then_some(Waiting::Block(block, state))
+            }
+        })
+    }
+
+    /// Reads the slot where a walk is.
+    #[inline(always)]
+    fn look(&self, walk: &Walk<'_>) -> Result<Spot<'_>, Trouble> {
+        let ticket = walk.at;
+        let index = self.turns.index(ticket).ok_or(Trouble::Corrupt)?;
+        let slot = self.slots.get(index).ok_or(Trouble::Corrupt)?;
+        self.ensure(index).map_err(|_| Trouble::NoMemory)?;
+        // Acquire: what came with the message (pairs with: take), and the slots after this one at least as new as whoever filled
+        // this one saw them (pairs with: walk).
+        Ok(Spot { ticket, slot, word: Slot(slot.first(Ordering::Acquire)) })
+    }
+
+    /// Goes on from a ticket that is used up, and whose slot is so many turns ahead of it.
+    #[inline]
+    fn go_on(&self, walk: &mut Walk<'_>, turns_ahead: u64) -> Result<(), Trouble> {
+        walk.steps += 1;
+        // In a ring of so many slots, so many steps are one turn. More than that only if others make progress all the while.
+        if walk.steps > MOST_TRIES + 2 * self.slots.len() as u32 {
+            return Err(Trouble::Corrupt);
+        }
+        walk.at = self.turns.next(self.turns.turns_later(walk.at, turns_ahead));
+        if walk.asked.is_none() && (turns_ahead > 0 || walk.steps >= SHORT_WALK) {
+            self.ask(walk);
+        }
+        Ok(())
+    }
+
+    /// Asks the shared end, and goes there if it is further.
+    #[cold]
+    fn ask(&self, walk: &mut Walk<'_>) {
+        // Acquire: the slots are at least as new as what whoever wrote the end saw (pairs with: end).
+        let end = Ticket(walk.end.load(Ordering::Acquire));
+        walk.asked = Some(end);
+        if end.is_after(walk.at) {
+            walk.at = end;
+        }
+    }
+
+    /// Remembers where a walk ended, and lets others start there if it was long.
+    #[inline(always)]
+    fn arrive(&self, walk: &Walk<'_>, own: &Hint) {
+        if walk.steps > 0 {
+            own.set(walk.at.0);
+            // Whoever should have moved the end on was killed or stopped before it did.
+            if walk.asked.is_some() && u64::from(walk.steps) > 2 * self.lag + u64::from(SHORT_WALK) {
+                self.move_end(walk.end, walk.at);
+            }
+        }
+    }
+
+    /// Remembers that a ticket is used up, and tells others at every few.
+    #[inline(always)]
+    fn pass(&self, own: &Hint, end: &AtomicU64, ticket: Ticket) {
+        let next = self.turns.next(ticket);
+        own.set(next.0);
+        if next.0 & self.lag == 0 {
+            self.move_end(end, next);
+        }
+    }
+
+    /// Moves a shared end on, unless it is further already. Looks first, since a failed exchange costs as much as a successful one.
+    #[inline]
+    fn move_end(&self, end: &AtomicU64, to: Ticket) {
+        let seen = Ticket(end.load(Ordering::Relaxed));
+        if to.is_after(seen) {
+            // Release: whoever reads the end sees the slots before it as we do (pairs with: end). Failure: someone else moved it.
+            let _ = end.compare_exchange(seen.0, to.0, Ordering::Release, Ordering::Relaxed);
+        }
+    }
+
+    /// A slot that no order of events explains. If the shared end explains it no better, and does not move, the memory is rubbish.
+    #[cold]
+    fn doubt(&self, walk: &mut Walk<'_>, backoff: &mut Backoff) -> Result<(), Trouble> {
+        backoff.spin();
+        let before = walk.at;
+        walk.asked = None;
+        walk.at = Ticket(walk.end.load(Ordering::Acquire));
+        if walk.at == before || backoff.tries() > MOST_TRIES { Err(Trouble::Corrupt) } else { Ok(()) }
     }
 
     /// Closes an empty ring for good: fills the next slot with a mark that no put gets past. `Empty` if a message was there,
     /// `Closed` once it is done.
     pub(crate) fn close_if_empty(&self, arena: &Arena) -> TakeError {
         let mut backoff = Backoff::new();
-        loop {
-            match self.look_at_head(arena, &mut backoff) {
-                Ok(_) => return TakeError::Empty,
-                Err(TakeError::Empty) => {}
-                Err(end) => return end,
-            }
-            let Ok((head, slot, word)) = self.slot_at_head(&mut backoff) else { return TakeError::Corrupt };
-            let turn = self.turns.turn(head);
-            if word.turns_ahead_of(turn) == -1 {
-                // Relaxed: the mark carries nothing but itself.
-                let _ = slot.compare_exchange(word.0, Slot::closed(turn).0, Ordering::Relaxed, Ordering::Relaxed);
+        while backoff.tries() <= MOST_TRIES {
+            match self.find_head(arena, &mut backoff) {
+                Ok((_, Waiting::Closed)) => return TakeError::Closed,
+                Ok((_, Waiting::Small(..) | Waiting::Block(..))) => return TakeError::Empty,
+                Ok((Spot { ticket, slot, word }, Waiting::Nothing)) => {
+                    // Relaxed: the mark carries nothing but itself.
+                    let mark = Slot::closed(self.turns.turn(ticket));
+                    slot.exchange_first(word.0, mark.0, Ordering::Relaxed, Ordering::Relaxed);
+                }
+                Err(trouble) => return trouble.into(),
             }
             backoff.spin();
         }
+        TakeError::Corrupt
     }
 
     /// Messages waiting, at some moment during the call.
-    pub(crate) fn len(&self) -> usize {
-        // Acquire, beyond the models: keeps the head first. It never passes the tail, so the difference is not negative.
-        let head = self.turns.number(Ticket(self.ends.head.load(Ordering::Acquire)));
-        let tail = self.turns.number(Ticket(self.ends.tail.load(Ordering::Acquire)));
-        (tail.wrapping_sub(head) as i64).clamp(0, self.slots.len() as i64) as usize
+    pub(crate) fn len(&self, arena: &Arena) -> usize {
+        // The head first: it never passes the tail, so the difference is not negative.
+        let Ok((head, _)) = self.find_head(arena, &mut Backoff::new()) else { return 0 };
+        let Ok(tail) = self.find_tail(&mut Backoff::new()) else { return 0 };
+        let waiting = self.turns.number(tail.ticket).wrapping_sub(self.turns.number(head.ticket));
+        (waiting as i64).clamp(0, self.slots.len() as i64) as usize
     }
 
     /// Messages published since the ring was made, at least all whose put has returned.
     pub(crate) fn published(&self) -> u64 {
-        let tail = match self.look_at_tail(&mut Backoff::new()) {
-            Ok((tail, ..)) => tail,
+        let tail = match self.find_tail(&mut Backoff::new()) {
+            Ok(spot) => spot.ticket,
             Err(_) => Ticket(self.ends.tail.load(Ordering::Relaxed)),
         };
         self.turns.number(tail).wrapping_sub(self.turns.number(self.first))
@@ -272,52 +460,19 @@ impl LaneRing {
         let Some(slot) = self.slots.get(index) else { return Ok(false) };
         self.ensure(index)?;
         // Relaxed: asked for a block of the dead, whose last writes are visible since it died before it was found dead.
-        let word = Slot(slot.load(Ordering::Relaxed));
-        Ok(self.turns.same_turn_low(word.turn(), turn_low) && word.block() == Some(block))
-    }
-
-    #[inline]
-    fn slot(&self, ticket: Ticket) -> Option<(usize, &AtomicU64)> {
-        let index = self.turns.index(ticket)?;
-        Some((index, self.slots.get(index)?))
-    }
-
-    /// Moves the tail past a ticket whose slot is filled. Looks first, since a failed exchange costs as much as a successful one.
-    #[inline]
-    fn pass_tail(&self, tail: Ticket) {
-        if self.ends.tail.load(Ordering::Relaxed) == tail.0 {
-            let next = self.turns.next(tail).0;
-            // Release: whoever reads the new tail sees the slots filled before it (pairs with: tail).
-            let _ = self.ends.tail.compare_exchange(tail.0, next, Ordering::Release, Ordering::Relaxed);
-        }
-    }
-
-    /// Moves the head past a ticket whose message is taken.
-    #[inline]
-    fn pass_head(&self, head: Ticket) {
-        if self.ends.head.load(Ordering::Relaxed) == head.0 {
-            let next = self.turns.next(head).0;
-            // Release: whoever reads the new head sees the messages before it taken (pairs with: head).
-            let _ = self.ends.head.compare_exchange(head.0, next, Ordering::Release, Ordering::Relaxed);
-        }
-    }
-
-    /// A slot that no order of events explains: if the ticket has not moved meanwhile, the memory is rubbish.
-    #[cold]
-    fn doubt(&self, end: &AtomicU64, ticket: Ticket, backoff: &mut Backoff) -> Result<(), ()> {
-        backoff.spin();
-        if end.load(Ordering::Relaxed) == ticket.0 { Err(()) } else { Ok(()) }
+        let word = Slot(slot.first(Ordering::Relaxed));
+        Ok(self.turns.same_turn_low(word.turn(), turn_low) && word.content() == Content::Block(block))
     }
 
     /// Makes sure that the slot at `index` can be touched.
-    #[inline]
+    #[inline(always)]
     fn ensure(&self, index: usize) -> std::io::Result<()> {
         if index as u64 >= self.committed.get() { self.commit(index) } else { Ok(()) }
     }
 
     #[cold]
     fn commit(&self, index: usize) -> std::io::Result<()> {
-        let size = size_of::<AtomicU64>();
+        let size = size_of::<AtomicPair>();
         let from = (self.committed.get() as usize).min(index);
         let to = (index + 1).next_multiple_of(COMMIT_CHUNK / size).min(self.slots.len());
         self.region.owner().commit(self.slots_at + from * size..self.slots_at + to * size)?;

@@ -5,7 +5,7 @@
 
 use super::error::LayoutError;
 use super::state::{Lane, MAX_BLOCKS};
-use multiproc_prim::{AtomicU64, Padded, shared_struct};
+use multiproc_prim::{AtomicPair, AtomicU64, Padded, shared_struct};
 
 /// Most slots of a ring: four million.
 pub const MAX_SLOTS: u32 = 1 << 22;
@@ -17,11 +17,11 @@ pub(crate) const WHOLE: usize = 256 << 10;
 pub(crate) const KEEP_PAGES: usize = 4 << 20;
 /// Blocks number at most this: [`Completion`](super::Completion) counts them in 23 bits.
 const MOST_BLOCKS: u64 = (1 << 23) - 1;
-static_assertions::const_assert!(MOST_BLOCKS < MAX_BLOCKS as u64);
+static_assertions::const_assert!(MOST_BLOCKS <= MAX_BLOCKS as u64);
 const PAGE: usize = 4096;
 
 shared_struct! {
-    /// Where the next message goes in and comes out.
+    /// Where the next message goes in and comes out, or did not long ago.
     pub(crate) struct Ends {
         pub(crate) tail: Padded<AtomicU64>,
         pub(crate) head: Padded<AtomicU64>,
@@ -48,6 +48,10 @@ pub struct Geometry {
     pub slots: u32,
     /// Whether there are lanes for returned and for dead messages too.
     pub returns: bool,
+    /// Whether messages of up to 8 bytes lie in the slots themselves, where the processor can do that. Such a message is its
+    /// taker's alone from the moment it is taken: it can't be [given back](super::Mpmc::give_back), and no sweep finds it in a dead
+    /// one's hands.
+    pub small_in_slots: bool,
     /// Bytes of address space for blocks. Pages are used only as messages need them.
     pub memory: u64,
     /// Longest message in bytes.
@@ -57,9 +61,9 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// A ring of so many slots, for messages of up to 64 KiB, in 256 MiB of address space.
+    /// A ring of so many slots, with small messages in them, for messages of up to 64 KiB, in 256 MiB of address space.
     pub const fn new(slots: u32) -> Self {
-        Self { slots, returns: false, memory: 256 << 20, max_message: 64 << 10, first_turn: 1 }
+        Self { slots, returns: false, small_in_slots: true, memory: 256 << 20, max_message: 64 << 10, first_turn: 1 }
     }
 
     /// Bytes of a region that the ring needs.
@@ -121,7 +125,7 @@ impl Layout {
         for (&lane, ends) in lanes.iter().zip(ends) {
             // A lane of messages that came back must never be full: it has a slot for every block there is.
             let count = if lane == Lane::Main { slots } else { blocks as u32 };
-            let offset = claim(count as usize * size_of::<AtomicU64>(), 128).ok_or_else(too_large)?;
+            let offset = claim(count as usize * size_of::<AtomicPair>(), 128).ok_or_else(too_large)?;
             placed.push((lane, ends, offset, count));
         }
         let mut first = 0;

@@ -8,9 +8,9 @@ const ROW_BITS: u32 = 10;
 const EPOCH_BITS: u32 = 9;
 const LANE_BITS: u32 = 2;
 const TURN_BITS: u32 = 40;
-const BLOCK_BITS: u32 = 24;
-/// Blocks that a slot can name: the field's values but the one for no block and the one for closed.
-pub(crate) const MAX_BLOCKS: u32 = (1 << BLOCK_BITS) - 2;
+const CONTENT_BITS: u32 = 24;
+/// Blocks that a slot can name: half of the content's values, but the one for nothing.
+pub(crate) const MAX_BLOCKS: u32 = (1 << (CONTENT_BITS - 1)) - 1;
 
 const fn mask(bits: u32) -> u64 {
     (1 << bits) - 1
@@ -87,7 +87,7 @@ const LANE_SHIFT: u32 = 3;
 const OWNER_SHIFT: u32 = LANE_SHIFT + LANE_BITS;
 const TICKET_SHIFT: u32 = OWNER_SHIFT + ROW_BITS + EPOCH_BITS;
 static_assertions::const_assert_eq!(TICKET_SHIFT + TICKET_BITS, 64);
-static_assertions::const_assert_eq!(TURN_BITS + BLOCK_BITS, 64);
+static_assertions::const_assert_eq!(TURN_BITS + CONTENT_BITS, 64);
 
 impl BlockState {
     pub(crate) const FREE: Self = Self(Kind::Free as u64);
@@ -195,6 +195,12 @@ impl Turns {
         }
     }
 
+    /// The ticket of the same slot so many turns later.
+    #[inline]
+    pub(crate) const fn turns_later(self, ticket: Ticket, turns: u64) -> Ticket {
+        Ticket(ticket.0.wrapping_add(turns << self.shift))
+    }
+
     /// The ticket of the same slot one turn earlier.
     #[inline]
     pub(crate) const fn one_turn_before(self, ticket: Ticket) -> Ticket {
@@ -218,46 +224,79 @@ impl Turns {
     }
 }
 
-/// A slot's word: turn 40 bits, block 24 (0 none, all ones closed).
+/// A slot's first word: turn 40 bits, content 24.
+///
+/// | content | means |
+/// |---|---|
+/// | 0 | never used |
+/// | highest bit 0 | the number of a block, plus one: the block's state says whether it still waits |
+/// | highest bit 1 | a message of up to 8 bytes in the slot's second word: taken or not 1 bit, length 4, tag 8 |
+/// | all ones | closed |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Slot(pub(crate) u64);
 
 impl Slot {
-    const CLOSED: u64 = mask(BLOCK_BITS);
+    const CLOSED: u64 = mask(CONTENT_BITS);
+    const SMALL: u64 = 1 << (CONTENT_BITS - 1);
+    const TAKEN: u64 = 1 << 12;
+    const LEN_SHIFT: u32 = 8;
+    const LEN_BITS: u32 = 4;
 
     pub(crate) const fn holding(turn: u64, block: u32) -> Self {
-        Self(turn << BLOCK_BITS | (block as u64 + 1) & mask(BLOCK_BITS))
+        Self(turn << CONTENT_BITS | (block as u64 + 1) & (Self::SMALL - 1))
+    }
+
+    /// A message of `len` bytes (at most 15, of which 8 are used) that lies in the slot.
+    pub(crate) const fn small(turn: u64, len: usize, tag: u8) -> Self {
+        Self(turn << CONTENT_BITS | Self::SMALL | (len as u64 & mask(Self::LEN_BITS)) << Self::LEN_SHIFT | tag as u64)
     }
 
     pub(crate) const fn closed(turn: u64) -> Self {
-        Self(turn << BLOCK_BITS | Self::CLOSED)
+        Self(turn << CONTENT_BITS | Self::CLOSED)
     }
 
     pub(crate) const fn never_used(turn: u64) -> Self {
-        Self(turn << BLOCK_BITS)
+        Self(turn << CONTENT_BITS)
     }
 
     pub(crate) const fn turn(self) -> u64 {
-        self.0 >> BLOCK_BITS
+        self.0 >> CONTENT_BITS
     }
 
-    pub(crate) const fn is_closed(self) -> bool {
-        self.0 & mask(BLOCK_BITS) == Self::CLOSED
-    }
-
-    pub(crate) const fn block(self) -> Option<u32> {
-        match self.0 & mask(BLOCK_BITS) {
-            0 | Self::CLOSED => None,
-            block => Some(block as u32 - 1),
+    pub(crate) const fn content(self) -> Content {
+        let content = self.0 & mask(CONTENT_BITS);
+        match content {
+            0 => Content::Nothing,
+            Self::CLOSED => Content::Closed,
+            _ if content & Self::SMALL == 0 => Content::Block(content as u32 - 1),
+            _ => Content::Small {
+                taken: content & Self::TAKEN != 0,
+                len: (content >> Self::LEN_SHIFT & mask(Self::LEN_BITS)) as usize,
+                tag: content as u8,
+            },
         }
+    }
+
+    /// The same small message, taken.
+    pub(crate) const fn taken(self) -> Self {
+        Self(self.0 | Self::TAKEN)
     }
 
     /// How many turns the slot is ahead of `turn`: 0 filled in it, -1 filled in the one before, modulo 2^40.
     #[inline]
     pub(crate) const fn turns_ahead_of(self, turn: u64) -> i64 {
-        let distance = self.turn().wrapping_sub(turn) << BLOCK_BITS;
-        distance as i64 >> BLOCK_BITS
+        let distance = self.turn().wrapping_sub(turn) << CONTENT_BITS;
+        distance as i64 >> CONTENT_BITS
     }
+}
+
+/// What a slot holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    Nothing,
+    Closed,
+    Block(u32),
+    Small { taken: bool, len: usize, tag: u8 },
 }
 
 /// What a participant has finished: how many messages, and which one last. One word, so that a death can't come between
@@ -315,6 +354,17 @@ mod tests {
             }
             assert_eq!(turns.turn(ticket), 6);
         }
+    }
+
+    #[test]
+    fn every_content_of_a_slot_comes_back() {
+        assert_eq!(Slot::never_used(7).content(), Content::Nothing);
+        assert_eq!(Slot::closed(7).content(), Content::Closed);
+        assert_eq!(Slot::holding(7, MAX_BLOCKS - 1).content(), Content::Block(MAX_BLOCKS - 1));
+        let small = Slot::small(7, 8, 255);
+        assert_eq!(small.content(), Content::Small { taken: false, len: 8, tag: 255 });
+        assert_eq!(small.taken().content(), Content::Small { taken: true, len: 8, tag: 255 });
+        assert_eq!(small.taken().turn(), 7);
     }
 
     #[test]

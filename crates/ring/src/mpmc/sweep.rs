@@ -17,6 +17,7 @@
 use super::arena::Found;
 use super::error::PublishError;
 use super::handle::{Held, Meta, Mpmc};
+use super::lane::Filling;
 use super::state::{BlockState, Completion, Kind, Lane, Owner, Ticket};
 use multiproc_prim::Ordering;
 
@@ -164,7 +165,7 @@ impl Mpmc {
     /// Puts a block that is ours into `lane`. If that can't be, it is as `seen` again: the dead one's, for the next sweep.
     fn bring_back(&self, block: Found<'_>, seen: BlockState, lane: Lane) -> Result<(), PublishError> {
         let ring = self.lane(lane).ok_or(PublishError::Corrupt)?;
-        ring.publish(&self.arena, self.owner(), block).inspect_err(|_| {
+        ring.publish(&self.arena, self.owner(), Filling::Block(block)).inspect_err(|_| {
             // Release, beyond the models, in which memory never runs out: the count that we raised comes before whoever sweeps it
             // next (pairs with: bring back).
             block.header.state.store(seen.0, Ordering::Release);
