@@ -114,11 +114,11 @@ fn rubbish_over_the_ring_is_an_error_that_names_the_queue() {
     let q = Queue::<u64>::builder().bounded(4).participants(1).build().unwrap();
     q.put(1).unwrap();
     let segment = map(&q);
-    // One page of the queue's own words, one of the channel's, then the ring's ends and slots.
-    let words = segment.region().bytes(segment.content_at() + 8192 + 128, 256 + 64).unwrap();
-    let mut good = [0; 256 + 64];
+    // One page of the queue's own words, one of the channel's, then the ring's counters, ends and slots.
+    let words = segment.region().bytes(segment.content_at() + 8192 + 128 + 256, 64).unwrap();
+    let mut good = [0; 64];
     words.read(&mut good);
-    words.write(&[0xee; 256 + 64]);
+    words.write(&[0xee; 64]);
     let (put, got) = (q.try_put(1).unwrap_err(), q.try_get().unwrap_err());
     assert!(matches!(&put, PutError::Corrupt { queue, .. } if queue.contains("QUEU")), "{put:?}");
     assert!(matches!(&got, GetError::Corrupt { queue } if queue.contains("QUEU")), "{got:?}");
