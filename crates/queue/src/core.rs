@@ -164,21 +164,21 @@ impl Core {
 
     /// The lanes that a get looks into, first things first.
     #[inline]
-    fn lanes(&self) -> &'static [Lane] {
+    pub(crate) fn lanes(&self) -> &'static [Lane] {
         match self.shape.flavor {
             Flavor::Joinable => &[Lane::Returned, Lane::Main],
             _ => &[Lane::Main],
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push(&self, message: &[u8], deadline: Deadline) -> Result<(), PutError> {
         let done = self.channel.push(message, deadline, || self.look_around());
         self.awake();
         done
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take(&self, deadline: Deadline) -> Result<Block<'_>, GetError> {
         let taken = self.channel.take(self.lanes(), deadline, || self.look_around());
         self.awake();

@@ -10,7 +10,7 @@ use multiproc_shm::{Finish, pass};
 use multiproc_sync as sync;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,21 +57,26 @@ impl Drop for Shared {
 pub(crate) const IN_PLACE: u8 = 1;
 
 thread_local! {
-    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A buffer larger than this is given back to the system after use.
 const KEEP_SCRATCH: usize = 1 << 20;
 
 /// Runs `work` with an empty buffer that is used again and again. Re-entrant: an inner call gets a new one.
+#[inline]
 fn with_scratch<R>(work: impl FnOnce(&mut Vec<u8>) -> R) -> R {
-    let mut buffer = SCRATCH.take();
-    buffer.clear();
-    let result = work(&mut buffer);
-    if buffer.capacity() <= KEEP_SCRATCH {
-        SCRATCH.set(buffer);
-    }
-    result
+    SCRATCH.with(|scratch| match scratch.try_borrow_mut() {
+        Ok(mut buffer) => {
+            buffer.clear();
+            let result = work(&mut buffer);
+            if buffer.capacity() > KEEP_SCRATCH {
+                *buffer = Vec::new();
+            }
+            result
+        }
+        Err(_) => work(&mut Vec::new()),
+    })
 }
 
 impl<T> Queue<T> {
@@ -125,6 +130,7 @@ impl<T> Queue<T> {
         &self.shared.core
     }
 
+    #[inline]
     pub(crate) fn here(&self) -> Result<&Core, GetError> {
         self.core().here().map_err(|source| GetError::Forked { queue: self.core().name().into(), source: source.into() })
     }
@@ -310,23 +316,42 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         Ok(values)
     }
 
+    #[inline]
     fn get_by(&self, deadline: Deadline) -> Result<T, GetError> {
         let core = self.here()?;
+        // The common case first, so that the block need not be handed on.
+        if let Ok(block) = core.channel.take_first(core.lanes()) {
+            core.awake();
+            return Self::read(block, |block| core.put_in_hand(block)).1;
+        }
+        Self::get_later(core, deadline)
+    }
+
+    #[cold]
+    fn get_later(core: &Core, deadline: Deadline) -> Result<T, GetError> {
         let block = core.take(deadline).map_err(|error| core.get_error(error))?;
         Self::read(block, |block| core.put_in_hand(block)).1
     }
 
     /// The value in a block, which goes where `keep` puts it.
+    #[inline(always)]
     pub(crate) fn read<'q, K>(block: Block<'q>, keep: impl FnOnce(Block<'q>) -> K) -> (K, Result<T, GetError>) {
-        let form = block.tag();
+        let (form, len) = (block.tag(), block.len());
+        if let Some(bytes) = block.small() {
+            return (keep(block), Self::decode(form, bytes.get(..len).unwrap_or(&bytes)));
+        }
         with_scratch(|bytes| {
             block.payload().append_to(bytes);
-            let kept = keep(block);
-            if form == IN_PLACE {
-                return (kept, Err(GetError::Form { written: "was written in place (loan)", asked: "as a value (get)" }));
-            }
-            (kept, pass::decode_plain(bytes).map_err(GetError::from))
+            (keep(block), Self::decode(form, bytes))
         })
+    }
+
+    #[inline]
+    fn decode(form: u8, bytes: &[u8]) -> Result<T, GetError> {
+        if form == IN_PLACE {
+            return Err(GetError::Form { written: "was written in place (loan)", asked: "as a value (get)" });
+        }
+        pass::decode_plain(bytes).map_err(GetError::from)
     }
 }
 
@@ -348,7 +373,7 @@ impl Core {
     }
 
     /// What happens to a block when its message has been read: freed, or kept until it is done.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn put_in_hand(&self, block: Block<'_>) {
         if self.shape.flavor != Flavor::Joinable {
             return self.channel.release(block);

@@ -70,6 +70,13 @@ fn during<S, R>(
     (result, left)
 }
 
+/// Makes a call with nothing in a thread's slot.
+#[inline]
+fn without<S, R>(slot: &'static std::thread::LocalKey<RefCell<Option<S>>>, call: impl FnOnce() -> R) -> R {
+    // It nearly always is empty: a value is seldom encoded while another one is.
+    if slot.with_borrow(Option::is_none) { call() } else { during(slot, None, call).0 }
+}
+
 /// Encodes a value that may hold handles.
 ///
 /// # Errors
@@ -87,7 +94,7 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Parcel, EncodeError> {
 /// A part of the value refuses to be serialised, as a handle does here.
 pub fn encode_plain<T: Serialize + ?Sized>(value: &T, target: &mut Vec<u8>) -> Result<(), EncodeError> {
     let before = target.len();
-    let (done, _) = during(&LEAVING, None, || postcard::serialize_with_flavor(value, Appender(target)));
+    let done = without(&LEAVING, || postcard::serialize_with_flavor(value, Appender(target)));
     done.map_err(|error| {
         target.truncate(before);
         encode_error(error)
@@ -110,13 +117,15 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8], descriptors: Vec<OwnedFd>) -> R
 ///
 /// The bytes make no `T`.
 pub fn decode_plain<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
-    during(&ARRIVING, None, || decode_all(bytes)).0
+    without(&ARRIVING, || decode_all(bytes))
 }
 
 fn decode_all<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     let error = |why: String| DecodeError { len: bytes.len(), what: std::any::type_name::<T>(), why };
     // The codec keeps what a value's own `Deserialize` said to itself, so it is kept here for the message.
-    WHY.set(None);
+    if WHY.with_borrow(Option::is_some) {
+        WHY.set(None);
+    }
     match postcard::take_from_bytes(bytes) {
         Ok((value, [])) => Ok(value),
         Ok((_, rest)) => Err(error(format!("{} bytes are left over", rest.len()))),

@@ -94,8 +94,16 @@ impl Channel {
     /// # Errors
     ///
     /// There was neither in time, the channel is shut down, or the message is too long. Nothing was put then.
-    #[inline]
-    pub fn push(&self, message: &[u8], deadline: Deadline, mut look_around: impl FnMut() -> Duration) -> Result<(), PutError> {
+    #[inline(always)]
+    pub fn push(&self, message: &[u8], deadline: Deadline, look_around: impl FnMut() -> Duration) -> Result<(), PutError> {
+        if !self.is_shut_down() && self.ring.push_small(message) == Some(Ok(())) {
+            self.control.items.wake(1);
+            return Ok(());
+        }
+        self.push_block(message, deadline, look_around)
+    }
+
+    fn push_block(&self, message: &[u8], deadline: Deadline, mut look_around: impl FnMut() -> Duration) -> Result<(), PutError> {
         let block = self.alloc(message.len(), deadline, &mut look_around)?;
         block.payload().write(message);
         self.publish(block, deadline, look_around).map_err(|(error, _)| error)
@@ -124,18 +132,23 @@ impl Channel {
     /// # Errors
     ///
     /// There was none in time, the channel is shut down, or the message is too long.
-    #[inline]
+    #[inline(always)]
     pub fn alloc(&self, len: usize, deadline: Deadline, look_around: impl FnMut() -> Duration) -> Result<Block<'_>, PutError> {
         // The common case first, without the machinery of waiting around it.
-        if let Some(done) = self.try_alloc(len) {
-            return done;
+        match self.try_alloc(len) {
+            Some(done) => done,
+            None => self.alloc_later(len, deadline, look_around),
         }
+    }
+
+    #[cold]
+    fn alloc_later(&self, len: usize, deadline: Deadline, look_around: impl FnMut() -> Duration) -> Result<Block<'_>, PutError> {
         let waited = self.control.space.wait_until(deadline, &self.space_pace, look_around, || self.try_alloc(len));
         waited.unwrap_or(Err(PutError::NoMemory))
     }
 
     /// A block, or why there never is one; `None`: not now.
-    #[inline]
+    #[inline(always)]
     fn try_alloc(&self, len: usize) -> Option<Result<Block<'_>, PutError>> {
         if self.is_shut_down() {
             return Some(Err(PutError::Closed));
@@ -153,20 +166,30 @@ impl Channel {
     /// # Errors
     ///
     /// There was none in time, or the channel is shut down. The block comes back.
-    #[inline]
+    #[inline(always)]
     pub fn publish<'a>(
         &self,
         block: Block<'a>,
         deadline: Deadline,
         look_around: impl FnMut() -> Duration,
     ) -> Result<(), (PutError, Block<'a>)> {
-        let (error, block) = match self.try_publish(block) {
+        match self.try_publish(block) {
             Ok(()) => {
                 self.control.items.wake(1);
-                return Ok(());
+                Ok(())
             }
-            Err(refused) => refused,
-        };
+            Err((error, block)) => self.publish_later(error, block, deadline, look_around),
+        }
+    }
+
+    #[cold]
+    fn publish_later<'a>(
+        &self,
+        error: PutError,
+        block: Block<'a>,
+        deadline: Deadline,
+        look_around: impl FnMut() -> Duration,
+    ) -> Result<(), (PutError, Block<'a>)> {
         if !matches!(error, PutError::Full | PutError::NoMemory) {
             return Err((error, block));
         }
@@ -188,7 +211,7 @@ impl Channel {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn try_publish<'a>(&self, block: Block<'a>) -> Result<(), (PutError, Block<'a>)> {
         if self.is_shut_down() {
             return Err((PutError::Closed, block));
@@ -201,13 +224,27 @@ impl Channel {
     /// # Errors
     ///
     /// There was none in time, or the channel is shut down and drained.
-    #[inline]
+    #[inline(always)]
     pub fn take(&self, lanes: &[Lane], deadline: Deadline, look_around: impl FnMut() -> Duration) -> Result<Block<'_>, GetError> {
-        match self.try_take(lanes) {
+        match self.take_first(lanes) {
+            Ok(block) => Ok(block),
+            Err(end) => self.take_later(end, lanes, deadline, look_around),
+        }
+    }
+
+    #[cold]
+    fn take_later(
+        &self,
+        end: TakeError,
+        lanes: &[Lane],
+        deadline: Deadline,
+        look_around: impl FnMut() -> Duration,
+    ) -> Result<Block<'_>, GetError> {
+        match self.end(end, lanes) {
             Err(GetError::Empty) => {}
             done => return done,
         }
-        let attempt = || match self.try_take(lanes) {
+        let attempt = || match self.take_first(lanes).or_else(|end| self.end(end, lanes)) {
             Err(GetError::Empty) => None,
             done => Some(done),
         };
@@ -215,21 +252,35 @@ impl Channel {
         waited.unwrap_or(Err(GetError::Empty))
     }
 
-    #[inline]
-    fn try_take(&self, lanes: &[Lane]) -> Result<Block<'_>, GetError> {
-        for _ in 0..MOST_SLIPS {
-            let mut end = TakeError::Empty;
-            for &lane in lanes {
-                match self.ring.take(lane) {
-                    Ok(block) => return Ok(block),
-                    Err(TakeError::Empty) => {}
-                    Err(other) => end = other,
-                }
+    /// The oldest block of the first lane that has one, or why there is none now.
+    ///
+    /// # Errors
+    ///
+    /// There is none. After a shutdown [`take`](Self::take) says whether there ever will be.
+    #[inline(always)]
+    pub fn take_first(&self, lanes: &[Lane]) -> Result<Block<'_>, TakeError> {
+        let mut end = TakeError::Empty;
+        for &lane in lanes {
+            match self.ring.take(lane) {
+                Ok(block) => return Ok(block),
+                Err(TakeError::Empty) => {}
+                Err(other) => end = other,
             }
+        }
+        Err(end)
+    }
+
+    /// What it means that nothing was there: the end, if the channel was shut down, unless a message slipped in before that.
+    fn end(&self, mut end: TakeError, lanes: &[Lane]) -> Result<Block<'_>, GetError> {
+        for _ in 0..MOST_SLIPS {
             if end == TakeError::Empty && self.is_shut_down() {
                 // Whoever was about to put when it was shut down gets in before this, or not at all.
                 end = self.ring.close_if_empty();
                 if end == TakeError::Empty {
+                    match self.take_first(lanes) {
+                        Ok(block) => return Ok(block),
+                        Err(other) => end = other,
+                    }
                     continue;
                 }
             }
@@ -239,7 +290,7 @@ impl Channel {
     }
 
     /// Frees a taken block and lets whoever waits for room know.
-    #[inline]
+    #[inline(always)]
     pub fn release(&self, block: Block<'_>) {
         drop(block);
         self.control.space.wake(1);

@@ -162,6 +162,9 @@ impl Mpmc {
     /// There is no block for it, or no slot; nothing was put then.
     #[inline(always)]
     pub fn push(&self, message: &[u8]) -> Result<(), PushError> {
+        if let Some(done) = self.push_small(message) {
+            return Ok(done?);
+        }
         let block = self.alloc(message.len())?;
         block.payload().write(message);
         self.publish(block).map_err(|(error, _)| error.into())
@@ -193,6 +196,18 @@ impl Mpmc {
         let block = Block { place, len, tag: 0, deliveries: 0, from: None };
         block.write_meta();
         Ok(block)
+    }
+
+    /// Puts a message that fits a slot, without a [`Block`] to hold it before: the fast way. `None`: it does not fit, or this ring has
+    /// no messages in slots.
+    #[inline(always)]
+    pub fn push_small(&self, message: &[u8]) -> Option<Result<(), PublishError>> {
+        if message.len() > OwnBytes::LEN || !self.small_in_slots {
+            return None;
+        }
+        let word = message.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
+        let main = self.lane(Lane::Main)?;
+        Some(main.publish(&self.arena, self.owner, Filling::Small(word.to_le(), message.len(), 0)))
     }
 
     /// Puts a block into the main lane.
@@ -337,6 +352,7 @@ impl Block<'_> {
     }
 
     /// What the writer said of the message; 0 if nothing.
+    #[inline(always)]
     pub fn tag(&self) -> u8 {
         self.tag
     }
@@ -358,6 +374,15 @@ impl Block<'_> {
         match &self.place {
             Place::Own(bytes) => bytes.bytes(self.len),
             Place::Shared(place) => place.payload(self.len),
+        }
+    }
+
+    /// The bytes of a message that lies in a slot, lowest address first and zero behind its length; `None` for one in a block.
+    #[inline(always)]
+    pub fn small(&self) -> Option<[u8; OwnBytes::LEN]> {
+        match &self.place {
+            Place::Own(bytes) => Some(bytes.word().to_ne_bytes()),
+            Place::Shared(_) => None,
         }
     }
 
