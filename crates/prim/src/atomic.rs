@@ -7,6 +7,19 @@ pub use loom::sync::atomic::{Ordering, fence};
 #[cfg(loom)]
 pub use model::{AtomicPair, AtomicU32, AtomicU64};
 
+/// A fence right after a successful exchange by the same thread.
+///
+/// On x86-64 every exchange is a locked instruction, which keeps all later loads behind all earlier stores by itself; what is left
+/// is to keep the compiler from moving them. Elsewhere, and in models, it is the fence.
+#[inline(always)]
+pub fn fence_after_exchange(order: Ordering) {
+    if cfg!(all(target_arch = "x86_64", not(loom))) {
+        core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::SeqCst);
+    } else {
+        fence(order);
+    }
+}
+
 /// Loom's atomics, each with a companion that makes loom explore every order of accesses.
 ///
 /// Loom 0.7 remembers one last access per atomic. A thread that loads before it exchanges (as every lock-free loop does)

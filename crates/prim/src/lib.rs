@@ -12,7 +12,7 @@ pub mod futex;
 #[cfg_attr(loom, path = "model_loom.rs")]
 pub mod model;
 
-pub use atomic::{AtomicU32, AtomicU64, Ordering, fence};
+pub use atomic::{AtomicU32, AtomicU64, Ordering, fence, fence_after_exchange};
 #[cfg(loom)]
 pub use bytes::Cells;
 pub use bytes::{Bytes, OwnBytes};

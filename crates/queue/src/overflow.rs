@@ -73,7 +73,7 @@ impl Overflow {
 
 impl Core {
     /// Puts without ever waiting: into the ring, or into the buffer when there is no room or something is buffered already.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push_unbounded(&self, message: &[u8]) -> Result<(), PutError> {
         if !self.overflow.is_in_use() {
             match self.push(message, Deadline::NOW) {

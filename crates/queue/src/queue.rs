@@ -247,6 +247,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         Ok(put)
     }
 
+    #[inline]
     fn put_by(&self, value: T, deadline: Deadline) -> Result<(), PutError<T>> {
         if self.is_closed() {
             return Err(PutError::Closed(value));
@@ -257,15 +258,26 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
                 return Err(PutError::Forked { value, queue: self.core().name().into(), source: source.into() });
             }
         };
+        let mut refused = None;
+        // What went wrong is not handed on from call to call: moving large results costs as much as the whole rest.
         let done = with_scratch(|bytes| match pass::encode_plain(&value, bytes) {
-            Err(source) => Err(Err(source)),
-            Ok(()) if core.shape.bounded => core.push(bytes, deadline).map_err(Ok),
-            Ok(()) => core.push_unbounded(bytes).map_err(Ok),
+            Ok(()) => match if core.shape.bounded { core.push(bytes, deadline) } else { core.push_unbounded(bytes) } {
+                Ok(()) => true,
+                Err(error) => {
+                    refused = Some(Ok(error));
+                    false
+                }
+            },
+            Err(source) => {
+                refused = Some(Err(source));
+                false
+            }
         });
-        done.map_err(|error| match error {
-            Err(source) => PutError::Encode { value, source },
-            Ok(error) => put_error(core.name(), error, value),
-        })
+        match refused {
+            Some(Ok(error)) if !done => Err(put_error(core.name(), error, value)),
+            Some(Err(source)) if !done => Err(PutError::Encode { value, source }),
+            _ => Ok(()),
+        }
     }
 
     /// Gets the oldest value; waits while there is none (Python: `get`).

@@ -92,6 +92,7 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Parcel, EncodeError> {
 /// # Errors
 ///
 /// A part of the value refuses to be serialised, as a handle does here.
+#[inline]
 pub fn encode_plain<T: Serialize + ?Sized>(value: &T, target: &mut Vec<u8>) -> Result<(), EncodeError> {
     let before = target.len();
     let done = without(&LEAVING, || postcard::serialize_with_flavor(value, Appender(target)));
@@ -116,6 +117,7 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8], descriptors: Vec<OwnedFd>) -> R
 /// # Errors
 ///
 /// The bytes make no `T`.
+#[inline]
 pub fn decode_plain<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     without(&ARRIVING, || decode_all(bytes))
 }
@@ -147,6 +149,9 @@ fn explain<S: AsRef<str>>(why: S) -> String {
     why.as_ref().to_owned()
 }
 
+/// Bytes that are appended one by one.
+const SHORT: usize = 16;
+
 struct Appender<'a>(&'a mut Vec<u8>);
 
 impl postcard::ser_flavors::Flavor for Appender<'_> {
@@ -160,7 +165,12 @@ impl postcard::ser_flavors::Flavor for Appender<'_> {
 
     #[inline]
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.0.extend_from_slice(bytes);
+        if bytes.len() <= SHORT {
+            // A number, most of the time: a call costs more than its bytes.
+            bytes.iter().for_each(|&byte| self.0.push(byte));
+        } else {
+            self.0.extend_from_slice(bytes);
+        }
         Ok(())
     }
 

@@ -96,14 +96,15 @@ impl Channel {
     /// There was neither in time, the channel is shut down, or the message is too long. Nothing was put then.
     #[inline(always)]
     pub fn push(&self, message: &[u8], deadline: Deadline, look_around: impl FnMut() -> Duration) -> Result<(), PutError> {
-        if !self.is_shut_down() && self.ring.push_small(message) == Some(Ok(())) {
-            self.control.items.wake(1);
+        if !self.is_shut_down() && self.ring.push_now(message) {
+            self.control.items.wake_after_exchange(1);
             return Ok(());
         }
-        self.push_block(message, deadline, look_around)
+        self.push_later(message, deadline, look_around)
     }
 
-    fn push_block(&self, message: &[u8], deadline: Deadline, mut look_around: impl FnMut() -> Duration) -> Result<(), PutError> {
+    #[cold]
+    fn push_later(&self, message: &[u8], deadline: Deadline, mut look_around: impl FnMut() -> Duration) -> Result<(), PutError> {
         let block = self.alloc(message.len(), deadline, &mut look_around)?;
         block.payload().write(message);
         self.publish(block, deadline, look_around).map_err(|(error, _)| error)
@@ -175,7 +176,7 @@ impl Channel {
     ) -> Result<(), (PutError, Block<'a>)> {
         match self.try_publish(block) {
             Ok(()) => {
-                self.control.items.wake(1);
+                self.control.items.wake_after_exchange(1);
                 Ok(())
             }
             Err((error, block)) => self.publish_later(error, block, deadline, look_around),
@@ -292,6 +293,10 @@ impl Channel {
     /// Frees a taken block and lets whoever waits for room know.
     #[inline(always)]
     pub fn release(&self, block: Block<'_>) {
+        if block.small().is_some() {
+            // Its slot was free once it was taken.
+            return self.control.space.wake_after_exchange(1);
+        }
         drop(block);
         self.control.space.wake(1);
     }

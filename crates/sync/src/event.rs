@@ -6,7 +6,7 @@
 //! once the kernel says that nobody is left, the announcements that it saw are answered. There is no number of sleepers that
 //! a death could leave too high, and no loop that another process could keep from ending.
 
-use multiproc_prim::{AtomicU32, Deadline, Hint, Ordering, fence, futex, shared_struct, spin_loop};
+use multiproc_prim::{AtomicU32, Deadline, Hint, Ordering, fence, fence_after_exchange, futex, shared_struct, spin_loop};
 use std::time::Duration;
 
 shared_struct! {
@@ -30,7 +30,7 @@ pub const SLICE: Duration = Duration::from_millis(40);
 pub struct Pace(Hint);
 
 /// About as long as a sleep and a wake-up take.
-const LONG: u64 = 200;
+const LONG: u64 = 250;
 const SHORT: u64 = 4;
 /// Pauses between two attempts while spinning.
 const MOST_PAUSES: u64 = 16;
@@ -51,8 +51,8 @@ impl Pace {
             }
         };
         for spin in 0..spins {
-            // Every attempt takes the cache lines of those who work: leave them a little longer each time.
-            for _ in 0..=spin.min(MOST_PAUSES) {
+            // Every attempt takes the cache lines of those who work: leave them longer, the longer it takes.
+            for _ in 0..=(spin / 8).min(MOST_PAUSES) {
                 spin_loop();
             }
             if let Some(result) = attempt() {
@@ -120,6 +120,19 @@ impl EventCount {
     pub fn wake(&self, count: u32) {
         // What we did comes before our look (pairs with: wake).
         fence(Ordering::SeqCst);
+        self.look(count);
+    }
+
+    /// As [`wake`](Self::wake), for those who did it by a successful exchange, which is the fence where the processor has it so.
+    #[inline(always)]
+    pub fn wake_after_exchange(&self, count: u32) {
+        // As in `wake` (pairs with: wake).
+        fence_after_exchange(Ordering::SeqCst);
+        self.look(count);
+    }
+
+    #[inline(always)]
+    fn look(&self, count: u32) {
         // Acquire, beyond the models as above: whoever announced itself read `wakes` before we change it, and so finds it changed
         // (pairs with: announce).
         let announced = self.announced.load(Ordering::Acquire);

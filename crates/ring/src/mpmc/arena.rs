@@ -118,7 +118,7 @@ impl Arena {
         Err(AllocError::Exhausted)
     }
 
-    #[inline]
+    #[inline(always)]
     fn claim_in<'a>(&'a self, number: usize, blocks: &'a Blocks, owner: Owner) -> Result<Option<Found<'a>>, AllocError> {
         let owned = BlockState::owned(owner).0;
         let mut limit = u64::from(blocks.class.count);
@@ -237,19 +237,19 @@ impl std::fmt::Debug for Found<'_> {
 
 impl<'a> Found<'a> {
     /// What a slot calls it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn number(&self) -> u32 {
         self.blocks.class.first + self.index
     }
 
     /// Longest message that it holds.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn capacity(&self) -> usize {
         self.blocks.capacity()
     }
 
     /// Offset in the region.
-    #[inline]
+    #[inline(always)]
     fn start(&self) -> usize {
         self.arena.at + self.blocks.class.offset + self.index as usize * self.blocks.class.size
     }
@@ -263,7 +263,7 @@ impl<'a> Found<'a> {
     }
 
     /// Frees the block, which the caller's owner holds or is the sweeper of. Large ones give their pages back first.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn free(&self) {
         if self.blocks.class.size > KEEP_PAGES {
             // All but the one with the header, while nobody else can have the block.
@@ -275,7 +275,7 @@ impl<'a> Found<'a> {
     }
 
     /// Makes sure that `len` bytes of payload can be touched.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn prepare_payload(&self, len: usize) -> std::io::Result<()> {
         match self.blocks.lengths.get(self.index as usize) {
             None => Ok(()),
@@ -292,6 +292,7 @@ impl<'a> Found<'a> {
 }
 
 impl Blocks {
+    #[inline(always)]
     fn capacity(&self) -> usize {
         self.class.size - size_of::<BlockHeader>()
     }

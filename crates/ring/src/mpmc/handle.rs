@@ -162,9 +162,6 @@ impl Mpmc {
     /// There is no block for it, or no slot; nothing was put then.
     #[inline(always)]
     pub fn push(&self, message: &[u8]) -> Result<(), PushError> {
-        if let Some(done) = self.push_small(message) {
-            return Ok(done?);
-        }
         let block = self.alloc(message.len())?;
         block.payload().write(message);
         self.publish(block).map_err(|(error, _)| error.into())
@@ -198,16 +195,24 @@ impl Mpmc {
         Ok(block)
     }
 
-    /// Puts a message that fits a slot, without a [`Block`] to hold it before: the fast way. `None`: it does not fit, or this ring has
-    /// no messages in slots.
+    /// As [`push`](Self::push), without saying why not: the fast way, since nothing but a yes or no is handed on.
     #[inline(always)]
-    pub fn push_small(&self, message: &[u8]) -> Option<Result<(), PublishError>> {
-        if message.len() > OwnBytes::LEN || !self.small_in_slots {
-            return None;
+    pub fn push_now(&self, message: &[u8]) -> bool {
+        let Some(main) = self.lane(Lane::Main) else { return false };
+        if message.len() <= OwnBytes::LEN && self.small_in_slots {
+            let word = message.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
+            return main.publish(&self.arena, self.owner, Filling::Small(word.to_le(), message.len(), 0)).is_ok();
         }
-        let word = message.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
-        let main = self.lane(Lane::Main)?;
-        Some(main.publish(&self.arena, self.owner, Filling::Small(word.to_le(), message.len(), 0)))
+        let Ok(place) = self.arena.claim(self.owner, message.len()) else { return false };
+        let meta = Meta { len: message.len(), tag: 0, deliveries: 0, put_anew: false };
+        // Relaxed: publishing orders it.
+        place.header.meta.store(meta.pack(), Ordering::Relaxed);
+        place.payload(message.len()).write(message);
+        let done = main.publish(&self.arena, self.owner, Filling::Block(place)).is_ok();
+        if !done {
+            place.free();
+        }
+        done
     }
 
     /// Puts a block into the main lane.
