@@ -172,20 +172,27 @@ unsafe fn store(shared: *mut u8, private: *const u8, len: usize) {
         // SAFETY: the caller's promise.
         return unsafe { string_copy(shared, private, len) };
     }
-    let mut at = 0;
+    let words = if shared.addr().is_multiple_of(8) { len / 8 } else { 0 };
     // SAFETY: every access is inside the `len` bytes that the caller vouches for; words are accessed only where aligned.
     unsafe {
-        if shared.addr().is_multiple_of(8) {
-            while at + 8 <= len {
-                let word = private.add(at).cast::<u64>().read_unaligned();
-                AtomicU64::from_ptr(shared.add(at).cast()).store(word, Ordering::Relaxed);
-                at += 8;
-            }
+        for at in (0..words).map(|word| word * 8) {
+            let word = private.add(at).cast::<u64>().read_unaligned();
+            AtomicU64::from_ptr(shared.add(at).cast()).store(word, Ordering::Relaxed);
         }
-        while at < len {
-            AtomicU8::from_ptr(shared.add(at)).store(*private.add(at), Ordering::Relaxed);
-            at += 1;
+        if words * 8 < len {
+            store_bytes(shared.add(words * 8), private.add(words * 8), len - words * 8);
         }
+    }
+}
+
+/// # Safety
+///
+/// As [`store`].
+#[inline(never)]
+unsafe fn store_bytes(shared: *mut u8, private: *const u8, len: usize) {
+    for at in 0..len {
+        // SAFETY: the caller's promise.
+        unsafe { AtomicU8::from_ptr(shared.add(at)).store(*private.add(at), Ordering::Relaxed) };
     }
 }
 
@@ -199,20 +206,27 @@ unsafe fn load(private: *mut u8, shared: *mut u8, len: usize) {
         // SAFETY: the caller's promise.
         return unsafe { string_copy(private, shared, len) };
     }
-    let mut at = 0;
+    let words = if shared.addr().is_multiple_of(8) { len / 8 } else { 0 };
     // SAFETY: as in `store`.
     unsafe {
-        if shared.addr().is_multiple_of(8) {
-            while at + 8 <= len {
-                let word = AtomicU64::from_ptr(shared.add(at).cast()).load(Ordering::Relaxed);
-                private.add(at).cast::<u64>().write_unaligned(word);
-                at += 8;
-            }
+        for at in (0..words).map(|word| word * 8) {
+            let word = AtomicU64::from_ptr(shared.add(at).cast()).load(Ordering::Relaxed);
+            private.add(at).cast::<u64>().write_unaligned(word);
         }
-        while at < len {
-            private.add(at).write(AtomicU8::from_ptr(shared.add(at)).load(Ordering::Relaxed));
-            at += 1;
+        if words * 8 < len {
+            load_bytes(private.add(words * 8), shared.add(words * 8), len - words * 8);
         }
+    }
+}
+
+/// # Safety
+///
+/// As [`load`]. Not inlined: a compiler that sees bytes and words written to one place takes the words to pieces.
+#[inline(never)]
+unsafe fn load_bytes(private: *mut u8, shared: *mut u8, len: usize) {
+    for at in 0..len {
+        // SAFETY: the caller's promise.
+        unsafe { private.add(at).write(AtomicU8::from_ptr(shared.add(at)).load(Ordering::Relaxed)) };
     }
 }
 

@@ -129,6 +129,7 @@ impl<T: Pod> Queue<T> {
 }
 
 /// The bytes of elements from `first` on, as many as `count`.
+#[inline(always)]
 fn window<T>(payload: Bytes<'_>, first: usize, count: usize) -> Option<Bytes<'_>> {
     payload.part(first.checked_mul(size_of::<T>())?, count.checked_mul(size_of::<T>())?)
 }
@@ -146,12 +147,14 @@ impl<'q, T: Pod> Loan<'q, T> {
 
     /// Writes values from index `first` on. Returns whether they fit; if not, nothing is written. What is never written holds
     /// whatever was there before.
+    #[inline(always)]
     pub fn copy_from(&self, first: usize, values: &[T]) -> bool {
         let Some(block) = &self.block else { return false };
         window::<T>(block.payload(), first, values.len()).is_some_and(|to| to.write(bytemuck::cast_slice(values)))
     }
 
     /// Writes one value. Returns whether there is such an index.
+    #[inline(always)]
     pub fn set(&self, index: usize, value: T) -> bool {
         self.copy_from(index, &[value])
     }
@@ -197,12 +200,14 @@ impl<T: Pod> Borrowed<'_, T> {
     }
 
     /// One value, `None` beyond the end.
+    #[inline(always)]
     pub fn get(&self, index: usize) -> Option<T> {
         let mut value = [T::zeroed()];
         self.copy_to(index, &mut value).then_some(value[0])
     }
 
     /// Copies values from index `first` on. Returns whether there are as many; if not, nothing is copied.
+    #[inline(always)]
     pub fn copy_to(&self, first: usize, target: &mut [T]) -> bool {
         let Some(block) = &self.block else { return false };
         window::<T>(block.payload(), first, target.len()).is_some_and(|from| from.read(bytemuck::cast_slice_mut(target)))

@@ -34,7 +34,15 @@ struct Blocks {
     lengths: Box<[Hint]>,
 }
 
-const SMALLEST_WINDOW: u64 = 16;
+/// Fewest blocks to walk over: enough to be far from other handles, few enough where blocks are large to stay in the
+/// processor's caches.
+const fn smallest_window(class: &Class) -> u64 {
+    let window = if class.size > LARGE { 2 } else { 16 };
+    if window < class.count as u64 { window } else { class.count as u64 }
+}
+
+/// Blocks larger than this fill a cache by themselves.
+const LARGE: usize = 64 << 10;
 /// Memory is committed this many bytes at a time, where blocks are smaller.
 const COMMIT_CHUNK: usize = 32 << 10;
 /// How far beyond the blocks known to be committed one commit may reach, besides twice as far.
@@ -45,7 +53,7 @@ impl Arena {
         let mut classes = Vec::new();
         for &class in &layout.classes {
             let headers = region.strided(at + class.offset, class.count as usize, class.size)?;
-            let window = SMALLEST_WINDOW.min(u64::from(class.count));
+            let window = smallest_window(&class);
             let lengths = 0..if class.size > WHOLE { class.count } else { 0 };
             classes.push(Blocks {
                 class,
@@ -299,7 +307,7 @@ impl Blocks {
 
     /// The window for the next lap: half as large if little of it was in use.
     fn next_window(&self, window: u64) -> u64 {
-        let smaller = (window / 2).max(SMALLEST_WINDOW.min(u64::from(self.class.count)));
+        let smaller = (window / 2).max(smallest_window(&self.class));
         let next = if self.busy.get() < window / 8 { smaller } else { window };
         self.busy.set(0);
         self.window.set(next);
