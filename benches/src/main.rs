@@ -3,30 +3,65 @@
 //! What is unequal is said beside the peer: threads share an address space and need no copy between processes; a peer that
 //! busy-polls never pays for a wake-up.
 
+mod growth;
 mod measure;
+mod report;
 mod scenarios;
 
 use clap::Parser;
+use std::path::{Path, PathBuf};
 
 #[derive(Parser)]
 struct Options {
-    /// Fewer rounds and messages.
+    /// Fewer rounds and messages: in under three minutes.
     #[arg(long)]
     quick: bool,
-    /// Scenarios whose name contains this.
+    /// Writes the rows to this file too, as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Keeps the rows for a later --baseline.
+    #[arg(long)]
+    save: bool,
+    /// Compares with the rows that were kept last.
+    #[arg(long)]
+    baseline: bool,
+    /// Measures how costs grow instead, and draws the curves into this directory.
+    #[arg(long)]
+    growth: Option<PathBuf>,
+    /// Scenarios whose name contains this; all of them if it is left out.
     filter: Option<String>,
 }
 
 fn main() -> anyhow::Result<()> {
     let _main = multiproc::init();
+    iceoryx2::prelude::set_log_level(iceoryx2::prelude::LogLevel::Fatal);
     let options = Options::parse();
-    let rounds = if options.quick { 3 } else { 7 };
-    let scale = if options.quick { 4 } else { 1 };
-    println!("{:<44} {:>14} {:>14} {:>7} {:>7} {:>7}  met", "scenario, and peer", "ours", "peer", "ratio", "spread", "target");
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/compare");
+    std::fs::create_dir_all(&target)?;
+    if let Some(directory) = &options.growth {
+        return growth::run(directory, options.quick);
+    }
+    let (rounds, scale) = if options.quick { (3, 4) } else { (7, 1) };
+    report::head();
+    let mut rows = Vec::new();
     for scenario in scenarios::all() {
         if options.filter.as_ref().is_none_or(|filter| scenario.name.contains(filter.as_str())) {
-            scenario.run(rounds, scale)?;
+            let measured = scenario.run(rounds, scale)?;
+            measured.iter().for_each(report::line);
+            rows.extend(measured);
         }
     }
+    let missed = rows.iter().filter(|row| !row.met).count();
+    println!("{} comparisons, {missed} short of their target", rows.len());
+    let saved = target.join("saved.json");
+    if options.baseline {
+        report::compare(&saved, &rows)?;
+    }
+    for path in options.json.iter().chain(options.save.then_some(&saved)) {
+        report::write(path, &rows)?;
+    }
+    let picture = target.join("compare.svg");
+    report::draw(&picture, &rows)?;
+    println!("drawn: {}", picture.display());
     Ok(())
 }

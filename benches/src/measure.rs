@@ -1,10 +1,23 @@
-//! Rounds that alternate, medians, and one line per comparison.
+//! Rounds that alternate, medians, and one row per comparison.
 
 use anyhow::Result;
+use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
-/// One side of a comparison: does so many operations, returns seconds per operation.
+/// One side of a comparison: does so many operations, returns what one costs in the scenario's unit.
 pub type Side = fn(u64) -> Result<f64>;
+
+/// What a side returns.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// Seconds per operation.
+    Seconds,
+    /// Bytes.
+    Bytes,
+    /// A part of the whole.
+    Share,
+}
 
 /// What is compared, and with whom.
 pub struct Scenario {
@@ -12,9 +25,10 @@ pub struct Scenario {
     pub operations: u64,
     pub ours: Side,
     pub peers: Vec<Peer>,
+    pub unit: Unit,
 }
 
-/// A peer, and the ratio of its time to ours that is aimed at. For limits (`limit`), the ratio of our time to it.
+/// A peer, and the ratio of its cost to ours that is aimed at. For limits (`limit`), the ratio of our cost to it.
 pub struct Peer {
     pub name: &'static str,
     pub operations: u64,
@@ -23,52 +37,66 @@ pub struct Peer {
     pub limit: bool,
 }
 
+/// One comparison, measured.
+#[derive(Serialize, Deserialize)]
+pub struct Row {
+    pub scenario: String,
+    pub unit: Unit,
+    /// Medians.
+    pub ours: f64,
+    pub peer: f64,
+    pub peer_name: String,
+    pub ratio: f64,
+    /// Half of the distance between the largest and the smallest ratio of a round.
+    pub spread: f64,
+    pub target: f64,
+    /// Whether the ratio is to be at most the target, not at least.
+    pub limit: bool,
+    pub met: bool,
+}
+
 impl Scenario {
-    pub fn run(&self, rounds: usize, scale: u64) -> Result<()> {
+    pub fn timed(name: &'static str, operations: u64, ours: Side, peers: Vec<Peer>) -> Self {
+        Self { name, operations, ours, peers, unit: Unit::Seconds }
+    }
+
+    pub fn run(&self, rounds: usize, scale: u64) -> Result<Vec<Row>> {
+        let few = |operations: u64| (operations / scale).max(1);
         let mut ours = Vec::new();
         let mut theirs = vec![Vec::new(); self.peers.len()];
         for _ in 0..rounds {
-            ours.push((self.ours)(self.operations / scale)?);
-            for (peer, times) in self.peers.iter().zip(&mut theirs) {
-                times.push((peer.side)(peer.operations / scale)?);
+            ours.push((self.ours)(few(self.operations))?);
+            for (peer, costs) in self.peers.iter().zip(&mut theirs) {
+                costs.push((peer.side)(few(peer.operations))?);
             }
         }
-        for (peer, times) in self.peers.iter().zip(&theirs) {
-            let ratios = ours.iter().zip(times).map(|(ours, peer_s)| if peer.limit { ours / peer_s } else { peer_s / ours });
-            let ratio = if peer.limit { median(&ours) / median(times) } else { median(times) / median(&ours) };
-            let ratios: Vec<f64> = ratios.collect();
-            let spread = (ratios.iter().copied().fold(0.0, f64::max) - ratios.iter().copied().fold(f64::MAX, f64::min)) / 2.0;
-            let met = if peer.limit { ratio <= peer.target } else { ratio >= peer.target };
-            let sign = if peer.limit { "≤" } else { "≥" };
-            println!(
-                "{:<44} {:>14} {:>14} {:>7.2} {:>7} {:>7}  {}",
-                format!("{}, {}", self.name, peer.name),
-                show(median(&ours)),
-                show(median(times)),
-                ratio,
-                format!("±{spread:.2}"),
-                format!("{sign}{}", peer.target),
-                if met { "yes" } else { "no" }
-            );
+        Ok(self.peers.iter().zip(&theirs).map(|(peer, theirs)| self.row(peer, &ours, theirs)).collect())
+    }
+
+    fn row(&self, peer: &Peer, ours: &[f64], theirs: &[f64]) -> Row {
+        let over = |ours: f64, theirs: f64| if peer.limit { ours / theirs } else { theirs / ours };
+        let ratio = over(median(ours), median(theirs));
+        let ratios: Vec<f64> = ours.iter().zip(theirs).map(|(ours, theirs)| over(*ours, *theirs)).collect();
+        let (least, most) = ratios.iter().fold((f64::MAX, 0f64), |(least, most), ratio| (least.min(*ratio), most.max(*ratio)));
+        Row {
+            scenario: self.name.to_owned(),
+            unit: self.unit,
+            ours: median(ours),
+            peer: median(theirs),
+            peer_name: peer.name.to_owned(),
+            ratio,
+            spread: (most - least) / 2.0,
+            target: peer.target,
+            limit: peer.limit,
+            met: if peer.limit { ratio <= peer.target } else { ratio >= peer.target },
         }
-        Ok(())
     }
 }
 
-fn median(times: &[f64]) -> f64 {
-    let mut sorted = times.to_vec();
+fn median(costs: &[f64]) -> f64 {
+    let mut sorted = costs.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted[sorted.len() / 2]
-}
-
-fn show(seconds: f64) -> String {
-    if seconds < 1e-6 {
-        format!("{:.1} ns", seconds * 1e9)
-    } else if seconds < 1e-3 {
-        format!("{:.2} µs", seconds * 1e6)
-    } else {
-        format!("{:.2} ms", seconds * 1e3)
-    }
 }
 
 /// Seconds per operation of `work`.

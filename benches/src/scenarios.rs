@@ -1,13 +1,18 @@
 //! Everything that is measured, by what it exercises.
 
+pub mod attached;
 mod large;
 mod ring;
 mod round_trip;
 mod spawn;
 mod stream;
+mod tail;
 
 use crate::measure::Scenario;
 
 pub fn all() -> Vec<Scenario> {
-    [ring::all(), stream::all(), round_trip::all(), large::all(), spawn::all()].into_iter().flatten().collect()
+    [ring::all(), stream::all(), round_trip::all(), large::all(), spawn::all(), tail::all(), attached::all()]
+        .into_iter()
+        .flatten()
+        .collect()
 }

@@ -6,22 +6,16 @@ use clap::Args;
 
 #[derive(Args)]
 pub(crate) struct Bench {
-    /// Fewer rounds: in under three minutes.
-    #[arg(long)]
-    quick: bool,
-    /// Scenarios whose name contains this; all of them if it is left out.
-    filter: Option<String>,
+    /// For the program that measures: `--quick`, `--json FILE`, `--save`, `--baseline`, `--growth DIRECTORY`, part of a scenario's
+    /// name; `--help` tells more.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
 }
 
 impl Bench {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let mut step = cargo(&["run", "--release", "--quiet", "--bin", "compare", "--"]).dir("benches");
-        if self.quick {
-            step = step.arg("--quick");
-        }
-        if let Some(filter) = &self.filter {
-            step = step.arg(filter);
-        }
+        let manifest = ["run", "--release", "--quiet", "--manifest-path", "benches/Cargo.toml", "--bin", "compare", "--"];
+        let step = self.arguments.iter().fold(cargo(&manifest), |step, argument| step.arg(argument));
         step.run("bench").map(drop)
     }
 }

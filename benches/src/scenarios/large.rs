@@ -14,8 +14,8 @@ pub fn all() -> Vec<Scenario> {
     // The target is a throughput of 0.85 and 1.5 of the limit's: as times, its inverse.
     let limit = |target| vec![Peer { name: "copy in and out", operations: 20_000, side: copy_limit, target, limit: true }];
     vec![
-        Scenario { name: "1 MiB through a Queue, copied", operations: 20_000, ours: copied, peers: limit(1.0 / 0.85) },
-        Scenario { name: "1 MiB through a Queue, in place", operations: 20_000, ours: in_place, peers: limit(1.0 / 1.5) },
+        Scenario::timed("1 MiB through a Queue, copied", 20_000, copied, limit(1.0 / 0.85)),
+        Scenario::timed("1 MiB through a Queue, in place", 20_000, in_place, limit(1.0 / 1.5)),
     ]
 }
 

@@ -13,30 +13,31 @@ const SLOTS: usize = 1024;
 pub fn all() -> Vec<Scenario> {
     let peer = |name, operations, side: Side, target| vec![Peer { name, operations, side, target, limit: false }];
     vec![
-        Scenario {
-            name: "SPSC ring, u64, two threads",
-            operations: 20_000_000,
-            ours: spsc_ours,
-            peers: peer("rtrb", 20_000_000, spsc_rtrb, 1.0),
-        },
-        Scenario {
-            name: "MPMC ring, u64, 1P1C threads",
-            operations: 8_000_000,
-            ours: |n| mpmc_ours(n, 1),
-            peers: peer("ArrayQueue", 8_000_000, |n| mpmc_array_queue(n, 1), 0.5),
-        },
-        Scenario {
-            name: "MPMC ring, u64, 2P2C threads",
-            operations: 8_000_000,
-            ours: |n| mpmc_ours(n, 2),
-            peers: peer("ArrayQueue", 8_000_000, |n| mpmc_array_queue(n, 2), 0.5),
-        },
-        Scenario {
-            name: "MPMC ring, u64, 4P4C threads",
-            operations: 8_000_000,
-            ours: |n| mpmc_ours(n, 4),
-            peers: peer("ArrayQueue", 8_000_000, |n| mpmc_array_queue(n, 4), 0.5),
-        },
+        Scenario::timed("SPSC ring, u64, two threads", 20_000_000, spsc_ours, peer("rtrb", 20_000_000, spsc_rtrb, 1.0)),
+        Scenario::timed(
+            "MPMC ring, u64, 1P1C threads",
+            8_000_000,
+            |n| mpmc_ours(n, 1),
+            peer("ArrayQueue", 8_000_000, |n| mpmc_array_queue(n, 1), 0.5),
+        ),
+        Scenario::timed(
+            "MPMC ring, u64, 2P2C threads",
+            8_000_000,
+            |n| mpmc_ours(n, 2),
+            peer("ArrayQueue", 8_000_000, |n| mpmc_array_queue(n, 2), 0.5),
+        ),
+        Scenario::timed(
+            "MPMC ring, u64, 4P4C threads",
+            8_000_000,
+            |n| mpmc_ours(n, 4),
+            peer("ArrayQueue", 8_000_000, |n| mpmc_array_queue(n, 4), 0.5),
+        ),
+        Scenario::timed(
+            "MPMC ring, 32 u64 in a message, 1P1C threads",
+            8_000_000,
+            mpmc_batches,
+            peer("ArrayQueue one by one", 8_000_000, |n| mpmc_array_queue(n, 1), 1.5),
+        ),
     ]
 }
 
@@ -158,6 +159,22 @@ fn mpmc_ours(n: u64, pairs: u64) -> Result<f64> {
             block.payload().read(&mut value)
         },
     )
+}
+
+/// Seconds per number, of which 32 travel in one message.
+fn mpmc_batches(n: u64) -> Result<f64> {
+    const BATCH: u64 = 32;
+    let geometry = Geometry::new(SLOTS as u32);
+    let region = Region::new(Heap::new(geometry.region_len()?));
+    let producer = Mpmc::create(&region, 0, &geometry, Owner::new(0, 0))?;
+    let consumer = Mpmc::attach(&region, 0, &geometry, Owner::new(1, 0))?;
+    let push = |_, i: u64| producer.push([i.to_le_bytes(); BATCH as usize].as_flattened()).is_ok();
+    let pop = |_| {
+        let Ok(block) = consumer.take(multiproc_ring::mpmc::Lane::Main) else { return false };
+        let mut values = [0; 8 * BATCH as usize];
+        block.payload().read(&mut values)
+    };
+    Ok(many(n / BATCH, 1, push, pop)? / BATCH as f64)
 }
 
 fn mpmc_array_queue(n: u64, pairs: u64) -> Result<f64> {

@@ -10,24 +10,24 @@ use std::os::fd::AsFd;
 pub fn all() -> Vec<Scenario> {
     let limit = |name, operations, side, target| vec![Peer { name, operations, side, target, limit: true }];
     vec![
-        Scenario {
-            name: "Queue<u64> round trip, both spin",
-            operations: 300_000,
-            ours: queue_round_trip,
-            peers: limit("cache-line ping-pong", 2_000_000, ping_pong, 2.0),
-        },
-        Scenario {
-            name: "Pipe round trip, both spin",
-            operations: 300_000,
-            ours: pipe_round_trip,
-            peers: limit("cache-line ping-pong", 2_000_000, ping_pong, 2.0),
-        },
-        Scenario {
-            name: "Queue<u64> round trip, one processor",
-            operations: 30_000,
-            ours: queue_parked,
-            peers: limit("raw futex", 30_000, futex_ping_pong, 1.1),
-        },
+        Scenario::timed(
+            "Queue<u64> round trip, both spin",
+            300_000,
+            queue_round_trip,
+            limit("cache-line ping-pong", 2_000_000, ping_pong, 2.0),
+        ),
+        Scenario::timed(
+            "Pipe round trip, both spin",
+            300_000,
+            pipe_round_trip,
+            limit("cache-line ping-pong", 2_000_000, ping_pong, 2.0),
+        ),
+        Scenario::timed(
+            "Queue<u64> round trip, one processor",
+            30_000,
+            queue_parked,
+            limit("raw futex", 30_000, futex_ping_pong, 1.1),
+        ),
     ]
 }
 

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 pub fn all() -> Vec<Scenario> {
     let plain = Peer { name: "the same file run and waited for", operations: 300, side: plain, target: 1.5, limit: true };
-    vec![Scenario { name: "spawn and join of a process", operations: 300, ours: spawn, peers: vec![plain] }]
+    vec![Scenario::timed("spawn and join of a process", 300, spawn, vec![plain])]
 }
 
 fn nothing(_: ()) {}

@@ -22,8 +22,8 @@ pub fn all() -> Vec<Scenario> {
         println!("python3 is not here: CPython is not measured");
     }
     vec![
-        Scenario { name: "Queue<u64> bounded(1024), 2 processes", operations: 3_000_000, ours: queue_u64, peers: queue_peers },
-        Scenario { name: "Pipe, 8 bytes, 2 processes", operations: 5_000_000, ours: pipe_u64, peers: pipe_peers },
+        Scenario::timed("Queue<u64> bounded(1024), 2 processes", 3_000_000, queue_u64, queue_peers),
+        Scenario::timed("Pipe, 8 bytes, 2 processes", 5_000_000, pipe_u64, pipe_peers),
     ]
 }
 
@@ -152,7 +152,6 @@ fn iceoryx(n: u64) -> Result<f64> {
     static ROUND: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
     let round = ROUND.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let name = format!("multiproc-bench-{}-{round}", std::process::id());
-    set_log_level(LogLevel::Fatal);
     let node = NodeBuilder::new().create::<ipc::Service>()?;
     let service = node.service_builder(&name.as_str().try_into()?).publish_subscribe::<u64>();
     let service = service.enable_safe_overflow(false).subscriber_max_buffer_size(1024).open_or_create()?;

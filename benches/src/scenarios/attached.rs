@@ -1,0 +1,118 @@
+//! What others cost who are there and do nothing: attached processes, queued messages, waiting, memory.
+
+use crate::growth::depth_cost;
+use crate::measure::{Peer, Scenario, Unit, per_operation, pin, unpin};
+use anyhow::Result;
+use multiproc::{Process, Queue};
+use multiproc_shm::pass;
+use std::time::Duration;
+
+pub fn all() -> Vec<Scenario> {
+    let itself = |name, operations, side, target| vec![Peer { name, operations, side, target, limit: true }];
+    let (n, m) = (2_000_000, 1_000_000);
+    vec![
+        Scenario::timed("1 message queued", n, |n| depth_cost(1, n), itself("1,000 queued", n, |n| depth_cost(1000, n), 1.25)),
+        Scenario::timed(
+            "1,000,000 queued",
+            n,
+            |n| depth_cost(1_000_000, n),
+            itself("1,000 queued", n, |n| depth_cost(1000, n), 1.25),
+        ),
+        Scenario::timed("16 processes attached, 2 active", m, |n| cost(14, n), itself("2 attached", m, |n| cost(0, n), 1.1)),
+        Scenario::timed("64 processes attached, 2 active", m, |n| cost(62, n), itself("2 attached", m, |n| cost(0, n), 1.1)),
+        Scenario {
+            name: "16 processes parked",
+            operations: 10,
+            ours: idle,
+            peers: itself("0.1 % of a processor", 1, |_| Ok(0.001), 1.0),
+            unit: Unit::Share,
+        },
+        Scenario {
+            name: "an empty default queue, resident",
+            operations: 1,
+            ours: resident,
+            peers: itself("256 KiB", 1, |_| Ok(256.0 * 1024.0), 1.0),
+            unit: Unit::Bytes,
+        },
+    ]
+}
+
+/// Has the queue open, and waits elsewhere.
+fn be_there((_there, ready, end): (Queue<u64>, Queue<()>, Queue<()>)) {
+    ready.put(()).unwrap();
+    let _ = end.get();
+}
+
+fn put_numbers((q, n): (Queue<u64>, u64)) {
+    pin(1);
+    (0..n).for_each(|i| q.put(i).unwrap());
+}
+
+/// Seconds per message between two processes while so many others are attached.
+pub fn cost(others: u64, n: u64) -> Result<f64> {
+    let q = Queue::bounded(1024)?;
+    let (ready, end) = (Queue::bounded(256)?, Queue::bounded(256)?);
+    let spawn = |_| Process::spawn(be_there, (q.clone(), ready.clone(), end.clone()));
+    let processes: Vec<Process> = (0..others).map(spawn).collect::<Result<_, _>>()?;
+    for _ in &processes {
+        ready.get()?;
+    }
+    let producer = Process::spawn(put_numbers, (q.clone(), n))?;
+    pin(0);
+    q.get()?;
+    let cost = per_operation(n - 1, || {
+        for i in 1..n {
+            assert_eq!(q.get()?, i);
+        }
+        Ok(())
+    });
+    unpin();
+    producer.join()?;
+    end.shutdown();
+    for process in processes {
+        process.join()?;
+    }
+    cost
+}
+
+fn wait((ready, q): (Queue<()>, Queue<u64>)) {
+    ready.put(()).unwrap();
+    let _ = q.get();
+}
+
+/// The part of a processor that 16 waiting processes use, over so many seconds.
+fn idle(seconds: u64) -> Result<f64> {
+    let (ready, q) = (Queue::bounded(16)?, Queue::<u64>::bounded(8)?);
+    let processes: Vec<_> = (0..16).map(|_| Process::spawn(wait, (ready.clone(), q.clone()))).collect::<Result<_, _>>()?;
+    for _ in &processes {
+        ready.get()?;
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    let used = || -> Result<u64> {
+        let mut sum = 0;
+        for process in &processes {
+            let schedstat = std::fs::read_to_string(format!("/proc/{}/schedstat", process.pid()))?;
+            sum += schedstat.split(' ').next().unwrap_or("0").parse::<u64>()?;
+        }
+        Ok(sum)
+    };
+    let before = used()?;
+    std::thread::sleep(Duration::from_secs(seconds));
+    let share = (used()? - before) as f64 / (seconds as f64 * 1e9);
+    q.shutdown();
+    for process in processes {
+        process.join()?;
+    }
+    Ok(share)
+}
+
+/// Bytes of memory that a new queue takes.
+fn resident(_: u64) -> Result<f64> {
+    let q = Queue::<u64>::unbounded()?;
+    let parcel = pass::encode(&q)?;
+    let mut blocks = 0;
+    for descriptor in &parcel.descriptors {
+        blocks += rustix::fs::fstat(descriptor)?.st_blocks;
+    }
+    Ok(blocks as f64 * 512.0)
+}

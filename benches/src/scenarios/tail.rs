@@ -1,0 +1,88 @@
+//! The slowest of a thousand: puts and gets of four producers and four consumers on however many processors there are.
+
+use crate::measure::{Peer, Scenario, Side};
+use anyhow::Result;
+use multiproc::Queue;
+use std::time::Instant;
+
+const PAIRS: u64 = 4;
+
+pub fn all() -> Vec<Scenario> {
+    let peer = |side: Side| vec![Peer { name: "crossbeam-channel", operations: 400_000, side, target: 1.0, limit: false }];
+    let fair = vec![Peer {
+        name: "crossbeam-channel",
+        operations: 400_000,
+        side: |n| Ok(1.0 / theirs(n)?.least_share),
+        target: 1.0,
+        limit: false,
+    }];
+    vec![
+        Scenario::timed("99.9 % of put, 4P4C threads", 400_000, |n| Ok(ours(n)?.put), peer(|n| Ok(theirs(n)?.put))),
+        Scenario::timed("99.9 % of get, 4P4C threads", 400_000, |n| Ok(ours(n)?.get), peer(|n| Ok(theirs(n)?.get))),
+        Scenario {
+            name: "inverse of the least share of 4 consumers",
+            operations: 400_000,
+            ours: |n| Ok(1.0 / ours(n)?.least_share),
+            peers: fair,
+            unit: crate::measure::Unit::Share,
+        },
+    ]
+}
+
+struct Tail {
+    /// Seconds within which 99.9 % of the operations end.
+    put: f64,
+    get: f64,
+    /// What the consumer with the fewest messages got, as a part of what each should have.
+    least_share: f64,
+}
+
+fn ours(n: u64) -> Result<Tail> {
+    let q = Queue::bounded(1024)?;
+    measure(n, |i| q.put(i).unwrap(), || q.get().unwrap())
+}
+
+fn theirs(n: u64) -> Result<Tail> {
+    let (sender, receiver) = crossbeam_channel::bounded(1024);
+    measure(n, |i| sender.send(i).unwrap(), || receiver.recv().unwrap())
+}
+
+/// The value that ends each consumer.
+const END: u64 = u64::MAX >> 16;
+
+fn measure(n: u64, put: impl Fn(u64) + Sync, get: impl Fn() -> u64 + Sync) -> Result<Tail> {
+    let timed = |work: &mut dyn FnMut()| {
+        let begin = Instant::now();
+        work();
+        begin.elapsed().as_secs_f64()
+    };
+    let (puts, gets) = std::thread::scope(|scope| {
+        let consumers: Vec<_> = (0..PAIRS)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut times = Vec::new();
+                    loop {
+                        let mut value = 0;
+                        times.push(timed(&mut || value = get()));
+                        if value == END {
+                            return times;
+                        }
+                    }
+                })
+            })
+            .collect();
+        let producers: Vec<_> =
+            (0..PAIRS).map(|_| scope.spawn(|| (0..n / PAIRS).map(|i| timed(&mut || put(i))).collect::<Vec<_>>())).collect();
+        let puts: Vec<f64> = producers.into_iter().flat_map(|producer| producer.join().unwrap()).collect();
+        (0..PAIRS).for_each(|_| put(END));
+        (puts, consumers.into_iter().map(|consumer| consumer.join().unwrap()).collect::<Vec<_>>())
+    });
+    let least = gets.iter().map(Vec::len).min().unwrap_or(0).max(1);
+    let least_share = least as f64 / (n as f64 / PAIRS as f64);
+    Ok(Tail { put: slowest(puts), get: slowest(gets.concat()), least_share })
+}
+
+fn slowest(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() * 999 / 1000]
+}
