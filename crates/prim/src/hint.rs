@@ -41,6 +41,14 @@ pub fn spin_loop() {
     loom::thread::yield_now();
 }
 
+/// Lets others run on this processor, if there are any.
+pub fn yield_now() {
+    #[cfg(not(loom))]
+    std::thread::yield_now();
+    #[cfg(loom)]
+    loom::thread::yield_now();
+}
+
 /// Exponential back-off after a lost compare-and-swap: 1, 2, 4 … 64 spins.
 ///
 /// Without it, contended rings spend their time moving cache lines about and lose most of their throughput.

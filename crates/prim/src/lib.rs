@@ -16,7 +16,7 @@ pub use atomic::{AtomicU32, AtomicU64, Ordering, fence, fence_after_exchange};
 #[cfg(loom)]
 pub use bytes::Cells;
 pub use bytes::{Bytes, OwnBytes};
-pub use hint::{Backoff, Hint, spin_loop};
+pub use hint::{Backoff, Hint, spin_loop, yield_now};
 pub use pair::AtomicPair;
 pub use region::{Array, Heap, Memory, OutOfBounds, Padded, Place, Region, Shared};
 pub use time::{Deadline, monotonic_millis};

@@ -6,7 +6,7 @@
 //! once the kernel says that nobody is left, the announcements that it saw are answered. There is no number of sleepers that
 //! a death could leave too high, and no loop that another process could keep from ending.
 
-use multiproc_prim::{AtomicU32, Deadline, Hint, Ordering, fence, fence_after_exchange, futex, shared_struct, spin_loop};
+use multiproc_prim::{AtomicU32, Deadline, Hint, Ordering, fence, fence_after_exchange, futex, shared_struct, spin_loop, yield_now};
 use std::time::Duration;
 
 shared_struct! {
@@ -24,8 +24,11 @@ shared_struct! {
 pub const SLICE: Duration = Duration::from_millis(40);
 
 /// How long this handle spins before it sleeps: long while that is enough, hardly at all once it was not, with a long try
-/// every now and then to find out whether it would be again. Where both sides share a processor, spinning steals the time of
-/// the one that is waited for, and this finds out soon; the number of processors would not tell.
+/// every now and then to find out whether it would be again, the more seldom the more of them were in vain. Where both sides share
+/// a processor, spinning steals the time of the one that is waited for, and this finds out soon; the number of processors would
+/// not tell. So before it sleeps, it lets others run.
+///
+/// The low half counts the waits until the next long try, the high half is how many it will be after that.
 #[derive(Debug, Default)]
 pub struct Pace(Hint);
 
@@ -34,21 +37,23 @@ const LONG: u64 = 250;
 const SHORT: u64 = 4;
 /// Pauses between two attempts while spinning.
 const MOST_PAUSES: u64 = 16;
-/// Waits for which one failure keeps us from spinning long.
+/// Waits for which one failure keeps us from spinning long, and for which many do.
 const SOBER: u64 = 32;
+const MOST_SOBER: u64 = 4096;
+/// How often others may run before we sleep.
+const YIELDS: u32 = if cfg!(loom) { 0 } else { 2 };
 
 impl Pace {
     /// Tries `attempt` for as long as that is worth while, without sleeping.
     #[inline]
     pub fn spin<T>(&self, mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
+        let known = self.0.get();
+        let (sober, until) = (known >> 32, known & u64::from(u32::MAX));
         // In a model it is only more to explore.
-        let spins = match self.0.get() {
+        let spins = match until {
             _ if cfg!(loom) => 0,
             0 => LONG,
-            sober => {
-                self.0.set(sober - 1);
-                SHORT
-            }
+            _ => SHORT,
         };
         for spin in 0..spins {
             // Every attempt takes the cache lines of those who work: leave them longer, the longer it takes.
@@ -56,16 +61,19 @@ impl Pace {
                 spin_loop();
             }
             if let Some(result) = attempt() {
-                if spins == LONG {
-                    self.0.set(0);
-                }
+                self.0.set(0);
                 return Some(result);
             }
         }
-        if spins == LONG {
-            self.0.set(SOBER);
-        }
-        None
+        let (sober, until) = match until {
+            0 => ((2 * sober).clamp(SOBER, MOST_SOBER), sober.max(SOBER)),
+            _ => (sober, until - 1),
+        };
+        self.0.set(sober << 32 | until);
+        (0..YIELDS).find_map(|_| {
+            yield_now();
+            attempt()
+        })
     }
 }
 
