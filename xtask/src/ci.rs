@@ -2,7 +2,7 @@
 
 use crate::fuzz::Build;
 use crate::step::{Outcome, cargo, has_cargo};
-use crate::{fuzz, loom, proof};
+use crate::{counts, fuzz, loom, proof};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -43,7 +43,7 @@ const EXAMPLES: [(&str, &str); 8] = [
 pub(crate) fn run() -> anyhow::Result<()> {
     let begin = Instant::now();
     type Run = fn() -> Report;
-    let steps: [(&str, Run); 12] = [
+    let steps: [(&str, Run); 13] = [
         ("format", format),
         ("clippy", clippy),
         ("docs", docs),
@@ -52,6 +52,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         ("loom models", || done(loom::models(2, None))),
         ("examples", examples),
         ("demos", || done(cargo(&["demo", "--pace", "0.01"]).run("demos"))),
+        ("instructions", || if counts::is_here() { done(counts::counts()) } else { Report::Missing("valgrind".into()) }),
         ("proofs, short", || done(proof::short_forms())),
         ("fuzz targets", fuzz_targets),
         ("package", package),

@@ -70,6 +70,9 @@ impl<T> Connection<T> {
     ///
     /// As [`recv_bytes`](Self::recv_bytes); and if the buffer is too short, an error that holds the message.
     pub fn recv_bytes_into(&self, buffer: &mut [u8]) -> Result<usize, RecvIntoError> {
+        if let Some(len) = self.0.recv_into(buffer) {
+            return Ok(len);
+        }
         let message = self.recv_bytes()?;
         match buffer.get_mut(..message.len()) {
             Some(target) => {

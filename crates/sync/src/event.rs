@@ -6,7 +6,9 @@
 //! once the kernel says that nobody is left, the announcements that it saw are answered. There is no number of sleepers that
 //! a death could leave too high, and no loop that another process could keep from ending.
 
-use multiproc_prim::{AtomicU32, Deadline, Hint, Ordering, fence, fence_after_exchange, futex, shared_struct, spin_loop, yield_now};
+use multiproc_prim::{
+    AtomicU32, Deadline, Hint, Ordering, fence, fence_after_exchange, futex, shared_struct, spin_loop, yield_now,
+};
 use std::time::Duration;
 
 shared_struct! {

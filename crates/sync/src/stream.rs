@@ -105,6 +105,16 @@ impl StreamSender {
     /// A full fence lies between the record and whatever the caller does next.
     #[inline]
     pub fn send(&mut self, tag: u32, payload: &[u8], deadline: Deadline, still_there: StillThere<'_>) -> Result<(), SendError> {
+        // The common case first, without the machinery of waiting around it.
+        if self.control.reader_closed.load(Ordering::Relaxed) == 0 && self.writer.write(tag, payload).is_ok() {
+            self.control.items.wake(1);
+            return Ok(());
+        }
+        self.send_later(tag, payload, deadline, still_there)
+    }
+
+    #[cold]
+    fn send_later(&mut self, tag: u32, payload: &[u8], deadline: Deadline, still_there: StillThere<'_>) -> Result<(), SendError> {
         let Self { writer, control, pace, .. } = self;
         let gone = std::cell::Cell::new(false);
         let done = control.space.wait_until(
@@ -193,6 +203,12 @@ impl StreamReceiver {
         let Self { reader, control, pace } = self;
         let now = look(reader, control, false);
         now.or_else(|| pace.spin(|| look(reader, control, false))).unwrap_or(Err(RecvError::Empty))
+    }
+
+    /// The record that [`spin`](Self::spin) or [`wait`](Self::wait) found, not taken yet; `None` if it found none.
+    #[inline]
+    pub fn peek(&mut self) -> Option<Record<'_>> {
+        self.reader.peek().ok()?
     }
 
     /// Lets a sender that waits for room know that there is some.

@@ -153,7 +153,7 @@ impl Writer {
     /// # Errors
     ///
     /// There is no room, or never would be.
-    #[inline]
+    #[inline(always)]
     pub fn write(&mut self, tag: u32, payload: &[u8]) -> Result<(), WriteError> {
         self.stage(tag, payload)?;
         self.show();
@@ -165,7 +165,7 @@ impl Writer {
     /// # Errors
     ///
     /// There is no room, or never would be.
-    #[inline]
+    #[inline(always)]
     pub fn stage(&mut self, tag: u32, payload: &[u8]) -> Result<(), WriteError> {
         let reservation = self.reserve(payload.len())?;
         reservation.payload().write(payload);
@@ -173,7 +173,7 @@ impl Writer {
     }
 
     /// Shows everything staged.
-    #[inline]
+    #[inline(always)]
     pub fn show(&mut self) {
         self.shown = self.tail;
         // Release: the records come before the position that shows them (pairs with: write).
@@ -185,7 +185,7 @@ impl Writer {
     /// # Errors
     ///
     /// There is no room, or never would be.
-    #[inline]
+    #[inline(always)]
     pub fn reserve(&mut self, len: usize) -> Result<Reservation<'_>, WriteError> {
         let max = longest_record(self.ring.capacity() as usize);
         if len > max {
@@ -303,7 +303,7 @@ impl Reader {
     /// # Errors
     ///
     /// The memory holds no record where one should be: another process wrote over it.
-    #[inline]
+    #[inline(always)]
     pub fn peek(&mut self) -> Result<Option<Record<'_>>, SpscError> {
         // At most one skip can come before a record, and it ends at the end of the ring.
         for _ in 0..2 {
@@ -332,7 +332,7 @@ impl Reader {
     }
 
     /// Bytes between our head and the writer's tail.
-    #[inline]
+    #[inline(always)]
     fn available(&mut self) -> Result<u64, SpscError> {
         if self.tail == self.head {
             // Acquire: the records come before the position that shows them (pairs with: write).
@@ -349,13 +349,13 @@ impl Reader {
 
 impl Record<'_> {
     /// The payload.
-    #[inline]
+    #[inline(always)]
     pub fn payload(&self) -> Bytes<'_> {
         self.reader.ring.window(self.reader.head.wrapping_add(HEADER), self.len as u64)
     }
 
     /// Frees the record's room for the writer.
-    #[inline]
+    #[inline(always)]
     pub fn release(self) {
         let reader = self.reader;
         reader.head = reader.head.wrapping_add(footprint(self.len));

@@ -1,0 +1,49 @@
+//! How many instructions an operation takes, counted by callgrind: the one figure of speed that noise does not touch.
+
+use crate::step::{Outcome, cargo};
+use anyhow::{Context, ensure};
+use std::process::Command;
+use std::time::Instant;
+
+/// What `examples/counts.rs` does, and the instructions that one round of it took when it was last looked at. Change them with the
+/// code that changes them.
+const RECORDED: [(&str, u64); 4] =
+    [("queue u64", 697), ("queue 32 bytes", 2297), ("joinable queue", 1880), ("pipe 8 bytes", 666)];
+/// Part of a count by which it may change unnoticed: another compiler makes other code.
+const TOLERANCE: f64 = 0.1;
+const ROUNDS: u64 = 10_000;
+/// Where the example is built, against the C library's clock: callgrind has no vDSO to read.
+const TARGET: &str = "target/counts";
+
+/// Whether callgrind is here.
+pub(crate) fn is_here() -> bool {
+    Command::new("valgrind").arg("--version").output().is_ok_and(|output| output.status.success())
+}
+
+pub(crate) fn counts() -> anyhow::Result<Outcome> {
+    let begin = Instant::now();
+    let build = ["build", "--quiet", "--release", "-p", "multiproc", "--example", "counts", "--target-dir", TARGET];
+    cargo(&build).env("RUSTFLAGS", "--cfg rustix_use_libc").run("counts, built")?;
+    let mut off = 0;
+    for (what, recorded) in RECORDED {
+        let each = (instructions(what, ROUNDS)? - instructions(what, 0)?) / ROUNDS;
+        let change = each as f64 / recorded as f64 - 1.0;
+        let verdict = if change.abs() <= TOLERANCE { "as recorded" } else { "CHANGED: if that is meant, record it" };
+        println!("{what:<16} {each:>6} instructions, {recorded} recorded, {:+.1} %: {verdict}", change * 100.0);
+        off += usize::from(change.abs() > TOLERANCE);
+    }
+    ensure!(off == 0, "{off} counts of instructions are not as recorded in xtask/src/counts.rs");
+    Ok(Outcome { took: begin.elapsed(), passed: RECORDED.len() as u64, ..Outcome::default() })
+}
+
+/// Instructions of the whole program.
+fn instructions(what: &str, rounds: u64) -> anyhow::Result<u64> {
+    let example = format!("{TARGET}/release/examples/counts");
+    let mut command = Command::new("valgrind");
+    command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null", &example, what, &rounds.to_string()]);
+    let output = command.output().context("can't start valgrind")?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{what}: {text}");
+    let collected = text.lines().find_map(|line| line.split_once("Collected : ")).context("callgrind counted nothing")?;
+    collected.1.trim().parse().with_context(|| format!("{what}: {:?} is no count", collected.1))
+}
