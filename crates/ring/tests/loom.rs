@@ -127,6 +127,27 @@ fn whoever_sees_a_ticket_sees_the_turns_before_it() {
 }
 
 #[test]
+fn whoever_asks_a_shared_end_sees_the_turns_before_it() {
+    let operations: [fn(&Mpmc) -> bool; 2] = [|ring| push(ring, 9), |ring| pop(ring).is_some()];
+    for operation in operations {
+        model(move || {
+            let [a, away] = handles(&Geometry { small_in_slots: true, ..geometry(3, 1) });
+            let turn = |values: std::ops::RangeInclusive<u64>| {
+                for value in values {
+                    push(&a, value);
+                    pop(&a);
+                }
+            };
+            turn(1..=5);
+            // Starts from where it was two turns ago, and may see any end that comes.
+            let other = thread::spawn(move || operation(&away));
+            turn(6..=8);
+            other.join().unwrap();
+        });
+    }
+}
+
+#[test]
 fn a_block_that_is_used_again_never_mixes_messages() {
     model(|| {
         // One block for one slot: every message reuses it at once.
