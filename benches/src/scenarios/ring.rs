@@ -114,7 +114,7 @@ fn spsc_rtrb(n: u64) -> Result<f64> {
 fn many(n: u64, pairs: u64, push: impl Fn(usize, u64) -> bool + Sync, pop: impl Fn(usize) -> bool + Sync) -> Result<f64> {
     let patience = |tries: &mut u32| {
         *tries += 1;
-        if *tries % 64 == 0 { std::thread::yield_now() } else { spin_loop() }
+        if (*tries).is_multiple_of(64) { std::thread::yield_now() } else { spin_loop() }
     };
     let each = n / pairs;
     per_operation(each * pairs, || {

@@ -113,8 +113,15 @@ struct Walk<'r> {
     /// The ticket to look at.
     at: Ticket,
     steps: u32,
-    /// What the shared word held.
-    asked: Option<Ticket>,
+    /// Whether the shared word was asked.
+    asked: bool,
+}
+
+impl Walk<'_> {
+    fn shared_end(&self) -> Ticket {
+        // Acquire: the slots are at least as new as what whoever wrote the end saw (pairs with: end).
+        Ticket(self.end.load(Ordering::Acquire))
+    }
 }
 
 impl LaneRing {
@@ -274,7 +281,7 @@ impl LaneRing {
     /// The first ticket whose slot is not filled, or is filled with the mark that closes.
     #[inline(always)]
     fn find_tail(&self, backoff: &mut Backoff) -> Result<Spot<'_>, Trouble> {
-        let mut walk = Walk { end: &self.ends.tail, at: Ticket(self.tail.get()), steps: 0, asked: None };
+        let mut walk = Walk { end: &self.ends.tail, at: Ticket(self.tail.get()), steps: 0, asked: false };
         loop {
             let spot = self.look(&walk)?;
             match spot.word.turns_ahead_of(self.turns.turn(spot.ticket)) {
@@ -292,7 +299,7 @@ impl LaneRing {
     /// The first ticket whose message is not taken, or not there yet.
     #[inline(always)]
     fn find_head<'a>(&self, arena: &'a Arena, backoff: &mut Backoff) -> Result<(Spot<'_>, Waiting<'a>), Trouble> {
-        let mut walk = Walk { end: &self.ends.head, at: Ticket(self.head.get()), steps: 0, asked: None };
+        let mut walk = Walk { end: &self.ends.head, at: Ticket(self.head.get()), steps: 0, asked: false };
         loop {
             let spot = self.look(&walk)?;
             let waiting = match spot.word.turns_ahead_of(self.turns.turn(spot.ticket)) {
@@ -357,7 +364,7 @@ impl LaneRing {
             return Err(Trouble::Corrupt);
         }
         walk.at = self.turns.next(self.turns.turns_later(walk.at, turns_ahead));
-        if walk.asked.is_none() && (turns_ahead > 0 || walk.steps >= SHORT_WALK) {
+        if !walk.asked && (turns_ahead > 0 || walk.steps >= SHORT_WALK) {
             self.ask(walk);
         }
         Ok(())
@@ -366,9 +373,8 @@ impl LaneRing {
     /// Asks the shared end, and goes there if it is further.
     #[cold]
     fn ask(&self, walk: &mut Walk<'_>) {
-        // Acquire: the slots are at least as new as what whoever wrote the end saw (pairs with: end).
-        let end = Ticket(walk.end.load(Ordering::Acquire));
-        walk.asked = Some(end);
+        let end = walk.shared_end();
+        walk.asked = true;
         if end.is_after(walk.at) {
             walk.at = end;
         }
@@ -380,7 +386,7 @@ impl LaneRing {
         if walk.steps > 0 {
             own.set(walk.at.0);
             // Whoever should have moved the end on was killed or stopped before it did.
-            if walk.asked.is_some() && u64::from(walk.steps) > 2 * self.lag + u64::from(SHORT_WALK) {
+            if walk.asked && u64::from(walk.steps) > 2 * self.lag + u64::from(SHORT_WALK) {
                 self.move_end(walk.end, walk.at);
             }
         }
@@ -411,8 +417,8 @@ impl LaneRing {
     fn doubt(&self, walk: &mut Walk<'_>, backoff: &mut Backoff) -> Result<(), Trouble> {
         backoff.spin();
         let before = walk.at;
-        walk.asked = None;
-        walk.at = Ticket(walk.end.load(Ordering::Acquire));
+        walk.asked = false;
+        walk.at = walk.shared_end();
         if walk.at == before || backoff.tries() > MOST_TRIES { Err(Trouble::Corrupt) } else { Ok(()) }
     }
 
