@@ -112,6 +112,9 @@ const CASES: [Case; 23] = [
 /// What an operation says does not matter: it may not live to say it.
 fn ignore<T>(_: T) {}
 
+/// Values from here on are too long for a slot, and need a block.
+const LONG: u64 = 1 << 60;
+
 /// A queue of 64-byte blocks, as many as there are. It has a name for [`sweep`] and for the case that opens it.
 fn small() -> Result<Queue<u64>, String> {
     let _ = Queue::<u64>::remove(&name());
@@ -148,7 +151,7 @@ fn is_one_of(left: &[u64], allowed: &[&[u64]]) -> Result<(), String> {
 fn finish(q: &Queue<u64>, check: impl Fn(&[u64]) -> Result<(), String>) -> Result<(), String> {
     sweep()?;
     check(&drain(q))?;
-    let fit = (0..).take_while(|&i| q.try_put(i).is_ok()).count();
+    let fit = (0..).take_while(|&i| q.try_put(LONG + i).is_ok()).count();
     if fit != BLOCKS {
         return Err(format!("{fit} values fit instead of {BLOCKS}: blocks are lost"));
     }
@@ -194,7 +197,7 @@ fn joinable(
         q.task_done().map_err(text)?;
     }
     q.join_timeout(LOOK).map_err(text)?;
-    let fit = (0..).take_while(|&i| q.try_put(i).is_ok()).count();
+    let fit = (0..).take_while(|&i| q.try_put(LONG + i).is_ok()).count();
     if fit == BLOCKS { Ok(()) } else { Err(format!("{fit} values fit instead of {BLOCKS}: blocks are lost")) }
 }
 
@@ -224,7 +227,7 @@ fn sleeper(victim: &mut Victim, for_room: bool) -> Result<(), String> {
 
 /// Every block is free: with a slot for each, as many values fit.
 fn whole(q: &Queue<u64>) -> Result<(), String> {
-    let loans: Vec<_> = std::iter::from_fn(|| q.try_loan(1).ok()).collect();
+    let loans: Vec<_> = std::iter::from_fn(|| q.try_loan(2).ok()).collect();
     if loans.len() == BLOCKS { Ok(()) } else { Err(format!("{} blocks of {BLOCKS} are free", loans.len())) }
 }
 

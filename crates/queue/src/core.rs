@@ -6,7 +6,7 @@ use crate::layout::{Buffered, Flavor, QueueWords, Shape, Tally, tally_of};
 use crate::overflow::Overflow;
 use crate::watch;
 use multiproc_prim::{Array, AtomicU64, Deadline, Ordering, Place};
-use multiproc_ring::mpmc::{Block, Completion, Lane, Orphans, Owner};
+use multiproc_ring::mpmc::{Block, Completion, Lane, Orphans, Owner, TakeError};
 use multiproc_shm::{Finish, Flaw, Janitor, JoinError, Look, Membership, Participant, Segment, SegmentName, finish_at_exit};
 use multiproc_sync::{Channel, ChannelError, GetError, Pace, PutError, SLICE};
 use std::os::fd::OwnedFd;
@@ -181,6 +181,13 @@ impl Core {
     #[inline(always)]
     pub(crate) fn take(&self, deadline: Deadline) -> Result<Block<'_>, GetError> {
         let taken = self.channel.take(self.lanes(), deadline, || self.look_around());
+        self.awake();
+        taken
+    }
+
+    /// As [`take`](Self::take), after a look that ended so.
+    pub(crate) fn take_later(&self, end: TakeError, deadline: Deadline) -> Result<Block<'_>, GetError> {
+        let taken = self.channel.take_later(end, self.lanes(), deadline, || self.look_around());
         self.awake();
         taken
     }

@@ -5,7 +5,7 @@ use crate::core::Core;
 use crate::error::{GetError, JoinThreadError, OpenError, PutError, PutManyError, put_error};
 use crate::layout::Flavor;
 use multiproc_prim::{Deadline, Hint};
-use multiproc_ring::mpmc::Block;
+use multiproc_ring::mpmc::{Block, TakeError};
 use multiproc_shm::{Finish, pass};
 use multiproc_sync as sync;
 use serde::de::DeserializeOwned;
@@ -332,16 +332,18 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     fn get_by(&self, deadline: Deadline) -> Result<T, GetError> {
         let core = self.here()?;
         // The common case first, so that the block need not be handed on.
-        if let Ok(block) = core.channel.take_first(core.lanes()) {
-            core.awake();
-            return Self::read(block, |block| core.put_in_hand(block)).1;
+        match core.channel.take_first(core.lanes()) {
+            Ok(block) => {
+                core.awake();
+                Self::read(block, |block| core.put_in_hand(block)).1
+            }
+            Err(end) => Self::get_later(core, end, deadline),
         }
-        Self::get_later(core, deadline)
     }
 
     #[cold]
-    fn get_later(core: &Core, deadline: Deadline) -> Result<T, GetError> {
-        let block = core.take(deadline).map_err(|error| core.get_error(error))?;
+    fn get_later(core: &Core, end: TakeError, deadline: Deadline) -> Result<T, GetError> {
+        let block = core.take_later(end, deadline).map_err(|error| core.get_error(error))?;
         Self::read(block, |block| core.put_in_hand(block)).1
     }
 

@@ -233,8 +233,13 @@ impl Channel {
         }
     }
 
+    /// As [`take`](Self::take), for those whose own [`take_first`](Self::take_first) said `end`.
+    ///
+    /// # Errors
+    ///
+    /// As there.
     #[cold]
-    fn take_later(
+    pub fn take_later(
         &self,
         end: TakeError,
         lanes: &[Lane],
