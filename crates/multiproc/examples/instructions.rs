@@ -30,7 +30,7 @@ struct Case {
     run: fn(&mut Victim) -> Result<(), String>,
 }
 
-const CASES: [Case; 23] = [
+const CASES: [Case; 25] = [
     Case {
         name: "put",
         run: |victim| queue(victim, &[10, 11], |q| ignore(q.put(99)), |left| is_one_of(left, &[&[10, 11], &[10, 11, 99]])),
@@ -42,12 +42,7 @@ const CASES: [Case; 23] = [
     Case {
         name: "put without memory",
         run: |victim| {
-            queue(
-                victim,
-                &[1, 2, 3, 4, 5, 6, 7, 8],
-                |q| ignore(q.try_put(99)),
-                |left| is_one_of(left, &[&[1, 2, 3, 4, 5, 6, 7, 8]]),
-            )
+            queue(victim, &EIGHT_BLOCKS, |q| ignore(q.try_put(IN_A_BLOCK + 99)), |left| is_one_of(left, &[&EIGHT_BLOCKS]))
         },
     },
     Case {
@@ -64,6 +59,20 @@ const CASES: [Case; 23] = [
     Case {
         name: "get",
         run: |victim| queue(victim, &[10, 11, 12], |q| ignore(q.get()), |left| is_one_of(left, &[&[10, 11, 12], &[11, 12]])),
+    },
+    Case {
+        name: "put in a block",
+        run: |victim| {
+            let [a, b, c, ..] = EIGHT_BLOCKS;
+            queue(victim, &[a, b], |q| ignore(q.put(c)), |left| is_one_of(left, &[&[a, b], &[a, b, c]]))
+        },
+    },
+    Case {
+        name: "get from a block",
+        run: |victim| {
+            let [a, b, c, ..] = EIGHT_BLOCKS;
+            queue(victim, &[a, b, c], |q| ignore(q.get()), |left| is_one_of(left, &[&[a, b, c], &[b, c]]))
+        },
     },
     Case { name: "try_get on empty", run: |victim| queue(victim, &[], |q| ignore(q.try_get()), |left| is_one_of(left, &[&[]])) },
     Case {
@@ -113,7 +122,16 @@ const CASES: [Case; 23] = [
 fn ignore<T>(_: T) {}
 
 /// Values from here on are too long for a slot, and need a block.
-const LONG: u64 = 1 << 60;
+const IN_A_BLOCK: u64 = 1 << 60;
+const EIGHT_BLOCKS: [u64; BLOCKS] = {
+    let mut values = [IN_A_BLOCK; BLOCKS];
+    let mut index = 0;
+    while index < BLOCKS {
+        values[index] += index as u64;
+        index += 1;
+    }
+    values
+};
 
 /// A queue of 64-byte blocks, as many as there are. It has a name for [`sweep`] and for the case that opens it.
 fn small() -> Result<Queue<u64>, String> {
@@ -151,7 +169,7 @@ fn is_one_of(left: &[u64], allowed: &[&[u64]]) -> Result<(), String> {
 fn finish(q: &Queue<u64>, check: impl Fn(&[u64]) -> Result<(), String>) -> Result<(), String> {
     sweep()?;
     check(&drain(q))?;
-    let fit = (0..).take_while(|&i| q.try_put(LONG + i).is_ok()).count();
+    let fit = (0..).take_while(|&i| q.try_put(IN_A_BLOCK + i).is_ok()).count();
     if fit != BLOCKS {
         return Err(format!("{fit} values fit instead of {BLOCKS}: blocks are lost"));
     }
@@ -197,7 +215,7 @@ fn joinable(
         q.task_done().map_err(text)?;
     }
     q.join_timeout(LOOK).map_err(text)?;
-    let fit = (0..).take_while(|&i| q.try_put(LONG + i).is_ok()).count();
+    let fit = (0..).take_while(|&i| q.try_put(IN_A_BLOCK + i).is_ok()).count();
     if fit == BLOCKS { Ok(()) } else { Err(format!("{fit} values fit instead of {BLOCKS}: blocks are lost")) }
 }
 
