@@ -2,7 +2,7 @@
 
 use crate::measure::{per_operation, pin, unpin};
 use crate::report::{Curve, draw_curves};
-use crate::scenarios::attached;
+use crate::scenarios::{attached, large::copied_through};
 use anyhow::Result;
 use multiproc::{Process, Queue, Sender, pipe_oneway};
 use std::path::Path;
@@ -59,31 +59,8 @@ pub fn depth_cost(depth: u32, operations: u64) -> Result<f64> {
     })
 }
 
-fn put_bytes((q, size, n): (Queue<u8>, usize, u64)) {
-    pin(1);
-    let message = vec![7; size];
-    for _ in 0..n {
-        let loan = q.loan(size).unwrap();
-        loan.copy_from(0, &message);
-        loan.send().unwrap();
-    }
-}
-
 fn queue_cost(size: usize, n: u64) -> Result<f64> {
-    let q = Queue::<u8>::builder().bounded(4).max_message(64 << 20).memory(4 << 30).build()?;
-    let process = Process::spawn(put_bytes, (q.clone(), size, n + 1))?;
-    pin(0);
-    let mut buffer = vec![0; size];
-    assert!(q.borrow()?.copy_to(0, &mut buffer));
-    let cost = per_operation(n, || {
-        for _ in 0..n {
-            assert!(q.borrow()?.copy_to(0, &mut buffer));
-        }
-        Ok(())
-    });
-    unpin();
-    process.join()?;
-    cost
+    copied_through(&Queue::builder().bounded(4).max_message(64 << 20).memory(4 << 30).build()?, size, n)
 }
 
 fn send_bytes((sender, size, n): (Sender<u8>, usize, u64)) {

@@ -1,7 +1,7 @@
 //! Everything that is measured, by what it exercises.
 
 pub mod attached;
-mod large;
+pub mod large;
 mod ring;
 mod round_trip;
 mod spawn;

@@ -1,6 +1,6 @@
 //! How many instructions an operation takes, counted by callgrind: the one figure of speed that noise does not touch.
 
-use crate::step::{Outcome, cargo};
+use crate::step::{Outcome, cargo, program};
 use anyhow::{Context, ensure};
 use std::process::Command;
 use std::time::Instant;
@@ -17,7 +17,7 @@ const TARGET: &str = "target/counts";
 
 /// Whether callgrind is here.
 pub(crate) fn is_here() -> bool {
-    Command::new("valgrind").arg("--version").output().is_ok_and(|output| output.status.success())
+    program("valgrind", &["--version"]).answers()
 }
 
 pub(crate) fn counts() -> anyhow::Result<Outcome> {

@@ -5,7 +5,6 @@
 use crate::step::{Outcome, cargo, program};
 use anyhow::{Context, bail};
 use clap::Args;
-use std::process::{Command, Stdio};
 
 #[derive(Args)]
 pub(crate) struct Fuzz {
@@ -38,8 +37,7 @@ pub(crate) fn missing() -> Option<&'static str> {
     if !cfg!(all(target_arch = "x86_64", target_os = "linux")) {
         return Some("a machine of type x86_64-unknown-linux-gnu");
     }
-    let compiler = Command::new("c++").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    if compiler.is_ok_and(|status| status.success()) { None } else { Some("a C++ compiler (c++), for libFuzzer") }
+    if program("c++", &["--version"]).answers() { None } else { Some("a C++ compiler (c++), for libFuzzer") }
 }
 
 /// What the targets are built with.
@@ -53,12 +51,7 @@ pub(crate) enum Build {
 
 /// Whether there is a nightly toolchain, which the sanitizer needs.
 pub(crate) fn has_nightly() -> bool {
-    let probe = Command::new("rustup")
-        .args(["run", "nightly", "cargo", "--version"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    probe.is_ok_and(|status| status.success())
+    program("rustup", &["run", "nightly", "cargo", "--version"]).answers()
 }
 
 /// Builds and runs the targets. Each that ran without finding anything counts as a test passed; its executions as cases.

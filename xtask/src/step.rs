@@ -53,8 +53,7 @@ pub(crate) fn program(name: impl AsRef<OsStr>, arguments: &[&str]) -> Step {
 
 /// Whether a cargo subcommand is installed.
 pub(crate) fn has_cargo(subcommand: &str) -> bool {
-    let mut probe = cargo(&[subcommand, "--version"]).0;
-    probe.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+    cargo(&[subcommand, "--version"]).answers()
 }
 
 impl Step {
@@ -76,6 +75,11 @@ impl Step {
     pub(crate) fn arg(mut self, argument: &str) -> Self {
         self.0.arg(argument);
         self
+    }
+
+    /// Whether it is there at all and succeeds, in silence: for asking a program its version.
+    pub(crate) fn answers(mut self) -> bool {
+        self.0.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
     }
 
     /// Runs it to its end. An error if it fails.

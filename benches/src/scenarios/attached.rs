@@ -1,7 +1,8 @@
 //! What others cost who are there and do nothing: attached processes, queued messages, waiting, memory.
 
 use crate::growth::depth_cost;
-use crate::measure::{Peer, Scenario, Unit, per_operation, pin, unpin};
+use crate::measure::{Peer, Scenario, Unit};
+use crate::scenarios::stream::numbers_through;
 use anyhow::Result;
 use multiproc::{Process, Queue};
 use multiproc_shm::pass;
@@ -43,11 +44,6 @@ fn be_there((_there, ready, end): (Queue<u64>, Queue<()>, Queue<()>)) {
     let _ = end.get();
 }
 
-fn put_numbers((q, n): (Queue<u64>, u64)) {
-    pin(1);
-    (0..n).for_each(|i| q.put(i).unwrap());
-}
-
 /// Seconds per message between two processes while so many others are attached.
 pub fn cost(others: u64, n: u64) -> Result<f64> {
     let q = Queue::bounded(1024)?;
@@ -57,17 +53,7 @@ pub fn cost(others: u64, n: u64) -> Result<f64> {
     for _ in &processes {
         ready.get()?;
     }
-    let producer = Process::spawn(put_numbers, (q.clone(), n))?;
-    pin(0);
-    q.get()?;
-    let cost = per_operation(n - 1, || {
-        for i in 1..n {
-            assert_eq!(q.get()?, i);
-        }
-        Ok(())
-    });
-    unpin();
-    producer.join()?;
+    let cost = numbers_through(&q, n);
     end.shutdown();
     for process in processes {
         process.join()?;

@@ -19,27 +19,31 @@ pub fn all() -> Vec<Scenario> {
     ]
 }
 
-fn put_copies((q, n): (Queue<u8>, u64)) {
+fn put_copies((q, size, n): (Queue<u8>, usize, u64)) {
     pin(1);
-    let message = vec![7u8; MIB];
+    let message = vec![7u8; size];
     for _ in 0..n {
-        let loan = q.loan(MIB).unwrap();
+        let loan = q.loan(size).unwrap();
         loan.copy_from(0, &message);
         loan.send().unwrap();
     }
 }
 
 fn copied(n: u64) -> Result<f64> {
-    let q = Queue::<u8>::bounded(ROOMS as u32)?;
-    let process = Process::spawn(put_copies, (q.clone(), n))?;
+    copied_through(&Queue::bounded(ROOMS as u32)?, MIB, n)
+}
+
+/// Seconds per message that is copied into a queue by another process and copied out here. The first one starts the clock.
+pub fn copied_through(q: &Queue<u8>, size: usize, n: u64) -> Result<f64> {
+    let process = Process::spawn(put_copies, (q.clone(), size, n + 1))?;
     pin(0);
-    let mut buffer = vec![0u8; MIB];
-    let result = per_operation(n, || {
-        for _ in 0..n {
-            assert!(q.borrow()?.copy_to(0, &mut buffer));
-        }
+    let mut buffer = vec![0u8; size];
+    let mut get = || -> Result<()> {
+        assert!(q.borrow()?.copy_to(0, &mut buffer));
         Ok(())
-    });
+    };
+    get()?;
+    let result = per_operation(n, || (0..n).try_for_each(|_| get()));
     unpin();
     process.join()?;
     result

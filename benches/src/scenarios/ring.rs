@@ -12,26 +12,13 @@ const SLOTS: usize = 1024;
 
 pub fn all() -> Vec<Scenario> {
     let peer = |name, operations, side: Side, target| vec![Peer { name, operations, side, target, limit: false }];
+    let mpmc =
+        |name, ours: Side, theirs: Side| Scenario::timed(name, 8_000_000, ours, peer("ArrayQueue", 8_000_000, theirs, 0.5));
     vec![
         Scenario::timed("SPSC ring, u64, two threads", 20_000_000, spsc_ours, peer("rtrb", 20_000_000, spsc_rtrb, 1.0)),
-        Scenario::timed(
-            "MPMC ring, u64, 1P1C threads",
-            8_000_000,
-            |n| mpmc_ours(n, 1),
-            peer("ArrayQueue", 8_000_000, |n| mpmc_array_queue(n, 1), 0.5),
-        ),
-        Scenario::timed(
-            "MPMC ring, u64, 2P2C threads",
-            8_000_000,
-            |n| mpmc_ours(n, 2),
-            peer("ArrayQueue", 8_000_000, |n| mpmc_array_queue(n, 2), 0.5),
-        ),
-        Scenario::timed(
-            "MPMC ring, u64, 4P4C threads",
-            8_000_000,
-            |n| mpmc_ours(n, 4),
-            peer("ArrayQueue", 8_000_000, |n| mpmc_array_queue(n, 4), 0.5),
-        ),
+        mpmc("MPMC ring, u64, 1P1C threads", |n| mpmc_ours(n, 1), |n| mpmc_array_queue(n, 1)),
+        mpmc("MPMC ring, u64, 2P2C threads", |n| mpmc_ours(n, 2), |n| mpmc_array_queue(n, 2)),
+        mpmc("MPMC ring, u64, 4P4C threads", |n| mpmc_ours(n, 4), |n| mpmc_array_queue(n, 4)),
         Scenario::timed(
             "MPMC ring, 32 u64 in a message, 1P1C threads",
             8_000_000,

@@ -35,9 +35,13 @@ fn put_numbers((q, n): (Queue<u64>, u64)) {
     }
 }
 
-/// The producer starts on a word through the same queue, so that starting the process is not measured.
 fn queue_u64(n: u64) -> Result<f64> {
-    let q = Queue::bounded(1024)?;
+    numbers_through(&Queue::bounded(1024)?, n)
+}
+
+/// Seconds per number that comes from another process. It starts on a word through the same queue, so that starting the process is
+/// not measured.
+pub fn numbers_through(q: &Queue<u64>, n: u64) -> Result<f64> {
     let process = Process::spawn(put_numbers, (q.clone(), n))?;
     pin(0);
     q.put(u64::MAX)?;

@@ -5,6 +5,9 @@
 use multiproc::{JoinableQueue, Queue, pipe_oneway};
 use std::hint::black_box;
 
+/// Rounds in which everything happens that happens only once: memory, buffers.
+const ONCE: u64 = 200;
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let _main = multiproc::init();
     let mut arguments = std::env::args().skip(1);
@@ -38,11 +41,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         Ok(())
     };
-    // What happens once only: memory, buffers.
-    for _ in 0..200 {
-        operation()?;
-    }
-    for _ in 0..n {
+    for _ in 0..ONCE + n {
         operation()?;
     }
     Ok(())

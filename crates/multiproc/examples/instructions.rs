@@ -42,7 +42,8 @@ const CASES: [Case; 25] = [
     Case {
         name: "put without memory",
         run: |victim| {
-            queue(victim, &EIGHT_BLOCKS, |q| ignore(q.try_put(IN_A_BLOCK + 99)), |left| is_one_of(left, &[&EIGHT_BLOCKS]))
+            let all = in_blocks();
+            queue(victim, &all, |q| ignore(q.try_put(IN_A_BLOCK + 99)), |left| is_one_of(left, &[&all]))
         },
     },
     Case {
@@ -63,14 +64,14 @@ const CASES: [Case; 25] = [
     Case {
         name: "put in a block",
         run: |victim| {
-            let [a, b, c, ..] = EIGHT_BLOCKS;
+            let [a, b, c, ..] = in_blocks();
             queue(victim, &[a, b], |q| ignore(q.put(c)), |left| is_one_of(left, &[&[a, b], &[a, b, c]]))
         },
     },
     Case {
         name: "get from a block",
         run: |victim| {
-            let [a, b, c, ..] = EIGHT_BLOCKS;
+            let [a, b, c, ..] = in_blocks();
             queue(victim, &[a, b, c], |q| ignore(q.get()), |left| is_one_of(left, &[&[a, b, c], &[b, c]]))
         },
     },
@@ -123,15 +124,11 @@ fn ignore<T>(_: T) {}
 
 /// Values from here on are too long for a slot, and need a block.
 const IN_A_BLOCK: u64 = 1 << 60;
-const EIGHT_BLOCKS: [u64; BLOCKS] = {
-    let mut values = [IN_A_BLOCK; BLOCKS];
-    let mut index = 0;
-    while index < BLOCKS {
-        values[index] += index as u64;
-        index += 1;
-    }
-    values
-};
+
+/// As many values as there are blocks, each of which needs one.
+fn in_blocks() -> [u64; BLOCKS] {
+    std::array::from_fn(|index| IN_A_BLOCK + index as u64)
+}
 
 /// A queue of 64-byte blocks, as many as there are. It has a name for [`sweep`] and for the case that opens it.
 fn small() -> Result<Queue<u64>, String> {

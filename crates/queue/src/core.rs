@@ -180,9 +180,13 @@ impl Core {
 
     #[inline(always)]
     pub(crate) fn take(&self, deadline: Deadline) -> Result<Block<'_>, GetError> {
-        let taken = self.channel.take(self.lanes(), deadline, || self.look_around());
-        self.awake();
-        taken
+        match self.channel.take_first(self.lanes()) {
+            Ok(block) => {
+                self.awake();
+                Ok(block)
+            }
+            Err(end) => self.take_later(end, deadline),
+        }
     }
 
     /// As [`take`](Self::take), after a look that ended so.

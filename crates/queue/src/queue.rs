@@ -260,23 +260,17 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         };
         let mut refused = None;
         // What went wrong is not handed on from call to call: moving large results costs as much as the whole rest.
-        let done = with_scratch(|bytes| match pass::encode_plain(&value, bytes) {
-            Ok(()) => match if core.shape.bounded { core.push(bytes, deadline) } else { core.push_unbounded(bytes) } {
-                Ok(()) => true,
-                Err(error) => {
-                    refused = Some(Ok(error));
-                    false
-                }
-            },
-            Err(source) => {
+        with_scratch(|bytes| {
+            if let Err(source) = pass::encode_plain(&value, bytes) {
                 refused = Some(Err(source));
-                false
+            } else if let Err(error) = if core.shape.bounded { core.push(bytes, deadline) } else { core.push_unbounded(bytes) } {
+                refused = Some(Ok(error));
             }
         });
         match refused {
-            Some(Ok(error)) if !done => Err(put_error(core.name(), error, value)),
-            Some(Err(source)) if !done => Err(PutError::Encode { value, source }),
-            _ => Ok(()),
+            None => Ok(()),
+            Some(Ok(error)) => Err(put_error(core.name(), error, value)),
+            Some(Err(source)) => Err(PutError::Encode { value, source }),
         }
     }
 

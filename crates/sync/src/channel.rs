@@ -279,18 +279,18 @@ impl Channel {
     /// What it means that nothing was there: the end, if the channel was shut down, unless a message slipped in before that.
     fn end(&self, mut end: TakeError, lanes: &[Lane]) -> Result<Block<'_>, GetError> {
         for _ in 0..MOST_SLIPS {
-            if end == TakeError::Empty && self.is_shut_down() {
-                // Whoever was about to put when it was shut down gets in before this, or not at all.
-                end = self.ring.close_if_empty();
-                if end == TakeError::Empty {
-                    match self.take_first(lanes) {
-                        Ok(block) => return Ok(block),
-                        Err(other) => end = other,
-                    }
-                    continue;
-                }
+            if end != TakeError::Empty || !self.is_shut_down() {
+                return Err(end.into());
             }
-            return Err(end.into());
+            // Whoever was about to put when it was shut down gets in before this, or not at all.
+            end = self.ring.close_if_empty();
+            if end != TakeError::Empty {
+                return Err(end.into());
+            }
+            match self.take_first(lanes) {
+                Ok(block) => return Ok(block),
+                Err(other) => end = other,
+            }
         }
         Err(GetError::Empty)
     }

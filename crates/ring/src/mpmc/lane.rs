@@ -302,27 +302,21 @@ impl LaneRing {
         let mut walk = Walk { end: &self.ends.head, at: Ticket(self.head.get()), steps: 0, asked: false };
         loop {
             let spot = self.look(&walk)?;
-            let waiting = match spot.word.turns_ahead_of(self.turns.turn(spot.ticket)) {
-                -1 => Waiting::Nothing,
-                0 => match self.waiting(arena, &spot)? {
-                    Some(waiting) => waiting,
-                    None => {
-                        self.go_on(&mut walk, 0)?;
-                        continue;
-                    }
-                },
-                // Filled in a later turn: what it held the turn before that was taken.
-                ahead @ 1.. => {
-                    self.go_on(&mut walk, ahead as u64 - 1)?;
-                    continue;
-                }
-                _ => {
-                    self.doubt(&mut walk, backoff)?;
-                    continue;
-                }
+            let ahead = spot.word.turns_ahead_of(self.turns.turn(spot.ticket));
+            let waiting = match ahead {
+                -1 => Some(Waiting::Nothing),
+                0 => self.waiting(arena, &spot)?,
+                _ => None,
             };
-            self.arrive(&walk, &self.head);
-            return Ok((spot, waiting));
+            if let Some(waiting) = waiting {
+                self.arrive(&walk, &self.head);
+                return Ok((spot, waiting));
+            }
+            match ahead {
+                // Filled in a later turn: what it held the turn before that was taken.
+                0.. => self.go_on(&mut walk, (ahead as u64).saturating_sub(1))?,
+                _ => self.doubt(&mut walk, backoff)?,
+            }
         }
     }
 

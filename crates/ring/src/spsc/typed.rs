@@ -2,7 +2,7 @@
 
 use super::{Ends, SpscError, check_capacity};
 use bytemuck::Pod;
-use multiproc_prim::{Array, AtomicU64, Ordering, Place, Region};
+use multiproc_prim::{Ordering, Place, Region};
 use std::marker::PhantomData;
 
 /// Bytes of a region that a ring of `capacity` values of `T` needs.
@@ -12,21 +12,19 @@ use std::marker::PhantomData;
 /// The capacity is no power of two.
 pub fn region_len<T: Pod>(capacity: usize) -> Result<usize, SpscError> {
     check_capacity(capacity)?;
-    let values = capacity.checked_mul(words::<T>() * size_of::<AtomicU64>()).ok_or(SpscError::Capacity { asked: capacity })?;
+    let values = capacity.checked_mul(stride::<T>()).ok_or(SpscError::Capacity { asked: capacity })?;
     values.checked_add(size_of::<Ends>()).ok_or(SpscError::Capacity { asked: capacity })
 }
 
-const WORD: usize = 8;
-
-const fn words<T>() -> usize {
-    size_of::<T>().div_ceil(WORD)
+const fn stride<T>() -> usize {
+    size_of::<T>().next_multiple_of(8)
 }
 
 /// Where both sides find things.
 struct Ring<T> {
     ends: Place<Ends>,
-    /// A value is a few words, the last one padded.
-    words: Array<AtomicU64>,
+    region: Region,
+    values_at: usize,
     mask: u64,
     of: PhantomData<T>,
 }
@@ -37,35 +35,27 @@ impl<T: Pod> Ring<T> {
         region.bytes(at, len)?;
         region.owner().commit(at..at + len).map_err(|error| SpscError::NoMemory(error.to_string()))?;
         let ends = region.place(at)?;
-        let words = region.array(at + size_of::<Ends>(), capacity * words::<T>())?;
-        Ok(Self { ends, words, mask: capacity as u64 - 1, of: PhantomData })
+        Ok(Self { ends, region: region.clone(), values_at: at + size_of::<Ends>(), mask: capacity as u64 - 1, of: PhantomData })
     }
 
     fn capacity(&self) -> u64 {
         self.mask + 1
     }
 
-    #[inline(always)]
+    #[inline]
     fn put(&self, position: u64, value: &T) {
-        let first = (position & self.mask) as usize * words::<T>();
-        for (index, bytes) in bytemuck::bytes_of(value).chunks(WORD).enumerate() {
-            let mut word = [0; WORD];
-            word[..bytes.len()].copy_from_slice(bytes);
-            if let Some(slot) = self.words.get(first + index) {
-                // Relaxed: the position orders it.
-                slot.store(u64::from_ne_bytes(word), Ordering::Relaxed);
-            }
+        let offset = self.values_at + (position & self.mask) as usize * stride::<T>();
+        if let Ok(slot) = self.region.bytes(offset, size_of::<T>()) {
+            slot.write(bytemuck::bytes_of(value));
         }
     }
 
-    #[inline(always)]
+    #[inline]
     fn take(&self, position: u64) -> T {
         let mut value = T::zeroed();
-        let first = (position & self.mask) as usize * words::<T>();
-        for (index, bytes) in bytemuck::bytes_of_mut(&mut value).chunks_mut(WORD).enumerate() {
-            // Relaxed: the position orders it.
-            let word = self.words.get(first + index).map_or(0, |slot| slot.load(Ordering::Relaxed));
-            bytes.copy_from_slice(&word.to_ne_bytes()[..bytes.len()]);
+        let offset = self.values_at + (position & self.mask) as usize * stride::<T>();
+        if let Ok(slot) = self.region.bytes(offset, size_of::<T>()) {
+            slot.read(bytemuck::bytes_of_mut(&mut value));
         }
         value
     }
@@ -102,7 +92,6 @@ impl<T: Pod> Producer<T> {
     pub fn create_at(region: &Region, at: usize, capacity: usize, first: u64) -> Result<Self, SpscError> {
         let ring = Ring::<T>::attach(region, at, capacity)?;
         ring.ends.make_fresh();
-        ring.words.make_fresh();
         // Relaxed: nobody else has the memory yet.
         ring.ends.tail.store(first, Ordering::Relaxed);
         ring.ends.head.store(first, Ordering::Relaxed);
@@ -128,7 +117,7 @@ impl<T: Pod> Producer<T> {
     /// # Errors
     ///
     /// Full.
-    #[inline(always)]
+    #[inline]
     pub fn push(&mut self, value: T) -> Result<(), T> {
         if self.room() == 0 {
             return Err(value);
@@ -149,12 +138,12 @@ impl<T: Pod> Producer<T> {
     }
 
     /// Values that can be put now, at least.
-    #[inline(always)]
+    #[inline]
     fn room(&mut self) -> usize {
         self.room_for(1)
     }
 
-    #[inline(always)]
+    #[inline]
     fn room_for(&mut self, wanted: usize) -> usize {
         // A head beyond the tail is a hostile peer's: it makes no room.
         let mut used = self.tail.wrapping_sub(self.head).min(self.ring.capacity());
@@ -166,7 +155,7 @@ impl<T: Pod> Producer<T> {
         ((self.ring.capacity() - used) as usize).min(wanted)
     }
 
-    #[inline(always)]
+    #[inline]
     fn advance(&mut self, count: u64) {
         self.tail = self.tail.wrapping_add(count);
         // Release: the values come before the position that shows them (pairs with: push).
@@ -205,7 +194,7 @@ impl<T: Pod> Consumer<T> {
     /// # Errors
     ///
     /// The positions contradict each other: another process wrote over them.
-    #[inline(always)]
+    #[inline]
     pub fn pop(&mut self) -> Result<Option<T>, SpscError> {
         if self.available(1)? == 0 {
             return Ok(None);
@@ -229,7 +218,7 @@ impl<T: Pod> Consumer<T> {
         Ok(count)
     }
 
-    #[inline(always)]
+    #[inline]
     fn available(&mut self, wanted: usize) -> Result<usize, SpscError> {
         let mut there = self.tail.wrapping_sub(self.head);
         if there < wanted as u64 {
@@ -244,7 +233,7 @@ impl<T: Pod> Consumer<T> {
         Ok((there as usize).min(wanted))
     }
 
-    #[inline(always)]
+    #[inline]
     fn advance(&mut self, count: u64) {
         self.head = self.head.wrapping_add(count);
         // Release: our reads come before the producer's next writes to the same slots (pairs with: pop).
