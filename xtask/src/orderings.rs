@@ -19,11 +19,14 @@ const COPY: &str = "target/orderings";
 /// The words of a comment that argues for an ordering which no model misses.
 const BEYOND: &str = "beyond the models";
 /// What each ordering is weakened to, one at a time.
-const WEAKER: [(&str, &[&str]); 4] = [
+const WEAKER: [(&str, &[&str]); 7] = [
     ("Ordering::Acquire", &["Ordering::Relaxed"]),
     ("Ordering::Release", &["Ordering::Relaxed"]),
     ("Ordering::AcqRel", &["Ordering::Acquire", "Ordering::Release"]),
     ("Ordering::SeqCst", &["Ordering::AcqRel"]),
+    ("light_fence();", &["();"]),
+    ("heavy_fence();", &["();"]),
+    ("wait_behind(heavy_fence", &["wait_behind(|| ()"]),
 ];
 /// A model that explores for longer than this goes round in circles.
 const PATIENCE: Duration = Duration::from_secs(400);

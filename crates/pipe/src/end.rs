@@ -4,14 +4,14 @@ mod travel;
 
 use crate::error::{ClaimError, PipeError, RecvError, SendError};
 use crate::layout::{EVERY, NEXT, PipeWords, Side, spec, stream_at};
-use multiproc_prim::{Deadline, Hint, Ordering, Place, fence, monotonic_millis};
+use multiproc_prim::{Deadline, Hint, Ordering, Place, heavy_fence, monotonic_millis};
 use multiproc_shm::pass::Parcel;
 use multiproc_shm::{Bell, Identity, Link, Segment, stamp};
 use multiproc_sync as sync;
-use multiproc_sync::{StreamReceiver, StreamSender};
+use multiproc_sync::{BiasedLock, StreamReceiver, StreamSender};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
 /// In the tag of a record: more of the same message follows.
 const MORE: u32 = 1;
@@ -41,8 +41,8 @@ pub(crate) struct End {
     /// Rung for us, and for the other side.
     ours: Bell,
     theirs: Bell,
-    sender: Option<Mutex<StreamSender>>,
-    receiver: Option<Mutex<Incoming>>,
+    sender: Option<BiasedLock<StreamSender>>,
+    receiver: Option<BiasedLock<Incoming>>,
     /// The stamp of the process that was last seen to hold this end, which spares looking again.
     held_by: Hint,
     /// Whether a copy of this end went to another process: then closing is up to that one.
@@ -104,11 +104,11 @@ impl End {
         let sends = duplex || side == Side::First;
         let receives = duplex || side == Side::Second;
         let sender = match sends {
-            true => Some(Mutex::new(StreamSender::attach(region, at + stream_at(other)?, crate::CAPACITY)?)),
+            true => Some(BiasedLock::new(StreamSender::attach(region, at + stream_at(other)?, crate::CAPACITY)?)),
             false => None,
         };
         let receiver = match receives {
-            true => Some(Mutex::new(Incoming {
+            true => Some(BiasedLock::new(Incoming {
                 stream: StreamReceiver::attach(region, at + stream_at(side)?, crate::CAPACITY)?,
                 partial: Partial::Nothing,
             })),
@@ -178,10 +178,10 @@ impl End {
     fn catch_up(&self) -> Result<(), PipeError> {
         let (region, at) = (self.segment.region(), self.segment.content_at());
         if let Some(sender) = &self.sender {
-            *lock(sender) = StreamSender::attach(region, at + stream_at(self.other())?, crate::CAPACITY)?;
+            *sender.lock() = StreamSender::attach(region, at + stream_at(self.other())?, crate::CAPACITY)?;
         }
         if let Some(receiver) = &self.receiver {
-            lock(receiver).stream = StreamReceiver::attach(region, at + stream_at(self.side)?, crate::CAPACITY)?;
+            receiver.lock().stream = StreamReceiver::attach(region, at + stream_at(self.side)?, crate::CAPACITY)?;
         }
         Ok(())
     }
@@ -209,7 +209,7 @@ impl End {
             }
             self.looked.set(now);
         }
-        let mut sender = lock(sender);
+        let mut sender = sender.lock();
         if descriptors.is_empty() {
             return self.send_records(&mut sender, bytes, 0, &[]);
         }
@@ -244,7 +244,7 @@ impl End {
     fn send_record(&self, sender: &mut StreamSender, tag: u32, bytes: &[u8]) -> Result<(), SendError> {
         // A record fits and waits for ever, so the end is all that can be wrong.
         sender.send(tag, bytes, Deadline::NEVER, &mut || !self.link.is_hung_up()).map_err(|_| SendError::Disconnected)?;
-        // The fence in `send` puts the record before our look at the flag (pairs with: watch).
+        // The light fence in `send` puts the record before our look at the flag (pairs with: watch).
         let watched = self.words.watched(self.other());
         match watched.load(Ordering::Relaxed) {
             0 => {}
@@ -261,7 +261,7 @@ impl End {
     pub(crate) fn recv_into(&self, buffer: &mut [u8]) -> Option<usize> {
         let receiver = self.receiver.as_ref()?;
         self.claim().ok()?;
-        let mut incoming = lock(receiver);
+        let mut incoming = receiver.lock();
         if self.readiness.get().is_some() || !matches!(incoming.partial, Partial::Nothing) {
             return None;
         }
@@ -279,7 +279,7 @@ impl End {
     pub(crate) fn recv(&self, max: usize, deadline: Deadline) -> Result<Message, RecvError> {
         let receiver = self.receiver.as_ref().ok_or(RecvError::Disconnected)?;
         self.claim()?;
-        let mut incoming = lock(receiver);
+        let mut incoming = receiver.lock();
         let result = self.recv_whole(&mut incoming, max, deadline);
         self.refresh_bell(&mut incoming);
         result
@@ -349,7 +349,7 @@ impl End {
     pub(crate) fn poll(&self, deadline: Deadline) -> Result<bool, RecvError> {
         let receiver = self.receiver.as_ref().ok_or(RecvError::Disconnected)?;
         self.claim()?;
-        let mut incoming = lock(receiver);
+        let mut incoming = receiver.lock();
         let seen = self.wait(&mut incoming.stream, deadline);
         self.refresh_bell(&mut incoming);
         match seen {
@@ -373,7 +373,7 @@ impl End {
             let every = if self.readiness.get().is_some() { EVERY } else { 0 };
             watched.store(every | NEXT, Ordering::Relaxed);
             // Either the sender sees the wish and rings, or we see its record below (pairs with: watch).
-            fence(Ordering::SeqCst);
+            heavy_fence();
             let seen = self.last_look(stream);
             if seen != Err(sync::RecvError::Empty) {
                 watched.store(every, Ordering::Relaxed);
@@ -403,8 +403,10 @@ impl End {
         let made = self.ours.or_hang_up(&self.link)?;
         let known = self.readiness.get_or_init(|| made);
         self.words.watched(self.side).store(EVERY, Ordering::Relaxed);
+        // Either a sender sees the flag and rings, or we see its record below (pairs with: watch).
+        heavy_fence();
         if let Some(receiver) = &self.receiver {
-            self.refresh_bell(&mut lock(receiver));
+            self.refresh_bell(&mut receiver.lock());
         }
         Ok(known.as_fd())
     }
@@ -415,8 +417,7 @@ impl End {
             return;
         }
         self.ours.clear();
-        // Either the sender sees the flag and rings after this, or we see its record below (pairs with: watch).
-        fence(Ordering::SeqCst);
+        // Every sender rings by now: whoever did so before we cleared the bell has a record that we see.
         if !matches!(incoming.stream.wait(Deadline::NOW, &mut || true), Err(sync::RecvError::Empty)) {
             self.ours.ring();
         }
@@ -429,10 +430,6 @@ fn recv_error(error: sync::RecvError) -> RecvError {
         sync::RecvError::Closed => RecvError::Disconnected,
         _ => RecvError::Corrupt,
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A number that nobody else uses, in this process or another.
@@ -452,11 +449,11 @@ impl Drop for End {
     fn drop(&mut self) {
         if self.travelled.get() == 0 && (self.held_by.get() == 0 || self.held_by.get() == stamp()) {
             if let Some(sender) = &self.sender {
-                lock(sender).close();
+                sender.lock().close();
                 self.theirs.ring();
             }
             if let Some(receiver) = &self.receiver {
-                lock(receiver).stream.close();
+                receiver.lock().stream.close();
             }
         }
         if self.held_by.get() == stamp() {

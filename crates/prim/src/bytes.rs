@@ -72,7 +72,7 @@ impl Region {
     }
 
     #[inline(always)]
-    fn window(&self, first: NonNull<u8>, len: usize) -> Bytes<'_> {
+    pub(crate) fn window(&self, first: NonNull<u8>, len: usize) -> Bytes<'_> {
         Bytes {
             first,
             len,

@@ -2,6 +2,8 @@
 
 mod atomic;
 mod bytes;
+mod circle;
+mod fence;
 mod hint;
 mod pair;
 mod region;
@@ -16,7 +18,13 @@ pub use atomic::{AtomicU32, AtomicU64, Ordering, fence, fence_after_exchange};
 #[cfg(loom)]
 pub use bytes::Cells;
 pub use bytes::{Bytes, OwnBytes};
-pub use hint::{Backoff, Hint, spin_loop, yield_now};
+pub use circle::Circle;
+pub use fence::{heavy_fence, light_fence};
+pub use hint::{Backoff, Hint, spin_loop, this_thread, yield_now};
+#[cfg(loom)]
+pub use loom::sync::{Mutex, MutexGuard};
 pub use pair::AtomicPair;
 pub use region::{Array, Heap, Memory, OutOfBounds, Padded, Place, Region, Shared};
+#[cfg(not(loom))]
+pub use std::sync::{Mutex, MutexGuard};
 pub use time::{Deadline, monotonic_millis};

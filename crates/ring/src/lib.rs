@@ -1,4 +1,5 @@
 #![doc = include_str!("../README.md")]
 
+mod distance;
 pub mod mpmc;
 pub mod spsc;

@@ -7,7 +7,8 @@
 //! a death could leave too high, and no loop that another process could keep from ending.
 
 use multiproc_prim::{
-    AtomicU32, Deadline, Hint, Ordering, fence, fence_after_exchange, futex, shared_struct, spin_loop, yield_now,
+    AtomicU32, Deadline, Hint, Ordering, fence, fence_after_exchange, futex, heavy_fence, light_fence, shared_struct, spin_loop,
+    yield_now,
 };
 use std::time::Duration;
 
@@ -89,6 +90,17 @@ impl EventCount {
         &self,
         deadline: Deadline,
         pace: &Pace,
+        look_around: impl FnMut() -> Duration,
+        attempt: impl FnMut() -> Option<T>,
+    ) -> Option<T> {
+        self.wait_behind(|| fence(Ordering::SeqCst), deadline, pace, look_around, attempt)
+    }
+
+    fn wait_behind<T>(
+        &self,
+        fence: impl Fn(),
+        deadline: Deadline,
+        pace: &Pace,
         mut look_around: impl FnMut() -> Duration,
         mut attempt: impl FnMut() -> Option<T>,
     ) -> Option<T> {
@@ -110,7 +122,7 @@ impl EventCount {
             self.announced.fetch_add(1, Ordering::Release);
             // Either the waker's look sees our announcement, or our attempt below sees what the waker did before it looked
             // (pairs with: wake).
-            fence(Ordering::SeqCst);
+            fence();
             if let Some(result) = attempt() {
                 return Some(result);
             }
@@ -168,5 +180,34 @@ impl EventCount {
             // stands there, the next waker wakes nobody once.
             self.answered.store(announced, Ordering::Relaxed);
         }
+    }
+}
+
+shared_struct! {
+    /// An [`EventCount`] for those who act much more often than anybody waits for it: waking costs two loads and no fence if nobody
+    /// sleeps, and going to sleep a call of the kernel's more, which interrupts the others for a moment.
+    pub struct BusyEvent {
+        event: EventCount,
+    }
+}
+
+impl BusyEvent {
+    /// As [`EventCount::wait_until`].
+    pub fn wait_until<T>(
+        &self,
+        deadline: Deadline,
+        pace: &Pace,
+        look_around: impl FnMut() -> Duration,
+        attempt: impl FnMut() -> Option<T>,
+    ) -> Option<T> {
+        self.event.wait_behind(heavy_fence, deadline, pace, look_around, attempt)
+    }
+
+    /// As [`EventCount::wake`].
+    #[inline(always)]
+    pub fn wake(&self, count: u32) {
+        // As there (pairs with: wake).
+        light_fence();
+        self.event.look(count);
     }
 }

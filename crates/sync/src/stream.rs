@@ -1,7 +1,7 @@
 //! The record ring for one writer and one reader, with waiting and an end.
 
 use crate::error::{ChannelError, RecvError, SendError};
-use crate::event::{EventCount, Pace, SLICE};
+use crate::event::{BusyEvent, Pace, SLICE};
 use multiproc_prim::{AtomicU32, Deadline, Ordering, Padded, Place, Region, shared_struct};
 use multiproc_ring::spsc::{Reader, Record, WriteError, Writer, longest_record, records_len};
 
@@ -10,8 +10,8 @@ shared_struct! {
     struct Control {
         writer_closed: Padded<AtomicU32>,
         reader_closed: Padded<AtomicU32>,
-        items: Padded<EventCount>,
-        space: Padded<EventCount>,
+        items: Padded<BusyEvent>,
+        space: Padded<BusyEvent>,
     }
 }
 
@@ -102,7 +102,7 @@ impl StreamSender {
     ///
     /// There was no room in time, nobody reads any more, or the record is too long. Nothing was sent then.
     ///
-    /// A full fence lies between the record and whatever the caller does next.
+    /// A [light fence](multiproc_prim::light_fence) lies between the record and whatever the caller does next.
     #[inline]
     pub fn send(&mut self, tag: u32, payload: &[u8], deadline: Deadline, still_there: StillThere<'_>) -> Result<(), SendError> {
         // The common case first, without the machinery of waiting around it.
@@ -145,7 +145,7 @@ impl StreamSender {
         // Release, beyond the models, which can't tell it from the fence of the last wake-up: what was sent comes before the end
         // (pairs with: end).
         self.control.writer_closed.store(1, Ordering::Release);
-        self.control.items.wake_all();
+        self.control.items.wake(u32::MAX);
     }
 }
 
@@ -221,7 +221,7 @@ impl StreamReceiver {
     pub fn close(&self) {
         // Relaxed: it carries nothing but itself.
         self.control.reader_closed.store(1, Ordering::Relaxed);
-        self.control.space.wake_all();
+        self.control.space.wake(u32::MAX);
     }
 }
 

@@ -7,7 +7,7 @@ use multiproc_prim::model::{Arc, model, thread};
 use multiproc_prim::{AtomicU32, Deadline, Heap, Ordering, Region};
 use multiproc_ring::mpmc::{Geometry, Owner};
 use multiproc_sync::{
-    Channel, EventCount, GetError, Pace, RecvError, SLICE, StreamReceiver, StreamSender, channel_len, stream_len,
+    BiasedLock, Channel, EventCount, GetError, Pace, RecvError, SLICE, StreamReceiver, StreamSender, channel_len, stream_len,
 };
 
 /// Takes one of what the flag counts. Fails only if there is none.
@@ -149,5 +149,55 @@ fn a_stream_wakes_its_reader_for_records_and_for_the_end() {
         receiver.released();
         assert_eq!(receiver.recv(Deadline::NEVER, &mut || true).unwrap_err(), RecvError::Closed);
         writer.join().unwrap();
+    });
+}
+
+/// Threads that each enter a lock a few times; the value is watched bytes, so that two inside at once are seen.
+fn enter(lock: &BiasedLock<Region>, times: u8) {
+    for _ in 0..times {
+        let region = lock.lock();
+        let bytes = region.bytes(0, 8).unwrap();
+        let mut count = [0; 8];
+        bytes.read(&mut count);
+        count[0] += 1;
+        bytes.write(&count);
+    }
+}
+
+#[test]
+fn a_biased_lock_lets_one_thread_in_whoever_had_it_before() {
+    model(|| {
+        let region = Region::new(Heap::new(8));
+        region.bytes(0, 8).unwrap().write(&[0; 8]);
+        let lock = Arc::new(BiasedLock::new(region));
+        enter(&lock, 1);
+        let theirs = lock.clone();
+        let other = thread::spawn(move || enter(&theirs, 2));
+        enter(&lock, 1);
+        other.join().unwrap();
+        let mut count = [0; 8];
+        lock.lock().bytes(0, 8).unwrap().read(&mut count);
+        assert_eq!(count[0], 4);
+    });
+}
+
+#[test]
+fn a_biased_lock_passes_from_thread_to_thread() {
+    model(|| {
+        let region = Region::new(Heap::new(8));
+        region.bytes(0, 8).unwrap().write(&[0; 8]);
+        let lock = Arc::new(BiasedLock::new(region));
+        enter(&lock, 1);
+        let others = [1, 1].map(|times| {
+            let lock = lock.clone();
+            thread::spawn(move || enter(&lock, times))
+        });
+        for other in others {
+            other.join().unwrap();
+        }
+        enter(&lock, 1);
+        let mut count = [0; 8];
+        lock.lock().bytes(0, 8).unwrap().read(&mut count);
+        assert_eq!(count[0], 4);
     });
 }

@@ -20,6 +20,7 @@ use super::arena::{Arena, Found};
 use super::error::{PublishError, TakeError};
 use super::layout::Ends;
 use super::state::{BlockState, Content, Lane, Owner, Slot, Ticket, Turns};
+use crate::distance::Distance;
 use multiproc_prim::{Array, AtomicPair, AtomicU64, Backoff, Hint, Ordering, OutOfBounds, Place, Region};
 
 /// Tries after which a loop that should have ended calls the memory corrupt. Each failed try is another process's success or
@@ -50,6 +51,8 @@ pub(crate) struct LaneRing {
     tail: Hint,
     /// A ticket that was the next to be taken: all before it are, for good.
     head: Hint,
+    behind_puts: Distance,
+    behind_takes: Distance,
 }
 
 /// A message that was taken.
@@ -147,6 +150,8 @@ impl LaneRing {
             committed: Hint::new(0),
             tail: Hint::new(first.0),
             head: Hint::new(first.0),
+            behind_puts: Distance::default(),
+            behind_takes: Distance::default(),
         })
     }
 
@@ -181,6 +186,9 @@ impl LaneRing {
                 return Err(PublishError::Closed);
             }
             if !self.is_free_for(arena, ticket, word)? {
+                if self.hangs_back(&self.behind_takes, ticket) {
+                    continue;
+                }
                 return Err(PublishError::Full);
             }
             let turn = self.turns.turn(ticket);
@@ -247,6 +255,7 @@ impl LaneRing {
         loop {
             let (Spot { ticket, slot, word }, waiting) = self.find_head(arena, &mut backoff)?;
             let taken = match waiting {
+                Waiting::Nothing if self.hangs_back(&self.behind_puts, ticket) => continue,
                 Waiting::Nothing => return Err(TakeError::Empty),
                 Waiting::Closed => return Err(TakeError::Closed),
                 Waiting::Small(len, tag) => {
@@ -270,6 +279,12 @@ impl LaneRing {
                 None => backoff.spin(),
             }
         }
+    }
+
+    /// Where nothing is left to take, or no room is.
+    #[inline]
+    fn hangs_back(&self, distance: &Distance, ticket: Ticket) -> bool {
+        distance.hang_back(self.turns.number(ticket), self.slots.len() as u64)
     }
 
     /// Whether a take would find something now.

@@ -3,11 +3,14 @@
 //! A record that would straddle the end of the ring starts over at its beginning; the rest is filled by one that says skip.
 
 use super::{Ends, SpscError, check_capacity};
-use multiproc_prim::{Bytes, Ordering, Place, Region};
+use crate::distance::Distance;
+use multiproc_prim::{Bytes, Circle, Ordering, Place, Region};
 use thiserror::Error;
 
 const HEADER: u64 = 8;
 const SKIP: u32 = u32::MAX;
+/// Bytes that a record of a few takes up.
+const SMALL: u64 = 2 * HEADER;
 
 /// Bytes of a region that a ring with `capacity` bytes of room needs.
 ///
@@ -51,32 +54,38 @@ pub enum WriteError {
 
 struct Ring {
     ends: Place<Ends>,
-    region: Region,
-    bytes_at: usize,
-    mask: u64,
+    words: Circle<u64>,
 }
 
 impl Ring {
     fn attach(region: &Region, at: usize, capacity: usize) -> Result<Self, SpscError> {
         let len = records_len(capacity)?;
-        region.bytes(at, len)?;
+        let words = region.circle(at + size_of::<Ends>(), capacity / 8)?;
         region.owner().commit(at..at + len).map_err(|error| SpscError::NoMemory(error.to_string()))?;
-        let ends = region.place(at)?;
-        Ok(Self { ends, region: region.clone(), bytes_at: at + size_of::<Ends>(), mask: capacity as u64 - 1 })
+        Ok(Self { ends: region.place(at)?, words })
     }
 
+    #[inline(always)]
     fn capacity(&self) -> u64 {
-        self.mask + 1
+        self.words.count() * 8
     }
 
-    /// Bytes from `position` to the end of the ring.
+    /// Bytes from `position`, a multiple of 8, to the end of the ring.
+    #[inline(always)]
     fn to_end(&self, position: u64) -> u64 {
-        self.capacity() - (position & self.mask)
+        self.words.to_end(position / 8) as u64
     }
 
-    fn window(&self, position: u64, len: u64) -> Bytes<'_> {
-        let offset = self.bytes_at + (position & self.mask) as usize;
-        self.region.bytes(offset, len as usize).unwrap_or_else(|_| self.region.nothing())
+    /// The length and the tag of the record at `position`.
+    #[inline(always)]
+    fn header(&self, position: u64) -> Bytes<'_> {
+        self.words.at(position / 8)
+    }
+
+    /// The `len` bytes from `position` on.
+    #[inline(always)]
+    fn window(&self, position: u64, len: usize) -> Bytes<'_> {
+        self.words.run(position / 8, len)
     }
 }
 
@@ -200,7 +209,7 @@ impl Writer {
         let start = self.tail.wrapping_add(skip);
         if skip > 0 {
             // A skip before the reservation is harmless even if that is dropped: the next record starts there all the same.
-            self.ring.window(self.tail, HEADER).write(&header(0, SKIP));
+            self.ring.header(self.tail).write(&header(0, SKIP));
             self.tail = start;
         }
         Ok(Reservation { writer: self, start, len })
@@ -233,7 +242,7 @@ fn header(len: u32, tag: u32) -> [u8; 8] {
 impl Reservation<'_> {
     /// Where the payload goes.
     pub fn payload(&self) -> Bytes<'_> {
-        self.writer.ring.window(self.start.wrapping_add(HEADER), self.len as u64)
+        self.writer.ring.window(self.start.wrapping_add(HEADER), self.len)
     }
 
     /// Makes it a record, to be shown later.
@@ -245,7 +254,7 @@ impl Reservation<'_> {
         if tag == SKIP {
             return Err(WriteError::Reserved);
         }
-        self.writer.ring.window(self.start, HEADER).write(&header(self.len as u32, tag));
+        self.writer.ring.header(self.start).write(&header(self.len as u32, tag));
         self.writer.tail = self.start.wrapping_add(footprint(self.len));
         Ok(())
     }
@@ -268,6 +277,7 @@ pub struct Reader {
     ring: Ring,
     head: u64,
     tail: u64,
+    distance: Distance,
 }
 
 impl std::fmt::Debug for Reader {
@@ -295,7 +305,7 @@ impl Reader {
         let ring = Ring::attach(region, at, capacity)?;
         // Relaxed: whoever handed the end over to us orders it.
         let head = ring.ends.head.load(Ordering::Relaxed) & !7;
-        Ok(Self { ring, head, tail: head })
+        Ok(Self { ring, head, tail: head, distance: Distance::default() })
     }
 
     /// The oldest record, or `None`. Not taken before it is released.
@@ -313,7 +323,7 @@ impl Reader {
             }
             let to_end = self.ring.to_end(self.head);
             let mut word = [0; 8];
-            self.ring.window(self.head, HEADER).read(&mut word);
+            self.ring.header(self.head).read(&mut word);
             let word = u64::from_le_bytes(word);
             let (len, tag) = (word as u32 as usize, (word >> 32) as u32);
             if tag == SKIP {
@@ -335,6 +345,7 @@ impl Reader {
     #[inline(always)]
     fn available(&mut self) -> Result<u64, SpscError> {
         if self.tail == self.head {
+            self.distance.hang_back(self.head / SMALL, self.ring.capacity() / SMALL);
             // Acquire: the records come before the position that shows them (pairs with: write).
             self.tail = self.ring.ends.tail.load(Ordering::Acquire);
             let there = self.tail.wrapping_sub(self.head);
@@ -351,7 +362,7 @@ impl Record<'_> {
     /// The payload.
     #[inline(always)]
     pub fn payload(&self) -> Bytes<'_> {
-        self.reader.ring.window(self.reader.head.wrapping_add(HEADER), self.len as u64)
+        self.reader.ring.window(self.reader.head.wrapping_add(HEADER), self.len)
     }
 
     /// Frees the record's room for the writer.

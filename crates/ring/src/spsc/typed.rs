@@ -1,9 +1,9 @@
 //! Plain data of one type, one producer, one consumer.
 
 use super::{Ends, SpscError, check_capacity};
+use crate::distance::Distance;
 use bytemuck::Pod;
-use multiproc_prim::{Ordering, Place, Region};
-use std::marker::PhantomData;
+use multiproc_prim::{Circle, Ordering, Place, Region};
 
 /// Bytes of a region that a ring of `capacity` values of `T` needs.
 ///
@@ -12,51 +12,33 @@ use std::marker::PhantomData;
 /// The capacity is no power of two.
 pub fn region_len<T: Pod>(capacity: usize) -> Result<usize, SpscError> {
     check_capacity(capacity)?;
-    let values = capacity.checked_mul(stride::<T>()).ok_or(SpscError::Capacity { asked: capacity })?;
+    let values = capacity.checked_mul(Circle::<T>::STRIDE).ok_or(SpscError::Capacity { asked: capacity })?;
     values.checked_add(size_of::<Ends>()).ok_or(SpscError::Capacity { asked: capacity })
-}
-
-const fn stride<T>() -> usize {
-    size_of::<T>().next_multiple_of(8)
 }
 
 /// Where both sides find things.
 struct Ring<T> {
     ends: Place<Ends>,
-    region: Region,
-    values_at: usize,
-    mask: u64,
-    of: PhantomData<T>,
+    values: Circle<T>,
 }
 
 impl<T: Pod> Ring<T> {
     fn attach(region: &Region, at: usize, capacity: usize) -> Result<Self, SpscError> {
         let len = region_len::<T>(capacity)?;
-        region.bytes(at, len)?;
+        let values = region.circle(at + size_of::<Ends>(), capacity)?;
         region.owner().commit(at..at + len).map_err(|error| SpscError::NoMemory(error.to_string()))?;
-        let ends = region.place(at)?;
-        Ok(Self { ends, region: region.clone(), values_at: at + size_of::<Ends>(), mask: capacity as u64 - 1, of: PhantomData })
+        Ok(Self { ends: region.place(at)?, values })
     }
 
-    fn capacity(&self) -> u64 {
-        self.mask + 1
-    }
-
-    #[inline]
+    #[inline(always)]
     fn put(&self, position: u64, value: &T) {
-        let offset = self.values_at + (position & self.mask) as usize * stride::<T>();
-        if let Ok(slot) = self.region.bytes(offset, size_of::<T>()) {
-            slot.write(bytemuck::bytes_of(value));
-        }
+        self.values.at(position).write(bytemuck::bytes_of(value));
     }
 
-    #[inline]
+    #[inline(always)]
     fn take(&self, position: u64) -> T {
         let mut value = T::zeroed();
-        let offset = self.values_at + (position & self.mask) as usize * stride::<T>();
-        if let Ok(slot) = self.region.bytes(offset, size_of::<T>()) {
-            slot.read(bytemuck::bytes_of_mut(&mut value));
-        }
+        self.values.at(position).read(bytemuck::bytes_of_mut(&mut value));
         value
     }
 }
@@ -146,13 +128,13 @@ impl<T: Pod> Producer<T> {
     #[inline]
     fn room_for(&mut self, wanted: usize) -> usize {
         // A head beyond the tail is a hostile peer's: it makes no room.
-        let mut used = self.tail.wrapping_sub(self.head).min(self.ring.capacity());
-        if self.ring.capacity() - used < wanted as u64 {
+        let mut used = self.tail.wrapping_sub(self.head).min(self.ring.values.count());
+        if self.ring.values.count() - used < wanted as u64 {
             // Acquire: the consumer's reads come before our next writes to the same slots (pairs with: pop).
             self.head = self.ring.ends.head.load(Ordering::Acquire);
-            used = self.tail.wrapping_sub(self.head).min(self.ring.capacity());
+            used = self.tail.wrapping_sub(self.head).min(self.ring.values.count());
         }
-        ((self.ring.capacity() - used) as usize).min(wanted)
+        ((self.ring.values.count() - used) as usize).min(wanted)
     }
 
     #[inline]
@@ -168,6 +150,7 @@ pub struct Consumer<T> {
     ring: Ring<T>,
     head: u64,
     tail: u64,
+    distance: Distance,
 }
 
 impl<T> std::fmt::Debug for Consumer<T> {
@@ -186,7 +169,7 @@ impl<T: Pod> Consumer<T> {
         let ring = Ring::attach(region, at, capacity)?;
         // Relaxed: whoever handed the end over to us orders it.
         let head = ring.ends.head.load(Ordering::Relaxed);
-        Ok(Self { ring, head, tail: head })
+        Ok(Self { ring, head, tail: head, distance: Distance::default() })
     }
 
     /// The oldest value, or `None`.
@@ -222,10 +205,11 @@ impl<T: Pod> Consumer<T> {
     fn available(&mut self, wanted: usize) -> Result<usize, SpscError> {
         let mut there = self.tail.wrapping_sub(self.head);
         if there < wanted as u64 {
+            self.distance.hang_back(self.head, self.ring.values.count());
             // Acquire: the values come before the position that shows them (pairs with: push).
             self.tail = self.ring.ends.tail.load(Ordering::Acquire);
             there = self.tail.wrapping_sub(self.head);
-            if there > self.ring.capacity() {
+            if there > self.ring.values.count() {
                 self.tail = self.head;
                 return Err(SpscError::Corrupt);
             }

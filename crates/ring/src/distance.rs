@@ -1,0 +1,70 @@
+//! How closely one side of a ring follows the other.
+
+use multiproc_prim::{Hint, spin_loop};
+
+/// Keeps a side that is faster from walking on the heels of the other one: it would take the cache lines that the other one works
+/// on away from it at every few messages, and both would be slowed down to the pace of those lines. So whoever comes to the end of
+/// what was ready, and the other side has made ready a good many since it came there the last time, hangs back for a moment:
+/// until there is about a quarter of the ring to do at once. Whoever waits for single messages never does.
+#[derive(Debug, Default)]
+pub(crate) struct Distance {
+    /// Where this side came to the end the last time.
+    last: Hint,
+    pauses: Hint,
+}
+
+/// Messages without a break that show that the other side works without one.
+const BURST: u64 = 8;
+const LEAST_PAUSES: u64 = 4;
+/// Half a microsecond to one.
+const MOST_PAUSES: u64 = 32;
+
+impl Distance {
+    /// At the end of what was ready, which is message number `position`, in a ring of `capacity` messages. Returns whether it took
+    /// some time, so that another look is worth while.
+    pub(crate) fn hang_back(&self, position: u64, capacity: u64) -> bool {
+        let done = position.wrapping_sub(self.last.get());
+        if done == 0 {
+            return false;
+        }
+        self.last.set(position);
+        let known = self.pauses.get();
+        let pauses = match done {
+            ..BURST => 0,
+            _ if done < capacity / 4 => (2 * known).clamp(LEAST_PAUSES, MOST_PAUSES),
+            _ if done > capacity / 2 => known / 2,
+            _ => known,
+        };
+        self.pauses.set(pauses);
+        for _ in 0..pauses {
+            spin_loop();
+        }
+        pauses > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Distance;
+
+    #[test]
+    fn whoever_waits_for_single_messages_never_hangs_back() {
+        let distance = Distance::default();
+        for position in 0..1000 {
+            assert!(!distance.hang_back(position, 64));
+            assert!(!distance.hang_back(position, 64));
+        }
+    }
+
+    #[test]
+    fn bursts_are_followed_at_a_distance_which_shrinks_when_they_fill_the_ring() {
+        let distance = Distance::default();
+        assert!(distance.hang_back(10, 64));
+        assert!(!distance.hang_back(10, 64), "nothing came in between");
+        assert!(distance.hang_back(20, 64));
+        let far = distance.pauses.get();
+        assert!(distance.hang_back(60, 64));
+        assert!(distance.pauses.get() < far);
+        assert!(!distance.hang_back(61, 64));
+    }
+}
