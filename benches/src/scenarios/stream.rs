@@ -29,7 +29,6 @@ pub fn all() -> Vec<Scenario> {
 
 fn put_numbers((q, n): (Queue<u64>, u64)) {
     pin(1);
-    assert_eq!(q.get().unwrap(), u64::MAX, "the word to start");
     for i in 0..n {
         q.put(i).unwrap();
     }
@@ -39,17 +38,13 @@ fn queue_u64(n: u64) -> Result<f64> {
     numbers_through(&Queue::bounded(1024)?, n)
 }
 
-/// Seconds per number that comes from another process. It starts on a word through the same queue, so that starting the process is
-/// not measured.
+/// Seconds per number that comes from another process. The first one starts the clock.
 pub fn numbers_through(q: &Queue<u64>, n: u64) -> Result<f64> {
-    let process = Process::spawn(put_numbers, (q.clone(), n))?;
+    let process = Process::spawn(put_numbers, (q.clone(), n + 1))?;
     pin(0);
-    q.put(u64::MAX)?;
-    while !q.is_empty() {
-        std::hint::spin_loop();
-    }
+    assert_eq!(q.get()?, 0);
     let result = per_operation(n, || {
-        for i in 0..n {
+        for i in 1..=n {
             assert_eq!(q.get()?, i);
         }
         Ok(())

@@ -18,6 +18,8 @@ use std::time::Duration;
 pub struct Loan<'q, T> {
     core: &'q Core,
     block: Option<Block<'q>>,
+    /// Where the values are, unless they are in the block itself.
+    shared: Option<Bytes<'q>>,
     count: usize,
     of: PhantomData<T>,
 }
@@ -27,6 +29,8 @@ pub struct Loan<'q, T> {
 pub struct Borrowed<'q, T> {
     core: &'q Core,
     block: Option<Block<'q>>,
+    /// Where the values are, unless they are in the block itself.
+    shared: Option<Bytes<'q>>,
     count: usize,
     of: PhantomData<T>,
 }
@@ -85,7 +89,7 @@ impl<T: Pod> Queue<T> {
         let block = core.channel.alloc(len, deadline, || core.look_around());
         let mut block = block.map_err(|error| put_error(core.name(), error, ()))?;
         block.set_tag(IN_PLACE);
-        Ok(Loan { core, block: Some(block), count, of: PhantomData })
+        Ok(Loan { core, shared: block.shared_payload(), block: Some(block), count, of: PhantomData })
     }
 
     /// Takes the oldest message to read it in place; waits while there is none.
@@ -120,7 +124,7 @@ impl<T: Pod> Queue<T> {
         let block = core.take(deadline).map_err(|error| core.get_error(error))?;
         let form = block.tag();
         let (count, rest) = (block.len() / size_of::<T>().max(1), block.len() % size_of::<T>().max(1));
-        let borrowed = Borrowed { core, block: Some(block), count, of: PhantomData };
+        let borrowed = Borrowed { core, shared: block.shared_payload(), block: Some(block), count, of: PhantomData };
         if form != IN_PLACE || rest != 0 {
             return Err(GetError::Form { written: "was not written as this type in place", asked: "in place (borrow)" });
         }
@@ -149,8 +153,11 @@ impl<'q, T: Pod> Loan<'q, T> {
     /// whatever was there before.
     #[inline(always)]
     pub fn copy_from(&self, first: usize, values: &[T]) -> bool {
-        let Some(block) = &self.block else { return false };
-        window::<T>(block.payload(), first, values.len()).is_some_and(|to| to.write(bytemuck::cast_slice(values)))
+        let write = |payload| window::<T>(payload, first, values.len()).is_some_and(|to| to.write(bytemuck::cast_slice(values)));
+        match self.shared {
+            Some(payload) => write(payload),
+            None => self.block.as_ref().is_some_and(|block| write(block.payload())),
+        }
     }
 
     /// Writes one value. Returns whether there is such an index.
@@ -209,8 +216,12 @@ impl<T: Pod> Borrowed<'_, T> {
     /// Copies values from index `first` on. Returns whether there are as many; if not, nothing is copied.
     #[inline(always)]
     pub fn copy_to(&self, first: usize, target: &mut [T]) -> bool {
-        let Some(block) = &self.block else { return false };
-        window::<T>(block.payload(), first, target.len()).is_some_and(|from| from.read(bytemuck::cast_slice_mut(target)))
+        let mut read =
+            |payload| window::<T>(payload, first, target.len()).is_some_and(|from| from.read(bytemuck::cast_slice_mut(target)));
+        match self.shared {
+            Some(payload) => read(payload),
+            None => self.block.as_ref().is_some_and(|block| read(block.payload())),
+        }
     }
 
     /// All values, copied one by one.

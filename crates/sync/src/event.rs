@@ -24,7 +24,7 @@ shared_struct! {
 /// How long anybody sleeps before the first look around. Each look says how long to sleep until the next one.
 ///
 /// Looks notice deaths that nobody else notices, and make good a wake-up that went to a process which died.
-pub const SLICE: Duration = Duration::from_millis(40);
+pub const SLICE: Duration = Duration::from_millis(80);
 
 /// How long this handle spins before it sleeps: long while that is enough, hardly at all once it was not, with a long try
 /// every now and then to find out whether it would be again, the more seldom the more of them were in vain. Where both sides share

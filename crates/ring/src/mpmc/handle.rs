@@ -344,6 +344,18 @@ impl Held {
     }
 }
 
+impl<'a> Block<'a> {
+    /// The message's bytes, for longer than the block is borrowed; `None` if they are [in here](Self::small). They are the next
+    /// message's once this is dropped: reading them then gives rubbish, and writing them makes that.
+    #[inline(always)]
+    pub fn shared_payload(&self) -> Option<Bytes<'a>> {
+        match &self.place {
+            Place::Own(_) => None,
+            Place::Shared(place) => Some(place.payload(self.len)),
+        }
+    }
+}
+
 impl Block<'_> {
     /// Length of the message in bytes.
     #[inline(always)]
