@@ -31,7 +31,7 @@ pub fn all() -> Vec<Scenario> {
         Scenario {
             name: "an empty default queue, resident",
             operations: 1,
-            ours: resident,
+            ours: |_| resident(&Queue::<u64>::unbounded()?),
             peers: itself("256 KiB", 1, |_| Ok(256.0 * 1024.0), 1.0),
             unit: Unit::Bytes,
         },
@@ -92,10 +92,9 @@ fn idle(seconds: u64) -> Result<f64> {
     Ok(share)
 }
 
-/// Bytes of memory that a new queue takes.
-fn resident(_: u64) -> Result<f64> {
-    let q = Queue::<u64>::unbounded()?;
-    let parcel = pass::encode(&q)?;
+/// Bytes of memory that a queue takes.
+pub fn resident<T>(q: &Queue<T>) -> Result<f64> {
+    let parcel = pass::encode(q)?;
     let mut blocks = 0;
     for descriptor in &parcel.descriptors {
         blocks += rustix::fs::fstat(descriptor)?.st_blocks;

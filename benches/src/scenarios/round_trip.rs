@@ -6,6 +6,7 @@ use multiproc::{Connection, Descriptor, Process, Queue, pipe};
 use multiproc_prim::{AtomicU32, AtomicU64, Ordering, futex};
 use multiproc_shm::{Kind, Segment, Spec};
 use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 pub fn all() -> Vec<Scenario> {
     let limit = |name, operations, side, target| vec![Peer { name, operations, side, target, limit: true }];
@@ -28,6 +29,7 @@ pub fn all() -> Vec<Scenario> {
             queue_parked,
             limit("raw futex", 30_000, futex_ping_pong, 1.1),
         ),
+        Scenario::timed("put that wakes a sleeper", 4_000, put_wakes, limit("raw futex wake", 4_000, futex_wakes, 1.5)),
     ]
 }
 
@@ -62,6 +64,63 @@ fn queue_round_trip(n: u64) -> Result<f64> {
 /// Both on one processor, so that each has to sleep for the other to run.
 fn queue_parked(n: u64) -> Result<f64> {
     queue_trips(n, 0)
+}
+
+/// Long enough for whoever waits to be asleep.
+const NAP: Duration = Duration::from_micros(500);
+
+/// Seconds that `act` takes, done every now and then.
+fn now_and_then(n: u64, mut act: impl FnMut(u64) -> Result<()>) -> Result<f64> {
+    let mut spent = Duration::ZERO;
+    for i in 0..n {
+        std::thread::sleep(NAP);
+        let begin = Instant::now();
+        act(i)?;
+        spent += begin.elapsed();
+    }
+    Ok(spent.as_secs_f64() / n as f64)
+}
+
+fn get_all(q: Queue<u64>) {
+    pin(1);
+    while q.get().is_ok() {}
+}
+
+fn put_wakes(n: u64) -> Result<f64> {
+    let q = Queue::bounded(8)?;
+    let process = Process::spawn(get_all, q.clone())?;
+    pin(0);
+    let result = now_and_then(n, |i| Ok(q.put(i)?));
+    unpin();
+    q.shutdown();
+    process.join()?;
+    result
+}
+
+fn sleep_often((segment, n): (Descriptor, u64)) {
+    pin(1);
+    let segment = Segment::attach(segment.into(), KIND).unwrap();
+    let word = segment.region().place::<AtomicU32>(segment.content_at()).unwrap();
+    for i in 0..n as u32 {
+        while word.load(Ordering::Acquire) == i {
+            futex::wait(&word, i, None);
+        }
+    }
+}
+
+fn futex_wakes(n: u64) -> Result<f64> {
+    let segment = shared()?;
+    let process = Process::spawn(sleep_often, (descriptor(&segment)?, n))?;
+    pin(0);
+    let word = segment.region().place::<AtomicU32>(segment.content_at())?;
+    let result = now_and_then(n, |i| {
+        word.store(i as u32 + 1, Ordering::Release);
+        futex::wake(&word, 1);
+        Ok(())
+    });
+    unpin();
+    process.join()?;
+    result
 }
 
 fn echo_bytes(connection: Connection<u64>) {

@@ -15,11 +15,20 @@ pub fn all() -> Vec<Scenario> {
         peer("ipc-channel", 300_000, ipc_channel_u64, 30.0),
     ];
     let mut pipe_peers = vec![peer("ipc-channel", 300_000, ipc_channel_u64 as fn(u64) -> Result<f64>, 50.0)];
-    if Command::new("python3").arg("--version").output().is_ok_and(|output| output.status.success()) {
+    let python_has = |module: &str| {
+        let output = Command::new("python3").args(["-c", &format!("import {module}")]).output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    if python_has("multiprocessing") {
         queue_peers.push(peer("CPython mp.Queue", 100_000, |n| python("Queue", n), 60.0));
         pipe_peers.push(peer("CPython Pipe", 100_000, |n| python("Pipe", n), 80.0));
     } else {
         println!("python3 is not here: CPython is not measured");
+    }
+    if python_has("faster_fifo") {
+        queue_peers.push(peer("faster-fifo, one by one", 100_000, |n| python("faster_fifo", n), 60.0));
+    } else {
+        println!("python3's faster_fifo is not here, and not measured");
     }
     vec![
         Scenario::timed("Queue<u64> bounded(1024), 2 processes", 3_000_000, queue_u64, queue_peers),
@@ -177,9 +186,9 @@ fn iceoryx(n: u64) -> Result<f64> {
     result
 }
 
-/// Seconds per message of CPython, measured by itself.
+/// Seconds per message of a queue for Python, measured by itself.
 fn python(what: &str, n: u64) -> Result<f64> {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/cpython.py");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/queues.py");
     let output = Command::new("python3").args([script, what, &n.to_string()]).output()?;
     anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(String::from_utf8(output.stdout)?.trim().parse()?)

@@ -298,12 +298,9 @@ impl Channel {
     /// Frees a taken block and lets whoever waits for room know.
     #[inline(always)]
     pub fn release(&self, block: Block<'_>) {
-        if block.small().is_some() {
-            // Its slot was free once it was taken.
-            return self.control.space.wake_after_exchange(1);
-        }
+        // The slot of a small one was free once it was taken. Either is done by an exchange.
         drop(block);
-        self.control.space.wake(1);
+        self.control.space.wake_after_exchange(1);
     }
 
     /// As [`Mpmc::give_back`], and lets whoever waits for a message know.

@@ -6,7 +6,7 @@
 //! window grows when most of it is in use and shrinks when most of it is free.
 
 use super::error::AllocError;
-use super::layout::{BlockHeader, Class, KEEP_PAGES, Layout, WHOLE};
+use super::layout::{ALL_KEEP_PAGES, BlockHeader, Class, FIRST_KEEP_PAGES, Layout, WHOLE};
 use super::state::{BlockState, Owner};
 use multiproc_prim::{Array, AtomicU64, Bytes, Hint, Ordering, OutOfBounds, Region};
 
@@ -270,16 +270,17 @@ impl<'a> Found<'a> {
         window.flatten().unwrap_or_else(|| self.arena.nothing())
     }
 
-    /// Frees the block, which the caller's owner holds or is the sweeper of. Large ones give their pages back first.
+    /// Frees the block, which the caller's owner holds or is the sweeper of. Large ones may give their pages back first.
     #[inline(always)]
     pub(crate) fn free(&self) {
-        if self.blocks.class.size > KEEP_PAGES {
+        if !self.blocks.keeps_pages(self.index) {
             // All but the one with the header, while nobody else can have the block.
             let start = self.start();
             self.arena.region.owner().discard(start + 4096..start + self.blocks.class.size);
         }
-        // Release: our reads and writes of the payload come before anyone else's (pairs with: free).
-        self.header.state.store(BlockState::FREE.0, Ordering::Release);
+        // Release: our reads and writes of the payload come before anyone else's (pairs with: free). An exchange, so that whoever
+        // looks for sleepers next needs no fence.
+        self.header.state.swap(BlockState::FREE.0, Ordering::Release);
     }
 
     /// Makes sure that `len` bytes of payload can be touched.
@@ -288,7 +289,7 @@ impl<'a> Found<'a> {
         match self.blocks.lengths.get(self.index as usize) {
             None => Ok(()),
             // Pages that are given back have to be committed every time.
-            Some(known) if known.get() < len as u64 || self.blocks.class.size > KEEP_PAGES => {
+            Some(known) if known.get() < len as u64 || !self.blocks.keeps_pages(self.index) => {
                 let start = self.start() + size_of::<BlockHeader>();
                 self.arena.region.owner().commit(start..start + len)?;
                 known.set(len as u64);
@@ -303,6 +304,12 @@ impl Blocks {
     #[inline(always)]
     fn capacity(&self) -> usize {
         self.class.size - size_of::<BlockHeader>()
+    }
+
+    /// Whether a block keeps its pages when it is freed.
+    #[inline(always)]
+    fn keeps_pages(&self, index: u32) -> bool {
+        self.class.size <= ALL_KEEP_PAGES || (index as usize + 1).saturating_mul(self.class.size) <= FIRST_KEEP_PAGES
     }
 
     /// The window for the next lap: half as large if little of it was in use.

@@ -13,8 +13,11 @@ pub const MAX_SLOTS: u32 = 1 << 22;
 pub(crate) const SMALLEST_BLOCK: usize = 64;
 /// Blocks larger than this are committed as far as messages need them, not whole.
 pub(crate) const WHOLE: usize = 256 << 10;
-/// Blocks larger than this give their pages back when they are freed.
-pub(crate) const KEEP_PAGES: usize = 4 << 20;
+/// Blocks of up to this many bytes keep their pages when they are freed.
+pub(crate) const ALL_KEEP_PAGES: usize = 4 << 20;
+/// Of larger ones, the first of each size that come to so many bytes together do (four of 64 MiB with their headers): getting
+/// pages anew costs ten times as much as copying a message.
+pub(crate) const FIRST_KEEP_PAGES: usize = 257 << 20;
 /// Blocks number at most this: [`Completion`](super::Completion) counts them in 23 bits.
 const MOST_BLOCKS: u64 = (1 << 23) - 1;
 static_assertions::const_assert!(MOST_BLOCKS <= MAX_BLOCKS as u64);
