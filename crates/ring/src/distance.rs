@@ -16,8 +16,8 @@ pub(crate) struct Distance {
 /// Messages without a break that show that the other side works without one.
 const BURST: u64 = 8;
 const LEAST_PAUSES: u64 = 4;
-/// Half a microsecond to one.
-const MOST_PAUSES: u64 = 32;
+/// A quarter of a microsecond to half of one.
+const MOST_PAUSES: u64 = 16;
 
 impl Distance {
     /// At the end of what was ready, which is message number `position`, in a ring of `capacity` messages. Returns whether it took

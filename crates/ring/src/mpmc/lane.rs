@@ -29,8 +29,9 @@ use multiproc_prim::{Array, AtomicPair, AtomicU64, Backoff, Hint, Ordering, OutO
 const MOST_TRIES: u32 = if cfg!(fuzzing) { 1 << 8 } else { 1 << 16 };
 /// Slots are committed this many bytes at a time.
 const COMMIT_CHUNK: usize = 16 << 10;
-/// Most tickets by which a shared end follows: beyond that, going from slot to slot costs more than it saves.
-const MOST_LAG: u64 = 16;
+/// Tickets by which a shared end follows: beyond that, going from slot to slot costs more than it saves. (Of whole turns, a slot
+/// says how many to skip.)
+const LAG: u64 = 16;
 /// Slots that a walk looks at before it asks the shared end: as many as others are likely to have used meanwhile.
 const SHORT_WALK: u32 = 4;
 
@@ -137,7 +138,7 @@ impl LaneRing {
         let turns = Turns::new(count);
         let first = turns.first(first_turn);
         // A model has few slots, and should see ends that are behind.
-        let lag = if cfg!(loom) { u64::from(count) } else { u64::from(count / 4).clamp(1, MOST_LAG) };
+        let lag = if cfg!(loom) { u64::from(count) } else { LAG };
         Ok(Self {
             lane,
             turns,
