@@ -7,24 +7,26 @@
 use crate::core::{Core, read};
 use crate::error::{JoinTimeout, TaskDoneError};
 use crate::layout::{Buffered, Flavor, Tally};
-use multiproc_prim::{Deadline, Ordering, fence};
+use multiproc_prim::{Deadline, Ordering, this_thread};
 use multiproc_ring::mpmc::{Completion, Held, Lane};
+use multiproc_sync::{BiasedLock, Guard};
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread::{self, ThreadId};
+
+/// What a process has in hand, oldest first, and the [number](this_thread) of the thread that got it.
+type List = VecDeque<(u64, Held)>;
 
 /// What this process got and has not finished, oldest first, by the thread that got it.
 #[derive(Debug, Default)]
-pub(crate) struct InHand(Mutex<VecDeque<(ThreadId, Held)>>);
+pub(crate) struct InHand(BiasedLock<List>);
 
 impl InHand {
     pub(crate) fn add(&self, held: Held) {
-        self.lock().push_back((thread::current().id(), held));
+        self.lock().push_back((this_thread(), held));
     }
 
     /// What to hold while finishing messages.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, VecDeque<(ThreadId, Held)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn lock(&self) -> Guard<'_, List> {
+        self.0.lock()
     }
 }
 
@@ -42,7 +44,7 @@ impl Core {
     /// Finishes the oldest value that this thread has in hand, or else the oldest that the process has.
     pub(crate) fn task_done(&self) -> Result<(), TaskDoneError> {
         let mut in_hand = self.in_hand.lock();
-        let me = thread::current().id();
+        let me = this_thread();
         let mine = in_hand.iter().position(|(thread, _)| *thread == me).unwrap_or(0);
         let (_, held) = in_hand.remove(mine).ok_or(TaskDoneError::NothingInHand)?;
         self.complete_and_free(held, in_hand);
@@ -54,7 +56,7 @@ impl Core {
         self.complete_and_free(held, self.in_hand.lock());
     }
 
-    fn complete_and_free(&self, held: Held, finishing: MutexGuard<'_, VecDeque<(ThreadId, Held)>>) {
+    fn complete_and_free(&self, held: Held, finishing: Guard<'_, List>) {
         if let Some(ours) = self.tally() {
             complete(ours, &held);
         }
@@ -64,11 +66,8 @@ impl Core {
     }
 
     fn wake_if_all_done(&self) {
-        // Of two who finish the last two values, at least one sees both done.
-        fence(Ordering::SeqCst);
-        if self.unfinished() == 0 {
-            self.words.all_done.wake_all();
-        }
+        // The fence in there: of two who finish the last two values, at least one sees both done.
+        self.words.all_done.wake_all_if(|| self.unfinished() == 0);
     }
 
     /// Gives a value that is in hand outside the list to another consumer, or to the dead if it was delivered too often.

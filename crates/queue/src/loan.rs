@@ -18,9 +18,6 @@ use std::time::Duration;
 pub struct Loan<'q, T> {
     core: &'q Core,
     block: Option<Block<'q>>,
-    /// Where the values are, unless they are in the block itself.
-    shared: Option<Bytes<'q>>,
-    count: usize,
     of: PhantomData<T>,
 }
 
@@ -31,7 +28,6 @@ pub struct Borrowed<'q, T> {
     block: Option<Block<'q>>,
     /// Where the values are, unless they are in the block itself.
     shared: Option<Bytes<'q>>,
-    count: usize,
     of: PhantomData<T>,
 }
 
@@ -89,7 +85,7 @@ impl<T: Pod> Queue<T> {
         let block = core.channel.alloc(len, deadline, || core.look_around());
         let mut block = block.map_err(|error| put_error(core.name(), error, ()))?;
         block.set_tag(IN_PLACE);
-        Ok(Loan { core, shared: block.shared_payload(), block: Some(block), count, of: PhantomData })
+        Ok(Loan { core, block: Some(block), of: PhantomData })
     }
 
     /// Takes the oldest message to read it in place; waits while there is none.
@@ -123,13 +119,18 @@ impl<T: Pod> Queue<T> {
         let core = self.here()?;
         let block = core.take(deadline).map_err(|error| core.get_error(error))?;
         let form = block.tag();
-        let (count, rest) = (block.len() / size_of::<T>().max(1), block.len() % size_of::<T>().max(1));
-        let borrowed = Borrowed { core, shared: block.shared_payload(), block: Some(block), count, of: PhantomData };
+        let rest = block.len() % size_of::<T>().max(1);
+        let borrowed = Borrowed { core, shared: block.shared_payload(), block: Some(block), of: PhantomData };
         if form != IN_PLACE || rest != 0 {
             return Err(GetError::Form { written: "was not written as this type in place", asked: "in place (borrow)" });
         }
         Ok(borrowed)
     }
+}
+
+/// Values in a message.
+fn count<T>(block: &Option<Block<'_>>) -> usize {
+    block.as_ref().map_or(0, |block| block.len() / size_of::<T>().max(1))
 }
 
 /// The bytes of elements from `first` on, as many as `count`.
@@ -141,23 +142,20 @@ fn window<T>(payload: Bytes<'_>, first: usize, count: usize) -> Option<Bytes<'_>
 impl<'q, T: Pod> Loan<'q, T> {
     /// Values in the message.
     pub fn len(&self) -> usize {
-        self.count
+        count::<T>(&self.block)
     }
 
     /// Whether the message has no values.
     pub fn is_empty(&self) -> bool {
-        self.count == 0
+        self.len() == 0
     }
 
     /// Writes values from index `first` on. Returns whether they fit; if not, nothing is written. What is never written holds
     /// whatever was there before.
     #[inline(always)]
     pub fn copy_from(&self, first: usize, values: &[T]) -> bool {
-        let write = |payload| window::<T>(payload, first, values.len()).is_some_and(|to| to.write(bytemuck::cast_slice(values)));
-        match self.shared {
-            Some(payload) => write(payload),
-            None => self.block.as_ref().is_some_and(|block| write(block.payload())),
-        }
+        let Some(block) = &self.block else { return false };
+        window::<T>(block.payload(), first, values.len()).is_some_and(|to| to.write(bytemuck::cast_slice(values)))
     }
 
     /// Writes one value. Returns whether there is such an index.
@@ -198,12 +196,12 @@ impl<'q, T: Pod> Loan<'q, T> {
 impl<T: Pod> Borrowed<'_, T> {
     /// Values in the message.
     pub fn len(&self) -> usize {
-        self.count
+        count::<T>(&self.block)
     }
 
     /// Whether the message has no values.
     pub fn is_empty(&self) -> bool {
-        self.count == 0
+        self.len() == 0
     }
 
     /// One value, `None` beyond the end.
@@ -226,12 +224,12 @@ impl<T: Pod> Borrowed<'_, T> {
 
     /// All values, copied one by one.
     pub fn iter(&self) -> impl Iterator<Item = T> {
-        (0..self.count).filter_map(|index| self.get(index))
+        (0..self.len()).filter_map(|index| self.get(index))
     }
 
     /// All values.
     pub fn to_vec(&self) -> Vec<T> {
-        let mut values = vec![T::zeroed(); self.count];
+        let mut values = vec![T::zeroed(); self.len()];
         self.copy_to(0, &mut values);
         values
     }

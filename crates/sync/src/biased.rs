@@ -35,6 +35,12 @@ pub struct BiasedLock<T> {
 // SAFETY: `lock` lets one thread at a time to the value.
 unsafe impl<T: Send> Sync for BiasedLock<T> {}
 
+impl<T: Default> Default for BiasedLock<T> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
+
 impl<T> fmt::Debug for BiasedLock<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BiasedLock").finish_non_exhaustive()

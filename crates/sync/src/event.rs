@@ -155,13 +155,25 @@ impl EventCount {
 
     #[inline(always)]
     fn look(&self, count: u32) {
+        self.look_if(count, || true);
+    }
+
+    #[inline(always)]
+    fn look_if(&self, count: u32, worth_while: impl FnOnce() -> bool) {
         // Acquire, beyond the models as above: whoever announced itself read `wakes` before we change it, and so finds it changed
         // (pairs with: announce).
         let announced = self.announced.load(Ordering::Acquire);
         // Relaxed: an older answer costs a wake-up for nobody, nothing else.
-        if announced != self.answered.load(Ordering::Relaxed) {
+        if announced != self.answered.load(Ordering::Relaxed) && worth_while() {
             self.wake_sleepers(announced, count);
         }
+    }
+
+    /// Wakes every sleeper, if there is any and `worth_while` says so: it is not asked otherwise.
+    pub fn wake_all_if(&self, worth_while: impl FnOnce() -> bool) {
+        // As in `wake` (pairs with: wake).
+        fence(Ordering::SeqCst);
+        self.look_if(u32::MAX, worth_while);
     }
 
     /// Wakes every sleeper.
