@@ -85,7 +85,7 @@ const PROOFS: [Entry; 13] = [
     Entry {
         name: "soak",
         about: "a billion messages of nothing to a mebibyte between 16 processes: exact, and nothing grows",
-        run: |short| example("soak", &[if short { "3000000" } else { "1000000000" }]),
+        run: |short| example("soak", &[if short { "20000000" } else { "1000000000" }]),
         in_ci: true,
     },
     Entry {

@@ -402,11 +402,13 @@ impl End {
         }
         let made = self.ours.or_hang_up(&self.link)?;
         let known = self.readiness.get_or_init(|| made);
-        self.words.watched(self.side).store(EVERY, Ordering::Relaxed);
-        // Either a sender sees the flag and rings, or we see its record below (pairs with: watch).
-        heavy_fence();
         if let Some(receiver) = &self.receiver {
-            self.refresh_bell(&mut receiver.lock());
+            // Whoever waits in `recv` meanwhile writes the flag too, as it was when the wait began.
+            let mut incoming = receiver.lock();
+            self.words.watched(self.side).store(EVERY, Ordering::Relaxed);
+            // Either a sender sees the flag and rings, or we see its record below (pairs with: watch).
+            heavy_fence();
+            self.refresh_bell(&mut incoming);
         }
         Ok(known.as_fd())
     }

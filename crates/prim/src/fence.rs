@@ -17,13 +17,14 @@ mod real {
 
     const UNKNOWN: u32 = 0;
     const REGISTERED: u32 = 1;
+    /// The kernel can't, or a sandbox forbids it: light fences are full ones.
     const REFUSED: u32 = 2;
 
     /// Whether the kernel runs fences in this process. A forked child is registered as its parent was.
     static STATE: AtomicU32 = AtomicU32::new(UNKNOWN);
 
     /// The half of the side that acts often. The first one of a process registers it with the kernel, which takes some ten
-    /// milliseconds once it has several threads. Without a kernel that knows how, it is a full fence.
+    /// milliseconds once it has several threads.
     #[inline(always)]
     pub fn light_fence() {
         // Relaxed: whoever reads it late runs a full fence, which is never wrong.
@@ -42,10 +43,10 @@ mod real {
     /// The half of the side that waits: some microseconds, in which the other processors are interrupted for a moment.
     #[cold]
     pub fn heavy_fence() {
-        full_fence();
-        if STATE.load(Ordering::Relaxed) == REGISTERED && membarrier(MembarrierCommand::GlobalExpedited).is_err() {
-            // A sandbox was put on later and forbids the call. What the kernel does not enforce, time does: no processor keeps
-            // what it wrote to itself for as long.
+        fence(Ordering::SeqCst);
+        if membarrier(MembarrierCommand::GlobalExpedited).is_err() {
+            // A sandbox forbids the call to this process, and perhaps not to others. What the kernel does not enforce, time does: no
+            // processor keeps what it wrote to itself for as long.
             std::thread::sleep(Duration::from_millis(1));
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::child::Orders;
 use crate::family;
+use multiproc_prim::light_fence;
 use multiproc_shm::{finish_all, stamp};
 use std::sync::{Mutex, PoisonError};
 
@@ -38,6 +39,8 @@ pub struct Main {
 /// let _main = multiproc_process::init();
 /// ```
 pub fn init() -> Main {
+    // The first one is half a microsecond while there is one thread, and ten milliseconds for the first pipe later.
+    light_fence();
     let orders = {
         let mut guarded = guarded();
         guarded.called = true;
