@@ -9,8 +9,6 @@ use thiserror::Error;
 
 const HEADER: u64 = 8;
 const SKIP: u32 = u32::MAX;
-/// Bytes that a record of a few takes up.
-const SMALL: u64 = 2 * HEADER;
 
 /// Bytes of a region that a ring with `capacity` bytes of room needs.
 ///
@@ -277,6 +275,9 @@ pub struct Reader {
     ring: Ring,
     head: u64,
     tail: u64,
+    /// Records read, and the room that the last one took up.
+    count: u64,
+    length: u64,
     distance: Distance,
 }
 
@@ -305,7 +306,7 @@ impl Reader {
         let ring = Ring::attach(region, at, capacity)?;
         // Relaxed: whoever handed the end over to us orders it.
         let head = ring.ends.head.load(Ordering::Relaxed) & !7;
-        Ok(Self { ring, head, tail: head, distance: Distance::default() })
+        Ok(Self { ring, head, tail: head, count: 0, length: HEADER, distance: Distance::default() })
     }
 
     /// The oldest record, or `None`. Not taken before it is released.
@@ -345,7 +346,7 @@ impl Reader {
     #[inline(always)]
     fn available(&mut self) -> Result<u64, SpscError> {
         if self.tail == self.head {
-            self.distance.hang_back(self.head / SMALL, self.ring.capacity() / SMALL);
+            self.distance.hang_back(self.count, self.ring.capacity() / self.length);
             // Acquire: the records come before the position that shows them (pairs with: write).
             self.tail = self.ring.ends.tail.load(Ordering::Acquire);
             let there = self.tail.wrapping_sub(self.head);
@@ -369,7 +370,9 @@ impl Record<'_> {
     #[inline(always)]
     pub fn release(self) {
         let reader = self.reader;
-        reader.head = reader.head.wrapping_add(footprint(self.len));
+        reader.length = footprint(self.len);
+        reader.count += 1;
+        reader.head = reader.head.wrapping_add(reader.length);
         // Release: our reads come before the writer's next writes to the same bytes (pairs with: release).
         reader.ring.ends.head.store(reader.head, Ordering::Release);
     }
