@@ -3,6 +3,7 @@
 use multiproc_prim::{AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering, futex, heavy_fence, light_fence, this_thread};
 use std::cell::UnsafeCell;
 use std::fmt;
+use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::sync::PoisonError;
 
@@ -77,7 +78,13 @@ pub struct Guard<'a, T> {
     lock: &'a BiasedLock<T>,
     /// What makes us the usual thread; for the others, what keeps them apart.
     way: Result<Usual<'a>, MutexGuard<'a, ()>>,
+    /// It stands for the only reference to the value, and is shared between threads only where that may be.
+    of: PhantomData<&'a mut T>,
 }
+
+// A thread that has a reference to a guard has one to the value.
+static_assertions::assert_not_impl_any!(Guard<'static, std::cell::Cell<u8>>: Send, Sync);
+static_assertions::assert_impl_all!(Guard<'static, u8>: Sync);
 
 /// The usual thread, inside.
 struct Usual<'a> {
@@ -106,7 +113,7 @@ impl<T> BiasedLock<T> {
             // Either whoever takes the bias away sees us inside, or we see that it is gone (pairs with: bias).
             light_fence();
             if self.bias.load(Ordering::Relaxed) == bias.0 {
-                return Guard { lock: self, way: Ok(Usual { bias, inside }) };
+                return Guard { lock: self, way: Ok(Usual { bias, inside }), of: PhantomData };
             }
             // Relaxed: we touched nothing. But whoever took the bias away may wait for us.
             inside.store(0, Ordering::Relaxed);
@@ -140,9 +147,9 @@ impl<T> BiasedLock<T> {
                 inside.store(1, Ordering::Relaxed);
                 let bias = Bias::of(me, bias.number());
                 self.bias.store(bias.0, Ordering::Relaxed);
-                Guard { lock: self, way: Ok(Usual { bias, inside }) }
+                Guard { lock: self, way: Ok(Usual { bias, inside }), of: PhantomData }
             }
-            None => Guard { lock: self, way: Err(others) },
+            None => Guard { lock: self, way: Err(others), of: PhantomData },
         }
     }
 }
