@@ -7,6 +7,7 @@ mod fence;
 mod hint;
 mod pair;
 mod region;
+mod renewed;
 mod time;
 
 #[cfg_attr(loom, path = "futex_loom.rs")]
@@ -25,6 +26,7 @@ pub use hint::{Backoff, Hint, spin_loop, this_thread, yield_now};
 pub use loom::sync::{Mutex, MutexGuard};
 pub use pair::AtomicPair;
 pub use region::{Array, Heap, Memory, OutOfBounds, Padded, Place, Region, Shared};
+pub use renewed::Renewed;
 #[cfg(not(loom))]
 pub use std::sync::{Mutex, MutexGuard};
 pub use time::{Deadline, monotonic_millis};

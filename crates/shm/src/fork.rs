@@ -1,6 +1,6 @@
 //! Notices `fork()` without a system call: a page that the kernel wipes in the child.
 
-use multiproc_prim::Hint;
+use multiproc_prim::{Hint, Renewed};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
 use std::sync::OnceLock;
 
@@ -44,5 +44,34 @@ impl Page {
         }
         // SAFETY: the page is mapped for ever, aligned, zeroed (a valid `Hint`, which is one atomic word), and ours alone.
         Self(Some(unsafe { &*page.cast::<Hint>() }))
+    }
+}
+
+/// A value of this process's own, for statics: a forked copy of the process starts with a fresh one.
+///
+/// A lock inside it can't be one that another thread held at the moment of the fork.
+///
+/// ```
+/// use multiproc_shm::PerProcess;
+/// use std::sync::Mutex;
+///
+/// static NAMES: PerProcess<Mutex<Vec<String>>> = PerProcess::new(|| Mutex::new(Vec::new()));
+/// NAMES.get().lock().unwrap().push("one".into());
+/// ```
+#[derive(Debug)]
+pub struct PerProcess<T> {
+    value: Renewed<T>,
+    make: fn() -> T,
+}
+
+impl<T> PerProcess<T> {
+    /// Makes its value with `make` when a process first asks for it.
+    pub const fn new(make: fn() -> T) -> Self {
+        Self { value: Renewed::new(), make }
+    }
+
+    /// This process's value.
+    pub fn get(&self) -> &T {
+        self.value.get(stamp(), self.make)
     }
 }

@@ -15,7 +15,7 @@ mod segment;
 
 pub use error::{AttachError, CreateError, Flaw, JoinError};
 pub use exit::{Finish, finish_all, finish_at_exit};
-pub use fork::stamp;
+pub use fork::{PerProcess, stamp};
 pub use header::{Kind, MAX_PARTICIPANTS};
 pub use link::{Bell, Link};
 pub use liveness::Identity;

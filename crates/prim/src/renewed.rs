@@ -1,0 +1,86 @@
+//! A value that is made anew when a key changes, without a lock.
+
+use core::sync::atomic::{AtomicPtr, Ordering};
+
+/// A value that belongs to one key. Asked for with another key, it makes another value and never shows the old one again.
+///
+/// It takes no lock, so it works in a forked copy of a process, whatever another thread was doing at the moment of the fork.
+/// Old values are kept for ever: they may be in use, or in a state that must not be touched.
+///
+/// ```
+/// use multiproc_prim::Renewed;
+///
+/// static SLOT: Renewed<String> = Renewed::new();
+/// assert_eq!(SLOT.get(1, || "one".into()), "one");
+/// assert_eq!(SLOT.get(1, || "another".into()), "one");
+/// assert_eq!(SLOT.get(2, || "two".into()), "two");
+/// ```
+#[derive(Debug)]
+pub struct Renewed<T>(AtomicPtr<Node<T>>);
+
+#[derive(Debug)]
+struct Node<T> {
+    key: u64,
+    value: T,
+}
+
+// SAFETY: it hands out shared references, and values that were made on another thread.
+unsafe impl<T: Send + Sync> Send for Renewed<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send + Sync> Sync for Renewed<T> {}
+
+impl<T> Default for Renewed<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> Renewed<T> {
+    /// Holds no value yet.
+    pub const fn new() -> Self {
+        Self(AtomicPtr::new(core::ptr::null_mut()))
+    }
+
+    /// The value of `key`, made by `make` if this is the first time. Of two threads that make it at once, one value is dropped.
+    pub fn get(&self, key: u64, make: impl FnOnce() -> T) -> &T {
+        // Acquire: the value was written before its address was (pairs with: renew).
+        let seen = self.0.load(Ordering::Acquire);
+        // SAFETY: an address that is not null comes from `Box::into_raw` below, and is freed by `drop` alone.
+        if let Some(node) = unsafe { seen.as_ref() }
+            && node.key == key
+        {
+            return &node.value;
+        }
+        let made = Box::into_raw(Box::new(Node { key, value: make() }));
+        let mut expected = seen;
+        loop {
+            // Release: the value comes before its address. Acquire: as above (pairs with: renew).
+            match self.0.compare_exchange(expected, made, Ordering::Release, Ordering::Acquire) {
+                // SAFETY: made above, and freed by `drop` alone.
+                Ok(_) => return unsafe { &(*made).value },
+                Err(now) => {
+                    // SAFETY: as for `seen`.
+                    if let Some(node) = unsafe { now.as_ref() }
+                        && node.key == key
+                    {
+                        // SAFETY: made above, and nobody else has its address.
+                        drop(unsafe { Box::from_raw(made) });
+                        return &node.value;
+                    }
+                    expected = now;
+                }
+            }
+        }
+    }
+}
+
+impl<T> Drop for Renewed<T> {
+    /// Drops the value of the last key. Those of keys before it stay.
+    fn drop(&mut self) {
+        let last = *self.0.get_mut();
+        if !last.is_null() {
+            // SAFETY: from `Box::into_raw` in `get`; nobody else has the value any more.
+            drop(unsafe { Box::from_raw(last) });
+        }
+    }
+}
