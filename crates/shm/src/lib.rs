@@ -1,7 +1,6 @@
 #![doc = include_str!("../README.md")]
 
 mod error;
-mod exit;
 mod fork;
 mod header;
 mod link;
@@ -14,7 +13,6 @@ pub mod pass;
 mod segment;
 
 pub use error::{AttachError, CreateError, Flaw, JoinError};
-pub use exit::{Finish, finish_all, finish_at_exit};
 pub use fork::{PerProcess, stamp};
 pub use header::{Kind, MAX_PARTICIPANTS};
 pub use link::{Bell, Link};
