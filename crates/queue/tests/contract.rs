@@ -154,7 +154,7 @@ fn tiny<T>() -> Queue<T> {
 
 #[test]
 fn an_unbounded_queue_never_blocks_a_put_and_keeps_the_order() {
-    let q = tiny();
+    let q = Queue::unbounded().unwrap();
     for i in 0..20_000u64 {
         q.put((i, vec![0u8; 500])).unwrap();
     }

@@ -20,6 +20,8 @@ shared_struct! {
 
 /// Messages that may slip in, and be taken by others, while we close a channel that was shut down.
 const MOST_SLIPS: u32 = 1000;
+/// Bytes of memory looked at in a go when there is time to give some back: some microseconds' worth.
+const TRIM: usize = 1 << 20;
 /// The ring starts on the next page.
 const RING_AT: usize = 4096;
 
@@ -164,8 +166,16 @@ impl Channel {
     #[cold]
     fn alloc_later(&self, len: usize, deadline: Deadline, look_around: impl FnMut() -> Duration) -> Result<Block<'_>, PutError> {
         let attempt = || match self.try_alloc(len) {
-            // Nobody holds what could come free, so nothing is worth waiting for. Memory that came free in between shows now.
-            None if !self.ring.is_memory_in_use() => Some(self.try_alloc(len).unwrap_or(Err(PutError::NoMemory))),
+            None => {
+                // Free blocks of other sizes may have what this one needs.
+                self.ring.trim_all();
+                let again = self.try_alloc(len);
+                // Where nobody holds what could come free, nothing is worth waiting for. What came free in between shows now.
+                if again.is_some() || self.ring.is_memory_in_use() {
+                    return again;
+                }
+                Some(self.try_alloc(len).unwrap_or(Err(PutError::NoMemory)))
+            }
             done => done,
         };
         let waited = self.control.memory.wait_until(deadline, &self.memory_pace, look_around, attempt);
@@ -270,6 +280,12 @@ impl Channel {
         match self.end(end, lanes) {
             Err(GetError::Empty) => {}
             done => return done,
+        }
+        // Time to give back what a burst needed: a little if the caller does not wait, or else all, between looks for a message.
+        while self.ring.trim(TRIM) && !deadline.is_over() {
+            if let Ok(block) = self.take_first(lanes) {
+                return Ok(block);
+            }
         }
         let attempt = || match self.take_first(lanes).or_else(|end| self.end(end, lanes)) {
             Err(GetError::Empty) => None,

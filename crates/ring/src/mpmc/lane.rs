@@ -140,8 +140,11 @@ impl Rings {
         Err(PublishError::Corrupt)
     }
 
-    /// Begins the era after `era`, in a larger ring. Returns whether it was us.
+    /// Begins the era after `era`, in a larger ring, if it has not begun. Returns whether it was us.
     fn grow(&self, era: Era) -> Result<bool, PublishError> {
+        if self.filled() != era {
+            return Ok(false);
+        }
         let class = era.class() + 1;
         if class as usize > self.more.len() {
             return Err(PublishError::Full);
@@ -180,8 +183,11 @@ impl Rings {
                 Ok(None) => {}
                 Err(TakeError::Empty) => {
                     let filled = self.filled();
-                    if filled.number() == now.number() && !self.shrink(filled)? {
-                        return Err(TakeError::Empty);
+                    if filled.number() == now.number() {
+                        if !self.shrink(filled)? {
+                            return Err(TakeError::Empty);
+                        }
+                        arena.begin_trim();
                     }
                     self.close(arena, now, ring)?;
                 }
