@@ -101,8 +101,11 @@ impl Image {
         unsafe { libc::dl_iterate_phdr(Some(first_image), (&raw mut found).cast()) };
         let Found { base, code, headers } = found.ok_or(io::ErrorKind::Unsupported)?;
         let file = Self::own_file(headers)?;
-        let identity = [file.dev(), file.ino(), file.len(), file.mtime_nsec().unsigned_abs() ^ file.mtime().unsigned_abs() << 30];
-        Ok(Self { identity, base, code })
+        Ok(Self { identity: Self::identity_of(&file), base, code })
+    }
+
+    pub(crate) fn identity_of(file: &Metadata) -> [u64; 4] {
+        [file.dev(), file.ino(), file.len(), file.mtime_nsec().unsigned_abs() ^ file.mtime().unsigned_abs() << 30]
     }
 
     /// The file that would be run again, checked: it has the program headers of the program in memory. A loader that was started with

@@ -227,3 +227,6 @@ fn receive_sender(socket: BorrowedFd<'_>) -> io::Result<Option<Credentials>> {
     // SAFETY: a control message of this type and length holds this structure; it may lie anywhere.
     Ok(Some(unsafe { libc::CMSG_DATA(first).cast::<libc::ucred>().read_unaligned() }.into()))
 }
+
+#[cfg(test)]
+mod tests;
