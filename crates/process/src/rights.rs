@@ -219,9 +219,9 @@ fn receive_sender(socket: BorrowedFd<'_>) -> io::Result<Option<Credentials>> {
     // SAFETY: the system filled in the control buffer, and its length in the header; the buffer is aligned for `cmsghdr`.
     let first = unsafe { libc::CMSG_FIRSTHDR(&raw const header).as_ref() };
     // SAFETY: computes a length from a length.
-    let whole = unsafe { libc::CMSG_LEN(size_of::<libc::ucred>() as u32) } as usize;
+    let whole = unsafe { libc::CMSG_LEN(size_of::<libc::ucred>() as u32) };
     let is_whole = |first: &&libc::cmsghdr| {
-        first.cmsg_level == libc::SOL_SOCKET && first.cmsg_type == libc::SCM_CREDENTIALS && first.cmsg_len as usize >= whole
+        first.cmsg_level == libc::SOL_SOCKET && first.cmsg_type == libc::SCM_CREDENTIALS && first.cmsg_len >= whole as _
     };
     let first = first.filter(is_whole).ok_or_else(|| io::Error::other("the system did not say who sent it"))?;
     // SAFETY: a control message of this type and length holds this structure; it may lie anywhere.
