@@ -9,8 +9,7 @@ use crate::say::say;
 use crate::{current_process, family, main_guard, signals};
 use multiproc_shm::Link;
 use multiproc_shm::descriptor::occupy_standard_streams;
-use rustix::fs::{Mode, OFlags};
-use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_getfd, retry_on_intr};
+use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_getfd};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -96,9 +95,9 @@ fn take_socket() -> Result<Link, Refusal> {
     // SAFETY: descriptor 0 is open, and only borrowed.
     let link = fcntl_dupfd_cloexec(unsafe { BorrowedFd::borrow_raw(0) }, 3).map_err(system("keep its socket"))?;
     // As in Python, a child process reads nothing from the terminal.
-    let null = retry_on_intr(|| rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()));
-    let null = null.map_err(system("open /dev/null"))?;
-    retry_on_intr(|| rustix::stdio::dup2_stdin(&null)).map_err(system("open /dev/null as standard input"))?;
+    // SAFETY: nobody owns descriptor 0, and no other thread runs that could open another file as 0.
+    unsafe { rustix::io::close(0) };
+    occupy_standard_streams().map_err(system("open an empty standard input"))?;
     Ok(Link::from_descriptor(link))
 }
 

@@ -5,7 +5,7 @@
 //! process that is marked never runs its `main` as if it were not, even if it must refuse its orders.
 
 use rustix::fs::{FileType, fstat};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, recv};
 use rustix::process::{getgid, getppid, getuid};
 use std::io;
@@ -119,7 +119,7 @@ impl Parent {
     /// this process began.
     pub(crate) fn check_socket(&self, link: &Link) -> Result<(), Refusal> {
         self.check(peer(link.as_fd()).map_err(system("ask who made its socket"))?)?;
-        match recv(link, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+        match retry_on_intr(|| recv(link, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT)) {
             Err(Errno::AGAIN) => Ok(()),
             // Zero bytes are a hang-up, and no packet of ours is empty.
             Ok((_, 0)) | Err(Errno::CONNRESET) => Err(Refusal::Orphan),

@@ -508,6 +508,26 @@ fn a_process_that_has_dropped_its_rights_and_cannot_be_dumped_spawns() {
     }
 }
 
+fn in_namespaces_of_its_own(_: ()) {
+    as_nobody(());
+    // SAFETY: moves this process, which has one thread, and its future children.
+    if unsafe { libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWPID) } != 0 {
+        println!("skipped: no user namespaces for users ({})", std::io::Error::last_os_error());
+        return;
+    }
+    let (receiver, sender) = pipe_oneway().unwrap();
+    let process = Process::builder().daemon(true).spawn(tell, (sender, "inside".to_owned())).unwrap();
+    assert_eq!(receiver.recv_timeout(WATCHDOG).unwrap(), "inside");
+    assert_eq!(process.join().unwrap(), Exit::Code(0));
+}
+
+#[test]
+fn a_process_in_a_user_namespace_without_names_for_users_spawns() {
+    if is_root("dropping rights") {
+        in_a_process(in_namespaces_of_its_own, ());
+    }
+}
+
 fn count_descriptors((descriptors, reply): (Vec<Descriptor>, Sender<usize>)) {
     reply.send(&descriptors.len()).unwrap();
 }
