@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod descriptor;
 mod error;
 mod fork;
 mod header;
