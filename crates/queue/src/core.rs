@@ -182,9 +182,14 @@ impl Core {
 
     /// As [`take`](Self::take), after a look that ended so.
     pub(crate) fn take_later(&self, end: TakeError, deadline: Deadline) -> Result<Block<'_>, GetError> {
-        let taken = self.channel.take_later(end, self.lanes(), deadline, || self.look_around());
+        let taken = self.channel.take_later(end, self.lanes(), deadline, || self.look_around(), || self.is_over());
         self.awake();
         taken
+    }
+
+    /// Whether nothing can come back after a shutdown: of what was put, all is done, or in the hands of threads that ask for more.
+    fn is_over(&self) -> bool {
+        self.shape.flavor != Flavor::Joinable || self.unfinished() <= self.in_hand.mine() as u64
     }
 
     /// Values waiting, those that came back included.
