@@ -14,7 +14,8 @@ fn threads_that_ask_for_the_first_stamp_at_once_get_the_same_one() {
                     start.wait();
                     stamp()
                 };
-                let stamps = std::thread::scope(|scope| [(); 4].map(|()| scope.spawn(ask)).map(|thread| thread.join().unwrap_or(0)));
+                let stamps =
+                    std::thread::scope(|scope| [(); 4].map(|()| scope.spawn(ask)).map(|thread| thread.join().unwrap_or(0)));
                 let same = stamps[0] != 0 && stamps.iter().all(|&other| other == stamps[0]);
                 // SAFETY: ends the copy at once.
                 unsafe { libc::_exit(i32::from(!same)) }
