@@ -4,12 +4,16 @@ use crate::done::{InHand, complete};
 use crate::error::OpenError;
 use crate::layout::{Buffered, Flavor, QueueWords, Shape, Tally, tally_of};
 use crate::overflow::Overflow;
+use crate::registry;
 use crate::watch;
-use multiproc_prim::{Array, AtomicU64, Deadline, Ordering, Place};
+use multiproc_prim::{Array, AtomicU64, Deadline, Ordering, Place, Renewed};
 use multiproc_ring::mpmc::{Block, Completion, Lane, Orphans, Owner, TakeError};
-use multiproc_shm::{Finish, Flaw, Janitor, JoinError, Look, Membership, Participant, Segment, SegmentName, finish_at_exit};
+use multiproc_shm::{
+    AttachError, CreateError, FileId, Finish, Flaw, Janitor, JoinError, Look, Membership, Participant, Segment, SegmentName,
+    file_id, finish_at_exit, stamp,
+};
 use multiproc_sync::{Channel, ChannelError, GetError, Pace, PutError, SLICE};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -25,8 +29,11 @@ pub(crate) struct Core {
     pub(crate) join_pace: Pace,
     /// Whether this process made the queue.
     pub(crate) creator: bool,
-    /// The attachment of a forked copy of this process, once it has used the queue.
-    forked: OnceLock<Arc<Core>>,
+    /// What the registry knows it by.
+    file: FileId,
+    /// The attachment of a forked copy of this process, once it has used the queue. Each copy has a cell of its own: it may have
+    /// been forked while another thread filled this process's.
+    forked: Renewed<OnceLock<Arc<Core>>>,
     /// For the background thread, which must not keep the handles' share alive.
     itself: Weak<Core>,
 }
@@ -44,28 +51,50 @@ pub(crate) fn owner(who: Participant) -> Owner {
 impl Core {
     pub(crate) fn create(shape: &Shape, name: Option<&SegmentName>) -> Result<Arc<Self>, OpenError> {
         let spec = shape.spec()?;
-        let Some(name) = name else { return Self::build(Segment::create(&spec)?, *shape, true) };
-        let core = Self::build(Segment::create_to_be_named(name, &spec)?, *shape, true)?;
-        // Whoever finds it by its name finds it whole.
-        core.segment.give_name(name)?;
+        let segment = match name {
+            Some(name) => Segment::create_to_be_named(name, &spec)?,
+            None => Segment::create(&spec)?,
+        };
+        let what = "look at the queue's memory";
+        let file = file_id(segment.as_fd()).map_err(|source| CreateError::System { what, source })?;
+        let core = registry::attached(file, || Self::build(segment, file, *shape, true))?;
+        if let Some(name) = name {
+            // Only now, so that nobody finds it half made.
+            core.segment.give_name(name)?;
+        }
         Ok(core)
     }
 
     pub(crate) fn open(name: &str, flavor: Flavor) -> Result<Arc<Self>, OpenError> {
         let name = SegmentName::new(name).map_err(|error| OpenError::Attach(error.into()))?;
-        Self::attach_segment(Segment::open(&name, flavor.kind())?, flavor)
+        let segment = Segment::open(&name, flavor.kind())?;
+        let file = file_of(&segment)?;
+        registry::attached(file, || Self::attach_segment(segment, file, flavor))?.checked(flavor)
     }
 
-    pub(crate) fn attach(file: OwnedFd, flavor: Flavor) -> Result<Arc<Self>, OpenError> {
-        Self::attach_segment(Segment::attach(file, flavor.kind())?, flavor)
+    /// The attachment to the queue behind a descriptor, which is closed if this process has one already.
+    pub(crate) fn attach(descriptor: OwnedFd, flavor: Flavor) -> Result<Arc<Self>, OpenError> {
+        let file = file_of(&descriptor)?;
+        let attach = || Self::attach_segment(Segment::attach(descriptor, flavor.kind())?, file, flavor);
+        registry::attached(file, attach)?.checked(flavor)
     }
 
-    fn attach_segment(segment: Segment, flavor: Flavor) -> Result<Arc<Self>, OpenError> {
+    /// An attachment that was found in the registry skipped the checks of its segment, and this one depends on who asks.
+    fn checked(self: Arc<Self>, flavor: Flavor) -> Result<Arc<Self>, OpenError> {
+        if self.shape.flavor != flavor {
+            let (found, expected) = (self.shape.flavor.kind(), flavor.kind());
+            let flaw = Flaw::Kind { found: format!("{found:?}"), expected: format!("{expected:?}") };
+            return Err(self.segment.refuse(flaw).into());
+        }
+        Ok(self)
+    }
+
+    fn attach_segment(segment: Segment, file: FileId, flavor: Flavor) -> Result<Arc<Self>, OpenError> {
         let shape = Shape::of(&segment, flavor).map_err(|why| segment.refuse(Flaw::Geometry(why)))?;
-        Self::build(segment, shape, false)
+        Self::build(segment, file, shape, false)
     }
 
-    fn build(segment: Segment, shape: Shape, create: bool) -> Result<Arc<Self>, OpenError> {
+    fn build(segment: Segment, file: FileId, shape: Shape, create: bool) -> Result<Arc<Self>, OpenError> {
         let region = segment.region().clone();
         let at = segment.content_at();
         region.owner().commit(at..at + shape.channel_at()).map_err(ChannelError::from)?;
@@ -106,7 +135,8 @@ impl Core {
             overflow: Overflow::default(),
             join_pace: Pace::default(),
             creator: create,
-            forked: OnceLock::new(),
+            file,
+            forked: Renewed::new(),
             itself: itself.clone(),
         });
         let weak: Weak<Self> = Arc::downgrade(&core);
@@ -117,13 +147,13 @@ impl Core {
         Ok(core)
     }
 
-    /// This process's attachment: this one, or another one if we are a forked copy of whoever made it.
+    /// This process's attachment: this one, or another one if we are a forked copy of the process that made it.
     #[inline]
-    pub(crate) fn here(&self) -> Result<&Self, OpenError> {
+    pub(crate) fn here(self: &Arc<Self>) -> Result<&Arc<Self>, OpenError> {
         if self.membership.is_inherited() { self.rejoin() } else { Ok(self) }
     }
 
-    /// A block that this process has in hand; `None`, and the block untouched, in a forked copy of the one that has it.
+    /// A block that this process has in hand; `None`, and the block untouched, in a forked copy of the process that has it.
     pub(crate) fn ours<'q>(&self, block: Block<'q>) -> Option<Block<'q>> {
         if self.membership.is_inherited() {
             std::mem::forget(block);
@@ -133,15 +163,13 @@ impl Core {
     }
 
     #[cold]
-    fn rejoin(&self) -> Result<&Self, OpenError> {
-        let core = match self.forked.get() {
-            Some(core) => core,
-            None => {
-                let core = Self::build(self.segment.clone(), self.shape, false)?;
-                self.forked.get_or_init(|| core)
-            }
-        };
-        core.here()
+    fn rejoin(self: &Arc<Self>) -> Result<&Arc<Self>, OpenError> {
+        let forked = self.forked.get(stamp(), OnceLock::new);
+        if let Some(core) = forked.get() {
+            return Ok(core);
+        }
+        let core = registry::attached(self.file, || Self::build(self.segment.clone(), self.file, self.shape, false))?;
+        Ok(forked.get_or_init(|| core))
     }
 
     /// What participants have written, from the first to the last that ever was.
@@ -210,6 +238,7 @@ impl Core {
     /// Looks for dead participants and accounts for what they held, unless someone did so a moment ago. Returns how long the
     /// caller may sleep until its next look.
     pub(crate) fn look_around(&self) -> Duration {
+        self.give_back_again();
         let due = watch::due(&self.words.looked);
         if let Some(how) = due {
             self.sweep_the_dead(how);
@@ -294,26 +323,34 @@ fn join(segment: &Segment, clear: impl FnOnce(&Janitor)) -> Result<Membership, O
 }
 
 impl Finish for Core {
-    /// Waits until the buffer is written out, unless this process made the queue or was told not to.
+    /// Waits until the buffer is written out, unless this process made the queue.
     fn finish(&self) {
         // A forked copy has the buffer of its parent, but not the thread that writes it out.
         if !self.creator && !self.membership.is_inherited() {
-            let _ = self.overflow.wait_until_written(Deadline::NEVER, false);
+            self.overflow.wait_until_written(Deadline::NEVER);
         }
     }
 }
 
 impl Drop for Core {
     fn drop(&mut self) {
-        if !self.membership.is_inherited() {
-            // What is still in hand goes the way of the dead's: a joinable queue delivers it to someone else.
-            if self.account_for(self.membership.participant()) {
-                self.membership.leave();
-                self.channel.wake_everyone();
-                self.words.all_done.wake_all();
-            }
+        if self.membership.is_inherited() {
+            return;
         }
+        // What is still in hand goes the way of the dead's: a joinable queue delivers it to someone else.
+        if self.account_for(self.membership.participant()) {
+            self.membership.leave();
+            self.channel.wake_everyone();
+            self.words.all_done.wake_all();
+        }
+        // Last: a thread that waits to attach anew takes the place that is free now.
+        registry::forget(self.file);
     }
+}
+
+fn file_of(file: impl AsFd) -> Result<FileId, OpenError> {
+    let what = "look at the queue's memory";
+    Ok(file_id(file.as_fd()).map_err(|source| AttachError::System { what, source })?)
 }
 
 /// For counters that only grow.

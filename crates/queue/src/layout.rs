@@ -24,8 +24,8 @@ shared_struct! {
         pub(crate) buffered: AtomicU64,
         /// Not 0 while it sleeps and looks around now and then.
         pub(crate) asleep: AtomicU64,
-        /// Makes it half a cache line.
-        pub(crate) reserved: AtomicU64,
+        /// Values of a queue that is not joinable which went with a panic of one of its threads.
+        pub(crate) dropped: AtomicU64,
     }
 }
 

@@ -4,7 +4,6 @@
 //! that each producer's values keep their order.
 
 use crate::core::Core;
-use crate::error::JoinThreadError;
 use crate::layout::Buffered;
 use multiproc_prim::{AtomicU32, Deadline, Ordering};
 use multiproc_sync::PutError;
@@ -31,10 +30,6 @@ impl Default for AtomicFlag {
 #[derive(Debug, Default)]
 struct State {
     waiting: VecDeque<Vec<u8>>,
-    /// Nobody waits for the buffer at the end of the process.
-    cancelled: bool,
-    /// Values that were buffered when the queue became unusable.
-    lost: usize,
 }
 
 impl Overflow {
@@ -52,21 +47,12 @@ impl Overflow {
         if self.is_in_use() { self.lock().waiting.len() } else { 0 }
     }
 
-    pub(crate) fn cancel(&self) {
-        self.lock().cancelled = true;
-        self.changed.notify_all();
-    }
-
-    /// Waits until nothing is buffered. `despite_cancel`: even after [`cancel`](Self::cancel).
-    pub(crate) fn wait_until_written(&self, deadline: Deadline, despite_cancel: bool) -> Result<(), JoinThreadError> {
+    /// Waits until nothing is buffered.
+    pub(crate) fn wait_until_written(&self, deadline: Deadline) {
         let mut state = self.lock();
-        while !state.waiting.is_empty() && (despite_cancel || !state.cancelled) && !deadline.is_over() {
+        while !state.waiting.is_empty() && !deadline.is_over() {
             let slice = deadline.within(std::time::Duration::from_secs(3600));
             state = self.changed.wait_timeout(state, slice).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        match state.lost {
-            0 => Ok(()),
-            lost => Err(JoinThreadError::Lost { lost }),
         }
     }
 }
@@ -122,7 +108,6 @@ impl Core {
             let done = self.push(&message, Deadline::NEVER);
             state = self.overflow.lock();
             if done.is_err() {
-                state.lost = state.waiting.len();
                 state.waiting.clear();
             } else {
                 state.waiting.pop_front();
