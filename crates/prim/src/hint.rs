@@ -25,14 +25,6 @@ impl Hint {
         self.0.store(value, core::sync::atomic::Ordering::Release);
     }
 
-    /// Replaces the guess if it is `seen`; returns what it was. Exact even when threads race: of several that saw the same, one
-    /// wins.
-    #[inline]
-    pub fn exchange(&self, seen: u64, value: u64) -> u64 {
-        let order = core::sync::atomic::Ordering::AcqRel;
-        self.0.compare_exchange(seen, value, order, core::sync::atomic::Ordering::Acquire).unwrap_or_else(|found| found)
-    }
-
     /// Adds to the guess and returns what it was. Exact even when threads race, so it also hands out numbers.
     #[inline]
     pub fn add(&self, value: u64) -> u64 {

@@ -162,7 +162,9 @@ impl<T> DeadLetter<T> {
     pub fn put_back(mut self) -> Result<(), PutError<Self>> {
         let core = Arc::clone(&self.letter.core);
         let held = self.letter.take();
-        let Some(mut block) = held.and_then(|held| core.channel.ring().resume(held)) else { return Err(PutError::Inherited(self)) };
+        let Some(mut block) = held.and_then(|held| core.channel.ring().resume(held)) else {
+            return Err(PutError::Inherited(self));
+        };
         block.renew();
         core.channel.publish(block, Deadline::NEVER, || core.look_around()).map_err(|(error, block)| {
             self.letter.held = block.hold().ok();

@@ -69,8 +69,11 @@ impl<'a> Unread<'a> {
         Self { core, held: block.hold().ok() }
     }
 
+    #[inline]
     pub(crate) fn into_held(mut self) -> Option<Held> {
-        self.held.take()
+        let held = self.held.take();
+        std::mem::forget(self);
+        held
     }
 }
 
@@ -99,16 +102,16 @@ impl<'a> Underway<'a> {
         self.count += 1;
     }
 
-    pub(crate) fn arrived(mut self) {
-        self.count = 0;
+    #[inline]
+    pub(crate) fn arrived(self) {
+        // Faster than a check in `drop`.
+        std::mem::forget(self);
     }
 }
 
 impl Drop for Underway<'_> {
+    #[cold]
     fn drop(&mut self) {
-        if self.count == 0 {
-            return;
-        }
         match self.core.shape.flavor {
             Flavor::Joinable => self.core.give_back_newest(self.count),
             _ => self.core.count_dropped(self.count as u64),
@@ -219,7 +222,7 @@ impl Core {
     }
 
     /// Counts values that were out of the queue and went with a panic.
-    pub(crate) fn count_dropped(&self, count: u64) {
+    fn count_dropped(&self, count: u64) {
         if let Some(ours) = self.tally() {
             // Relaxed: a count that nothing depends on.
             ours.dropped.fetch_add(count, Ordering::Relaxed);

