@@ -90,13 +90,15 @@ fn a_queue_of_another_flavour_is_refused_however_it_comes() {
 #[test]
 fn threads_that_open_and_drop_a_queue_at_once_share_its_only_place() {
     let name = format!("attachments-race-{}", std::process::id());
-    drop(Queue::<u64>::builder().bounded(1).participants(1).memory(1 << 20).named(&name).build().unwrap());
+    let q = Queue::<[u8; 20]>::builder().bounded(10_000).participants(1).memory(16 << 20).named(&name).build().unwrap();
+    // Blocks to go through at each leave, which takes a while.
+    (0..10_000).for_each(|_| q.put([1; 20]).unwrap());
+    drop(q);
     thread::scope(|scope| {
         for _ in 0..3 {
             scope.spawn(|| {
                 for _ in 0..1000 {
-                    let q = Queue::<u64>::open(&name).unwrap();
-                    let _ = (q.try_put(1), q.try_get().is_ok());
+                    drop(Queue::<[u8; 20]>::open(&name).unwrap());
                 }
             });
         }

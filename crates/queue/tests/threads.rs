@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-const WATCHDOG: Duration = Duration::from_secs(60);
+const WATCHDOG: Duration = Duration::from_secs(20);
 
 /// What changes or may end a whole process is tried in one of its own.
 fn in_a_process(test: fn(()) -> ()) {
@@ -30,7 +30,7 @@ fn task_done_finishes_what_its_own_thread_got_and_nothing_else() {
     assert_eq!(q.unfinished(), 1);
     q.task_done().unwrap();
     assert_eq!(q.task_done(), Err(TaskDoneError::NothingInHand));
-    q.join().unwrap();
+    q.join_timeout(WATCHDOG).unwrap();
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn a_thread_that_ends_gives_back_what_it_has_in_hand() {
         assert_eq!((*delivery, delivery.count()), expected);
         delivery.done();
     }
-    q.join().unwrap();
+    q.join_timeout(WATCHDOG).unwrap();
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn a_delivery_is_done_on_any_thread() {
     assert_eq!((again.as_str(), again.count()), ("2", 2));
     assert_eq!(q.task_done(), Err(TaskDoneError::NothingInHand));
     again.done();
-    q.join().unwrap();
+    q.join_timeout(WATCHDOG).unwrap();
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn a_forked_copy_of_a_thread_gives_back_nothing_of_what_its_original_has_in_hand
         assert!(matches!(q.try_get(), Err(GetError::Empty)));
         to_thread.send(()).unwrap();
         thread.join().unwrap();
-        q.join().unwrap();
+        q.join_timeout(WATCHDOG).unwrap();
     });
 }
 

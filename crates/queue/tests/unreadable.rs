@@ -5,6 +5,9 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+const WATCHDOG: Duration = Duration::from_secs(20);
 
 /// Longer than what fits a slot.
 type Long = (Moody, [u8; 16]);
@@ -71,7 +74,7 @@ fn is_whole(q: &JoinableQueue<Long>) {
     q.put(long(99)).unwrap();
     assert_eq!(q.get().unwrap(), long(99));
     q.task_done().unwrap();
-    q.join().unwrap();
+    q.join_timeout(WATCHDOG).unwrap();
 }
 
 #[test]
@@ -84,7 +87,7 @@ fn an_undecodable_value_of_a_joinable_queue_is_put_aside_and_can_be_read_there()
     assert_eq!((q.dead_len(), q.unfinished()), (2, 1));
     assert_eq!(q.get().unwrap(), long(2));
     q.task_done().unwrap();
-    q.join().unwrap();
+    q.join_timeout(WATCHDOG).unwrap();
     let letter = q.try_get_dead().unwrap();
     assert_eq!((*letter, letter.count()), (long(13), 1));
     letter.put_back().unwrap();
@@ -106,7 +109,7 @@ fn get_many_of_a_joinable_queue_gives_what_came_before_an_undecodable_value_with
     q.task_done().unwrap();
     assert_eq!(q.get_many(3).unwrap(), [long(3)]);
     q.task_done().unwrap();
-    q.join().unwrap();
+    q.join_timeout(WATCHDOG).unwrap();
     is_whole(&q);
 }
 
@@ -189,7 +192,7 @@ fn a_message_read_in_the_wrong_form_is_put_aside_by_a_joinable_queue() {
     assert!(matches!(q.borrow(), Err(GetError::Form { .. })));
     q.loan(3).unwrap().send().unwrap();
     assert!(matches!(q.get(), Err(GetError::Form { .. })));
-    q.join().unwrap();
+    q.join_timeout(WATCHDOG).unwrap();
     assert_eq!((q.dead_len(), q.task_done()), (2, Err(TaskDoneError::NothingInHand)));
     assert_eq!(*q.try_get_dead().unwrap(), 1);
     // Read in place, a message is in hand from when it is dropped.
@@ -198,7 +201,7 @@ fn a_message_read_in_the_wrong_form_is_put_aside_by_a_joinable_queue() {
     assert_eq!(q.task_done(), Err(TaskDoneError::NothingInHand));
     drop(message);
     q.task_done().unwrap();
-    q.join().unwrap();
+    q.join_timeout(WATCHDOG).unwrap();
 }
 
 /// Its own code uses the queue that it goes through.
@@ -263,5 +266,5 @@ fn a_value_that_panics_when_it_is_dropped_is_still_given_back_or_finished() {
     let delivery = q.get_delivery().unwrap();
     assert_eq!(delivery.count(), 2);
     std::mem::forget(delivery.done());
-    q.join().unwrap();
+    q.join_timeout(WATCHDOG).unwrap();
 }
