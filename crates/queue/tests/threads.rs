@@ -155,8 +155,10 @@ fn a_forked_copy_of_a_thread_gives_back_nothing_of_what_its_original_has_in_hand
     });
 }
 
+type Handles = (Queue<Vec<u8>>, JoinableQueue<u32>);
+
 /// Uses queues when its thread ends.
-struct Last(RefCell<Option<(Queue<Vec<u8>>, JoinableQueue<u32>)>>);
+struct Last(RefCell<Option<Handles>>);
 
 impl Drop for Last {
     fn drop(&mut self) {
