@@ -20,4 +20,4 @@ pub use link::{Bell, Link};
 pub use liveness::Identity;
 pub use named::{NameError, SegmentName};
 pub use participant::{Janitor, Look, Membership, Participant, Participants};
-pub use segment::{Segment, Spec};
+pub use segment::{FileId, Segment, Spec, file_id};

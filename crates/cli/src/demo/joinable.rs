@@ -23,7 +23,7 @@ fn producer((q, pace): (Buns, Pace)) -> Result<()> {
         q.put(bun.clone())?;
         say!("进程{}生产了{bun}", current_process().name());
     }
-    q.join();
+    q.join()?;
     Ok(())
 }
 
