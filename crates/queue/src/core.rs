@@ -5,9 +5,9 @@ use crate::error::OpenError;
 use crate::layout::{Buffered, Flavor, QueueWords, Shape, Tally, tally_of};
 use crate::overflow::Overflow;
 use crate::watch;
-use multiproc_prim::{Array, AtomicU64, Deadline, Ordering, Place};
-use multiproc_ring::mpmc::{Block, Completion, Lane, Orphans, Owner, TakeError};
-use multiproc_shm::{Finish, Flaw, Janitor, JoinError, Look, Membership, Participant, Segment, SegmentName, finish_at_exit};
+use multiproc_prim::{Array, AtomicU64, Deadline, Hint, Ordering, Place};
+use multiproc_ring::mpmc::{Block, Completion, Lane, Orphans, Owner, Swept, TakeError};
+use multiproc_shm::{Finish, Flaw, JoinError, Membership, Notice, Participant, Segment, SegmentName, Watched, finish_at_exit};
 use multiproc_sync::{Channel, ChannelError, GetError, Pace, PutError, SLICE};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, OnceLock, Weak};
@@ -23,6 +23,8 @@ pub(crate) struct Core {
     pub(crate) in_hand: InHand,
     pub(crate) overflow: Overflow,
     pub(crate) join_pace: Pace,
+    /// Operations of this process, about.
+    operations: Hint,
     /// Whether this process made the queue.
     pub(crate) creator: bool,
     /// The attachment of a forked copy of this process, once it has used the queue.
@@ -76,16 +78,17 @@ impl Core {
         }
         let channel_at = at + shape.channel_at();
         let membership = join(&segment, |janitor| {
-            let as_janitor = owner(Janitor::PARTICIPANT);
-            let Ok(channel) = Channel::attach(&region, channel_at, &shape.ring(), as_janitor) else { return };
+            let Ok(channel) = Channel::attach(&region, channel_at, &shape.ring(), owner(janitor.participant())) else { return };
             let nothing = InHand::default();
-            let account = |who| account_for(who, Janitor::PARTICIPANT, &shape, &channel, &tallies, &nothing);
-            // What an earlier janitor held when it died, then the dead.
-            account(Janitor::PARTICIPANT);
-            for who in janitor.dead().filter(|who| account(*who)) {
-                janitor.bury(who);
+            for who in janitor.others().filter(|who| janitor.is_dead(*who)) {
+                let swept = account_for(who, janitor.participant(), &shape, &channel, &tallies, &nothing);
+                if swept.is_some_and(|swept| {
+                    channel.wake_after_sweep(&swept);
+                    janitor.bury(who)
+                }) {
+                    words.all_done.wake_all();
+                }
             }
-            channel.wake_everyone();
         })?;
         let owner = owner(membership.participant());
         // Before anything is counted in our row.
@@ -105,15 +108,19 @@ impl Core {
             in_hand: InHand::default(),
             overflow: Overflow::default(),
             join_pace: Pace::default(),
+            operations: Hint::new(0),
             creator: create,
             forked: OnceLock::new(),
             itself: itself.clone(),
         });
         let weak: Weak<Self> = Arc::downgrade(&core);
         finish_at_exit(weak);
-        // Whoever comes tidies up: where many come and die, nobody may ever be idle long enough to.
-        core.look_around();
-        core.awake();
+        // Who comes tidies up: where many come and die, nobody may ever be idle long enough to.
+        core.sweep_the_dead();
+        if !core.membership.is_announced() {
+            // Nobody would be told of our death: who sleeps has to look for itself from now on.
+            core.wake_everyone();
+        }
         Ok(core)
     }
 
@@ -146,7 +153,7 @@ impl Core {
 
     /// What participants have written, from the first to the last that ever was.
     pub(crate) fn tallies_in_use(&self) -> impl Iterator<Item = &Tally> {
-        self.tallies.iter().take((read(&self.words.rows) as usize).saturating_add(1))
+        self.tallies.iter().take(read(&self.words.rows) as usize)
     }
 
     pub(crate) fn share(&self) -> Option<Arc<Self>> {
@@ -173,27 +180,22 @@ impl Core {
 
     #[inline(always)]
     pub(crate) fn push(&self, message: &[u8], deadline: Deadline) -> Result<(), PutError> {
-        let done = self.channel.push(message, deadline, || self.look_around());
-        self.awake();
-        done
+        self.glance();
+        self.channel.push(message, deadline, || self.look_around())
     }
 
     #[inline(always)]
     pub(crate) fn take(&self, deadline: Deadline) -> Result<Block<'_>, GetError> {
+        self.glance();
         match self.channel.take_first(self.lanes()) {
-            Ok(block) => {
-                self.awake();
-                Ok(block)
-            }
+            Ok(block) => Ok(block),
             Err(end) => self.take_later(end, deadline),
         }
     }
 
     /// As [`take`](Self::take), after a look that ended so.
     pub(crate) fn take_later(&self, end: TakeError, deadline: Deadline) -> Result<Block<'_>, GetError> {
-        let taken = self.channel.take_later(end, self.lanes(), deadline, || self.look_around());
-        self.awake();
-        taken
+        self.channel.take_later(end, self.lanes(), deadline, || self.look_around())
     }
 
     /// Values waiting, those that came back and those in this process's buffer included.
@@ -207,49 +209,79 @@ impl Core {
         self.overflow.len() == 0 && !self.lanes().iter().any(|&lane| ring.has_message(lane))
     }
 
-    /// Looks for dead participants and accounts for what they held, unless someone did so a moment ago. Returns how long the
-    /// caller may sleep until its next look.
+    /// Before an operation: looks for the dead, if it is time. What they had in hand comes before new values.
+    #[inline(always)]
+    pub(crate) fn glance(&self) {
+        /// Operations between two looks at the clock, where no value can come back.
+        const SELDOM: u64 = 64;
+        let joinable = self.shape.flavor == Flavor::Joinable;
+        if !joinable {
+            let count = self.operations.get().wrapping_add(1);
+            self.operations.set(count);
+            if count % SELDOM != 0 {
+                return;
+            }
+        }
+        if watch::is_due(&self.words.looked) {
+            self.sweep_the_dead();
+        }
+    }
+
+    /// Between two sleeps: looks for the dead, if it is time. Returns how long the next sleep may take.
     pub(crate) fn look_around(&self) -> Duration {
-        let due = watch::due(&self.words.looked);
-        if let Some(how) = due {
-            self.sweep_the_dead(how);
+        if watch::is_due(&self.words.looked) {
+            self.sweep_the_dead();
             self.channel.nudge(self.lanes());
         }
-        let Some(tally) = self.tally() else { return SLICE };
-        tally.asleep.store(1, Ordering::Relaxed);
-        watch::next_slice(self.tallies_in_use(), tally, due.is_some())
-    }
-
-    /// Says that this process sleeps no more, if it did.
-    #[inline]
-    pub(crate) fn awake(&self) {
-        if let Some(tally) = self.tally()
-            && tally.asleep.load(Ordering::Relaxed) != 0
-        {
-            tally.asleep.store(0, Ordering::Relaxed);
-        }
-    }
-
-    /// Looks for dead participants and accounts for what they held. Idempotent; anyone may do it, several at once.
-    fn sweep_the_dead(&self, how: Look) {
-        for who in self.membership.others() {
-            if self.membership.is_dead(who, how) && self.account_for(who) {
-                self.membership.bury(who);
-                self.channel.wake_everyone();
-                self.words.all_done.wake_all();
+        match self.membership.keep_watch(&self.itself) {
+            Notice::Nobody => SLICE,
+            Notice::Lookout => watch::REST,
+            Notice::Us => {
+                self.sweep_the_dead();
+                watch::REST
             }
         }
     }
 
-    /// Frees, returns or counts everything that a dead participant, or one that leaves, has in its hands. Returns whether all
-    /// of it is done.
-    fn account_for(&self, who: Participant) -> bool {
+    /// Looks for dead participants and accounts for what they held. Idempotent; anyone may do it, several at once.
+    #[cold]
+    fn sweep_the_dead(&self) {
+        let mut buried = false;
+        for who in self.membership.others().filter(|who| self.membership.is_dead(*who)) {
+            if let Some(swept) = self.account_for(who) {
+                self.membership.bury(who);
+                self.channel.wake_after_sweep(&swept);
+                buried = true;
+            }
+        }
+        if buried {
+            // A wake-up may have gone to a process that died before it acted.
+            self.channel.nudge(self.lanes());
+            self.words.all_done.wake_all_if(|| self.unfinished() == 0);
+        }
+    }
+
+    /// Frees, returns or counts everything that a dead participant, or one that leaves, has in its hands. `None`: not all of it.
+    fn account_for(&self, who: Participant) -> Option<Swept> {
         let me = self.membership.participant();
         account_for(who, me, &self.shape, &self.channel, &self.tallies, &self.in_hand)
     }
 }
 
-/// Whoever writes to the tally of `me` holds its `in_hand`.
+impl Watched for Core {
+    fn look(&self) {
+        if !self.membership.is_inherited() {
+            self.sweep_the_dead();
+        }
+    }
+
+    fn wake_everyone(&self) {
+        self.channel.wake_everyone();
+        self.words.all_done.wake_all();
+    }
+}
+
+/// Writes to the tally of `me` while it holds its `in_hand`.
 fn account_for(
     who: Participant,
     me: Participant,
@@ -257,34 +289,31 @@ fn account_for(
     channel: &Channel,
     tallies: &Array<Tally>,
     in_hand: &InHand,
-) -> bool {
-    let (Some(theirs), Some(ours)) = (tally_of(tallies, who), tally_of(tallies, me)) else { return false };
+) -> Option<Swept> {
+    let (theirs, ours) = (tally_of(tallies, who)?, tally_of(tallies, me)?);
     let orphans = match shape.flavor {
         Flavor::Joinable => Orphans::Redeliver { max_deliveries: shape.max_deliveries() },
         _ => Orphans::Drop,
     };
     let _finishing = in_hand.lock();
     let done = Completion(read(&theirs.done));
-    if channel.ring().sweep(owner(who), done, orphans, |lost| complete(ours, lost)).is_err() {
-        return false;
-    }
+    let swept = channel.ring().sweep(owner(who), done, orphans, |lost| complete(ours, lost)).ok()?;
     // What was only in its buffer went with it. If the row is another's by now, this is no longer its count, and stays.
     let buffered = Buffered(theirs.buffered.load(Ordering::Relaxed));
     if buffered.is_of(who) {
         let _ = theirs.buffered.compare_exchange(buffered.0, 0, Ordering::Release, Ordering::Relaxed);
     }
-    // Only a hint for the order in which sleepers wake up.
-    theirs.asleep.store(0, Ordering::Relaxed);
-    true
+    Some(swept)
 }
 
 /// Takes a place in the table. If there is none, clears away the dead first: there may be no member left to do it.
-fn join(segment: &Segment, clear: impl FnOnce(&Janitor)) -> Result<Membership, OpenError> {
+fn join(segment: &Segment, clear: impl FnOnce(&Membership)) -> Result<Membership, OpenError> {
     let table = segment.participants().ok_or_else(|| segment.refuse(Flaw::Geometry("no participants".into())))?;
     let joined = match table.join() {
         Err(JoinError::Full(_)) => {
-            if let Some(janitor) = table.janitor() {
+            if let Ok(janitor) = table.join_as_janitor() {
                 clear(&janitor);
+                janitor.leave();
             }
             table.join()
         }
@@ -305,13 +334,19 @@ impl Finish for Core {
 
 impl Drop for Core {
     fn drop(&mut self) {
-        if !self.membership.is_inherited() {
-            // What is still in hand goes the way of the dead's: a joinable queue delivers it to someone else.
-            if self.account_for(self.membership.participant()) {
-                self.membership.leave();
-                self.channel.wake_everyone();
-                self.words.all_done.wake_all();
-            }
+        if self.membership.is_inherited() {
+            return;
+        }
+        // What is still in hand goes the way of the dead's: a joinable queue delivers it to someone else.
+        let swept = self.account_for(self.membership.participant());
+        let was_lookout = self.membership.stop_watching();
+        if let Some(swept) = swept {
+            self.membership.leave();
+            self.channel.wake_after_sweep(&swept);
+            self.words.all_done.wake_all_if(|| self.unfinished() == 0);
+        }
+        if was_lookout {
+            self.wake_everyone();
         }
     }
 }

@@ -95,7 +95,6 @@ impl Core {
     pub(crate) fn join(&self, deadline: Deadline) -> Result<(), JoinTimeout> {
         let done = || (self.unfinished() == 0).then_some(());
         let joined = self.words.all_done.wait_until(deadline, &self.join_pace, || self.look_around(), done);
-        self.awake();
         joined.ok_or_else(|| JoinTimeout { unfinished: self.unfinished() as usize })
     }
 

@@ -2,7 +2,7 @@
 
 use multiproc_prim::{Array, AtomicU64, OutOfBounds, Padded, Place, Region, shared_struct};
 use multiproc_ring::mpmc::Geometry;
-use multiproc_shm::{Janitor, Kind, MAX_PARTICIPANTS, Participant, Segment, Spec};
+use multiproc_shm::{Kind, MAX_PARTICIPANTS, Participant, Segment, Spec, table_rows};
 use multiproc_sync::{ChannelError, EventCount, channel_len};
 
 shared_struct! {
@@ -22,10 +22,9 @@ shared_struct! {
         pub(crate) done: AtomicU64,
         /// A [`Buffered`]: messages in its overflow buffer.
         pub(crate) buffered: AtomicU64,
-        /// Not 0 while it sleeps and looks around now and then.
-        pub(crate) asleep: AtomicU64,
-        /// Makes it half a cache line.
+        /// Two words that make it half a cache line.
         pub(crate) reserved: AtomicU64,
+        pub(crate) reserved2: AtomicU64,
     }
 }
 
@@ -50,9 +49,9 @@ impl Buffered {
     }
 }
 
-/// The tally of a participant. The first one is the janitor's.
+/// The tally of a participant.
 pub(crate) fn tally_of(tallies: &Array<Tally>, who: Participant) -> Option<&Tally> {
-    tallies.get(if who == Janitor::PARTICIPANT { 0 } else { who.row as usize + 1 })
+    tallies.get(who.row as usize)
 }
 
 /// Which of the three a segment holds.
@@ -107,9 +106,9 @@ impl Shape {
         size_of::<QueueWords>()
     }
 
-    /// One per participant and the janitor's.
+    /// One per row of the participant table.
     fn tallies(&self) -> usize {
-        self.participants as usize + 1
+        table_rows(self.participants) as usize
     }
 
     /// Where the channel starts, from the start of the content.

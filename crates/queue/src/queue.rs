@@ -325,12 +325,10 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     #[inline]
     fn get_by(&self, deadline: Deadline) -> Result<T, GetError> {
         let core = self.here()?;
+        core.glance();
         // The common case first, so that the block need not be handed on.
         match core.channel.take_first(core.lanes()) {
-            Ok(block) => {
-                core.awake();
-                Self::read(block, |block| core.put_in_hand(block)).1
-            }
+            Ok(block) => Self::read(block, |block| core.put_in_hand(block)).1,
             Err(end) => Self::get_later(core, end, deadline),
         }
     }

@@ -1,21 +1,32 @@
 //! Notices `fork()` without a system call: a page that the kernel wipes in the child.
 
-use multiproc_prim::{Hint, Renewed};
-use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
-use std::sync::OnceLock;
+use multiproc_prim::{OnceWord, Renewed};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
+use std::ptr::NonNull;
 
-struct Page(Option<&'static Hint>);
+/// No lock guards it: one that another thread held during a fork would stay held in the child for ever.
+static PAGE: Renewed<Page> = Renewed::new();
+static LAST: OnceWord = OnceWord::new();
 
-static PAGE: OnceLock<Page> = OnceLock::new();
-static NEXT: Hint = Hint::new(1);
+/// A word on a page that the kernel wipes in a forked copy; `None` where it can't.
+struct Page(Option<NonNull<OnceWord>>);
+
+// SAFETY: the word is an atomic, and its page stays mapped for as long as the value.
+unsafe impl Send for Page {}
+// SAFETY: as above.
+unsafe impl Sync for Page {}
+
+const LEN: usize = 4096;
 
 /// A number that stays the same for the life of a process and differs from that of every process it was forked from.
 ///
-/// Costs two loads. Where the kernel can't wipe pages (before 4.14), it asks for the process id instead.
+/// Costs a few loads. Where the kernel can't wipe pages (before 4.14), it asks for the process id instead.
 #[inline]
 pub fn stamp() -> u64 {
-    match PAGE.get_or_init(Page::new).0 {
+    match PAGE.get(0, Page::new).0 {
         Some(mark) => {
+            // SAFETY: mapped for as long as `PAGE` has the value, which is for ever.
+            let mark = unsafe { mark.as_ref() };
             let found = mark.get();
             if found != 0 { found } else { renew(mark) }
         }
@@ -23,27 +34,35 @@ pub fn stamp() -> u64 {
     }
 }
 
-/// After a fork, or at the first use: one thread alone runs in a new child, so nobody races with us there.
+/// After a fork, or at the first use, when two threads may be here at once: the first number stays.
 #[cold]
-fn renew(mark: &Hint) -> u64 {
+fn renew(mark: &OnceWord) -> u64 {
     // The number goes on from the parent's, which the child has a copy of.
-    let mine = NEXT.add(1) + (u64::from(std::process::id()) << 32);
-    mark.set(mine);
-    mine
+    mark.set(LAST.count() + (u64::from(std::process::id()) << 32))
 }
 
 impl Page {
     fn new() -> Self {
-        let len = 4096;
         // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no memory of ours.
-        let page = unsafe { mmap_anonymous(std::ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE) };
+        let page = unsafe { mmap_anonymous(std::ptr::null_mut(), LEN, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE) };
         let Ok(page) = page else { return Self(None) };
+        // From here on dropping the value unmaps the page, which is zeroed: an `OnceWord` without a value.
+        let made = Self(NonNull::new(page.cast()));
         // SAFETY: the advice changes what a child sees of this page, which nobody refers to yet.
-        if unsafe { madvise(page, len, Advice::LinuxWipeOnFork) }.is_err() {
-            return Self(None);
+        match unsafe { madvise(page, LEN, Advice::LinuxWipeOnFork) } {
+            Ok(()) => made,
+            Err(_) => Self(None),
         }
-        // SAFETY: the page is mapped for ever, aligned, zeroed (a valid `Hint`, which is one atomic word), and ours alone.
-        Self(Some(unsafe { &*page.cast::<Hint>() }))
+    }
+}
+
+impl Drop for Page {
+    /// For the value of a thread that came second to make one.
+    fn drop(&mut self) {
+        if let Some(page) = self.0 {
+            // SAFETY: mapped in `new` with this length; nobody else has its address.
+            let _ = unsafe { munmap(page.as_ptr().cast(), LEN) };
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::error::{ChannelError, GetError, PutError};
 use crate::event::{EventCount, Pace};
 use multiproc_prim::{AtomicU32, Deadline, Ordering, Padded, Place, Region, shared_struct};
-use multiproc_ring::mpmc::{AllocError, Block, Geometry, Held, Lane, Mpmc, Owner, TakeError};
+use multiproc_ring::mpmc::{AllocError, Block, Geometry, Held, Lane, Mpmc, Owner, Swept, TakeError};
 use std::time::Duration;
 
 shared_struct! {
@@ -344,7 +344,17 @@ impl Channel {
         }
     }
 
-    /// Wakes everyone who waits: after a sweep, which may have brought messages and room.
+    /// Wakes as many as a sweep brought something for.
+    pub fn wake_after_sweep(&self, swept: &Swept) {
+        if swept.returned > 0 {
+            self.control.items.wake(swept.returned as u32);
+        }
+        if swept.freed + swept.lost > 0 {
+            self.control.space.wake((swept.freed + swept.lost) as u32);
+        }
+    }
+
+    /// Wakes everyone who waits.
     pub fn wake_everyone(&self) {
         self.control.items.wake_all();
         self.control.space.wake_all();
