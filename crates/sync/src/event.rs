@@ -11,8 +11,8 @@
 //! more, which is on watch from then on, until a whole slice passes in which nobody was woken.
 
 use multiproc_prim::{
-    AtomicU32, Deadline, Hint, Ordering, fence, fence_after_exchange, futex, heavy_fence, light_fence, monotonic_millis, shared_struct, spin_loop,
-    yield_now,
+    AtomicU32, Deadline, Hint, Ordering, fence, fence_after_exchange, futex, heavy_fence, light_fence, monotonic_millis,
+    shared_struct, spin_loop, yield_now,
 };
 use std::time::Duration;
 
