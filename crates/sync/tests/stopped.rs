@@ -17,14 +17,14 @@ fn shared<T: multiproc_prim::Shared>() -> Place<T> {
 fn what_was_to_be_taken_by_a_stopped_sleeper_is_taken_by_another_soon() {
     let (event, item) = (shared::<EventCount>(), shared::<AtomicU32>());
     let (taken, news) = mpsc::channel();
+    let (rests, resting) = mpsc::channel();
     let mut threads = Vec::new();
     for number in 0..5 {
-        let (event, item, taken) = (event.clone(), item.clone(), taken.clone());
+        let (event, item, taken, rests) = (event.clone(), item.clone(), taken.clone(), rests.clone());
         threads.push(std::thread::spawn(move || {
-            let mut looks = 0;
-            // No lookout, no time-out: only a wake-up helps.
+            // No time-out: only a wake-up helps.
             let rest = || {
-                looks += 1;
+                let _ = rests.send(());
                 Duration::from_secs(3600)
             };
             let mut stopped = false;
@@ -38,8 +38,8 @@ fn what_was_to_be_taken_by_a_stopped_sleeper_is_taken_by_another_soon() {
             });
             taken.send(number).unwrap();
         }));
-        // Each one sleeps deeply before the next one comes, so that the kernel wakes them in this order.
-        std::thread::sleep(Duration::from_millis(250));
+        // Each one rests before the next one comes, so that the kernel wakes them in this order.
+        resting.recv_timeout(Duration::from_secs(30)).unwrap();
     }
     item.store(1, Ordering::Release);
     event.wake(1);
