@@ -13,6 +13,11 @@ fn in_a_process(test: fn(()) -> ()) {
     assert_eq!(Process::spawn(test, ()).unwrap().join().unwrap(), Exit::Code(0));
 }
 
+/// Starts a process that ends with this one, whatever becomes of the test.
+fn start<A: serde::Serialize + serde::de::DeserializeOwned + 'static>(work: fn(A), args: A) -> Process {
+    Process::builder().daemon(true).spawn(work, args).unwrap()
+}
+
 fn until(what: &str, mut done: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !done() {
@@ -59,9 +64,9 @@ fn new_queues() -> Handles {
 /// A holder of the value 7, and so many processes that sleep in `get`.
 fn holder_and_sleepers((jobs, got): &Handles, sleepers: usize) -> (Process, Vec<Process>) {
     jobs.put(7).unwrap();
-    let holder = Process::spawn(hold, (jobs.clone(), got.clone())).unwrap();
+    let holder = start(hold, (jobs.clone(), got.clone()));
     assert_eq!(got.get_timeout(WATCHDOG).unwrap(), (holder.pid(), 7));
-    let sleepers: Vec<_> = (0..sleepers).map(|_| Process::spawn(hold, (jobs.clone(), got.clone())).unwrap()).collect();
+    let sleepers: Vec<_> = (0..sleepers).map(|_| start(hold, (jobs.clone(), got.clone()))).collect();
     for process in &sleepers {
         until("sleep", || rests(process.pid()));
     }
@@ -159,14 +164,14 @@ fn look_out_and_exec((jobs, got, go): (JoinableQueue<u64>, Queue<(u32, u64)>, Qu
 fn lookouts_go(lookout: fn((JoinableQueue<u64>, Queue<(u32, u64)>, Queue<()>)), how_many: usize, say: bool) {
     let (queues, go) = (new_queues(), Queue::bounded(2).unwrap());
     let handles = || (queues.0.clone(), queues.1.clone(), go.clone());
-    let lookouts: Vec<_> = (0..how_many).map(|_| Process::spawn(lookout, handles()).unwrap()).collect();
+    let lookouts: Vec<_> = (0..how_many).map(|_| start(lookout, handles())).collect();
     for _ in 0..how_many {
         assert_eq!(queues.1.get_timeout(WATCHDOG).unwrap().1, 0);
     }
     queues.0.put(7).unwrap();
-    let holder = Process::spawn(hold, queues.clone()).unwrap();
+    let holder = start(hold, queues.clone());
     assert_eq!(queues.1.get_timeout(WATCHDOG).unwrap(), (holder.pid(), 7));
-    let mut others: Vec<_> = (0..3).map(|_| Process::spawn(hold, queues.clone()).unwrap()).collect();
+    let mut others: Vec<_> = (0..3).map(|_| start(hold, queues.clone())).collect();
     others.iter().for_each(|process| until("sleep", || rests(process.pid())));
     for _ in 0..how_many {
         go.put(()).unwrap();
@@ -210,7 +215,7 @@ fn where_the_kernel_tells_nobody_sleepers_look_for_themselves() {
         }
         let queues = new_queues();
         queues.0.put(7).unwrap();
-        let spawn = || Process::spawn(hold, queues.clone()).unwrap();
+        let spawn = || start(hold, queues.clone());
         let holder = spawn();
         assert_eq!(queues.1.get_timeout(WATCHDOG).unwrap(), (holder.pid(), 7));
         let mut others: Vec<_> = (0..3).map(|_| spawn()).collect();
@@ -243,11 +248,11 @@ fn feed((jobs, _): Handles) {
 fn under_full_load_the_job_of_a_dead_worker_comes_back_soon() {
     let queues = new_queues();
     queues.0.put(7).unwrap();
-    let holder = Process::spawn(hold, queues.clone()).unwrap();
+    let holder = start(hold, queues.clone());
     assert_eq!(queues.1.get_timeout(WATCHDOG).unwrap(), (holder.pid(), 7));
     // Nobody is ever idle long enough to keep watch.
-    let mut others: Vec<_> = (0..3).map(|_| Process::spawn(feed, queues.clone()).unwrap()).collect();
-    others.push(Process::spawn(work, queues.clone()).unwrap());
+    let mut others: Vec<_> = (0..3).map(|_| start(feed, queues.clone())).collect();
+    others.push(start(work, queues.clone()));
     std::thread::sleep(Duration::from_millis(300));
     holder.kill().unwrap();
     comes_soon(&queues, Instant::now());
@@ -259,7 +264,7 @@ fn under_full_load_the_job_of_a_dead_worker_comes_back_soon() {
 fn a_get_that_starts_takes_what_the_dead_left_before_new_values() {
     let queues = new_queues();
     queues.0.put_many([7, 8]).unwrap();
-    let holder = Process::spawn(hold, queues.clone()).unwrap();
+    let holder = start(hold, queues.clone());
     assert_eq!(queues.1.get_timeout(WATCHDOG).unwrap(), (holder.pid(), 7));
     holder.kill().unwrap();
     // Until its descriptors are closed, and past the time within which nobody looks twice.
@@ -286,7 +291,7 @@ fn get_for_ever(q: Queue<u64>) {
 fn processes_that_come_and_go_wake_hardly_anybody() {
     let name = format!("deaths-{}", std::process::id());
     let q: Queue<u64> = Queue::builder().bounded(4).memory(1 << 20).max_message(64).named(&name).build().unwrap();
-    let idle: Vec<_> = (0..50).map(|_| Process::spawn(get_for_ever, q.clone()).unwrap()).collect();
+    let idle: Vec<_> = (0..50).map(|_| start(get_for_ever, q.clone())).collect();
     idle.iter().for_each(|process| until("sleep", || rests(process.pid())));
     std::thread::sleep(Duration::from_millis(300));
     let total = || idle.iter().map(|process| sleeps(process.pid())).sum::<u64>();
@@ -305,7 +310,7 @@ fn processes_that_come_and_go_wake_hardly_anybody() {
 #[test]
 fn idle_processes_do_not_wake_up() {
     let q: Queue<u64> = Queue::bounded(4).unwrap();
-    let idle: Vec<_> = (0..16).map(|_| Process::spawn(get_for_ever, q.clone()).unwrap()).collect();
+    let idle: Vec<_> = (0..16).map(|_| start(get_for_ever, q.clone())).collect();
     idle.iter().for_each(|process| until("sleep", || rests(process.pid())));
     std::thread::sleep(Duration::from_millis(500));
     let total = || idle.iter().map(|process| sleeps(process.pid())).sum::<u64>();

@@ -2,35 +2,34 @@
 
 use multiproc_prim::{OnceWord, Renewed};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
-use std::ptr::NonNull;
+use std::ffi::c_void;
 
+/// The address of the word on that page; [`NONE`] where the kernel can't wipe pages.
+///
 /// No lock guards it: one that another thread held during a fork would stay held in the child for ever.
-static PAGE: Renewed<Page> = Renewed::new();
+static MARK: OnceWord = OnceWord::new();
 static LAST: OnceWord = OnceWord::new();
 
-/// A word on a page that the kernel wipes in a forked copy; `None` where it can't.
-struct Page(Option<NonNull<OnceWord>>);
-
-// SAFETY: the word is an atomic, and its page stays mapped for as long as the value.
-unsafe impl Send for Page {}
-// SAFETY: as above.
-unsafe impl Sync for Page {}
-
+const NONE: u64 = 1;
 const LEN: usize = 4096;
 
 /// A number that stays the same for the life of a process and differs from that of every process it was forked from.
 ///
-/// Costs a few loads. Where the kernel can't wipe pages (before 4.14), it asks for the process id instead.
+/// Costs two loads. Where the kernel can't wipe pages (before 4.14), it asks for the process id instead.
 #[inline]
 pub fn stamp() -> u64 {
-    match PAGE.get(0, Page::new).0 {
-        Some(mark) => {
-            // SAFETY: mapped for as long as `PAGE` has the value, which is for ever.
-            let mark = unsafe { mark.as_ref() };
+    match MARK.get() {
+        0 => {
+            MARK.set(new_mark());
+            stamp()
+        }
+        NONE => u64::from(std::process::id()) << 32,
+        mark => {
+            // SAFETY: `new_mark` has exposed the address of a page that stays mapped for ever and holds one such word.
+            let mark = unsafe { &*std::ptr::with_exposed_provenance::<OnceWord>(mark as usize) };
             let found = mark.get();
             if found != 0 { found } else { renew(mark) }
         }
-        None => u64::from(std::process::id()) << 32,
     }
 }
 
@@ -41,29 +40,19 @@ fn renew(mark: &OnceWord) -> u64 {
     mark.set(LAST.count() + (u64::from(std::process::id()) << 32))
 }
 
-impl Page {
-    fn new() -> Self {
-        // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no memory of ours.
-        let page = unsafe { mmap_anonymous(std::ptr::null_mut(), LEN, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE) };
-        let Ok(page) = page else { return Self(None) };
-        // From here on dropping the value unmaps the page, which is zeroed: an `OnceWord` without a value.
-        let made = Self(NonNull::new(page.cast()));
-        // SAFETY: the advice changes what a child sees of this page, which nobody refers to yet.
-        match unsafe { madvise(page, LEN, Advice::LinuxWipeOnFork) } {
-            Ok(()) => made,
-            Err(_) => Self(None),
-        }
+/// The address of a word that reads as 0 in a forked copy. Of two threads that make one at once, one leaves a page unused.
+#[cold]
+fn new_mark() -> u64 {
+    // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no memory of ours.
+    let page = unsafe { mmap_anonymous(std::ptr::null_mut(), LEN, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE) };
+    let Ok(page): Result<*mut c_void, _> = page else { return NONE };
+    // SAFETY: the advice changes what a child sees of this page, which nobody refers to yet.
+    if unsafe { madvise(page, LEN, Advice::LinuxWipeOnFork) }.is_err() {
+        // SAFETY: mapped above, and nobody has its address.
+        let _ = unsafe { munmap(page, LEN) };
+        return NONE;
     }
-}
-
-impl Drop for Page {
-    /// For the value of a thread that came second to make one.
-    fn drop(&mut self) {
-        if let Some(page) = self.0 {
-            // SAFETY: mapped in `new` with this length; nobody else has its address.
-            let _ = unsafe { munmap(page.as_ptr().cast(), LEN) };
-        }
-    }
+    page.expose_provenance() as u64
 }
 
 /// A value of this process's own, for statics: a forked copy of the process starts with a fresh one.
