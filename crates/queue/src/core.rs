@@ -218,7 +218,7 @@ impl Core {
         if !joinable {
             let count = self.operations.get().wrapping_add(1);
             self.operations.set(count);
-            if count % SELDOM != 0 {
+            if !count.is_multiple_of(SELDOM) {
                 return;
             }
         }

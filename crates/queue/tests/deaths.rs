@@ -144,8 +144,10 @@ fn when_both_lookouts_die_others_become_lookouts_and_notice_later_deaths() {
     end(others);
 }
 
+type Told = (JoinableQueue<u64>, Queue<(u32, u64)>, Queue<()>);
+
 /// Becomes a lookout by waiting in vain, and lets go of the queue when it is told to, but lives on.
-fn look_out_and_leave((jobs, got, go): (JoinableQueue<u64>, Queue<(u32, u64)>, Queue<()>)) {
+fn look_out_and_leave((jobs, got, go): Told) {
     until("being a lookout", || jobs.get_timeout(Duration::from_millis(100)).is_err() && is_lookout(std::process::id()));
     got.put((std::process::id(), 0)).unwrap();
     go.get().unwrap();
@@ -157,7 +159,7 @@ fn look_out_and_leave((jobs, got, go): (JoinableQueue<u64>, Queue<(u32, u64)>, Q
 }
 
 /// The same, and becomes another program.
-fn look_out_and_exec((jobs, got, go): (JoinableQueue<u64>, Queue<(u32, u64)>, Queue<()>)) {
+fn look_out_and_exec((jobs, got, go): Told) {
     until("being a lookout", || jobs.get_timeout(Duration::from_millis(100)).is_err() && is_lookout(std::process::id()));
     got.put((std::process::id(), 0)).unwrap();
     go.get().unwrap();
@@ -165,7 +167,7 @@ fn look_out_and_exec((jobs, got, go): (JoinableQueue<u64>, Queue<(u32, u64)>, Qu
     panic!("{}", std::process::Command::new("sleep").arg("60").exec());
 }
 
-fn lookouts_go(lookout: fn((JoinableQueue<u64>, Queue<(u32, u64)>, Queue<()>)), how_many: usize, say: bool) {
+fn lookouts_go(lookout: fn(Told), how_many: usize, say: bool) {
     let (queues, go) = (new_queues(), Queue::bounded(2).unwrap());
     let handles = || (queues.0.clone(), queues.1.clone(), go.clone());
     let lookouts: Vec<_> = (0..how_many).map(|_| start(lookout, handles())).collect();

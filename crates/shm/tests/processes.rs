@@ -301,6 +301,7 @@ fn a_lock_file_is_never_a_standard_stream() {
         // SAFETY: closes the streams of this process alone.
         (0..3).for_each(|fd| assert_eq!(unsafe { libc::close(fd) }, 0));
         let _member = join(&segment);
+        // SAFETY: asks about numbers, and touches no memory.
         let open = (0..3).any(|fd| unsafe { libc::fcntl(fd, libc::F_GETFD) } != -1);
         i32::from(open)
     });
