@@ -8,7 +8,7 @@ use crate::watch;
 use multiproc_prim::{Array, AtomicU64, Deadline, Hint, Ordering, Place};
 use multiproc_ring::mpmc::{Block, Completion, Lane, Orphans, Owner, Swept, TakeError};
 use multiproc_shm::{Finish, Flaw, JoinError, Membership, Notice, Participant, Segment, SegmentName, Watched, finish_at_exit};
-use multiproc_sync::{Channel, ChannelError, GetError, Pace, PutError, SLICE};
+use multiproc_sync::{Channel, ChannelError, GetError, Pace, PutError};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
@@ -234,7 +234,7 @@ impl Core {
             self.channel.nudge(self.lanes());
         }
         match self.membership.keep_watch(&self.itself) {
-            Notice::Nobody => SLICE,
+            Notice::Nobody => watch::ALONE,
             Notice::Lookout => watch::REST,
             Notice::Us => {
                 self.sweep_the_dead();

@@ -13,6 +13,9 @@ const APART: u64 = 25;
 /// as the death of a process whose lock a copy of it holds that no C library knew of.
 pub(crate) const REST: Duration = Duration::from_secs(10);
 
+/// How long to sleep where no lookout can be: short enough that a look in its turn, on a busy machine, comes within 100 ms of a death.
+pub(crate) const ALONE: Duration = Duration::from_millis(50);
+
 /// Whether to look for the dead now: nobody did in the last milliseconds.
 #[inline]
 pub(crate) fn is_due(looked: &AtomicU64) -> bool {
