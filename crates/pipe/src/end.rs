@@ -160,7 +160,8 @@ impl End {
             if found != token(&me) && found != 0 {
                 let pid = found as u32;
                 // A holder that has died is followed by whoever uses the end next.
-                if Identity::of(pid).is_some_and(|now| token(&now) == found) {
+                let theirs = Identity { pid, ..me };
+                if token(&theirs) != found || !theirs.is_gone() {
                     return Err(ClaimError::InUse(pid));
                 }
             }
@@ -444,7 +445,7 @@ fn fresh_number() -> u64 {
 
 /// A process in one word.
 fn token(who: &Identity) -> u64 {
-    u64::from(who.pid) | (who.start << 32)
+    u64::from(who.pid) | (who.namespace << 32)
 }
 
 impl Drop for End {
