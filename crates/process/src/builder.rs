@@ -76,7 +76,7 @@ impl ProcessBuilder {
             Ok(None) => return Err(SpawnError::NotInImage { name }),
             Err(source) => return Err(SpawnError::System { name, what: "look at this program's file", source }),
         };
-        let parcel = match pass::encode(&args) {
+        let mut parcel = match pass::encode(&args) {
             Ok(parcel) => parcel,
             Err(source) => return Err(SpawnError::Encode { name, source }),
         };
@@ -87,10 +87,12 @@ impl ProcessBuilder {
             parent: std::process::id(),
             name: name.clone(),
             numbers,
-            args: parcel.bytes,
+            args: std::mem::take(&mut parcel.bytes),
         };
-        start(name, &hello, &parcel.descriptors)
-        // The arguments go here, after the new process has its own copies.
+        let process = start(name, &hello, &parcel.descriptors)?;
+        // The new process has its own copies. What it got of handles that move is gone here.
+        parcel.sent();
+        Ok(process)
     }
 }
 

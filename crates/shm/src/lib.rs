@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+mod apart;
+mod ended;
 mod error;
 mod exit;
 mod fork;
@@ -12,13 +14,17 @@ mod named;
 mod participant;
 pub mod pass;
 mod segment;
+mod wire;
 
+pub use apart::{read_apart, write_apart};
+pub use ended::has_ended;
 pub use error::{AttachError, CreateError, Flaw, JoinError};
 pub use exit::{Finish, finish_all, finish_at_exit};
 pub use fork::{PerProcess, stamp};
 pub use header::{Kind, MAX_PARTICIPANTS};
-pub use link::{Bell, Link};
+pub use link::Link;
 pub use liveness::Identity;
 pub use named::{NameError, SegmentName};
 pub use participant::{Janitor, Look, Membership, Participant, Participants};
 pub use segment::{Segment, Spec};
+pub use wire::{Readiness, Wire};
