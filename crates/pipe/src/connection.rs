@@ -107,6 +107,26 @@ impl<Tx, Rx> Connection<Tx, Rx> {
         self.0.send_bytes(bytes, Deadline::NEVER)
     }
 
+    /// Sends bytes as they are, without waiting for the other end. Python has nothing like it. A message of more than about 32 KiB goes in a
+    /// memory file of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Full`], or as [`send_bytes`](Self::send_bytes). Nothing was sent then.
+    pub fn try_send_bytes(&self, bytes: &[u8]) -> Result<(), SendError> {
+        self.0.send_bytes(bytes, Deadline::NOW)
+    }
+
+    /// Sends bytes as they are; waits at most `timeout` for room. Python has nothing like it. The other end never sees a part of a message;
+    /// but after a time-out in the middle of a large one, what was written of it takes up room until the other end receives again.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Timeout`], or as [`send_bytes`](Self::send_bytes). Nothing was sent then.
+    pub fn send_bytes_timeout(&self, bytes: &[u8], timeout: Duration) -> Result<(), SendError> {
+        self.0.send_bytes(bytes, Deadline::after(timeout))
+    }
+
     /// Receives the bytes of one message, up to [`MAX_MESSAGE`] of them (Python: `recv_bytes`). Waits for one. Descriptors that came with
     /// it are dropped.
     ///
@@ -114,7 +134,25 @@ impl<Tx, Rx> Connection<Tx, Rx> {
     ///
     /// There never will be one, or it is too long.
     pub fn recv_bytes(&self) -> Result<Vec<u8>, RecvError> {
-        self.0.recv_bytes(MAX_MESSAGE)
+        self.0.recv_bytes(MAX_MESSAGE, Deadline::NEVER)
+    }
+
+    /// Receives the bytes of one message if one is there now (Python: `poll()` and `recv_bytes`).
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError::Empty`], or as [`recv_bytes`](Self::recv_bytes).
+    pub fn try_recv_bytes(&self) -> Result<Vec<u8>, RecvError> {
+        self.0.recv_bytes(MAX_MESSAGE, Deadline::NOW)
+    }
+
+    /// Receives the bytes of one message; waits at most `timeout` (Python: `poll(timeout)` and `recv_bytes`).
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError::Timeout`], or as [`recv_bytes`](Self::recv_bytes).
+    pub fn recv_bytes_timeout(&self, timeout: Duration) -> Result<Vec<u8>, RecvError> {
+        self.0.recv_bytes_timeout(timeout)
     }
 
     /// Receives the bytes of one message, up to `max` of them (Python: `recv_bytes(maxlength)`). Waits for one. A longer message is
@@ -124,7 +162,7 @@ impl<Tx, Rx> Connection<Tx, Rx> {
     ///
     /// There never will be one, or it is too long.
     pub fn recv_bytes_max(&self, max: usize) -> Result<Vec<u8>, RecvError> {
-        self.0.recv_bytes(max)
+        self.0.recv_bytes(max, Deadline::NEVER)
     }
 
     /// Receives one message into `buffer`; returns its length (Python: `recv_bytes_into`). Waits for one.

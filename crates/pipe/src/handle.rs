@@ -64,14 +64,15 @@ impl Handle {
     }
 
     pub(crate) fn recv_timeout<T: DeserializeOwned>(&self, timeout: Duration) -> Result<T, RecvError> {
-        self.recv(Deadline::after(timeout)).map_err(|error| match error {
-            RecvError::Empty => RecvError::Timeout,
-            other => other,
-        })
+        self.recv(Deadline::after(timeout)).map_err(timed_out)
     }
 
-    pub(crate) fn recv_bytes(&self, max: usize) -> Result<Vec<u8>, RecvError> {
-        self.slot.with(|end| end.recv(max, false, Deadline::NEVER))?.map(|(bytes, _)| bytes)
+    pub(crate) fn recv_bytes(&self, max: usize, deadline: Deadline) -> Result<Vec<u8>, RecvError> {
+        self.slot.with(|end| end.recv(max, false, deadline))?.map(|(bytes, _)| bytes)
+    }
+
+    pub(crate) fn recv_bytes_timeout(&self, timeout: Duration) -> Result<Vec<u8>, RecvError> {
+        self.recv_bytes(MAX_MESSAGE, Deadline::after(timeout)).map_err(timed_out)
     }
 
     #[inline]
@@ -79,7 +80,7 @@ impl Handle {
         if let Ok(Some(len)) = self.slot.with(|end| end.recv_into(buffer)) {
             return Ok(len);
         }
-        let message = self.recv_bytes(MAX_MESSAGE)?;
+        let message = self.recv_bytes(MAX_MESSAGE, Deadline::NEVER)?;
         match buffer.get_mut(..message.len()) {
             Some(target) => {
                 target.copy_from_slice(&message);
@@ -104,6 +105,13 @@ impl Handle {
 
     pub(crate) fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.slot.serialize(serializer)
+    }
+}
+
+fn timed_out(error: RecvError) -> RecvError {
+    match error {
+        RecvError::Empty => RecvError::Timeout,
+        other => other,
     }
 }
 

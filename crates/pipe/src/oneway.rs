@@ -68,7 +68,25 @@ impl<T> Receiver<T> {
     ///
     /// There never will be one, or it is too long.
     pub fn recv_bytes(&self) -> Result<Vec<u8>, RecvError> {
-        self.0.recv_bytes(MAX_MESSAGE)
+        self.0.recv_bytes(MAX_MESSAGE, Deadline::NEVER)
+    }
+
+    /// Receives the bytes of one message if one is there now (Python: `poll()` and `recv_bytes`).
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError::Empty`], or as [`recv_bytes`](Self::recv_bytes).
+    pub fn try_recv_bytes(&self) -> Result<Vec<u8>, RecvError> {
+        self.0.recv_bytes(MAX_MESSAGE, Deadline::NOW)
+    }
+
+    /// Receives the bytes of one message; waits at most `timeout` (Python: `poll(timeout)` and `recv_bytes`).
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError::Timeout`], or as [`recv_bytes`](Self::recv_bytes).
+    pub fn recv_bytes_timeout(&self, timeout: Duration) -> Result<Vec<u8>, RecvError> {
+        self.0.recv_bytes_timeout(timeout)
     }
 
     /// Receives the bytes of one message, up to `max` of them (Python: `recv_bytes(maxlength)`). Waits for one. A longer message is
@@ -78,7 +96,7 @@ impl<T> Receiver<T> {
     ///
     /// There never will be one, or it is too long.
     pub fn recv_bytes_max(&self, max: usize) -> Result<Vec<u8>, RecvError> {
-        self.0.recv_bytes(max)
+        self.0.recv_bytes(max, Deadline::NEVER)
     }
 
     /// Receives one message into `buffer`; returns its length (Python: `recv_bytes_into`). Waits for one.
@@ -163,6 +181,26 @@ impl<T> Sender<T> {
     /// The other end is closed or its process is dead, the message is longer than [`MAX_MESSAGE`], or this end is another process's.
     pub fn send_bytes(&self, bytes: &[u8]) -> Result<(), SendError> {
         self.0.send_bytes(bytes, Deadline::NEVER)
+    }
+
+    /// Sends bytes as they are, without waiting for the other end. Python has nothing like it. A message of more than about 32 KiB goes in a
+    /// memory file of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Full`], or as [`send_bytes`](Self::send_bytes). Nothing was sent then.
+    pub fn try_send_bytes(&self, bytes: &[u8]) -> Result<(), SendError> {
+        self.0.send_bytes(bytes, Deadline::NOW)
+    }
+
+    /// Sends bytes as they are; waits at most `timeout` for room. Python has nothing like it. The other end never sees a part of a message;
+    /// but after a time-out in the middle of a large one, what was written of it takes up room until the other end receives again.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Timeout`], or as [`send_bytes`](Self::send_bytes). Nothing was sent then.
+    pub fn send_bytes_timeout(&self, bytes: &[u8], timeout: Duration) -> Result<(), SendError> {
+        self.0.send_bytes(bytes, Deadline::after(timeout))
     }
 }
 
