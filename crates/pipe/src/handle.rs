@@ -46,7 +46,7 @@ impl Handle {
         self.slot.with(|end| end.send(bytes, &[], deadline))?
     }
 
-    pub(crate) fn send<T: Serialize>(&self, value: &T, deadline: Deadline) -> Result<(), SendError> {
+    pub(crate) fn send<T: Serialize + DeserializeOwned>(&self, value: &T, deadline: Deadline) -> Result<(), SendError> {
         if !self.slot.is_here() {
             return Err(SendError::Moved);
         }

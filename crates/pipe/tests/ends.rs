@@ -173,7 +173,7 @@ fn an_end_that_is_encoded_for_a_trial_stays() {
     let (a, b) = pipe::<u32>().unwrap();
     a.send(&1).unwrap();
     for _ in 0..3 {
-        drop(pass::encode(&(1, &a)).unwrap());
+        drop(pass::encode(&a).unwrap());
         assert!(pass::encode_plain(&a, &mut Vec::new()).is_err());
         a.send(&2).unwrap();
     }

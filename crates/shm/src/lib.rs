@@ -1,6 +1,6 @@
 #![doc = include_str!("../README.md")]
 
-mod apart;
+mod own_file;
 mod ended;
 mod error;
 mod exit;
@@ -16,7 +16,7 @@ pub mod pass;
 mod segment;
 mod wire;
 
-pub use apart::{read_apart, write_apart};
+pub use own_file::{read_own_file, write_own_file};
 pub use ended::has_ended;
 pub use error::{AttachError, CreateError, Flaw, JoinError};
 pub use exit::{Finish, finish_all, finish_at_exit};

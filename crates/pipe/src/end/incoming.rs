@@ -4,7 +4,7 @@ use super::{APART, CONTINUES, DESCRIPTORS_SHIFT, End, MORE, NUMBER, Shared};
 use crate::error::{ClaimError, PipeError, RecvError};
 use crate::layout::{EVERY, NEXT, stream_at};
 use multiproc_prim::{Bytes, Deadline, Ordering, heavy_fence};
-use multiproc_shm::{Readiness, read_apart, stamp};
+use multiproc_shm::{Readiness, read_own_file, stamp};
 use multiproc_sync as sync;
 use multiproc_sync::StreamReceiver;
 use serde::{Deserialize, Serialize};
@@ -153,7 +153,7 @@ impl Incoming {
         if let (Partial::Bytes(bytes), Some(found)) = (&mut so_far, &mut descriptors) {
             match apart {
                 None => text.append_to(bytes),
-                Some(len) => match found.pop().and_then(|file| read_apart(&file, len).ok()) {
+                Some(len) => match found.pop().and_then(|file| read_own_file(&file, len).ok()) {
                     Some(read) => *bytes = read,
                     None => descriptors = None,
                 },

@@ -5,7 +5,7 @@ use crate::MAX_MESSAGE;
 use crate::error::{ClaimError, PipeError, SendError};
 use crate::layout::{NEXT, stream_at};
 use multiproc_prim::{Deadline, Ordering, monotonic_millis};
-use multiproc_shm::{stamp, write_apart};
+use multiproc_shm::{stamp, write_own_file};
 use multiproc_sync as sync;
 use multiproc_sync::StreamSender;
 use std::io;
@@ -59,7 +59,7 @@ impl Outgoing {
         let mut fds: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
         if deadline == Deadline::NOW && bytes.len() + NUMBER > self.stream.longest() {
             // What does not fit, and must not wait for the receiver, goes beside the stream.
-            let file = write_apart(bytes).map_err(SendError::Descriptors)?;
+            let file = write_own_file(bytes).map_err(SendError::Descriptors)?;
             fds.push(file.as_fd());
             return self.send_last(shared, APART, &(bytes.len() as u64).to_le_bytes(), &fds, deadline);
         }

@@ -12,7 +12,7 @@ const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlag
 /// # Errors
 ///
 /// The process or the system has no descriptors or no memory left, or may not have files of that length.
-pub fn write_apart(bytes: &[u8]) -> io::Result<OwnedFd> {
+pub fn write_own_file(bytes: &[u8]) -> io::Result<OwnedFd> {
     // Beyond this limit the system would answer with a signal.
     let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
     if limit.is_some_and(|limit| limit < bytes.len() as u64) {
@@ -37,7 +37,7 @@ pub fn write_apart(bytes: &[u8]) -> io::Result<OwnedFd> {
 /// # Errors
 ///
 /// It is another kind of file, whose reading could block, or of another length.
-pub fn read_apart(file: &OwnedFd, len: usize) -> io::Result<Vec<u8>> {
+pub fn read_own_file(file: &OwnedFd, len: usize) -> io::Result<Vec<u8>> {
     let sealed = rustix::fs::fcntl_get_seals(file).is_ok_and(|seals| seals.contains(SEALS));
     if !sealed || rustix::fs::fstat(file)?.st_size != len as i64 {
         return Err(io::ErrorKind::InvalidData.into());
@@ -62,10 +62,10 @@ mod tests {
     #[test]
     fn bytes_apart_are_the_same_and_other_files_are_refused() {
         let bytes: Vec<u8> = (0..100_000u32).map(|i| i as u8).collect();
-        let file = write_apart(&bytes).unwrap();
-        assert!(read_apart(&file, bytes.len()).unwrap() == bytes);
-        assert!(read_apart(&file, bytes.len() - 1).is_err());
+        let file = write_own_file(&bytes).unwrap();
+        assert!(read_own_file(&file, bytes.len()).unwrap() == bytes);
+        assert!(read_own_file(&file, bytes.len() - 1).is_err());
         let (reader, _writer) = std::io::pipe().unwrap();
-        assert!(read_apart(&reader.into(), 0).is_err());
+        assert!(read_own_file(&reader.into(), 0).is_err());
     }
 }
