@@ -65,7 +65,7 @@ impl End {
         let segment = Segment::create(&spec(duplex)?)?;
         let words: Place<PipeWords> = segment.region().place(segment.content_at()).map_err(sync::ChannelError::from)?;
         let region = segment.region();
-        region.owner().commit(segment.content_at()..segment.content_at() + size_of::<PipeWords>())?;
+        region.commit(segment.content_at()..segment.content_at() + size_of::<PipeWords>())?;
         words.make_fresh();
         for side in if duplex { &[Side::Second, Side::First][..] } else { &[Side::Second] } {
             StreamSender::create(region, segment.content_at() + stream_at(*side)?, crate::CAPACITY)?;
@@ -86,7 +86,7 @@ impl End {
         lease: Option<Link>,
     ) -> Result<Self, PipeError> {
         let at = segment.content_at();
-        segment.region().owner().commit(at..at + size_of::<PipeWords>())?;
+        segment.region().commit(at..at + size_of::<PipeWords>())?;
         let words = segment.region().place(at).map_err(sync::ChannelError::from)?;
         let shared =
             Shared { segment, side, duplex, words, wire, generation, held_by: Hint::new(0), is_split: Hint::new(0), lease };

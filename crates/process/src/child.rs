@@ -3,7 +3,7 @@
 use crate::current::become_child;
 use crate::image::{Call, Image, Target};
 use crate::{current_process, family, main_guard};
-use multiproc_shm::{Link, finish_all};
+use multiproc_shm::Link;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, FdFlags, fcntl_dupfd_cloexec, fcntl_getfd, retry_on_intr};
@@ -239,7 +239,6 @@ fn run(call: Call) -> i32 {
     }));
     let code = std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)).unwrap_or(101);
     family::end();
-    finish_all();
     code
 }
 

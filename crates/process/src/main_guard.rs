@@ -3,7 +3,7 @@
 use crate::child::Orders;
 use crate::family;
 use multiproc_prim::light_fence;
-use multiproc_shm::{finish_all, stamp};
+use multiproc_shm::stamp;
 use std::sync::{Mutex, PoisonError};
 
 #[derive(Debug)]
@@ -56,7 +56,6 @@ impl Drop for Main {
     fn drop(&mut self) {
         if self.stamp == stamp() {
             family::end();
-            finish_all();
         }
     }
 }

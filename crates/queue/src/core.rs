@@ -1,16 +1,15 @@
 //! One process's attachment to one queue: what all its handles share.
 
-use crate::done::{InHand, complete};
+use crate::done::InHand;
 use crate::error::OpenError;
-use crate::layout::{Buffered, Flavor, QueueWords, Shape, Tally, tally_of};
-use crate::overflow::Overflow;
+use crate::layout::{Flavor, QueueWords, Shape, Tally, tally_of};
 use crate::watch;
 use multiproc_prim::{Array, AtomicU64, Deadline, Ordering, Place};
-use multiproc_ring::mpmc::{Block, Completion, Lane, Orphans, Owner, TakeError};
-use multiproc_shm::{Finish, Flaw, Janitor, JoinError, Look, Membership, Participant, Segment, SegmentName, finish_at_exit};
+use multiproc_ring::mpmc::{Block, Lane, Orphans, Owner, Swept, TakeError};
+use multiproc_shm::{Flaw, Janitor, JoinError, Look, Membership, Participant, Segment, SegmentName};
 use multiproc_sync::{Channel, ChannelError, GetError, Pace, PutError, SLICE};
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 pub(crate) struct Core {
@@ -21,14 +20,9 @@ pub(crate) struct Core {
     pub(crate) words: Place<QueueWords>,
     pub(crate) tallies: Array<Tally>,
     pub(crate) in_hand: InHand,
-    pub(crate) overflow: Overflow,
     pub(crate) join_pace: Pace,
-    /// Whether this process made the queue.
-    pub(crate) creator: bool,
     /// The attachment of a forked copy of this process, once it has used the queue.
     forked: OnceLock<Arc<Core>>,
-    /// For the background thread, which must not keep the handles' share alive.
-    itself: Weak<Core>,
 }
 
 impl std::fmt::Debug for Core {
@@ -38,7 +32,7 @@ impl std::fmt::Debug for Core {
 }
 
 pub(crate) fn owner(who: Participant) -> Owner {
-    Owner::new(who.row, who.epoch as u32)
+    Owner::new(who.row, who.epoch)
 }
 
 impl Core {
@@ -68,7 +62,7 @@ impl Core {
     fn build(segment: Segment, shape: Shape, create: bool) -> Result<Arc<Self>, OpenError> {
         let region = segment.region().clone();
         let at = segment.content_at();
-        region.owner().commit(at..at + shape.channel_at()).map_err(ChannelError::from)?;
+        region.commit(at..at + shape.channel_at()).map_err(ChannelError::from)?;
         let (words, tallies) = shape.words(&region, at).map_err(ChannelError::from)?;
         if create {
             words.make_fresh();
@@ -79,13 +73,19 @@ impl Core {
             let as_janitor = owner(Janitor::PARTICIPANT);
             let Ok(channel) = Channel::attach(&region, channel_at, &shape.ring(), as_janitor) else { return };
             let nothing = InHand::default();
-            let account = |who| account_for(who, Janitor::PARTICIPANT, &shape, &channel, &tallies, &nothing);
+            let account = |who| {
+                let still = || who == Janitor::PARTICIPANT || janitor.is_there(who);
+                account_for(who, Janitor::PARTICIPANT, &shape, &channel, &tallies, &nothing, still)
+            };
             // What an earlier janitor held when it died, then the dead.
-            account(Janitor::PARTICIPANT);
-            for who in janitor.dead().filter(|who| account(*who)) {
-                janitor.bury(who);
+            let mut swept = account(Janitor::PARTICIPANT).unwrap_or_default();
+            for who in janitor.dead() {
+                if let Some(more) = account(who) {
+                    swept += more;
+                    janitor.bury(who);
+                }
             }
-            channel.wake_everyone();
+            channel.wake_after_sweep(&swept);
         })?;
         let owner = owner(membership.participant());
         // Before anything is counted in our row.
@@ -95,7 +95,7 @@ impl Core {
             false => Channel::attach(&region, channel_at, &shape.ring(), owner),
         };
         let channel = channel.inspect_err(|_| membership.leave())?;
-        let core = Arc::new_cyclic(|itself: &Weak<Self>| Self {
+        let core = Arc::new(Self {
             segment,
             shape,
             channel,
@@ -103,14 +103,9 @@ impl Core {
             words,
             tallies,
             in_hand: InHand::default(),
-            overflow: Overflow::default(),
             join_pace: Pace::default(),
-            creator: create,
             forked: OnceLock::new(),
-            itself: itself.clone(),
         });
-        let weak: Weak<Self> = Arc::downgrade(&core);
-        finish_at_exit(weak);
         // Whoever comes tidies up: where many come and die, nobody may ever be idle long enough to.
         core.look_around();
         core.awake();
@@ -147,10 +142,6 @@ impl Core {
     /// What participants have written, from the first to the last that ever was.
     pub(crate) fn tallies_in_use(&self) -> impl Iterator<Item = &Tally> {
         self.tallies.iter().take((read(&self.words.rows) as usize).saturating_add(1))
-    }
-
-    pub(crate) fn share(&self) -> Option<Arc<Self>> {
-        self.itself.upgrade()
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -196,15 +187,15 @@ impl Core {
         taken
     }
 
-    /// Values waiting, those that came back and those in this process's buffer included.
+    /// Values waiting, those that came back included.
     pub(crate) fn len(&self) -> usize {
         let ring = self.channel.ring();
-        ring.len() + ring.len_of(Lane::Returned) + self.overflow.len()
+        ring.len() + ring.len_of(Lane::Returned)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         let ring = self.channel.ring();
-        self.overflow.len() == 0 && !self.lanes().iter().any(|&lane| ring.has_message(lane))
+        !self.lanes().iter().any(|&lane| ring.has_message(lane))
     }
 
     /// Looks for dead participants and accounts for what they held, unless someone did so a moment ago. Returns how long the
@@ -233,23 +224,30 @@ impl Core {
     /// Looks for dead participants and accounts for what they held. Idempotent; anyone may do it, several at once.
     fn sweep_the_dead(&self, how: Look) {
         for who in self.membership.others() {
-            if self.membership.is_dead(who, how) && self.account_for(who) {
+            if self.membership.is_dead(who, how)
+                && let Some(swept) = self.account_for(who)
+            {
                 self.membership.bury(who);
-                self.channel.wake_everyone();
-                self.words.all_done.wake_all();
+                self.wake_after_sweep(&swept);
             }
         }
     }
 
-    /// Frees, returns or counts everything that a dead participant, or one that leaves, has in its hands. Returns whether all
-    /// of it is done.
-    fn account_for(&self, who: Participant) -> bool {
+    /// Wakes those for whom a sweep has something.
+    fn wake_after_sweep(&self, swept: &Swept) {
+        self.channel.wake_after_sweep(swept);
+        self.words.all_done.wake_all_if(|| self.unfinished() == 0);
+    }
+
+    /// Frees, returns or counts everything that a dead participant, or one that leaves, has in its hands. `None`: not all of it.
+    fn account_for(&self, who: Participant) -> Option<Swept> {
         let me = self.membership.participant();
-        account_for(who, me, &self.shape, &self.channel, &self.tallies, &self.in_hand)
+        let still = || who == me || self.membership.is_there(who);
+        account_for(who, me, &self.shape, &self.channel, &self.tallies, &self.in_hand, still)
     }
 }
 
-/// Whoever writes to the tally of `me` holds its `in_hand`.
+/// The caller, who writes to the tally of `me`, holds its `in_hand`.
 fn account_for(
     who: Participant,
     me: Participant,
@@ -257,25 +255,19 @@ fn account_for(
     channel: &Channel,
     tallies: &Array<Tally>,
     in_hand: &InHand,
-) -> bool {
-    let (Some(theirs), Some(ours)) = (tally_of(tallies, who), tally_of(tallies, me)) else { return false };
+    is_still_there: impl Fn() -> bool,
+) -> Option<Swept> {
+    let (theirs, ours) = (tally_of(tallies, who)?, tally_of(tallies, me)?);
     let orphans = match shape.flavor {
         Flavor::Joinable => Orphans::Redeliver { max_deliveries: shape.max_deliveries() },
         _ => Orphans::Drop,
     };
     let _finishing = in_hand.lock();
-    let done = Completion(read(&theirs.done));
-    if channel.ring().sweep(owner(who), done, orphans, |lost| complete(ours, lost)).is_err() {
-        return false;
-    }
-    // What was only in its buffer went with it. If the row is another's by now, this is no longer its count, and stays.
-    let buffered = Buffered(theirs.buffered.load(Ordering::Relaxed));
-    if buffered.is_of(who) {
-        let _ = theirs.buffered.compare_exchange(buffered.0, 0, Ordering::Release, Ordering::Relaxed);
-    }
+    let done = theirs.finished();
+    let swept = channel.ring().sweep(owner(who), done, orphans, is_still_there, |lost| ours.complete(lost)).ok()?;
     // Only a hint for the order in which sleepers wake up.
     theirs.asleep.store(0, Ordering::Relaxed);
-    true
+    Some(swept)
 }
 
 /// Takes a place in the table. If there is none, clears away the dead first: there may be no member left to do it.
@@ -293,24 +285,13 @@ fn join(segment: &Segment, clear: impl FnOnce(&Janitor)) -> Result<Membership, O
     joined.map_err(|source| OpenError::Join { queue: segment.name().to_owned(), source })
 }
 
-impl Finish for Core {
-    /// Waits until the buffer is written out, unless this process made the queue or was told not to.
-    fn finish(&self) {
-        // A forked copy has the buffer of its parent, but not the thread that writes it out.
-        if !self.creator && !self.membership.is_inherited() {
-            let _ = self.overflow.wait_until_written(Deadline::NEVER, false);
-        }
-    }
-}
-
 impl Drop for Core {
     fn drop(&mut self) {
         if !self.membership.is_inherited() {
             // What is still in hand goes the way of the dead's: a joinable queue delivers it to someone else.
-            if self.account_for(self.membership.participant()) {
+            if let Some(swept) = self.account_for(self.membership.participant()) {
                 self.membership.leave();
-                self.channel.wake_everyone();
-                self.words.all_done.wake_all();
+                self.wake_after_sweep(&swept);
             }
         }
     }

@@ -2,13 +2,13 @@
 //!
 //! A message stays in its block until it is done, so that a death brings it back. Finishing it is one store: the participant's
 //! word counts up and names the message at once; a sweep that finds the block still taken can tell whether it was finished.
-//! The number of unfinished values is derived: published, plus buffered, minus finished by each, minus put aside.
+//! The number of unfinished values is derived: published, minus finished by each, minus put aside.
 
-use crate::core::{Core, read};
+use crate::core::Core;
 use crate::error::{JoinTimeout, TaskDoneError};
-use crate::layout::{Buffered, Flavor, Tally};
-use multiproc_prim::{Deadline, Ordering, this_thread};
-use multiproc_ring::mpmc::{Completion, Held, Lane};
+use crate::layout::{Flavor, Tally};
+use multiproc_prim::{Deadline, this_thread};
+use multiproc_ring::mpmc::{Held, Lane};
 use multiproc_sync::{BiasedLock, Guard};
 use std::collections::VecDeque;
 
@@ -30,16 +30,6 @@ impl InHand {
     }
 }
 
-/// Counts a message as finished by us and names it, in one store: from here on it is, whatever happens to us.
-///
-/// The caller holds [`InHand::lock`] until the message's block is free, since the word has other writers among the threads of
-/// this process, and names only one message.
-pub(crate) fn complete(ours: &Tally, held: &Held) {
-    let done = held.complete(Completion(ours.done.load(Ordering::Relaxed)));
-    // Release: our work on the message comes before.
-    ours.done.store(done.0, Ordering::Release);
-}
-
 impl Core {
     /// Finishes the oldest value that this thread has in hand, or else the oldest that the process has.
     pub(crate) fn task_done(&self) -> Result<(), TaskDoneError> {
@@ -58,7 +48,7 @@ impl Core {
 
     fn complete_and_free(&self, held: Held, finishing: Guard<'_, List>) {
         if let Some(ours) = self.tally() {
-            complete(ours, &held);
+            ours.complete(&held);
         }
         self.channel.release_held(held);
         drop(finishing);
@@ -82,14 +72,16 @@ impl Core {
 
     /// Values put and not done. Exact when nobody puts or finishes meanwhile; zero only if at some moment there were none.
     pub(crate) fn unfinished(&self) -> u64 {
-        // Finished first, published last: what is finished was published, so the difference is never too small. A value on its
-        // way from a buffer to the ring is counted in one of the two at least.
+        // Finished first, published last: what is finished was published, so the difference is never too small.
         let ring = self.channel.ring();
-        let done = self.tallies_in_use().fold(0u64, |sum, tally| sum.wrapping_add(Completion(read(&tally.done)).count()));
+        let done = self.finished();
         let aside = ring.published(Lane::Dead);
-        let buffered = self.tallies_in_use().fold(0u64, |sum, tally| sum.wrapping_add(Buffered(read(&tally.buffered)).count()));
-        let published = ring.published(Lane::Main);
-        Completion::distance(published, done.wrapping_add(aside)).wrapping_add(buffered)
+        ring.published(Lane::Main).wrapping_sub(done.wrapping_add(aside))
+    }
+
+    /// Messages finished by anybody.
+    fn finished(&self) -> u64 {
+        self.tallies_in_use().map(Tally::finished).fold(0, |sum, finished| sum.wrapping_add(finished.count))
     }
 
     pub(crate) fn join(&self, deadline: Deadline) -> Result<(), JoinTimeout> {
@@ -104,7 +96,7 @@ impl Core {
         match self.shape.flavor {
             // They are not: they are delivered again.
             Flavor::Joinable => 0,
-            _ => self.tallies_in_use().map(|tally| Completion(read(&tally.done)).count()).sum(),
+            _ => self.finished(),
         }
     }
 }

@@ -9,7 +9,6 @@ mod error;
 mod joinable;
 mod layout;
 mod loan;
-mod overflow;
 mod queue;
 mod simple;
 mod watch;

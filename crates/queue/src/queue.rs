@@ -6,7 +6,7 @@ use crate::error::{GetError, JoinThreadError, OpenError, PutError, PutManyError,
 use crate::layout::Flavor;
 use multiproc_prim::{Deadline, Hint};
 use multiproc_ring::mpmc::{Block, TakeError};
-use multiproc_shm::{Finish, pass};
+use multiproc_shm::pass;
 use multiproc_sync as sync;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -45,12 +45,6 @@ pub struct Queue<T> {
 #[derive(Debug)]
 struct Shared {
     core: Arc<Core>,
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        self.core.finish();
-    }
 }
 
 /// The tag of a block that was written in place; encoded values have none.
@@ -184,15 +178,11 @@ impl<T> Queue<T> {
         if !self.is_closed() {
             return Err(JoinThreadError::NotClosed);
         }
-        self.core().here().map_or(Ok(()), |core| core.overflow.wait_until_written(Deadline::NEVER, true))
+        Ok(())
     }
 
     /// Lets the process end without waiting for its buffer, whose values are lost then (Python: `cancel_join_thread`).
-    pub fn cancel_join_thread(&self) {
-        if let Ok(core) = self.core().here() {
-            core.overflow.cancel();
-        }
-    }
+    pub fn cancel_join_thread(&self) {}
 
     /// No more puts by anyone: gets drain what is left, then return [`GetError::Closed`], blocked ones too (Python 3.13:
     /// `queue.Queue.shutdown`, not in `multiprocessing`).
@@ -263,7 +253,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         with_scratch(|bytes| {
             if let Err(source) = pass::encode_plain(&value, bytes) {
                 refused = Some(Err(source));
-            } else if let Err(error) = if core.shape.bounded { core.push(bytes, deadline) } else { core.push_unbounded(bytes) } {
+            } else if let Err(error) = core.push(bytes, deadline) {
                 refused = Some(Ok(error));
             }
         });

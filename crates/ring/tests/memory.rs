@@ -4,7 +4,7 @@
 #![cfg(not(loom))]
 
 use multiproc_prim::{Memory, Region};
-use multiproc_ring::mpmc::{AllocError, Completion, Geometry, Lane, Mpmc, Orphans, Owner, PublishError, PushError};
+use multiproc_ring::mpmc::{AllocError, Finished, Geometry, Lane, Mpmc, Orphans, Owner, PublishError, PushError};
 use proptest::prelude::*;
 use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mmap_anonymous, mprotect, munmap};
 use std::any::Any;
@@ -142,7 +142,7 @@ proptest! {
                         std::mem::forget(b.take([Lane::Main, Lane::Returned, Lane::Dead][random as usize / 2 % 3]));
                     }
                 }
-                _ => drop(a.sweep(B, Completion::default(), again, |_| ()).unwrap()),
+                _ => drop(a.sweep(B, Finished::default(), again, || true, |_| ()).unwrap()),
             }
         }
     }
@@ -183,18 +183,23 @@ fn memory_that_the_system_has_not_is_an_error_and_what_is_there_can_be_used() {
 fn a_sweep_without_memory_is_an_error_and_the_next_one_finds_everything() {
     let geometry = Geometry { small_in_slots: false, returns: true, memory: 1 << 20, max_message: 48, ..Geometry::new(64) };
     let (a, b, pages) = guarded(&geometry, usize::MAX);
-    a.push(b"1").unwrap();
-    std::mem::forget(b.take(Lane::Main).unwrap());
-    // No page for the slots of the lane of those that come back.
+    // One more than the first ring for messages that come back has room for: a larger one is needed.
+    const MESSAGES: usize = 65;
+    for _ in 0..MESSAGES {
+        a.push(b"1").unwrap();
+        std::mem::forget(b.take(Lane::Main).unwrap());
+    }
     let used = pages.lock().unwrap().committed.len();
     pages.lock().unwrap().budget = used;
     let again = Orphans::Redeliver { max_deliveries: None };
-    assert_eq!(a.sweep(B, Completion::default(), again, |_| ()).unwrap_err(), PublishError::NoMemory);
-    assert!(!a.has_message(Lane::Returned));
+    assert_eq!(a.sweep(B, Finished::default(), again, || true, |_| ()).unwrap_err(), PublishError::NoMemory);
+    assert_eq!(a.len_of(Lane::Returned), MESSAGES - 1);
     pages.lock().unwrap().budget = usize::MAX;
-    assert_eq!(a.sweep(B, Completion::default(), again, |_| ()).unwrap().returned, 1);
-    // Counted when it was tried in vain, and when it came back.
-    assert_eq!(a.take(Lane::Returned).unwrap().deliveries(), 2);
+    assert_eq!(a.sweep(B, Finished::default(), again, || true, |_| ()).unwrap().returned, 1);
+    let mut deliveries: Vec<u16> = (0..MESSAGES).map(|_| a.take(Lane::Returned).unwrap().deliveries()).collect();
+    deliveries.sort_unstable();
+    // The last one was counted when it was tried in vain, and when it came back.
+    assert_eq!((deliveries[MESSAGES - 2], deliveries[MESSAGES - 1]), (1, 2));
 }
 
 #[test]

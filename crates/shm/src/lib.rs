@@ -1,9 +1,7 @@
 #![doc = include_str!("../README.md")]
 
-mod own_file;
 mod ended;
 mod error;
-mod exit;
 mod fork;
 mod header;
 mod link;
@@ -11,20 +9,20 @@ mod liveness;
 mod lock;
 mod map;
 mod named;
+mod own_file;
 mod participant;
 pub mod pass;
 mod segment;
 mod wire;
 
-pub use own_file::{read_own_file, write_own_file};
 pub use ended::has_ended;
 pub use error::{AttachError, CreateError, Flaw, JoinError};
-pub use exit::{Finish, finish_all, finish_at_exit};
 pub use fork::{PerProcess, stamp};
 pub use header::{Kind, MAX_PARTICIPANTS};
 pub use link::Link;
 pub use liveness::Identity;
 pub use named::{NameError, SegmentName};
+pub use own_file::{read_own_file, write_own_file};
 pub use participant::{Janitor, Look, Membership, Participant, Participants};
 pub use segment::{Segment, Spec};
 pub use wire::{Readiness, Wire};

@@ -44,7 +44,7 @@ impl Waiting {
         number: u64,
     ) -> Result<Self, PipeError> {
         let at = segment.content_at();
-        segment.region().owner().commit(at..at + size_of::<PipeWords>())?;
+        segment.region().commit(at..at + size_of::<PipeWords>())?;
         let words = segment.region().place(at).map_err(sync::ChannelError::from)?;
         Ok(Self { segment, side, duplex, wire: Arc::new(wire), lease, number, words })
     }
