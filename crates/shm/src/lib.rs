@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod descriptor;
 mod ended;
 mod error;
 mod fork;

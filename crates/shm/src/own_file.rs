@@ -1,5 +1,6 @@
 //! Bytes in a file of their own, for what does not fit where it should go.
 
+use crate::descriptor::apart;
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
 use std::io;
@@ -18,7 +19,8 @@ pub fn write_own_file(bytes: &[u8]) -> io::Result<OwnedFd> {
     if limit.is_some_and(|limit| limit < bytes.len() as u64) {
         return Err(Errno::FBIG.into());
     }
-    let file = rustix::fs::memfd_create("multiproc-message", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let file = apart(|| rustix::fs::memfd_create("multiproc-message", flags))?;
     let mut rest = bytes;
     while !rest.is_empty() {
         match rustix::io::write(&file, rest) {

@@ -1,5 +1,6 @@
 //! A segment: made sealed, attached only after every check.
 
+use crate::descriptor::apart;
 use crate::error::{AttachError, CreateError, Flaw};
 use crate::header::{HEADER_LEN, Header, Kind, MAX_PARTICIPANTS, content_at};
 use crate::map::{Map, check_file_limit};
@@ -60,7 +61,8 @@ impl Segment {
         let system = |what| move |error: rustix::io::Errno| CreateError::System { what, source: error.into() };
         let name = format!("multiproc-{:?}", spec.kind);
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        let file = rustix::fs::memfd_create(&name, flags).map_err(system("create shared memory"))?;
+        let file = apart(|| rustix::fs::memfd_create(&name, flags))
+            .map_err(|source| CreateError::System { what: "create shared memory", source })?;
         rustix::fs::fchmod(&file, Mode::RUSR | Mode::WUSR).map_err(system("protect shared memory"))?;
         let segment = Self::format(file, name, spec)?;
         rustix::fs::fcntl_add_seals(segment.as_fd(), SEALS).map_err(system("seal shared memory"))?;

@@ -4,6 +4,7 @@
 //! A packet is a *ring*, which carries nothing and wakes the reader, or it carries descriptors under a number. Packets are looked at
 //! before they are taken out: descriptors that this process has no room for stay in the socket.
 
+use crate::descriptor::{Apart, apart, occupy_standard_streams};
 use multiproc_prim::Deadline;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd, poll};
 use rustix::io::Errno;
@@ -45,7 +46,7 @@ impl Wire {
     ///
     /// The process or the system has no descriptors left.
     pub fn pair() -> io::Result<(Self, Self)> {
-        let (a, b) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        let (a, b) = apart(|| socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None))?;
         Ok((Self(a), Self(b)))
     }
 
@@ -196,6 +197,8 @@ impl Wire {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(PER_PACKET))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let mut bytes = Header::default();
+        // What arrives gets the lowest free numbers.
+        occupy_standard_streams()?;
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
         let message = loop {
             match recvmsg(&self.0, &mut [IoSliceMut::new(&mut bytes)], &mut ancillary, flags) {
@@ -212,7 +215,7 @@ impl Wire {
             // The system stopped where the process had no more.
             return Err(Errno::MFILE.into());
         }
-        so_far.extend(came);
+        so_far.extend(came.moved_apart()?);
         Ok(())
     }
 }
@@ -244,8 +247,8 @@ impl Readiness {
     ///
     /// The process or the system has no descriptors left.
     pub fn new() -> io::Result<Self> {
-        let set = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let flag = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let set = apart(|| epoll::create(epoll::CreateFlags::CLOEXEC))?;
+        let flag = apart(|| eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK))?;
         epoll::add(&set, &flag, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
         Ok(Self { set, flag })
     }
