@@ -13,6 +13,9 @@ pub(crate) trait Travels: Debug + Send + 'static {
     fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error>;
 }
 
+/// Where an end goes back to.
+type Home<T> = Arc<Mutex<Option<T>>>;
+
 /// One owner's place for an end. It is not `Sync`, and so needs no lock while the end is here.
 #[derive(Debug)]
 pub(crate) struct Slot<T: Travels>(RefCell<State<T>>);
@@ -21,7 +24,7 @@ pub(crate) struct Slot<T: Travels>(RefCell<State<T>>);
 enum State<T> {
     Here(T),
     /// In a parcel, which is perhaps sent by another thread. If it can't be sent, the end is here again.
-    Away(Arc<Mutex<Option<T>>>),
+    Away(Home<T>),
 }
 
 /// The end is not here: it was sent to another process.
@@ -57,7 +60,7 @@ impl<T: Travels> Slot<T> {
         self.lend().map(|(content, _)| content)
     }
 
-    fn lend(&self) -> Result<(T, Arc<Mutex<Option<T>>>), Gone> {
+    fn lend(&self) -> Result<(T, Home<T>), Gone> {
         self.with(|_| ())?;
         let home = Arc::new(Mutex::new(None));
         match self.0.replace(State::Away(home.clone())) {
@@ -81,7 +84,7 @@ fn work_on_returned<T, R>(state: &mut State<T>, work: impl FnOnce(&mut T) -> R) 
 #[derive(Debug)]
 struct Luggage<T: Travels> {
     content: Option<T>,
-    home: Arc<Mutex<Option<T>>>,
+    home: Home<T>,
 }
 
 impl<T: Travels> Mover for Luggage<T> {

@@ -1,37 +1,16 @@
-//! Whose an end is: moved, split, copied by a fork, taken over. With real processes, which die.
+//! Whose an end is: moved, split, copied by a fork. With real processes, which die.
 
-use multiproc_pipe::{Connection, Receiver, RecvError, SendError, Sender, Standby, StandbyError, pipe, pipe_oneway};
-use multiproc_process::{Exit, Process};
-use multiproc_shm::Wire;
-use multiproc_shm::pass::{self, Descriptor};
+mod alone;
+
+use alone::{WATCHDOG, alone, open_descriptors};
+use multiproc_pipe::{Connection, RecvError, SendError, StandbyError, pipe, pipe_oneway};
+use multiproc_process::Process;
+use multiproc_shm::pass;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize, Serializer};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::thread;
 use std::time::{Duration, Instant};
-
-const WATCHDOG: Duration = Duration::from_secs(60);
-const SHORT: Duration = Duration::from_millis(60);
-
-fn open_descriptors() -> usize {
-    std::fs::read_dir("/proc/self/fd").unwrap().count()
-}
-
-/// Runs the rest of a test in a process of its own, with one thread.
-fn alone(test: fn()) {
-    let process = Process::spawn(run, TESTS.iter().position(|&known| std::ptr::fn_addr_eq(known, test)).unwrap()).unwrap();
-    let exit = process.join_timeout(WATCHDOG).unwrap();
-    if exit.is_none() {
-        process.kill().unwrap();
-    }
-    assert_eq!(exit, Some(Exit::Code(0)));
-}
-
-fn run(test: usize) {
-    TESTS[test]();
-}
-
-const TESTS: [fn(); 7] = [unused_copy, first_user, hidden_user, left_behind, few_descriptors, no_room, no_room_and_skipped];
 
 /// Runs `child` in a forked copy of this process, which has one thread; returns its pid.
 fn fork(child: impl FnOnce()) -> i32 {
@@ -276,7 +255,7 @@ fn the_two_directions_of_an_end_work_in_two_threads_and_close_one_by_one() {
 
 // Copied by a fork.
 
-fn unused_copy() {
+fn unused_copy((): ()) {
     let (a, b) = pipe::<u32>().unwrap();
     a.send(&1).unwrap();
     assert_eq!(b.recv().unwrap(), 1);
@@ -301,7 +280,7 @@ fn dropping_a_forked_copy_that_was_never_used_affects_nobody() {
     alone(unused_copy);
 }
 
-fn first_user() {
+fn first_user((): ()) {
     let (a, b) = pipe::<u32>().unwrap();
     let (done, its_done) = pipe::<u32>().unwrap();
     let pid = fork(|| {
@@ -328,7 +307,7 @@ fn the_first_process_that_uses_a_forked_end_has_it_until_it_dies() {
     alone(first_user);
 }
 
-fn hidden_user() {
+fn hidden_user((): ()) {
     let (a, b) = pipe::<u32>().unwrap();
     a.send(&1).unwrap();
     assert_eq!(b.recv().unwrap(), 1);
@@ -362,7 +341,7 @@ fn a_user_that_proc_hides_is_not_dead() {
     alone(hidden_user);
 }
 
-fn left_behind() {
+fn left_behind((): ()) {
     let (a, b) = pipe::<u32>().unwrap();
     let (word, its_word) = pipe::<u32>().unwrap();
     let copy = fork(|| {
@@ -391,251 +370,4 @@ fn left_behind() {
 #[test]
 fn a_forked_copy_of_an_end_that_was_sent_or_closed_says_moved() {
     alone(left_behind);
-}
-
-// Large messages and few descriptors.
-
-#[test]
-fn two_ends_that_both_send_a_mebibyte_first_get_out() {
-    let (a, b) = pipe::<Vec<u8>>().unwrap();
-    let message: Vec<u8> = (0..1 << 20).map(|i: u32| (i >> 3) as u8).collect();
-    let large = message.clone();
-    let other = thread::spawn(move || {
-        let late = b.send_timeout(&large, SHORT);
-        (b, late)
-    });
-    assert!(matches!(a.send_timeout(&message, SHORT), Err(SendError::Timeout)));
-    let (b, late) = other.join().unwrap();
-    assert!(matches!(late, Err(SendError::Timeout)));
-    // Of what was not sent nothing is received, whole or in part.
-    assert!(matches!(a.try_recv(), Err(RecvError::Empty)) && matches!(b.try_recv(), Err(RecvError::Empty)));
-    // Neither waits, and both have sent.
-    a.try_send(&message).unwrap();
-    b.try_send(&message).unwrap();
-    a.send(&vec![1]).unwrap();
-    assert!(a.recv().unwrap() == message && b.recv().unwrap() == message);
-    assert_eq!(b.recv().unwrap(), [1]);
-}
-
-#[test]
-fn try_send_says_full_and_sends_whole_messages_only() {
-    let (receiver, sender) = pipe_oneway::<Vec<u8>>().unwrap();
-    let sent = (0..100_000u32).take_while(|&i| sender.try_send(&vec![i as u8; 3000]).is_ok()).count();
-    assert!((15..30).contains(&sent), "{sent}");
-    assert!(matches!(sender.try_send(&vec![0; 3000]), Err(SendError::Full)));
-    for i in 0..sent {
-        assert!(receiver.recv().unwrap() == vec![i as u8; 3000]);
-    }
-    assert!(matches!(receiver.try_recv(), Err(RecvError::Empty)));
-    for len in [0, 100, 32_000, 32_757, 32_758, 32_760, 40_000, 65_536, 5 << 20] {
-        sender.try_send(&vec![7; len]).unwrap();
-        assert!(receiver.try_recv().unwrap() == vec![7; len], "{len} bytes");
-    }
-}
-
-#[test]
-fn a_message_that_the_receiver_would_refuse_is_refused_at_the_send() {
-    let (a, b) = pipe::<u32>().unwrap();
-    let long = vec![0; multiproc_pipe::MAX_MESSAGE + 1];
-    assert!(matches!(a.send_bytes(&long), Err(SendError::TooLong { max: multiproc_pipe::MAX_MESSAGE, .. })));
-    a.send(&1).unwrap();
-    assert_eq!(b.recv().unwrap(), 1);
-}
-
-fn limit_descriptors(soft: u64) {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    setrlimit(Resource::Nofile, Rlimit { current: Some(soft), ..getrlimit(Resource::Nofile) }).unwrap();
-}
-
-fn few_descriptors() {
-    limit_descriptors(1024);
-    let before = open_descriptors();
-    let pipes: Vec<_> = (0..100).map(|_| pipe::<u32>().unwrap()).collect();
-    assert!(open_descriptors() - before <= 4 * 100, "{} descriptors", open_descriptors() - before);
-    for (a, b) in &pipes {
-        a.send(&1).unwrap();
-        assert_eq!(b.recv().unwrap(), 1);
-    }
-}
-
-#[test]
-fn a_hundred_clients_fit_the_usual_limit_of_descriptors() {
-    alone(few_descriptors);
-}
-
-/// A message with descriptors meets a process that has no room for them; four small ones follow.
-fn in_want_of_room(skip: bool) {
-    let (a, b) = pipe::<(u32, Vec<Descriptor>)>().unwrap();
-    let file = tempfile::tempfile().unwrap();
-    let copies = (0..300).map(|_| file.as_fd().try_clone_to_owned().unwrap().into()).collect();
-    let first = (1, copies);
-    a.send(&first).unwrap();
-    drop(first);
-    for number in 2..6 {
-        a.send(&(number, vec![])).unwrap();
-    }
-    let taken: Vec<OwnedFd> = (0..20).map(|_| file.as_fd().try_clone_to_owned().unwrap()).collect();
-    // Room for one packet of descriptors and not for the next one.
-    limit_descriptors(open_descriptors() as u64 + 220);
-    for _ in 0..3 {
-        assert!(matches!(b.recv(), Err(RecvError::Descriptors(_))));
-        assert!(b.poll(Duration::ZERO).unwrap());
-    }
-    if skip {
-        b.recv_bytes().unwrap();
-    } else {
-        limit_descriptors(1024);
-        let (number, descriptors) = b.recv().unwrap();
-        assert_eq!((number, descriptors.len()), (1, 300));
-    }
-    for number in 2..6 {
-        assert_eq!(b.recv().unwrap().0, number);
-    }
-    drop(taken);
-}
-
-fn no_room() {
-    in_want_of_room(false);
-}
-
-fn no_room_and_skipped() {
-    in_want_of_room(true);
-}
-
-#[test]
-fn a_message_whose_descriptors_find_no_room_waits_for_it_and_others_follow() {
-    alone(no_room);
-}
-
-#[test]
-fn the_bytes_of_a_message_whose_descriptors_find_no_room_can_be_received() {
-    alone(no_room_and_skipped);
-}
-
-/// The socket of an end, as a process that was stopped between the descriptors of a message and the message would use it.
-fn wire_of(end: &Connection<u32>) -> Wire {
-    let parcel = pass::encode(end).unwrap();
-    let copies = parcel.descriptors.iter().map(|fd| fd.try_clone().unwrap());
-    copies.into_iter().find_map(|fd| Wire::from_descriptor(fd).ok()).unwrap()
-}
-
-#[test]
-fn descriptors_without_their_message_neither_wake_nor_stop_a_receiver() {
-    let (a, b) = pipe::<u32>().unwrap();
-    let file = tempfile::tempfile().unwrap();
-    wire_of(&a).send(1, &[file.as_fd()], multiproc_prim::Deadline::NEVER).unwrap();
-    let waiter = thread::spawn(move || {
-        let used = || rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-        let late = b.recv_timeout(Duration::from_millis(300));
-        assert!(matches!(late, Err(RecvError::Timeout)));
-        let used = used();
-        assert!(used.tv_sec == 0 && used.tv_nsec < 150_000_000, "it went round: {used:?}");
-        let mut entry = [PollFd::from_borrowed_fd(b.readiness().unwrap(), PollFlags::IN)];
-        assert_eq!(poll(&mut entry, Some(&Timespec::default())).unwrap(), 0, "there is nothing to receive");
-        b
-    });
-    let b = waiter.join().unwrap();
-    a.send(&1).unwrap();
-    let mut entry = [PollFd::from_borrowed_fd(b.readiness().unwrap(), PollFlags::IN)];
-    assert_eq!(poll(&mut entry, Some(&Timespec::default())).unwrap(), 1);
-    let waiter = thread::spawn(move || (b.recv(), b.recv()));
-    a.send(&2).unwrap();
-    assert!(matches!(waiter.join().unwrap(), (Ok(1), Ok(2))));
-}
-
-// Stand-by.
-
-fn serve_one_then_wait(server: Connection<u32>) {
-    server.send(&(server.recv().unwrap() + 100)).unwrap();
-    loop {
-        thread::park();
-    }
-}
-
-fn succeed((standby, ready): (Standby<Connection<u32>>, Connection<u32>)) {
-    assert!(matches!(standby.try_take_over(), Err(StandbyError::InUse)));
-    ready.send(&1).unwrap();
-    let server = standby.take_over().unwrap();
-    assert!(matches!(standby.take_over(), Err(StandbyError::Moved)));
-    while let Ok(request) = server.recv() {
-        server.send(&(request + 200)).unwrap();
-    }
-}
-
-#[test]
-fn a_stand_by_takes_over_from_a_server_that_was_killed_and_its_client_stays_connected() {
-    let (client, server) = pipe::<u32>().unwrap();
-    let standby = server.standby().unwrap();
-    let (ready, its_ready) = pipe().unwrap();
-    let new = Process::spawn(succeed, (standby, its_ready)).unwrap();
-    assert_eq!(ready.recv_timeout(WATCHDOG).unwrap(), 1);
-    // The stand-by waits while the end is on its way, and while its user is not using it.
-    let old = Process::spawn(serve_one_then_wait, server).unwrap();
-    client.send(&1).unwrap();
-    assert_eq!(client.recv_timeout(WATCHDOG).unwrap(), 101);
-    client.send(&2).unwrap();
-    client.send(&3).unwrap();
-    old.kill().unwrap();
-    let killed = Instant::now();
-    assert_eq!(client.recv_timeout(WATCHDOG).unwrap(), 202);
-    assert!(killed.elapsed() < Duration::from_millis(200), "{:?}", killed.elapsed());
-    assert_eq!(client.recv_timeout(WATCHDOG).unwrap(), 203);
-    old.join().unwrap();
-    drop(client);
-    assert_eq!(new.join_timeout(WATCHDOG).unwrap(), Some(Exit::Code(0)));
-}
-
-#[test]
-fn a_stand_by_takes_over_an_end_that_was_dropped_and_without_one_it_is_closed() {
-    let (receiver, sender) = pipe_oneway::<u32>().unwrap();
-    sender.send(&1).unwrap();
-    let standby: Standby<Receiver<u32>> = receiver.standby().unwrap();
-    assert!(matches!(receiver.standby(), Err(StandbyError::Taken)));
-    assert!(matches!(standby.take_over_timeout(SHORT), Err(StandbyError::InUse)));
-    assert_eq!(receiver.recv().unwrap(), 1);
-    drop(receiver);
-    sender.send(&2).unwrap();
-    let receiver = standby.try_take_over().unwrap();
-    assert_eq!(receiver.recv().unwrap(), 2);
-    // Again, with a stand-by that moves; then without any.
-    let standby = receiver.standby().unwrap();
-    let (carrier, far) = pipe::<Standby<Receiver<u32>>>().unwrap();
-    carrier.send(&standby).unwrap();
-    assert!(matches!(standby.try_take_over(), Err(StandbyError::Moved)));
-    drop(receiver);
-    sender.send(&3).unwrap();
-    let receiver = far.recv().unwrap().take_over().unwrap();
-    assert_eq!(receiver.recv().unwrap(), 3);
-    drop(receiver.standby().unwrap());
-    drop(receiver);
-    assert!(matches!(sender.send(&4), Err(SendError::Disconnected)));
-}
-
-fn answer_requests(server: Connection<(u32, Sender<u32>)>) {
-    let (_, first) = server.recv().unwrap();
-    first.send(&1).unwrap();
-    loop {
-        thread::park();
-    }
-}
-
-#[test]
-fn requests_with_ends_inside_wait_for_the_successor() {
-    let (client, server) = pipe::<(u32, Sender<u32>)>().unwrap();
-    let standby = server.standby().unwrap();
-    let old = Process::spawn(answer_requests, server).unwrap();
-    let (receivers, senders): (Vec<Receiver<u32>>, Vec<_>) = (0..3).map(|_| pipe_oneway().unwrap()).unzip();
-    for (number, sender) in senders.into_iter().enumerate() {
-        client.send(&(number as u32, sender)).unwrap();
-    }
-    assert_eq!(receivers[0].recv_timeout(WATCHDOG).unwrap(), 1);
-    old.kill().unwrap();
-    let server = standby.take_over_timeout(WATCHDOG).unwrap();
-    for expected in 1..3 {
-        let (number, sender) = server.recv().unwrap();
-        assert_eq!(number, expected);
-        sender.send(&number).unwrap();
-        assert_eq!(receivers[number as usize].recv().unwrap(), number);
-    }
-    old.join().unwrap();
 }

@@ -133,10 +133,8 @@ impl Incoming {
             Partial::Nothing => Partial::Headless,
             before => before,
         };
-        if let Partial::Bytes(bytes) = &so_far {
-            if bytes.len().saturating_add(apart.unwrap_or(text.len())) > max {
-                so_far = Partial::TooLong;
-            }
+        if matches!(&so_far, Partial::Bytes(bytes) if bytes.len().saturating_add(apart.unwrap_or(text.len())) > max) {
+            so_far = Partial::TooLong;
         }
         // Before anything is taken: descriptors that this process has no room for stay, and their message with them.
         let mut descriptors = Some(Vec::new());
