@@ -64,7 +64,7 @@ fn a_sent_end_has_moved_and_the_death_of_its_new_process_is_the_end_at_once() {
     assert!(matches!(a.try_recv(), Err(RecvError::Moved)) && matches!(a.poll(None), Err(RecvError::Moved)));
     assert!(matches!(a.standby(), Err(StandbyError::Moved)) && a.readiness().is_err());
     assert_eq!(b.recv_timeout(WATCHDOG).unwrap(), 1);
-    let waiter = thread::spawn(move || b.recv());
+    let waiter = thread::spawn(move || b.recv_timeout(WATCHDOG));
     process.kill().unwrap();
     let killed = Instant::now();
     assert!(matches!(waiter.join().unwrap(), Err(RecvError::Disconnected)));
