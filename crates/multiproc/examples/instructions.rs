@@ -202,7 +202,7 @@ fn joinable(
     let before = || if in_hand { ignore(q.get()) } else { ignore(q.len()) };
     victim.kill(before, || operation(&q));
     // Waits in vain, and looks around meanwhile.
-    let unfinished = q.join_timeout(LOOK).map_err(|error| error.unfinished);
+    let unfinished = q.join_timeout(LOOK).map_err(|_| q.unfinished());
     let left = drain(&q);
     is_one_of(&left, allowed)?;
     if unfinished != Err(left.len()) {
@@ -282,7 +282,7 @@ fn delivery(victim: &mut Victim, then: Then) -> Result<(), String> {
         other => drop(other),
     };
     victim.kill(|| *in_hand.borrow_mut() = q.get_delivery().ok(), operation);
-    let unfinished = q.join_timeout(LOOK).map_err(|error| error.unfinished);
+    let unfinished = q.join_timeout(LOOK).map_err(|_| q.unfinished());
     let mut left = Vec::new();
     while let Ok(delivery) = q.try_get_delivery() {
         if *delivery == 1 && delivery.count() < 2 {
@@ -316,7 +316,7 @@ fn sweep_from_join(victim: &mut Victim) -> Result<(), String> {
     // A look around comes after the first sleep, unless someone looked a moment ago.
     std::thread::sleep(APART);
     victim.kill(|| ignore(q.join_timeout(IN_VAIN)), || ignore(q.join_timeout(LOOK)));
-    let unfinished = q.join_timeout(LOOK).map_err(|error| error.unfinished);
+    let unfinished = q.join_timeout(LOOK).map_err(|_| q.unfinished());
     let mut left = Vec::new();
     while let Ok(delivery) = q.try_get_delivery() {
         // Once more than it was, for the sweeper that counted and died before it brought back.

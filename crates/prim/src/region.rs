@@ -97,8 +97,13 @@ pub unsafe trait Memory: Send + Sync + 'static {
     /// The system has no memory left for it.
     fn commit(&self, range: Range<usize>) -> std::io::Result<()>;
 
-    /// Gives the pages that lie wholly in `range` back. They read as zero afterwards and must be committed anew.
-    fn discard(&self, range: Range<usize>);
+    /// Gives the pages that lie wholly in `range` back. Returns whether it did: then they read as zero, and must be committed anew.
+    fn discard(&self, range: Range<usize>) -> bool;
+
+    /// Whether some page of `range` may have been committed.
+    fn has_pages(&self, _range: Range<usize>) -> bool {
+        true
+    }
 
     /// Loom's side table for payload bytes.
     #[cfg(loom)]
@@ -211,11 +216,14 @@ impl Region {
         self.owner.commit(self.start + range.start..self.start + range.end)
     }
 
-    /// Gives the pages that lie wholly in `range` back. They read as zero afterwards and must be committed anew.
-    pub fn discard(&self, range: Range<usize>) {
-        if range.end <= self.len {
-            self.owner.discard(self.start + range.start..self.start + range.end);
-        }
+    /// Gives the pages that lie wholly in `range` back. Returns whether it did: then they read as zero, and must be committed anew.
+    pub fn discard(&self, range: Range<usize>) -> bool {
+        range.end <= self.len && self.owner.discard(self.start + range.start..self.start + range.end)
+    }
+
+    /// Whether some page of `range` may have been committed.
+    pub fn has_pages(&self, range: Range<usize>) -> bool {
+        range.end <= self.len && self.owner.has_pages(self.start + range.start..self.start + range.end)
     }
 
     /// Length in bytes.
@@ -433,7 +441,9 @@ unsafe impl Memory for Heap {
         Ok(())
     }
 
-    fn discard(&self, _range: Range<usize>) {}
+    fn discard(&self, _range: Range<usize>) -> bool {
+        false
+    }
 
     #[cfg(loom)]
     fn cells(&self) -> &crate::bytes::Cells {

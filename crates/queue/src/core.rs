@@ -2,13 +2,17 @@
 
 use crate::done::InHand;
 use crate::error::OpenError;
-use crate::layout::{Flavor, QueueWords, Shape, Tally, tally_of};
+use crate::layout::{Flavor, QueueWords, Shape, Tally, Waiting, tally_of};
+use crate::registry;
 use crate::watch;
-use multiproc_prim::{Array, AtomicU64, Deadline, Ordering, Place};
+use multiproc_prim::{Array, AtomicU64, Deadline, Ordering, Place, Renewed};
 use multiproc_ring::mpmc::{Block, Lane, Orphans, Owner, Swept, TakeError};
-use multiproc_shm::{Flaw, Janitor, JoinError, Look, Membership, Participant, Segment, SegmentName};
+use multiproc_shm::{
+    AttachError, CreateError, FileId, Flaw, Janitor, JoinError, Look, Membership, Participant, Segment, SegmentName, file_id, stamp,
+};
 use multiproc_sync::{Channel, ChannelError, GetError, Pace, PutError, SLICE};
-use std::os::fd::OwnedFd;
+use std::cell::OnceCell;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -21,13 +25,28 @@ pub(crate) struct Core {
     pub(crate) tallies: Array<Tally>,
     pub(crate) in_hand: InHand,
     pub(crate) join_pace: Pace,
-    /// The attachment of a forked copy of this process, once it has used the queue.
-    forked: OnceLock<Arc<Core>>,
+    /// What the registry knows it by.
+    file: FileId,
+    /// The attachment of a forked copy of this process, once it has used the queue. Each copy has a cell of its own: it may have
+    /// been forked while another thread filled this process's.
+    forked: Renewed<OnceLock<Arc<Core>>>,
 }
 
 impl std::fmt::Debug for Core {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Core").field("queue", &self.segment.name()).finish_non_exhaustive()
+    }
+}
+
+struct WaitAfterShutdown<'a> {
+    tally: &'a Tally,
+    counted: u64,
+}
+
+impl Drop for WaitAfterShutdown<'_> {
+    fn drop(&mut self) {
+        // The same as subtracting it.
+        self.tally.waiting.fetch_add(self.counted.wrapping_neg(), Ordering::AcqRel);
     }
 }
 
@@ -38,28 +57,50 @@ pub(crate) fn owner(who: Participant) -> Owner {
 impl Core {
     pub(crate) fn create(shape: &Shape, name: Option<&SegmentName>) -> Result<Arc<Self>, OpenError> {
         let spec = shape.spec()?;
-        let Some(name) = name else { return Self::build(Segment::create(&spec)?, *shape, true) };
-        let core = Self::build(Segment::create_to_be_named(name, &spec)?, *shape, true)?;
-        // Whoever finds it by its name finds it whole.
-        core.segment.give_name(name)?;
+        let segment = match name {
+            Some(name) => Segment::create_to_be_named(name, &spec)?,
+            None => Segment::create(&spec)?,
+        };
+        let what = "look at the queue's memory";
+        let file = file_id(segment.as_fd()).map_err(|source| CreateError::System { what, source })?;
+        let core = registry::attached(file, || Self::build(segment, file, *shape, true))?;
+        if let Some(name) = name {
+            // Only now, so that nobody finds it half made.
+            core.segment.give_name(name)?;
+        }
         Ok(core)
     }
 
     pub(crate) fn open(name: &str, flavor: Flavor) -> Result<Arc<Self>, OpenError> {
         let name = SegmentName::new(name).map_err(|error| OpenError::Attach(error.into()))?;
-        Self::attach_segment(Segment::open(&name, flavor.kind())?, flavor)
+        let segment = Segment::open(&name, flavor.kind())?;
+        let file = file_of(&segment)?;
+        registry::attached(file, || Self::attach_segment(segment, file, flavor))?.checked(flavor)
     }
 
-    pub(crate) fn attach(file: OwnedFd, flavor: Flavor) -> Result<Arc<Self>, OpenError> {
-        Self::attach_segment(Segment::attach(file, flavor.kind())?, flavor)
+    /// The attachment to the queue behind a descriptor, which is closed if this process has one already.
+    pub(crate) fn attach(descriptor: OwnedFd, flavor: Flavor) -> Result<Arc<Self>, OpenError> {
+        let file = file_of(&descriptor)?;
+        let attach = || Self::attach_segment(Segment::attach(descriptor, flavor.kind())?, file, flavor);
+        registry::attached(file, attach)?.checked(flavor)
     }
 
-    fn attach_segment(segment: Segment, flavor: Flavor) -> Result<Arc<Self>, OpenError> {
+    /// An attachment that was found in the registry skipped the checks of its segment, and this one depends on who asks.
+    fn checked(self: Arc<Self>, flavor: Flavor) -> Result<Arc<Self>, OpenError> {
+        if self.shape.flavor != flavor {
+            let (found, expected) = (self.shape.flavor.kind(), flavor.kind());
+            let flaw = Flaw::Kind { found: format!("{found:?}"), expected: format!("{expected:?}") };
+            return Err(self.segment.refuse(flaw).into());
+        }
+        Ok(self)
+    }
+
+    fn attach_segment(segment: Segment, file: FileId, flavor: Flavor) -> Result<Arc<Self>, OpenError> {
         let shape = Shape::of(&segment, flavor).map_err(|why| segment.refuse(Flaw::Geometry(why)))?;
-        Self::build(segment, shape, false)
+        Self::build(segment, file, shape, false)
     }
 
-    fn build(segment: Segment, shape: Shape, create: bool) -> Result<Arc<Self>, OpenError> {
+    fn build(segment: Segment, file: FileId, shape: Shape, create: bool) -> Result<Arc<Self>, OpenError> {
         let region = segment.region().clone();
         let at = segment.content_at();
         region.commit(at..at + shape.channel_at()).map_err(ChannelError::from)?;
@@ -95,6 +136,9 @@ impl Core {
             false => Channel::attach(&region, channel_at, &shape.ring(), owner),
         };
         let channel = channel.inspect_err(|_| membership.leave())?;
+        if let Some(tally) = tally_of(&tallies, membership.participant()) {
+            tally.clear();
+        }
         let core = Arc::new(Self {
             segment,
             shape,
@@ -104,7 +148,8 @@ impl Core {
             tallies,
             in_hand: InHand::default(),
             join_pace: Pace::default(),
-            forked: OnceLock::new(),
+            file,
+            forked: Renewed::new(),
         });
         // Whoever comes tidies up: where many come and die, nobody may ever be idle long enough to.
         core.look_around();
@@ -112,13 +157,13 @@ impl Core {
         Ok(core)
     }
 
-    /// This process's attachment: this one, or another one if we are a forked copy of whoever made it.
+    /// This process's attachment: this one, or another one if we are a forked copy of the process that made it.
     #[inline]
-    pub(crate) fn here(&self) -> Result<&Self, OpenError> {
+    pub(crate) fn here(self: &Arc<Self>) -> Result<&Arc<Self>, OpenError> {
         if self.membership.is_inherited() { self.rejoin() } else { Ok(self) }
     }
 
-    /// A block that this process has in hand; `None`, and the block untouched, in a forked copy of the one that has it.
+    /// A block that this process has in hand; `None`, and the block untouched, in a forked copy of the process that has it.
     pub(crate) fn ours<'q>(&self, block: Block<'q>) -> Option<Block<'q>> {
         if self.membership.is_inherited() {
             std::mem::forget(block);
@@ -128,15 +173,13 @@ impl Core {
     }
 
     #[cold]
-    fn rejoin(&self) -> Result<&Self, OpenError> {
-        let core = match self.forked.get() {
-            Some(core) => core,
-            None => {
-                let core = Self::build(self.segment.clone(), self.shape, false)?;
-                self.forked.get_or_init(|| core)
-            }
-        };
-        core.here()
+    fn rejoin(self: &Arc<Self>) -> Result<&Arc<Self>, OpenError> {
+        let forked = self.forked.get(stamp(), OnceLock::new);
+        if let Some(core) = forked.get() {
+            return Ok(core);
+        }
+        let core = registry::attached(self.file, || Self::build(self.segment.clone(), self.file, self.shape, false))?;
+        Ok(forked.get_or_init(|| core))
     }
 
     /// What participants have written, from the first to the last that ever was.
@@ -182,9 +225,33 @@ impl Core {
 
     /// As [`take`](Self::take), after a look that ended so.
     pub(crate) fn take_later(&self, end: TakeError, deadline: Deadline) -> Result<Block<'_>, GetError> {
-        let taken = self.channel.take_later(end, self.lanes(), deadline, || self.look_around());
+        // From the first look after a shutdown on, others know that we wait, and with what in hand.
+        let waiting = OnceCell::new();
+        let is_over = || {
+            waiting.get_or_init(|| self.wait_after_shutdown());
+            self.is_over()
+        };
+        let taken = self.channel.take_later(end, self.lanes(), deadline, || self.look_around(), is_over);
         self.awake();
         taken
+    }
+
+    /// Whether nothing can come back after a shutdown: of what was put, all is done, or in the hands of those who wait for more.
+    fn is_over(&self) -> bool {
+        self.shape.flavor != Flavor::Joinable || {
+            let stuck = self.tallies_in_use().fold(0u64, |sum, tally| sum.saturating_add(tally.stuck()));
+            self.unfinished() <= stuck
+        }
+    }
+
+    /// Counts this thread among those who wait after a shutdown, until the result is dropped.
+    fn wait_after_shutdown(&self) -> Option<WaitAfterShutdown<'_>> {
+        let tally = self.tally().filter(|_| self.shape.flavor == Flavor::Joinable)?;
+        let counted = Waiting::thread(self.in_hand_here()).0;
+        tally.waiting.fetch_add(counted, Ordering::AcqRel);
+        // What we have in hand is nothing to wait for from now on.
+        self.channel.wake_everyone();
+        Some(WaitAfterShutdown { tally, counted })
     }
 
     /// Values waiting, those that came back included.
@@ -201,6 +268,7 @@ impl Core {
     /// Looks for dead participants and accounts for what they held, unless someone did so a moment ago. Returns how long the
     /// caller may sleep until its next look.
     pub(crate) fn look_around(&self) -> Duration {
+        self.give_back_again();
         let due = watch::due(&self.words.looked);
         if let Some(how) = due {
             self.sweep_the_dead(how);
@@ -236,7 +304,7 @@ impl Core {
     /// Wakes those for whom a sweep has something.
     fn wake_after_sweep(&self, swept: &Swept) {
         self.channel.wake_after_sweep(swept);
-        self.words.all_done.wake_all_if(|| self.unfinished() == 0);
+        self.wake_if_all_done();
     }
 
     /// Frees, returns or counts everything that a dead participant, or one that leaves, has in its hands. `None`: not all of it.
@@ -255,7 +323,7 @@ fn account_for(
     channel: &Channel,
     tallies: &Array<Tally>,
     in_hand: &InHand,
-    is_still_there: impl Fn() -> bool,
+    is_still_there: impl Fn() -> bool + Copy,
 ) -> Option<Swept> {
     let (theirs, ours) = (tally_of(tallies, who)?, tally_of(tallies, me)?);
     let orphans = match shape.flavor {
@@ -265,8 +333,9 @@ fn account_for(
     let _finishing = in_hand.lock();
     let done = theirs.finished();
     let swept = channel.ring().sweep(owner(who), done, orphans, is_still_there, |lost| ours.complete(lost)).ok()?;
-    // Only a hint for the order in which sleepers wake up.
-    theirs.asleep.store(0, Ordering::Relaxed);
+    if is_still_there() {
+        theirs.clear();
+    }
     Some(swept)
 }
 
@@ -287,14 +356,22 @@ fn join(segment: &Segment, clear: impl FnOnce(&Janitor)) -> Result<Membership, O
 
 impl Drop for Core {
     fn drop(&mut self) {
-        if !self.membership.is_inherited() {
-            // What is still in hand goes the way of the dead's: a joinable queue delivers it to someone else.
-            if let Some(swept) = self.account_for(self.membership.participant()) {
-                self.membership.leave();
-                self.wake_after_sweep(&swept);
-            }
+        if self.membership.is_inherited() {
+            return;
         }
+        // What is still in hand goes the way of the dead's: a joinable queue delivers it to someone else.
+        if let Some(swept) = self.account_for(self.membership.participant()) {
+            self.membership.leave();
+            self.wake_after_sweep(&swept);
+        }
+        // Last: a thread that waits to attach anew takes the place that is free now.
+        registry::forget(self.file);
     }
+}
+
+fn file_of(file: impl AsFd) -> Result<FileId, OpenError> {
+    let what = "look at the queue's memory";
+    Ok(file_id(file.as_fd()).map_err(|source| AttachError::System { what, source })?)
 }
 
 /// For counters that only grow.

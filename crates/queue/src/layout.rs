@@ -25,12 +25,48 @@ shared_struct! {
         count: AtomicU64,
         /// Not 0 while it sleeps and looks around now and then.
         pub(crate) asleep: AtomicU64,
-        /// Makes it half a cache line.
-        pub(crate) reserved: AtomicU64,
+        /// Values of a queue that is not joinable which went with a panic of one of its threads.
+        pub(crate) dropped: AtomicU64,
+        /// A [`Waiting`]: its threads that wait for values after a shutdown.
+        pub(crate) waiting: AtomicU64,
+        /// Values that it has in hand as deliveries, and that no thread has in its list.
+        pub(crate) deliveries: AtomicU64,
+        /// Makes it a cache line.
+        reserved_first: AtomicU64,
+        reserved_second: AtomicU64,
+    }
+}
+
+/// Threads of a process that wait for values after a shutdown, and how many values they have in hand meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Waiting(pub(crate) u64);
+
+impl Waiting {
+    const THREAD: u64 = 1 << 40;
+
+    /// One thread with so many values in hand.
+    pub(crate) fn thread(in_hand: usize) -> Self {
+        Self(Self::THREAD + in_hand as u64)
     }
 }
 
 impl Tally {
+    /// Values in the hands of a process that can't finish them before it gets an answer: its threads wait for values themselves.
+    pub(crate) fn stuck(&self) -> u64 {
+        let waiting = self.waiting.load(Ordering::Acquire);
+        match waiting / Waiting::THREAD {
+            0 => 0,
+            _ => (waiting % Waiting::THREAD).saturating_add(self.deliveries.load(Ordering::Acquire)),
+        }
+    }
+
+    /// For a process that takes the place, or is gone from it.
+    pub(crate) fn clear(&self) {
+        self.asleep.store(0, Ordering::Relaxed);
+        self.waiting.store(0, Ordering::Release);
+        self.deliveries.store(0, Ordering::Release);
+    }
+
     /// Counts a message as finished and names it: from here on it is, whatever happens to us.
     ///
     /// Only one thread does so at a time, and keeps others from it until the message's block is free: the word names one message.

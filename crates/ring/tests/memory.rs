@@ -81,7 +81,7 @@ unsafe impl Memory for Guarded {
         Ok(())
     }
 
-    fn discard(&self, range: Range<usize>) {
+    fn discard(&self, range: Range<usize>) -> bool {
         let mut pages = self.pages.lock().unwrap();
         for page in range.start.div_ceil(PAGE)..range.end / PAGE {
             if pages.committed.remove(&page) {
@@ -90,6 +90,12 @@ unsafe impl Memory for Guarded {
                 self.protect(page, MprotectFlags::empty());
             }
         }
+        true
+    }
+
+    fn has_pages(&self, range: Range<usize>) -> bool {
+        let pages = self.pages.lock().unwrap();
+        pages.committed.range(range.start / PAGE..range.end.div_ceil(PAGE)).next().is_some()
     }
 
     fn as_any(&self) -> &dyn Any {
@@ -220,4 +226,27 @@ fn of_large_blocks_only_the_first_keep_their_pages() {
     // As many as fit in 256 MiB, and of the others the page with the header.
     let kept = (committed() - empty) / LEN;
     assert_eq!(kept, 12, "{kept} of {messages} kept their pages");
+}
+
+#[test]
+fn what_a_burst_needed_is_given_back_and_can_be_used_again() {
+    let geometry = Geometry { grows: true, small_in_slots: false, memory: 64 << 20, max_message: 3000, ..Geometry::new(1024) };
+    let (a, b, pages) = guarded(&geometry, usize::MAX);
+    let committed = || pages.lock().unwrap().committed.len() * PAGE;
+    a.push(b"warm").unwrap();
+    assert!(pop(&b).is_some());
+    let before = committed();
+    for round in 0..3 {
+        for value in 0..10_000u32 {
+            a.push(&[value as u8; 300]).unwrap();
+        }
+        assert!(committed() > before + 10_000 * 300);
+        for value in 0..10_000u32 {
+            assert_eq!(pop(&b).unwrap(), [value as u8; 300]);
+        }
+        assert!(pop(&b).is_none());
+        while b.trim(1 << 16) {}
+        // Blocks go; the slots of rings, sixteen bytes for a message, stay for the next burst.
+        assert!(committed() < before + 700_000, "{} bytes more in round {round}", committed() - before);
+    }
 }

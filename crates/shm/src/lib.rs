@@ -25,5 +25,5 @@ pub use liveness::Identity;
 pub use named::{NameError, SegmentName};
 pub use own_file::{read_own_file, write_own_file};
 pub use participant::{Janitor, Look, Membership, Participant, Participants};
-pub use segment::{Segment, Spec};
+pub use segment::{FileId, Segment, Spec, file_id};
 pub use wire::{Readiness, Wire};

@@ -1,7 +1,7 @@
 //! The memory map of a segment: committed before it is touched, given back when it is not needed.
 
 use multiproc_prim::Memory;
-use rustix::fs::FallocateFlags;
+use rustix::fs::{FallocateFlags, SeekFrom};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 use std::any::Any;
@@ -103,10 +103,17 @@ unsafe impl Memory for Map {
         Ok(self.allocate(FallocateFlags::KEEP_SIZE, range)?)
     }
 
-    fn discard(&self, range: Range<usize>) {
-        if range.end <= self.len {
-            // Pages that are not given back cost memory, nothing else.
-            let _ = self.allocate(FallocateFlags::KEEP_SIZE | FallocateFlags::PUNCH_HOLE, range);
+    fn discard(&self, range: Range<usize>) -> bool {
+        range.end <= self.len && self.allocate(FallocateFlags::KEEP_SIZE | FallocateFlags::PUNCH_HOLE, range).is_ok()
+    }
+
+    fn has_pages(&self, range: Range<usize>) -> bool {
+        // The position that this moves is used by nobody.
+        let [start, end] = [range.start, range.end].map(|offset| (self.start + offset) as u64);
+        match rustix::fs::seek(&self.file, SeekFrom::Data(start)) {
+            Ok(data) => data < end,
+            Err(Errno::NXIO) => false,
+            Err(_) => true,
         }
     }
 

@@ -222,6 +222,19 @@ impl Segment {
     }
 }
 
+/// What tells one file from another: its device and its number there. Equal for all descriptors of one file while it exists.
+pub type FileId = (u64, u64);
+
+/// The file behind a descriptor.
+///
+/// # Errors
+///
+/// The system refuses.
+pub fn file_id(file: BorrowedFd<'_>) -> std::io::Result<FileId> {
+    let stat = rustix::fs::fstat(file)?;
+    Ok((stat.st_dev, stat.st_ino))
+}
+
 impl AsFd for Segment {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self.region.owner().as_any().downcast_ref::<Map>() {

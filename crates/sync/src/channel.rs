@@ -20,6 +20,8 @@ shared_struct! {
 
 /// Messages that may slip in, and be taken by others, while we close a channel that was shut down.
 const MOST_SLIPS: u32 = 1000;
+/// Bytes of memory looked at in a go when there is time to give some back: some microseconds' worth.
+const TRIM: usize = 1 << 20;
 /// The ring starts on the next page.
 const RING_AT: usize = 4096;
 
@@ -164,8 +166,16 @@ impl Channel {
     #[cold]
     fn alloc_later(&self, len: usize, deadline: Deadline, look_around: impl FnMut() -> Duration) -> Result<Block<'_>, PutError> {
         let attempt = || match self.try_alloc(len) {
-            // Nobody holds what could come free, so nothing is worth waiting for. Memory that came free in between shows now.
-            None if !self.ring.is_memory_in_use() => Some(self.try_alloc(len).unwrap_or(Err(PutError::NoMemory))),
+            None => {
+                // Free blocks of other sizes may have what this one needs.
+                self.ring.trim_all();
+                let again = self.try_alloc(len);
+                // Where nobody holds what could come free, nothing is worth waiting for. What came free in between shows now.
+                if again.is_some() || self.ring.is_memory_in_use() {
+                    return again;
+                }
+                Some(self.try_alloc(len).unwrap_or(Err(PutError::NoMemory)))
+            }
             done => done,
         };
         let waited = self.control.memory.wait_until(deadline, &self.memory_pace, look_around, attempt);
@@ -250,15 +260,17 @@ impl Channel {
     pub fn take(&self, lanes: &[Lane], deadline: Deadline, look_around: impl FnMut() -> Duration) -> Result<Block<'_>, GetError> {
         match self.take_first(lanes) {
             Ok(block) => Ok(block),
-            Err(end) => self.take_later(end, lanes, deadline, look_around),
+            Err(end) => self.take_later(end, lanes, deadline, look_around, || true),
         }
     }
 
-    /// As [`take`](Self::take), for those whose own [`take_first`](Self::take_first) said `end`.
+    /// As [`take`](Self::take), for a caller whose own [`take_first`](Self::take_first) said `end`. After a shutdown, `is_over` says
+    /// whether messages that are in hand somewhere can still come back: until it is true, an empty channel is not at its end. A caller
+    /// that makes it true [wakes everyone](Self::wake_everyone).
     ///
     /// # Errors
     ///
-    /// As there.
+    /// There was none in time, or the channel is shut down and drained.
     #[cold]
     pub fn take_later(
         &self,
@@ -266,15 +278,25 @@ impl Channel {
         lanes: &[Lane],
         deadline: Deadline,
         look_around: impl FnMut() -> Duration,
+        is_over: impl Fn() -> bool,
     ) -> Result<Block<'_>, GetError> {
-        match self.end(end, lanes) {
-            Err(GetError::Empty) => {}
-            done => return done,
-        }
-        let attempt = || match self.take_first(lanes).or_else(|end| self.end(end, lanes)) {
+        let attempt_after = |end| match self.end(end, lanes) {
             Err(GetError::Empty) => None,
+            // What came back since was there before it was over.
+            Err(GetError::Closed) if !is_over() => None,
+            Err(GetError::Closed) => Some(self.take_first(lanes).map_err(|_| GetError::Closed)),
             done => Some(done),
         };
+        if let Some(done) = attempt_after(end) {
+            return done;
+        }
+        // Time to give back what a burst needed: a little if the caller does not wait, or else all, between looks for a message.
+        while self.ring.trim(TRIM) && !deadline.is_over() {
+            if let Ok(block) = self.take_first(lanes) {
+                return Ok(block);
+            }
+        }
+        let attempt = || self.take_first(lanes).map_or_else(attempt_after, |block| Some(Ok(block)));
         let waited = self.control.items.wait_until(deadline, &self.item_pace, look_around, attempt);
         waited.unwrap_or(Err(GetError::Empty))
     }

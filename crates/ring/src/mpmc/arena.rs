@@ -10,7 +10,7 @@ use super::handle::Meta;
 use super::layout::{ALL_KEEP_PAGES, BlockHeader, Class, FIRST_KEEP_PAGES, Layout, PAGE, Stretch, WHOLE};
 use super::state::{BlockState, Owner};
 use super::stretches::Stretches;
-use multiproc_prim::{Array, AtomicU64, Bytes, Hint, Known, Ordering, OutOfBounds, Region, Renewed};
+use multiproc_prim::{Array, AtomicU64, Bytes, Hint, Known, Ordering, OutOfBounds, Place, Region, Renewed};
 use std::io;
 use std::sync::Arc;
 
@@ -19,6 +19,12 @@ pub(crate) struct Arena {
     stretches: Arc<Stretches>,
     classes: Vec<Blocks>,
     used: Array<AtomicU64>,
+    /// How often anybody has given memory back.
+    trims: Place<AtomicU64>,
+    /// How often that was when this handle last forgot what it has seen committed.
+    forgot_at: Known,
+    /// Where the next [`trim`](Self::trim) goes on, if there is something to do.
+    trim_next: Known,
 }
 
 /// The blocks of one size.
@@ -82,13 +88,16 @@ impl Arena {
             }
         };
         let used = region.array(at + layout.used, layout.classes.len())?;
+        let trims = region.place(at + layout.used + layout.classes.len() * size_of::<AtomicU64>())?;
         let classes = layout.classes.iter().enumerate().map(blocks).collect();
-        Ok(Self { region: region.clone(), stretches: Arc::clone(stretches), classes, used })
+        let (forgot_at, trim_next) = (Known::new(0), Known::new(NO_TRIM));
+        Ok(Self { region: region.clone(), stretches: Arc::clone(stretches), classes, used, trims, forgot_at, trim_next })
     }
 
     /// Makes zeroed memory hold free blocks: all that there can be, in a model, and none elsewhere.
     pub(crate) fn make_fresh(&self) -> io::Result<()> {
         self.used.make_fresh();
+        self.trims.make_fresh();
         for blocks in self.classes.iter().filter(|_| cfg!(loom)) {
             for level in 0..blocks.class.levels() {
                 self.level(blocks, level, true)?.headers.make_fresh();
@@ -160,6 +169,7 @@ impl Arena {
         if len > self.longest() {
             return Err(AllocError::TooLong { len, max: self.longest() });
         }
+        self.forget_what_was_trimmed();
         let mut passed = false;
         for blocks in self.classes.iter().filter(|blocks| blocks.capacity() >= len) {
             let pause = blocks.pause.get();
@@ -188,7 +198,7 @@ impl Arena {
     #[inline(always)]
     fn claim_in<'a>(&'a self, blocks: &'a Blocks, owner: Owner, len: usize) -> Result<Option<Found<'a>>, AllocError> {
         let owned = BlockState::owned(owner).0;
-        let mut limit = u64::from(blocks.class.count);
+        let limit = u64::from(blocks.class.count);
         let mut refused = None;
         let mut window = blocks.window.get().clamp(1, limit);
         let mut looked = 0;
@@ -202,14 +212,15 @@ impl Arena {
             let found = match self.find_in(blocks, index as u32, true) {
                 Ok(found) => found,
                 Err(error) => {
-                    // No memory for more blocks: those before this one may still be free.
-                    if index == 0 || refused.is_some() {
-                        return Err(AllocError::Commit(error));
+                    // No memory for these blocks: of those that have some, one may be free.
+                    refused = Some(error);
+                    let beyond = ((index >> blocks.class.chunk) + 1) << blocks.class.chunk;
+                    blocks.cursor.set(beyond);
+                    looked += beyond - index;
+                    if looked < window {
+                        continue;
                     }
-                    (limit, refused, looked) = (index, Some(error), 0);
-                    window = window.min(limit);
-                    blocks.cursor.set(0);
-                    continue;
+                    break;
                 }
             };
             if index >= blocks.noted.get() {
@@ -230,9 +241,8 @@ impl Arena {
             blocks.busy.set(blocks.busy.get() + 1);
             looked += 1;
             if looked >= window {
-                if window >= limit {
-                    blocks.pause.set(limit / PAUSE);
-                    return refused.map_or(Ok(None), |error| Err(AllocError::Commit(error)));
+                if window >= limit || refused.is_some() {
+                    break;
                 }
                 // Everything in the window is in use: go on behind it.
                 blocks.cursor.set(window);
@@ -241,6 +251,8 @@ impl Arena {
                 looked /= 2;
             }
         }
+        blocks.pause.set(window / PAUSE);
+        refused.map_or(Ok(None), |error| Err(AllocError::Commit(error)))
     }
 
     /// Tells sweepers, before a block is claimed for the first time, to look at it and at some beyond.
@@ -258,6 +270,7 @@ impl Arena {
 
     /// The blocks that may ever have been in use.
     pub(crate) fn ever_used(&self) -> impl Iterator<Item = io::Result<Found<'_>>> {
+        self.forget_what_was_trimmed();
         self.classes.iter().zip(self.used.iter()).flat_map(move |(blocks, used)| {
             let used = used.load(Ordering::Relaxed).min(u64::from(blocks.class.count)) as u32;
             let there = (0..used).map(move |index| self.find_in(blocks, index, false));
@@ -270,6 +283,120 @@ impl Arena {
     pub(crate) fn is_in_use(&self) -> bool {
         // Relaxed: true at some moment during the call is all that is asked.
         self.ever_used().any(|block| block.is_ok_and(|block| block.header.state.load(Ordering::Relaxed) != BlockState::FREE.0))
+    }
+}
+
+/// No memory is to be given back.
+const NO_TRIM: u64 = u64::MAX;
+
+/// Giving back what a burst of messages needed.
+///
+/// Blocks that lie together are claimed first, all of them, and only then lose their pages. After that they read as free.
+impl Arena {
+    /// Makes the next [`trim`](Self::trim) begin at the first block.
+    pub(crate) fn begin_trim(&self) {
+        self.trim_next.set(0);
+    }
+
+    /// Looks at about `most` bytes of memory beyond what each size keeps, and gives back those of free blocks. Returns whether there
+    /// is more to look at.
+    pub(crate) fn trim(&self, owner: Owner, most: usize) -> bool {
+        let begin = self.trim_next.get();
+        if begin == NO_TRIM {
+            return false;
+        }
+        self.note_trim();
+        let mut left = most;
+        let (mut step, mut done) = (0, true);
+        for blocks in &self.classes {
+            for level in u32::from(blocks.class.keeps_first())..blocks.class.levels() {
+                // What is not there ends the class.
+                let Ok(stretch) = self.level(blocks, level, false) else { break };
+                let units = blocks.class.blocks_in(level).div_ceil(1 << blocks.class.unit());
+                let skip = begin.saturating_sub(step).min(units.into()) as u32;
+                step += u64::from(skip);
+                for unit in skip..units {
+                    if left == 0 {
+                        done = false;
+                        break;
+                    }
+                    left = left.saturating_sub(blocks.class.size << blocks.class.unit());
+                    step += 1;
+                    self.trim_unit(blocks, stretch, unit, owner);
+                }
+            }
+        }
+        self.trim_next.set(if done { NO_TRIM } else { step });
+        !done
+    }
+
+    /// Gives back everything that free blocks have, for those who find no memory.
+    pub(crate) fn trim_all(&self, owner: Owner) {
+        self.note_trim();
+        for blocks in &self.classes {
+            for level in 0..blocks.class.levels() {
+                let Ok(stretch) = self.level(blocks, level, false) else { break };
+                for unit in 0..blocks.class.blocks_in(level).div_ceil(1 << blocks.class.unit()) {
+                    self.trim_unit(blocks, stretch, unit, owner);
+                }
+            }
+        }
+    }
+
+    fn trim_unit(&self, blocks: &Blocks, stretch: &Level, unit: u32, owner: Owner) {
+        let class = &blocks.class;
+        let first = unit << class.unit();
+        let beyond = (first + (1 << class.unit())).min(stretch.headers.len() as u32);
+        let range = first as usize * class.size..(beyond as usize * class.size).next_multiple_of(PAGE).min(stretch.region.len());
+        if !stretch.region.has_pages(range.clone()) {
+            return;
+        }
+        let header = |within: u32| stretch.ensure(class, within).ok().and_then(|()| stretch.headers.get(within as usize));
+        // Acquire: as in a claim (pairs with: free).
+        let claim = |within: &u32| {
+            let owned = BlockState::owned(owner).0;
+            let state = header(*within).map(|header| &header.state);
+            state.is_some_and(|state| {
+                state.compare_exchange(BlockState::FREE.0, owned, Ordering::Acquire, Ordering::Relaxed).is_ok()
+            })
+        };
+        let claimed = (first..beyond).take_while(claim).count() as u32;
+        if first + claimed == beyond && stretch.region.discard(range) {
+            (first..beyond).for_each(|within| stretch.forget(class, within));
+            return;
+        }
+        for state in (first..first + claimed).filter_map(|within| header(within).map(|header| &header.state)) {
+            // Release (pairs with: free).
+            state.swap(BlockState::FREE.0, Ordering::Release);
+        }
+    }
+
+    /// Tells other handles that memory which they have seen committed may not be. Relaxed: they look before each claim, and what is
+    /// given back is claimed by us until it is gone.
+    fn note_trim(&self) {
+        self.trims.fetch_add(1, Ordering::Relaxed);
+        self.forget_what_was_trimmed();
+    }
+
+    #[inline(always)]
+    fn forget_what_was_trimmed(&self) {
+        let trims = self.trims.load(Ordering::Relaxed);
+        if trims != self.forgot_at.get() {
+            self.forget(trims);
+        }
+    }
+
+    /// Forgets what was seen committed, since somebody has given memory back, and begins again at the first blocks.
+    #[cold]
+    fn forget(&self, trims: u64) {
+        self.forgot_at.set(trims);
+        for blocks in &self.classes {
+            blocks.window.set(smallest_window(&blocks.class));
+            blocks.cursor.set(0);
+        }
+        for level in self.classes.iter().flat_map(|blocks| &blocks.levels).filter_map(|level| level.peek(ONLY)) {
+            level.committed.iter().chain(&level.lengths).for_each(|known| known.set(0));
+        }
     }
 }
 
@@ -367,6 +494,16 @@ impl Level {
         match self.committed.get((chunk / 64) as usize) {
             Some(known) if known.get() >> (chunk % 64) & 1 != 0 => Ok(()),
             _ => self.commit(class, within),
+        }
+    }
+
+    fn forget(&self, class: &Class, within: u32) {
+        let chunk = within >> class.chunk;
+        if let Some(known) = self.committed.get((chunk / 64) as usize) {
+            known.set(known.get() & !(1 << (chunk % 64)));
+        }
+        if let Some(length) = self.lengths.get(within as usize) {
+            length.set(0);
         }
     }
 

@@ -311,6 +311,17 @@ impl Mpmc {
         self.arena.is_in_use()
     }
 
+    /// Looks at about `most` bytes of memory that a burst of messages needed, and gives back what is free. Returns whether there is
+    /// more to look at: it begins when this handle has found a ring that has grown empty.
+    pub fn trim(&self, most: usize) -> bool {
+        self.arena.trim(self.owner, most)
+    }
+
+    /// Gives back all memory of free blocks, as for a message of a size that there is no memory for.
+    pub fn trim_all(&self) {
+        self.arena.trim_all(self.owner);
+    }
+
     /// Closes the main lane, which was [shut](Self::shut), if it is empty: no put that was under way gets in any more. Returns
     /// [`TakeError::Empty`] if a message slipped in before, and [`TakeError::Closed`] once it is done.
     pub fn close_if_empty(&self) -> TakeError {

@@ -6,11 +6,12 @@
 //! - A consumer that finds its ring empty, and the other word in a later era, closes the ring with a mark in the next slot (as after
 //!   a shutdown) and goes on in the era after it, by one exchange of the second word. A put that is late gets in before the mark,
 //!   or finds it and goes on too. So no message stays behind, and order holds: what is in a later era was put after that era began.
-//! - A consumer that finds a large ring empty, and no later era, begins one in the smallest ring.
+//! - A consumer that finds a large ring empty, and no later era, closes it too, and begins the next era in the smallest ring.
 //!
-//! While eras wait to be drained each has a larger ring than the one before, so the next era's ring is always drained. If it was used
-//! before, its mark is taken away first: its tickets go on where they ended. Every step is one exchange that anybody can do, so
-//! nobody waits for a process that stopped or died in between.
+//! So while eras wait to be drained, each has a larger ring than the one before; only the first of them may have a larger one, and
+//! that is closed and empty. A producer that needs its ring goes on to the era after it first, as a consumer would. If a ring was used
+//! before, its mark is taken away when the next era begins there: its tickets go on where they ended. Every step is one exchange
+//! that anybody can do, so nobody waits for a process that stopped or died in between.
 //!
 //! What a process read of a ring counts only while that ring is in the same era: a consumer looks at the second word again between
 //! reading a slot and exchanging it, and marks carry the number of their era.
@@ -128,20 +129,23 @@ impl Rings {
                 return Err(PublishError::Closed);
             }
             let ring = self.ring(era.class()).map_err(|_| PublishError::NoMemory)?;
+            backoff.spin();
             match ring.publish(arena, me, filling) {
-                Err(PublishError::Full | PublishError::Closed) => {
-                    if !self.grow(era)? {
-                        backoff.spin();
-                    }
-                }
+                Err(PublishError::Full) => self.grow(era)?,
+                // It was empty, and larger than it has to be.
+                Err(PublishError::Closed) if era.class() > 0 => self.begin(era, 0, &self.first)?,
+                Err(PublishError::Closed) => self.grow(era)?,
                 done => return done,
             }
         }
         Err(PublishError::Corrupt)
     }
 
-    /// Begins the era after `era`, in a larger ring. Returns whether it was us.
-    fn grow(&self, era: Era) -> Result<bool, PublishError> {
+    /// Begins the era after `era`, in a larger ring, if it has not begun.
+    fn grow(&self, era: Era) -> Result<(), PublishError> {
+        if self.filled() != era {
+            return Ok(());
+        }
         let class = era.class() + 1;
         if class as usize > self.more.len() {
             return Err(PublishError::Full);
@@ -152,12 +156,18 @@ impl Rings {
         self.begin(era, class, ring)
     }
 
-    /// Begins the era after `era` in a ring that is drained. Returns whether it was us.
-    fn begin(&self, era: Era, class: u32, ring: &Ring) -> Result<bool, PublishError> {
+    /// Begins the era after `era`, if it has not begun, or comes nearer to that.
+    fn begin(&self, era: Era, class: u32, ring: &Ring) -> Result<(), PublishError> {
+        let now = self.drained();
+        if now.number() != era.number() && now.class() >= class {
+            // A ring that was closed when it was empty, and that consumers have not left yet.
+            return self.go_on(now, era).map_err(|_| PublishError::Corrupt);
+        }
         let next = era.next(class);
         ring.open(next, || self.filled() != era)?;
-        // Release: the ring is open, and what was put before is in the eras before (pairs with: era).
-        Ok(self.words.filled.compare_exchange(era.0, next.0, Ordering::Release, Ordering::Relaxed).is_ok())
+        // Release: the ring is open, and what was put before is in the eras before (pairs with: era). Failure: it has begun.
+        let _ = self.words.filled.compare_exchange(era.0, next.0, Ordering::Release, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Takes the oldest message.
@@ -180,18 +190,23 @@ impl Rings {
                 Ok(None) => {}
                 Err(TakeError::Empty) => {
                     let filled = self.filled();
-                    if filled.number() == now.number() && !self.shrink(filled)? {
+                    if filled.number() == now.number() && (filled.class() == 0 || filled.is_shut()) {
                         return Err(TakeError::Empty);
                     }
                     self.close(arena, now, ring)?;
                 }
                 Err(TakeError::Closed) => {
                     let filled = self.filled();
-                    if filled.number() == now.number() {
-                        // The end, after a shutdown. Without one it is closed early, which the next put sees to.
-                        return Err(if filled.is_shut() { TakeError::Closed } else { TakeError::Empty });
+                    match filled.number() == now.number() {
+                        true if filled.is_shut() => return Err(TakeError::Closed),
+                        // Closed early, by rubbish: the next put sees to it.
+                        true if filled.class() == 0 => return Err(TakeError::Empty),
+                        true => {
+                            self.begin(filled, 0, &self.first).map_err(|_| TakeError::Corrupt)?;
+                            arena.begin_trim();
+                        }
+                        false => self.go_on(now, filled)?,
                     }
-                    self.go_on(now, filled)?;
                 }
                 Err(other) => return Err(other),
             }
@@ -200,18 +215,7 @@ impl Rings {
         Err(TakeError::Corrupt)
     }
 
-    /// Begins an era in the smallest ring, if `filled`, whose ring is empty, is in a larger one. Returns whether a later era has begun.
-    fn shrink(&self, filled: Era) -> Result<bool, TakeError> {
-        if filled.class() == 0 || filled.is_shut() {
-            return Ok(false);
-        }
-        match self.begin(filled, 0, &self.first) {
-            Ok(_) => Ok(true),
-            Err(_) => Err(TakeError::Corrupt),
-        }
-    }
-
-    /// Closes the ring of `now`, after which a later era has begun, if it is still empty.
+    /// Closes the ring of `now`, if it is still empty.
     fn close(&self, arena: &Arena, now: Era, ring: &Ring) -> Result<(), TakeError> {
         match ring.close_if_empty(arena, now, || self.drained() == now) {
             // A message slipped in, or others went on: another look tells. When it is closed it does too.

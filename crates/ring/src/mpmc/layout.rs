@@ -145,6 +145,17 @@ impl Class {
         self.level_of(self.count - 1).0 + 1
     }
 
+    /// Blocks whose memory is given back together, as a power of two.
+    pub(crate) const fn unit(&self) -> u32 {
+        let blocks = FIRST_STRETCH / self.size;
+        if blocks > 1 { blocks.ilog2() } else { 0 }
+    }
+
+    /// Whether the first stretch, which is small, keeps its memory for the next messages.
+    pub(crate) const fn keeps_first(&self) -> bool {
+        self.size <= FIRST_STRETCH
+    }
+
     /// Blocks of a stretch.
     pub(crate) fn blocks_in(&self, level: u32) -> u32 {
         self.count.saturating_sub(self.first_of(level)).min(1 << level << self.first)
@@ -197,7 +208,7 @@ const INDEX_BITS_IN_CONTENT: u32 = 19;
 pub(crate) struct Layout {
     /// Offset of each lane's words.
     pub(crate) lanes: Vec<(Lane, usize)>,
-    /// Offset of the counters of blocks ever used, one per class.
+    /// Offset of the counters of blocks ever used, one per class, and of one that counts how often memory was given back.
     pub(crate) used: usize,
     /// Offset of the list of stretches.
     pub(crate) stretches: usize,
@@ -224,7 +235,7 @@ impl Layout {
             end = start + len;
             start
         };
-        let used = claim(classes.len() * size_of::<AtomicU64>(), 128);
+        let used = claim((classes.len() + 1) * size_of::<AtomicU64>(), 128);
         let with_lanes = if returns { &Lane::ALL[..] } else { &Lane::ALL[..1] };
         let lanes = with_lanes.iter().map(|&lane| (lane, claim(size_of::<LaneWords>(), 128))).collect();
         let stretches = claim(Stretch::MOST * size_of::<AtomicU64>(), 128);

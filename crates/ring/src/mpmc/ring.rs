@@ -488,9 +488,9 @@ impl Ring {
                     if !is_drained() {
                         return TakeError::Empty;
                     }
-                    // Relaxed: the mark carries nothing but itself.
                     let mark = Slot::closed(self.turns.turn(ticket), era);
-                    slot.exchange_first(word.0, mark.0, Ordering::Relaxed, Ordering::Relaxed);
+                    // Release: what made us close it, a later era or the end, is seen by those who see the mark (pairs with: walk).
+                    slot.exchange_first(word.0, mark.0, Ordering::Release, Ordering::Relaxed);
                 }
                 Err(trouble) => return trouble.into(),
             }
