@@ -31,6 +31,24 @@ pub struct Parcel {
     pub bytes: Vec<u8>,
     /// What the handles inside it need.
     pub descriptors: Vec<OwnedFd>,
+    /// The handles inside it that move.
+    pub movers: Vec<Box<dyn Mover>>,
+}
+
+/// A handle that moves with the value it is a part of, so that it is never in two places: an end of a pipe.
+///
+/// It is inside the [`Parcel`] while that is on its way. A mover that is dropped goes back to where it came from: its value was encoded for
+/// a trial, or could not be sent.
+pub trait Mover: Send + std::fmt::Debug {
+    /// The parcel is on its way to another process: there is no way back.
+    fn left(self: Box<Self>);
+}
+
+impl Parcel {
+    /// Says that the parcel was sent: the handles that move have left this process, and nothing of them is kept open here.
+    pub fn sent(self) {
+        self.movers.into_iter().for_each(Mover::left);
+    }
 }
 
 /// Why a value can't travel.
@@ -47,8 +65,15 @@ pub struct DecodeError {
     why: String,
 }
 
+/// What leaves with the value that this thread encodes.
+#[derive(Default)]
+struct Leaving {
+    descriptors: Vec<OwnedFd>,
+    movers: Vec<Box<dyn Mover>>,
+}
+
 thread_local! {
-    static LEAVING: RefCell<Option<Vec<OwnedFd>>> = const { RefCell::new(None) };
+    static LEAVING: RefCell<Option<Leaving>> = const { RefCell::new(None) };
     static ARRIVING: RefCell<Option<Vec<Option<OwnedFd>>>> = const { RefCell::new(None) };
 }
 
@@ -83,8 +108,9 @@ fn without<S, R>(slot: &'static std::thread::LocalKey<RefCell<Option<S>>>, call:
 ///
 /// A part of it refuses to be serialised.
 pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Parcel, EncodeError> {
-    let (bytes, descriptors) = during(&LEAVING, Some(Vec::new()), || postcard::to_stdvec(value));
-    Ok(Parcel { bytes: bytes.map_err(encode_error)?, descriptors: descriptors.unwrap_or_default() })
+    let (bytes, leaving) = during(&LEAVING, Some(Leaving::default()), || postcard::to_stdvec(value));
+    let Leaving { descriptors, movers } = leaving.unwrap_or_default();
+    Ok(Parcel { bytes: bytes.map_err(encode_error)?, descriptors, movers })
 }
 
 /// Appends a value without handles to `target`, which is as before if it can't be encoded.
@@ -210,13 +236,35 @@ pub fn serialize_descriptor<S: Serializer>(descriptor: BorrowedFd<'_>, serialize
     let copy = descriptor.try_clone_to_owned();
     let number = LEAVING.with_borrow_mut(|leaving| match (leaving, copy) {
         (Some(leaving), Ok(copy)) => {
-            leaving.push(copy);
-            Ok(leaving.len() as u32 - 1)
+            leaving.descriptors.push(copy);
+            Ok(leaving.descriptors.len() as u32 - 1)
         }
         (Some(_), Err(error)) => Err(format!("can't copy a descriptor: {error}")),
-        (None, _) => Err("a handle travels as an argument of a new process or through a connection, not here".into()),
+        (None, _) => Err(NOT_HERE.into()),
     });
     serializer.serialize_u32(number.map_err(|why: String| S::Error::custom(explain(why)))?)
+}
+
+const NOT_HERE: &str = "a handle travels as an argument of a new process or through a connection, not here";
+
+/// For `Serialize` of handles that move: makes sure that descriptors can travel here, before anything is moved.
+///
+/// # Errors
+///
+/// They can't.
+pub fn check_leaving<E: serde::ser::Error>() -> Result<(), E> {
+    if LEAVING.with_borrow(Option::is_some) { Ok(()) } else { Err(E::custom(explain(NOT_HERE))) }
+}
+
+/// For `Serialize` of handles that move: puts one into the parcel, once everything else of it is encoded.
+pub fn move_along(mover: Box<dyn Mover>) {
+    // Where nothing can leave, the mover is dropped, and so goes back.
+    LEAVING.with_borrow_mut(|leaving| leaving.as_mut().map(|leaving| leaving.movers.push(mover)));
+}
+
+/// For `Serialize` of handles: what is wrong with them, in words that reach the user.
+pub fn refuse_to_leave<E: serde::ser::Error>(why: impl std::fmt::Display) -> E {
+    E::custom(explain(why.to_string()))
 }
 
 impl Serialize for Descriptor {
