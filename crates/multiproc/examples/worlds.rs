@@ -72,7 +72,9 @@ fn all(short: bool, only: Option<&str>, program: Option<&str>) -> Result<(), Fai
 
 /// Runs the programs of one world and prints its line. Returns cases, failures, and 1 if the machine can't make it.
 fn try_world(watcher: &watch::Watcher, world: &World, short: bool, only: Option<&str>) -> Result<(usize, usize, usize), Failure> {
-    let (mut well, mut notes, mut failures) = (0, Vec::new(), Vec::new());
+    let (mut well, mut failed, mut notes) = (0, 0, Vec::new());
+    // What several programs say is said once.
+    let mut reasons: Vec<(String, Vec<&str>)> = Vec::new();
     let chosen = |name: &str| only.map_or(!short || world.is_telling(name), |only| only == name);
     for program in world.programs.iter().filter(|program| chosen(program.name)) {
         match watcher.run(world, program, short)? {
@@ -82,14 +84,20 @@ fn try_world(watcher: &watch::Watcher, world: &World, short: bool, only: Option<
             }
             Verdict::NotRun(why) => {
                 println!("{:<48} NOT RUN: {why}", world.name);
-                return Ok((0, 0, 1));
+                return Ok((well + failed, failed, 1));
             }
-            Verdict::Failed(why) => failures.push(format!("    {}: {why}", program.name)),
+            Verdict::Failed(why) => {
+                failed += 1;
+                match reasons.iter_mut().find(|(reason, _)| *reason == why) {
+                    Some((_, names)) => names.push(program.name),
+                    None => reasons.push((why, vec![program.name])),
+                }
+            }
         }
     }
-    println!("{:<48} {well:>2} as expected, {} failed. {}", world.name, failures.len(), notes.join("; "));
-    for failure in &failures {
-        println!("{failure}");
+    println!("{:<48} {well:>2} as expected, {failed} failed. {}", world.name, notes.join("; "));
+    for (why, names) in reasons {
+        println!("    {}: {why}", names.join(", "));
     }
-    Ok((well + failures.len(), failures.len(), 0))
+    Ok((well + failed, failed, 0))
 }

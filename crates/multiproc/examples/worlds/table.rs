@@ -104,8 +104,10 @@ pub(crate) fn worlds() -> Vec<World> {
     }
     worlds.extend([
         world("standard error is a broken pipe").start([BrokenStderr]),
-        world("umask 0177").start([Umask(0o177)]),
-        world("umask 0777").start([Umask(0o777)]),
+        world("umask 0177").start([User(NOBODY), Umask(0o177)]),
+        world("umask 0777").start([User(NOBODY), Umask(0o777)]),
+        world("umask 0, of user 0").start([Umask(0)]),
+        world("umask 0777, of user 0").start([Umask(0o777)]),
         world("one processor").start([OneProcessor]),
         world("blocked signals at the start").start([BlockSignals]),
         world("blocked signals in the starting thread").inside([BlockSignals]),
