@@ -119,7 +119,7 @@ impl Round {
         self.drain()
     }
 
-    /// Has producers put more than a million jobs, and die of it.
+    /// Has producers put more than a million jobs, and be killed and stopped meanwhile.
     fn build_backlog(&mut self) -> Result<(), Failure> {
         let begin = Instant::now();
         while self.total.backlog < BACKLOG {
@@ -200,10 +200,9 @@ impl Round {
         });
     }
 
-    /// Takes away those who ended, and starts others in their place: workers always if there is none.
-    fn replace(&mut self, producers: bool, workers: bool) -> Result<(), Failure> {
-        let all = self.workers.iter().chain(self.producers.iter().map(|(_, process)| process));
-        for process in all {
+    /// Takes away those who ended: as the storm has it, or it is an error.
+    fn take_away_ended(&mut self) -> Result<(), Failure> {
+        for process in self.workers.iter().chain(self.producers.iter().map(|(_, process)| process)) {
             match process.exit_code() {
                 None | Some(Exit::Signal(libc::SIGKILL)) => {}
                 Some(Exit::Code(0 | 101)) => self.total.left += 1,
@@ -212,6 +211,12 @@ impl Round {
         }
         self.workers.retain(Process::is_alive);
         self.producers.retain(|(_, process)| process.is_alive());
+        Ok(())
+    }
+
+    /// Starts others in the place of those who ended: workers always if there is none.
+    fn replace(&mut self, producers: bool, workers: bool) -> Result<(), Failure> {
+        self.take_away_ended()?;
         while producers && self.producers.len() < PRODUCERS {
             let number = self.killed.len() as u64;
             self.killed.push(false);
@@ -260,15 +265,7 @@ impl Round {
                 return Err(format!("{} did not see the end", process.name()).into());
             }
         }
-        self.replace_nobody()
-    }
-
-    /// How those ended who are still here.
-    fn replace_nobody(&mut self) -> Result<(), Failure> {
-        let all = self.workers.drain(..).chain(self.producers.drain(..).map(|(_, process)| process));
-        let strange =
-            all.filter(|process| !matches!(process.exit_code(), Some(Exit::Code(0 | 101) | Exit::Signal(libc::SIGKILL))));
-        strange.last().map_or(Ok(()), |process| Err(format!("{} ended with {:?}", process.name(), process.exit_code()).into()))
+        self.take_away_ended()
     }
 
     /// Puts that returned Ok, by producer.

@@ -41,6 +41,11 @@ pub(crate) enum Make {
     Groups(u32, u32),
     NoCapabilities,
     Close(&'static [i32]),
+    /// Standard input is a socket, as of servers that another program starts.
+    SocketAsInput,
+    NoEnvironment,
+    /// The working directory was removed.
+    NoDirectory,
     /// Standard error is a pipe that nobody reads.
     BrokenStderr,
     Umask(u32),
@@ -129,6 +134,25 @@ fn bare_dev() -> io::Result<()> {
     Ok(())
 }
 
+/// A socket of the kind that the library uses, with nobody at its other end.
+fn socket_as_input() -> io::Result<()> {
+    let mut ends = [0; 2];
+    // SAFETY: room for two descriptors; each is ours to close or to put in a place.
+    unsafe {
+        check(libc::socketpair(libc::AF_UNIX, libc::SOCK_SEQPACKET, 0, ends.as_mut_ptr()))?;
+        check(libc::dup2(ends[1], 0))?;
+        check(libc::close(ends[0]))?;
+        check(libc::close(ends[1]))
+    }
+}
+
+fn leave_no_directory() -> io::Result<()> {
+    let directory = std::env::temp_dir().join(format!("multiproc-gone-{}", std::process::id()));
+    std::fs::create_dir(&directory)?;
+    std::env::set_current_dir(&directory)?;
+    std::fs::remove_dir(&directory)
+}
+
 fn break_stderr() -> io::Result<()> {
     let mut ends = [0; 2];
     // SAFETY: room for two descriptors; each is ours to close or to put in a place.
@@ -168,6 +192,10 @@ impl Make {
                 }
                 Ok(())
             }
+            Self::SocketAsInput => socket_as_input(),
+            // SAFETY: no other thread reads the environment.
+            Self::NoEnvironment => check(unsafe { libc::clearenv() }),
+            Self::NoDirectory => leave_no_directory(),
             Self::BrokenStderr => break_stderr(),
             Self::Umask(mask) => {
                 // SAFETY: as above.

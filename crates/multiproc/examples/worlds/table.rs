@@ -103,6 +103,9 @@ pub(crate) fn worlds() -> Vec<World> {
         worlds.push(world(format!("descriptors {closed:?} closed while it runs")).inside([Close(closed)]));
     }
     worlds.extend([
+        world("standard input is a socket").start([SocketAsInput]),
+        world("no environment").start([NoEnvironment]),
+        world("no working directory").start([NoDirectory]),
         world("standard error is a broken pipe").start([BrokenStderr]),
         world("umask 0177").start([User(NOBODY), Umask(0o177)]),
         world("umask 0777").start([User(NOBODY), Umask(0o777)]),
@@ -200,9 +203,10 @@ impl World {
         self.except.iter().find(|(names, _)| names.contains(&program.name)).map_or(&Must::Work, |(_, must)| must)
     }
 
-    /// Whether the short form runs it: a start, a death, a name; and all that only this world has.
+    /// Whether the short form runs it: a start, a death, a name; and what only this world has.
     pub(crate) fn is_telling(&self, program: &str) -> bool {
-        ["sizes", "redelivery", "named"].contains(&program) || !ALL.contains(&program)
+        let everywhere = self.programs.iter().any(|known| known.name == "sizes");
+        !everywhere || ["sizes", "redelivery", "named"].contains(&program) || !ALL.contains(&program)
     }
 
     /// In words.
