@@ -87,9 +87,13 @@ impl Round {
         let delivered = collector.join().map_err(|_| "the collector panicked")?;
         let logged = self.logged();
         let _ = std::fs::remove_file(&self.log);
-        done?;
         let put = logged?.into_iter().zip(&self.killed).map(|(logged, &killed)| Put { logged, killed });
-        (self.total.jobs, self.total.again) = settle(delivered, &put.collect::<Vec<_>>())?;
+        let settled = settle(delivered, &put.collect::<Vec<_>>());
+        // What is missing helps to find out why a round did not end.
+        (self.total.jobs, self.total.again) = match (done, settled) {
+            (Err(error), Err(also)) => return Err(format!("{error}; {also}").into()),
+            (done, settled) => done.and(settled.map_err(Failure::from))?,
+        };
         if !self.jobs.is_empty() || self.jobs.unfinished() != 0 {
             return Err(format!("{} jobs left, {} unfinished", self.jobs.len(), self.jobs.unfinished()).into());
         }
