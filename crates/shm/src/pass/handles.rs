@@ -1,0 +1,145 @@
+//! Handles on their way: the descriptors beside the bytes.
+
+use serde::de::Error as _;
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::cell::RefCell;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::thread::LocalKey;
+
+/// What becomes of handles that are encoded.
+#[derive(Default)]
+pub(super) enum Leaving {
+    /// They can't travel.
+    #[default]
+    Nowhere,
+    /// They are told to wait, and it is noted that there are some: nothing is given away twice.
+    Asked { found: bool },
+    /// Their descriptors.
+    Travel(Vec<OwnedFd>),
+}
+
+/// Where handles that are decoded come from.
+#[derive(Default)]
+pub(super) enum Arriving {
+    /// There are none.
+    #[default]
+    Nowhere,
+    /// It is a trial, which ends at the first handle.
+    Trial { found: bool },
+    /// Descriptors, each for one handle.
+    Travelled(Vec<Option<OwnedFd>>),
+}
+
+/// Nothing in it needs a destructor while no call is under way, so values can be encoded in another thread-local's destructor.
+pub(super) type Slot<S> = RefCell<ManuallyDrop<S>>;
+
+thread_local! {
+    pub(super) static LEAVING: Slot<Leaving> = const { RefCell::new(ManuallyDrop::new(Leaving::Nowhere)) };
+    pub(super) static ARRIVING: Slot<Arriving> = const { RefCell::new(ManuallyDrop::new(Arriving::Nowhere)) };
+}
+
+/// Puts something into a thread's slot for the time of a call, and what was there back afterwards.
+pub(super) fn during<S: Default, R>(slot: &'static LocalKey<Slot<S>>, scope: S, call: impl FnOnce() -> R) -> (R, S) {
+    struct Restore<S: Default + 'static>(&'static LocalKey<Slot<S>>, S);
+    impl<S: Default> Restore<S> {
+        fn swap(&mut self) {
+            self.0.with_borrow_mut(|there| std::mem::swap(&mut **there, &mut self.1));
+        }
+    }
+    impl<S: Default> Drop for Restore<S> {
+        fn drop(&mut self) {
+            self.swap();
+        }
+    }
+    let mut restore = Restore(slot, scope);
+    restore.swap();
+    let result = call();
+    let left = slot.with_borrow_mut(|there| std::mem::take(&mut **there));
+    (result, left)
+}
+
+/// Makes a call with nothing in a thread's slot.
+#[inline(always)]
+pub(super) fn without<S: Default, R>(
+    slot: &'static LocalKey<Slot<S>>,
+    is_empty: impl FnOnce(&S) -> bool,
+    call: impl FnOnce() -> R,
+) -> R {
+    // It nearly always is empty: a value is seldom encoded while another one is.
+    if slot.with_borrow(|there| is_empty(there)) { call() } else { during(slot, S::default(), call).0 }
+}
+
+/// A file descriptor as a part of a value: it arrives as another descriptor of the same open file.
+#[derive(Debug)]
+pub struct Descriptor(OwnedFd);
+
+impl From<OwnedFd> for Descriptor {
+    fn from(descriptor: OwnedFd) -> Self {
+        Self(descriptor)
+    }
+}
+
+impl From<Descriptor> for OwnedFd {
+    fn from(descriptor: Descriptor) -> Self {
+        descriptor.0
+    }
+}
+
+impl AsFd for Descriptor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Serialises a borrowed descriptor as [`Descriptor`] does an owned one: for handles that hold one among other things.
+///
+/// A handle may be serialised more than once before it travels: that it goes, it knows only once this was `Ok`.
+///
+/// # Errors
+///
+/// Descriptors can't travel here, or the process has none left.
+pub fn serialize_descriptor<S: Serializer>(descriptor: BorrowedFd<'_>, serializer: S) -> Result<S::Ok, S::Error> {
+    let number = LEAVING.with_borrow_mut(|leaving| match &mut **leaving {
+        Leaving::Nowhere => Err("a handle travels as an argument of a new process or through a connection, not here".into()),
+        Leaving::Asked { found } => {
+            *found = true;
+            Err("a handle travels in the next attempt".into())
+        }
+        Leaving::Travel(leaving) => match descriptor.try_clone_to_owned() {
+            Ok(copy) => {
+                leaving.push(copy);
+                Ok(leaving.len() as u32 - 1)
+            }
+            Err(error) => Err(format!("can't copy a descriptor: {error}")),
+        },
+    });
+    serializer.serialize_u32(number.map_err(|why: String| S::Error::custom(why))?)
+}
+
+impl Serialize for Descriptor {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serialize_descriptor(self.0.as_fd(), serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Descriptor {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = u32::deserialize(deserializer)?;
+        let found = ARRIVING.with_borrow_mut(|arriving| match &mut **arriving {
+            Arriving::Nowhere => None,
+            Arriving::Trial { found } => {
+                *found = true;
+                None
+            }
+            Arriving::Travelled(arriving) => arriving.get_mut(number as usize)?.take(),
+        });
+        found.map(Self).ok_or_else(|| D::Error::custom(format_args!("descriptor {number} did not arrive")))
+    }
+}
+
+/// For `Deserialize` of handles: what is wrong with them, in words that reach the user.
+pub fn refuse<E: serde::de::Error>(why: impl std::fmt::Display) -> E {
+    E::custom(why)
+}
