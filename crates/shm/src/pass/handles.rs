@@ -40,35 +40,45 @@ thread_local! {
     pub(super) static ARRIVING: Slot<Arriving> = const { RefCell::new(ManuallyDrop::new(Arriving::Nowhere)) };
 }
 
-/// Puts something into a thread's slot for the time of a call, and what was there back afterwards.
-pub(super) fn during<S: Default, R>(slot: &'static LocalKey<Slot<S>>, scope: S, call: impl FnOnce() -> R) -> (R, S) {
-    struct Restore<S: Default + 'static>(&'static LocalKey<Slot<S>>, S);
-    impl<S: Default> Restore<S> {
-        fn swap(&mut self) {
-            self.0.with_borrow_mut(|there| std::mem::swap(&mut **there, &mut self.1));
-        }
-    }
-    impl<S: Default> Drop for Restore<S> {
-        fn drop(&mut self) {
-            self.swap();
-        }
-    }
-    let mut restore = Restore(slot, scope);
-    restore.swap();
-    let result = call();
-    let left = slot.with_borrow_mut(|there| std::mem::take(&mut **there));
-    (result, left)
+/// Something in a thread's slot for a while. What was there before is back afterwards, also after a panic.
+pub(super) struct Scope<S: Default + 'static> {
+    slot: &'static LocalKey<Slot<S>>,
+    before: S,
 }
 
-/// Makes a call with nothing in a thread's slot.
-#[inline(always)]
-pub(super) fn without<S: Default, R>(
-    slot: &'static LocalKey<Slot<S>>,
-    is_empty: impl FnOnce(&S) -> bool,
-    call: impl FnOnce() -> R,
-) -> R {
-    // It nearly always is empty: a value is seldom encoded while another one is.
-    if slot.with_borrow(|there| is_empty(there)) { call() } else { during(slot, S::default(), call).0 }
+impl<S: Default> Scope<S> {
+    pub(super) fn enter(slot: &'static LocalKey<Slot<S>>, now: S) -> Self {
+        Self { slot, before: put(slot, now) }
+    }
+
+    /// What became of it.
+    pub(super) fn leave(self) -> S {
+        put(self.slot, S::default())
+    }
+}
+
+impl<S: Default> Drop for Scope<S> {
+    fn drop(&mut self) {
+        put(self.slot, std::mem::take(&mut self.before));
+    }
+}
+
+fn put<S>(slot: &'static LocalKey<Slot<S>>, now: S) -> S {
+    slot.with_borrow_mut(|there| std::mem::replace(&mut **there, now))
+}
+
+/// `None` where no handles can travel as it is, which is nearly always: a value is seldom encoded while another one is.
+#[inline]
+pub(super) fn no_leaving() -> Option<Scope<Leaving>> {
+    let none = LEAVING.with_borrow(|leaving| matches!(**leaving, Leaving::Nowhere));
+    if none { None } else { Some(Scope::enter(&LEAVING, Leaving::Nowhere)) }
+}
+
+/// The same for handles that arrive.
+#[inline]
+pub(super) fn no_arriving() -> Option<Scope<Arriving>> {
+    let none = ARRIVING.with_borrow(|arriving| matches!(**arriving, Arriving::Nowhere));
+    if none { None } else { Some(Scope::enter(&ARRIVING, Arriving::Nowhere)) }
 }
 
 /// A file descriptor as a part of a value: it arrives as another descriptor of the same open file.

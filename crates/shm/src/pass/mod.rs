@@ -32,7 +32,7 @@ mod trial;
 mod why;
 mod write;
 
-use handles::{ARRIVING, Arriving, LEAVING, Leaving, during, without};
+use handles::{ARRIVING, Arriving, LEAVING, Leaving, Scope, no_arriving, no_leaving};
 pub use handles::{Descriptor, refuse, serialize_descriptor};
 pub use identity::{identity, type_name};
 pub use kind::MAX_DEPTH;
@@ -77,17 +77,20 @@ pub struct DecodeError {
 /// A part of it refuses to be serialised, or could not be got as it was put.
 pub fn encode<T: Serialize + DeserializeOwned>(value: &T) -> Result<Parcel, EncodeError> {
     let mut bytes = Vec::new();
-    let (done, asked) = during(&LEAVING, Leaving::Asked { found: false }, || append(value, &mut bytes));
-    if !matches!(asked, Leaving::Asked { found: true }) {
+    let asked = Scope::enter(&LEAVING, Leaving::Asked { found: false });
+    let done = append(value, &mut bytes);
+    if !matches!(asked.leave(), Leaving::Asked { found: true }) {
         return done.map(|()| Parcel { bytes, descriptors: Vec::new() }).map_err(encode_error::<T>);
     }
-    // Handles are encoded once, and can't be tried out: so in the form that is right for most types.
+    // Handles are given away once, and can't be tried out: so the value gets the form that is right for most types.
     bytes.clear();
-    let named = || shape::with(|shapes| trial::write_named(value, shapes, true, &mut bytes));
-    let (done, travel) = during(&LEAVING, Leaving::Travel(Vec::new()), named);
+    let travel = Scope::enter(&LEAVING, Leaving::Travel(Vec::new()));
+    let done = shape::with(|shapes| trial::write_named(value, shapes, true, &mut bytes));
+    let travel = travel.leave();
     done.map_err(encode_error::<T>)?;
-    let (read, found) = during(&ARRIVING, Arriving::Trial { found: false }, || trial::reads_so_far::<T>(&bytes));
-    if !matches!(found, Arriving::Trial { found: true }) {
+    let trial = Scope::enter(&ARRIVING, Arriving::Trial { found: false });
+    let read = trial::reads_so_far::<T>(&bytes);
+    if !matches!(trial.leave(), Arriving::Trial { found: true }) {
         read.map_err(encode_error::<T>)?;
     }
     let descriptors = if let Leaving::Travel(descriptors) = travel { descriptors } else { Vec::new() };
@@ -104,7 +107,8 @@ pub fn encode_plain<T: Serialize + DeserializeOwned>(value: &T, target: &mut Vec
     if plain::append_bare(value, target) {
         return Ok(());
     }
-    without(&LEAVING, |leaving| matches!(leaving, Leaving::Nowhere), || append(value, target)).map_err(encode_error::<T>)
+    let _scope = no_leaving();
+    append(value, target).map_err(encode_error::<T>)
 }
 
 #[inline]
@@ -114,10 +118,11 @@ fn append<T: Serialize + DeserializeOwned>(value: &T, target: &mut Vec<u8>) -> R
     }
     let start = target.len();
     shape::with(|shapes| {
-        let mut writer = Writer::<false>::new(target, shapes, shape::start::<T>());
+        let mut writer = Writer::new(target, shapes, shape::start::<T>());
         let done = writer.root(value);
         let unknown = writer.unknown;
-        let done = done.and_then(|()| if unknown.is_empty() { Ok(()) } else { trial::settle(value, shapes, &unknown, target, start) });
+        let done =
+            done.and_then(|()| if unknown.is_empty() { Ok(()) } else { trial::settle(value, shapes, &unknown, target, start) });
         if done.is_err() {
             target.truncate(start);
         }
@@ -137,7 +142,8 @@ fn encode_error<T>(why: Why) -> EncodeError {
 /// The bytes make no `T`.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8], descriptors: Vec<OwnedFd>) -> Result<T, DecodeError> {
     let descriptors = descriptors.into_iter().map(Some).collect();
-    during(&ARRIVING, Arriving::Travelled(descriptors), || decode_all(bytes)).0
+    let _scope = Scope::enter(&ARRIVING, Arriving::Travelled(descriptors));
+    decode_all(bytes)
 }
 
 /// Decodes what [`encode_plain`] made.
@@ -147,14 +153,15 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8], descriptors: Vec<OwnedFd>) -> R
 /// The bytes make no `T`.
 #[inline]
 pub fn decode_plain<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
-    without(&ARRIVING, |arriving| matches!(arriving, Arriving::Nowhere), || decode_all(bytes))
+    let _scope = no_arriving();
+    decode_all(bytes)
 }
 
 #[inline]
 fn decode_all<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     match plain::from_bare(bytes) {
         Some(value) => value.map_err(|why| decode_error::<T>(bytes, why)),
-        None => Reader::<false>::new(bytes).root().map_err(|why| decode_error::<T>(bytes, why.to_string())),
+        None => Reader::new(bytes).root().map_err(|why| decode_error::<T>(bytes, why.to_string())),
     }
 }
 

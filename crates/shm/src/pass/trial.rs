@@ -59,52 +59,70 @@ struct Verdict {
 }
 
 fn try_out<T: Serialize + DeserializeOwned>(value: &T, shapes: &Shapes) -> Result<Verdict, Why> {
-    let mut bytes = Vec::new();
-    let foreign = write_named(value, shapes, false, &mut bytes)?;
-    if let Ok(each) = comes_back::<T>(&bytes, shapes, true) {
+    let mut named = Vec::new();
+    let foreign = write_named(value, shapes, false, &mut named)?;
+    let without_names = read_back::<T>(&named, true).and_then(|(back, each)| {
+        is_same(&back, &named, shapes, false)?;
+        Ok(each)
+    });
+    if let Ok(each) = without_names {
         return Ok(Verdict { named: None, each: each || foreign });
     }
-    bytes.clear();
-    let foreign = write_named(value, shapes, true, &mut bytes)?;
-    let each = comes_back::<T>(&bytes, shapes, false)?;
-    Ok(Verdict { named: Some(bytes), each: each || foreign })
+    let mut readable = Vec::new();
+    let foreign = write_named(value, shapes, true, &mut readable)? || foreign;
+    let with_names = read_back::<T>(&readable, false).and_then(|(back, each)| {
+        is_same(&back, &readable, shapes, true)?;
+        // Two values of an untagged enum may be one text for people: an address, and what looks like one.
+        is_same(&back, &named, shapes, false)?;
+        Ok(each)
+    });
+    match (with_names, without_names) {
+        (Ok(each), _) => Ok(Verdict { named: Some(readable), each: each || foreign }),
+        (Err(why), Err(NeedsNames(true, _)) | Ok(_)) => Err(why.1),
+        (Err(_), Err(why)) => Err(why.1),
+    }
 }
+
+/// Why a value does not come back. Names may help, if they were missed.
+struct NeedsNames(bool, Why);
 
 /// Appends a value with the names of its fields and variants. Says whether code other than serde's wrote a part of it.
 pub(super) fn write_named<T: Serialize>(value: &T, shapes: &Shapes, readable: bool, target: &mut Vec<u8>) -> Result<bool, Why> {
-    let mut writer = Writer::<true>::new(target, shapes, 0);
-    if readable {
-        writer.make_readable();
-    }
+    let mut writer = Writer::with_names(target, shapes, readable);
     writer.root(value)?;
     Ok(writer.care.foreign)
 }
 
-/// Decodes and encodes anew. Says whether another value of the same shape may fare differently.
-fn comes_back<T: Serialize + DeserializeOwned>(bytes: &[u8], shapes: &Shapes, positional: bool) -> Result<bool, Why> {
-    let mut reader = Reader::<true>::new(bytes);
-    reader.watch.positional = positional;
+/// Decodes. Says whether another value of the same shape may fare differently.
+fn read_back<T: DeserializeOwned>(bytes: &[u8], positional: bool) -> Result<(T, bool), NeedsNames> {
+    let mut reader = Reader::in_trial(bytes, positional);
     let back = reader.root::<T>();
     if reader.watch.needs_names {
-        return Err(Why::new("it needs names"));
+        return Err(NeedsNames(true, Why::new("its fields need names")));
     }
-    let refused = |why| Why::new(format!("its Deserialize does not take what its Serialize writes ({why}): {ADVICE}"));
-    let back = back.map_err(refused)?;
+    back.map(|back| (back, reader.watch.each)).map_err(|why| NeedsNames(false, not_taken(&why)))
+}
+
+/// Whether what came back says the same as `bytes` do of what went.
+fn is_same<T: Serialize>(back: &T, bytes: &[u8], shapes: &Shapes, readable: bool) -> Result<(), NeedsNames> {
     let mut again = Vec::with_capacity(bytes.len());
-    write_named(&back, shapes, !positional, &mut again)?;
-    if bytes != again && digest(bytes) != digest(&again) {
-        return Err(Why::new(format!(
-            "it would come back as another value: its Deserialize does not restore what its Serialize leaves out or rewrites: {ADVICE}"
-        )));
+    let same = write_named(back, shapes, readable, &mut again).map(|_| bytes == again || digest(bytes) == digest(&again));
+    let other = "it would come back as another value: its Deserialize does not restore what its Serialize leaves out or rewrites";
+    match same {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(NeedsNames(false, Why::new(format!("{other}: {ADVICE}")))),
+        Err(why) => Err(NeedsNames(false, why)),
     }
-    Ok(reader.watch.each)
+}
+
+fn not_taken(why: &Why) -> Why {
+    Why::new(format!("its Deserialize does not take what its Serialize writes ({why}): {ADVICE}"))
 }
 
 /// Reads a value up to the first handle in it, which would be used up.
 pub(super) fn reads_so_far<T: DeserializeOwned>(bytes: &[u8]) -> Result<(), Why> {
-    let read = catch_unwind(AssertUnwindSafe(|| Reader::<true>::new(bytes).root::<T>().map(drop)));
-    let refused = |why| Why::new(format!("its Deserialize does not take what its Serialize writes ({why}): {ADVICE}"));
-    read.unwrap_or_else(|panic| Err(panicked(&*panic))).map_err(refused)
+    let read = catch_unwind(AssertUnwindSafe(|| Reader::in_trial(bytes, false).root::<T>().map(drop)));
+    read.map_or_else(|panic| Err(panicked(&*panic)), |read| read.map_err(|why| not_taken(&why)))
 }
 
 /// A number for what is encoded, whatever the order of items and entries: a `HashMap` has another one each time.
@@ -162,7 +180,7 @@ impl Digester<'_> {
                 hash(&(start.get(..7 + name), inner))
             }
             _ => {
-                let mut reader = Reader::<false>::new(start);
+                let mut reader = Reader::new(start);
                 reader.pass_over().ok()?;
                 self.0 = reader.bytes;
                 hash(&start.get(..start.len() - self.0.len()))

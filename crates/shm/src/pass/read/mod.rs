@@ -16,8 +16,10 @@ use serde::de::{DeserializeSeed, Error, IntoDeserializer, Visitor};
 /// What a trial finds out.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
+    /// There is one.
+    trial: bool,
     /// The bytes have names, and are read as those without names would be.
-    pub(super) positional: bool,
+    positional: bool,
     /// Without names this would have gone wrong.
     pub(super) needs_names: bool,
     /// Another value of the same shape may fare differently.
@@ -25,14 +27,14 @@ pub(super) struct Watch {
 }
 
 /// Reads one value after the other from bytes.
-pub(super) struct Reader<'de, const TRIAL: bool> {
+pub(super) struct Reader<'de> {
     pub(super) bytes: &'de [u8],
     depth: u32,
     readable: bool,
     pub(super) watch: Watch,
 }
 
-impl<'de, const TRIAL: bool> Reader<'de, TRIAL> {
+impl<'de> Reader<'de> {
     #[inline]
     pub(super) fn new(bytes: &'de [u8]) -> Self {
         let (bytes, readable) = match bytes {
@@ -40,6 +42,11 @@ impl<'de, const TRIAL: bool> Reader<'de, TRIAL> {
             _ => (bytes, false),
         };
         Self { bytes, depth: 0, readable, watch: Watch::default() }
+    }
+
+    /// Reads what has names; `positional`: as if it had none.
+    pub(super) fn in_trial(bytes: &'de [u8], positional: bool) -> Self {
+        Self { watch: Watch { trial: true, positional, ..Watch::default() }, ..Self::new(bytes) }
     }
 
     /// The whole value.
@@ -50,18 +57,18 @@ impl<'de, const TRIAL: bool> Reader<'de, TRIAL> {
     }
 
     /// A part of a value. What its type does not look at is passed over.
-    #[inline(always)]
+    #[inline]
     fn part<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Why> {
-        if TRIAL {
+        if self.watch.trial {
             self.watch.each |= care::is_made_otherwise::<S::Value>();
         }
         if let [ARRAY, kind, ..] = self.bytes
-            && plain::is_phantom::<S, S::Value>()
-            && plain::vector_kind::<S::Value>() == Some(*kind)
+            && plain::kind_of_vector::<S::Value>() == Some(*kind)
+            && plain::is_own_seed::<S, S::Value>()
         {
             self.bytes = &self.bytes[1..];
             let (_, _, raw) = self.array()?;
-            if let Some(Some(vector)) = plain::to_vector(raw) {
+            if let Some(vector) = plain::to_vector(raw) {
                 return Ok(vector);
             }
         }
@@ -73,43 +80,43 @@ impl<'de, const TRIAL: bool> Reader<'de, TRIAL> {
         Ok(value)
     }
 
-    #[inline(always)]
+    #[inline]
     fn next(&self) -> Option<u8> {
         self.bytes.first().copied()
     }
 
-    #[inline(always)]
+    #[inline]
     fn kind(&mut self) -> Result<u8, Why> {
         Ok(self.fixed::<1>()?[0])
     }
 
-    #[inline(always)]
+    #[inline]
     fn fixed<const N: usize>(&mut self) -> Result<[u8; N], Why> {
         let (found, rest) = self.bytes.split_first_chunk().ok_or_else(too_short)?;
         self.bytes = rest;
         Ok(*found)
     }
 
-    #[inline(always)]
+    #[inline]
     fn take(&mut self, len: usize) -> Result<&'de [u8], Why> {
         let (found, rest) = self.bytes.split_at_checked(len).ok_or_else(too_short)?;
         self.bytes = rest;
         Ok(found)
     }
 
-    #[inline(always)]
+    #[inline]
     fn length(&mut self) -> Result<usize, Why> {
         Ok(u32::from_ne_bytes(self.fixed()?) as usize)
     }
 
     /// Length and bytes.
-    #[inline(always)]
+    #[inline]
     fn block(&mut self) -> Result<&'de [u8], Why> {
         let len = self.length()?;
         self.take(len)
     }
 
-    #[inline(always)]
+    #[inline]
     fn text(&mut self) -> Result<&'de str, Why> {
         std::str::from_utf8(self.block()?).map_err(|error| Why::new(error.to_string()))
     }
@@ -126,7 +133,7 @@ impl<'de, const TRIAL: bool> Reader<'de, TRIAL> {
         char::from_u32(u32::from_ne_bytes(self.fixed()?)).ok_or_else(|| Why::new("a number that is no character"))
     }
 
-    #[inline(always)]
+    #[inline]
     fn nested<R>(&mut self, read: impl FnOnce(&mut Self) -> Result<R, Why>) -> Result<R, Why> {
         if self.depth == MAX_DEPTH {
             return Err(Why::new(format!("nested more than {MAX_DEPTH} deep")));
@@ -138,9 +145,9 @@ impl<'de, const TRIAL: bool> Reader<'de, TRIAL> {
     }
 
     /// Notes by whom it is read, in a trial.
-    #[inline(always)]
+    #[inline]
     fn meet<V>(&mut self) {
-        if TRIAL {
+        if self.watch.trial {
             self.watch.each |= !care::is_derived::<V>();
         }
     }
@@ -284,7 +291,7 @@ macro_rules! asked_for {
     };
 }
 
-impl<'de, const TRIAL: bool> Deserializer<'de> for &mut Reader<'de, TRIAL> {
+impl<'de> Deserializer<'de> for &mut Reader<'de> {
     type Error = Why;
 
     fn is_human_readable(&self) -> bool {
@@ -423,7 +430,7 @@ impl<'de, const TRIAL: bool> Deserializer<'de> for &mut Reader<'de, TRIAL> {
             }
             Some(NAMED_STRUCT) => {
                 self.bytes = &self.bytes[1..];
-                if TRIAL && self.watch.positional {
+                if self.watch.positional {
                     return self.nested(|reader| Named::visit_seq(reader, fields, visitor));
                 }
                 self.nested(|reader| Items::visit_map(reader, Left::UntilEnd, visitor))
@@ -445,7 +452,7 @@ impl<'de, const TRIAL: bool> Deserializer<'de> for &mut Reader<'de, TRIAL> {
                 self.bytes = &self.bytes[1..];
                 let index = u16::from_ne_bytes(self.fixed()?);
                 let name = if kind == NAMED_VARIANT { Some(self.text()?) } else { None };
-                if TRIAL && self.watch.positional && name != variants.get(usize::from(index)).copied() {
+                if self.watch.positional && name != variants.get(usize::from(index)).copied() {
                     return Err(self.names_needed());
                 }
                 let name = name.filter(|_| !self.watch.positional);

@@ -15,30 +15,22 @@ pub(in super::super) enum Left {
 }
 
 /// The items of a sequence, a tuple or a struct; or the entries of a map or of a struct with names.
-pub(in super::super) struct Items<'a, 'de, const TRIAL: bool> {
-    reader: &'a mut Reader<'de, TRIAL>,
+pub(in super::super) struct Items<'a, 'de> {
+    reader: &'a mut Reader<'de>,
     left: Left,
 }
 
-impl<'a, 'de, const TRIAL: bool> Items<'a, 'de, TRIAL> {
-    #[inline(always)]
-    pub(super) fn visit_seq<V: Visitor<'de>>(
-        reader: &'a mut Reader<'de, TRIAL>,
-        left: Left,
-        visitor: V,
-    ) -> Result<V::Value, Why> {
+impl<'a, 'de> Items<'a, 'de> {
+    #[inline]
+    pub(super) fn visit_seq<V: Visitor<'de>>(reader: &'a mut Reader<'de>, left: Left, visitor: V) -> Result<V::Value, Why> {
         let mut items = Self { reader, left };
         let value = visitor.visit_seq(&mut items)?;
         items.close()?;
         Ok(value)
     }
 
-    #[inline(always)]
-    pub(super) fn visit_map<V: Visitor<'de>>(
-        reader: &'a mut Reader<'de, TRIAL>,
-        left: Left,
-        visitor: V,
-    ) -> Result<V::Value, Why> {
+    #[inline]
+    pub(super) fn visit_map<V: Visitor<'de>>(reader: &'a mut Reader<'de>, left: Left, visitor: V) -> Result<V::Value, Why> {
         let mut items = Self { reader, left };
         let value = visitor.visit_map(&mut items)?;
         items.close()?;
@@ -46,7 +38,7 @@ impl<'a, 'de, const TRIAL: bool> Items<'a, 'de, TRIAL> {
     }
 
     /// Whether there is one more, which counts as read then.
-    #[inline(always)]
+    #[inline]
     fn advance(&mut self) -> bool {
         match &mut self.left {
             Left::Count(0) => false,
@@ -58,7 +50,7 @@ impl<'a, 'de, const TRIAL: bool> Items<'a, 'de, TRIAL> {
         }
     }
 
-    #[inline(always)]
+    #[inline]
     fn close(self) -> Result<(), Why> {
         match self.left {
             Left::Count(0) => Ok(()),
@@ -76,10 +68,10 @@ impl<'a, 'de, const TRIAL: bool> Items<'a, 'de, TRIAL> {
     }
 }
 
-impl<'de, const TRIAL: bool> SeqAccess<'de> for &mut Items<'_, 'de, TRIAL> {
+impl<'de> SeqAccess<'de> for &mut Items<'_, 'de> {
     type Error = Why;
 
-    #[inline(always)]
+    #[inline]
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Why> {
         if self.advance() { self.reader.part(seed).map(Some) } else { Ok(None) }
     }
@@ -89,15 +81,15 @@ impl<'de, const TRIAL: bool> SeqAccess<'de> for &mut Items<'_, 'de, TRIAL> {
     }
 }
 
-impl<'de, const TRIAL: bool> MapAccess<'de> for &mut Items<'_, 'de, TRIAL> {
+impl<'de> MapAccess<'de> for &mut Items<'_, 'de> {
     type Error = Why;
 
-    #[inline(always)]
+    #[inline]
     fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Why> {
         if self.advance() { self.reader.part(seed).map(Some) } else { Ok(None) }
     }
 
-    #[inline(always)]
+    #[inline]
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Why> {
         self.reader.part(seed)
     }
@@ -108,14 +100,14 @@ impl<'de, const TRIAL: bool> MapAccess<'de> for &mut Items<'_, 'de, TRIAL> {
 }
 
 /// In a trial: the fields of a struct with names, read in their order as those without names would be.
-pub(in super::super) struct Named<'a, 'de, const TRIAL: bool> {
-    reader: &'a mut Reader<'de, TRIAL>,
+pub(in super::super) struct Named<'a, 'de> {
+    reader: &'a mut Reader<'de>,
     fields: std::slice::Iter<'static, &'static str>,
 }
 
-impl<'a, 'de, const TRIAL: bool> Named<'a, 'de, TRIAL> {
+impl<'a, 'de> Named<'a, 'de> {
     pub(super) fn visit_seq<V: Visitor<'de>>(
-        reader: &'a mut Reader<'de, TRIAL>,
+        reader: &'a mut Reader<'de>,
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Why> {
@@ -128,7 +120,7 @@ impl<'a, 'de, const TRIAL: bool> Named<'a, 'de, TRIAL> {
     }
 }
 
-impl<'de, const TRIAL: bool> SeqAccess<'de> for &mut Named<'_, 'de, TRIAL> {
+impl<'de> SeqAccess<'de> for &mut Named<'_, 'de> {
     type Error = Why;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Why> {
@@ -141,17 +133,17 @@ impl<'de, const TRIAL: bool> SeqAccess<'de> for &mut Named<'_, 'de, TRIAL> {
 }
 
 /// A variant of an enum.
-pub(in super::super) struct Variant<'a, 'de, const TRIAL: bool> {
-    pub(super) reader: &'a mut Reader<'de, TRIAL>,
+pub(in super::super) struct Variant<'a, 'de> {
+    pub(super) reader: &'a mut Reader<'de>,
     pub(super) index: u16,
     pub(super) name: Option<&'de str>,
 }
 
-impl<'a, 'de, const TRIAL: bool> EnumAccess<'de> for Variant<'a, 'de, TRIAL> {
+impl<'a, 'de> EnumAccess<'de> for Variant<'a, 'de> {
     type Error = Why;
-    type Variant = &'a mut Reader<'de, TRIAL>;
+    type Variant = &'a mut Reader<'de>;
 
-    #[inline(always)]
+    #[inline]
     fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self::Variant), Why> {
         let which = match self.name {
             Some(name) => seed.deserialize(BorrowedStrDeserializer::<Why>::new(name))?,
@@ -164,37 +156,37 @@ impl<'a, 'de, const TRIAL: bool> EnumAccess<'de> for Variant<'a, 'de, TRIAL> {
     }
 }
 
-impl<'de, const TRIAL: bool> VariantAccess<'de> for &mut Reader<'de, TRIAL> {
+impl<'de> VariantAccess<'de> for &mut Reader<'de> {
     type Error = Why;
 
-    #[inline(always)]
+    #[inline]
     fn unit_variant(self) -> Result<(), Why> {
         if self.kind()? == UNIT { Ok(()) } else { Err(Why::new("a variant has something in it that should have nothing")) }
     }
 
-    #[inline(always)]
+    #[inline]
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Why> {
         self.part(seed)
     }
 
-    #[inline(always)]
+    #[inline]
     fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Why> {
         self.deserialize_tuple(len, visitor)
     }
 
-    #[inline(always)]
+    #[inline]
     fn struct_variant<V: Visitor<'de>>(self, fields: &'static [&'static str], visitor: V) -> Result<V::Value, Why> {
         self.deserialize_struct("", fields, visitor)
     }
 }
 
 /// A variant for those who want to see a map: its name and what it has in it.
-pub(in super::super) struct OneEntry<'a, 'de, const TRIAL: bool> {
-    pub(super) reader: &'a mut Reader<'de, TRIAL>,
+pub(in super::super) struct OneEntry<'a, 'de> {
+    pub(super) reader: &'a mut Reader<'de>,
     pub(super) name: Option<&'de str>,
 }
 
-impl<'de, const TRIAL: bool> MapAccess<'de> for OneEntry<'_, 'de, TRIAL> {
+impl<'de> MapAccess<'de> for OneEntry<'_, 'de> {
     type Error = Why;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Why> {
@@ -221,7 +213,7 @@ pub(in super::super) struct Numbers<'a, 'de> {
 impl<'de> SeqAccess<'de> for &mut Numbers<'_, 'de> {
     type Error = Why;
 
-    #[inline(always)]
+    #[inline]
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Why> {
         if self.bytes.is_empty() {
             return Ok(None);
@@ -246,7 +238,7 @@ pub(in super::super) struct Number<'a, 'de> {
 macro_rules! number {
     ($($kind:ident($type:ty) => $visit:ident, $method:ident;)*) => {
         impl<'de> Number<'_, 'de> {
-            #[inline(always)]
+            #[inline]
             pub(super) fn visit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
                 match self.kind {
                     $($kind if let Ok(bytes) = self.bytes.try_into() => visitor.$visit(<$type>::from_ne_bytes(bytes)),)*
@@ -258,7 +250,7 @@ macro_rules! number {
         impl<'de> Deserializer<'de> for Number<'_, 'de> {
             type Error = Why;
 
-            $(#[inline(always)]
+            $(#[inline]
             fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
                 *self.each |= self.kind != $kind;
                 self.visit(visitor)

@@ -11,9 +11,7 @@ use parts::{Fields, Items, Tuple};
 use serde::{Serialize, Serializer};
 
 /// Writes a value behind what is in `bytes`.
-///
-/// `NAMED` is for trials, and for values that can't be read without names.
-pub(super) struct Writer<'a, const NAMED: bool> {
+pub(super) struct Writer<'a> {
     bytes: &'a mut Vec<u8>,
     shapes: &'a Shapes,
     /// The shape of the part at hand, so far.
@@ -21,24 +19,28 @@ pub(super) struct Writer<'a, const NAMED: bool> {
     /// Shapes of parts that are not known to come back whole without names.
     pub(super) unknown: Vec<u64>,
     depth: u32,
+    /// In trials, and for values that can't be read without: fields and variants have names.
+    named: bool,
     readable: bool,
     pub(super) care: Care,
 }
 
-impl<'a, const NAMED: bool> Writer<'a, NAMED> {
-    #[inline(always)]
+impl<'a> Writer<'a> {
+    #[inline]
     pub(super) fn new(bytes: &'a mut Vec<u8>, shapes: &'a Shapes, shape: u64) -> Self {
-        Self { bytes, shapes, shape, unknown: Vec::new(), depth: 0, readable: false, care: Care::default() }
+        Self { bytes, shapes, shape, unknown: Vec::new(), depth: 0, named: false, readable: false, care: Care::default() }
     }
 
-    /// From here on types take their forms for people.
-    pub(super) fn make_readable(&mut self) {
-        self.bytes.push(READABLE);
-        self.readable = true;
+    /// With names; `readable`: types take their forms for people, too.
+    pub(super) fn with_names(bytes: &'a mut Vec<u8>, shapes: &'a Shapes, readable: bool) -> Self {
+        if readable {
+            bytes.push(READABLE);
+        }
+        Self { named: true, readable, ..Self::new(bytes, shapes, 0) }
     }
 
     /// The whole value.
-    #[inline(always)]
+    #[inline]
     pub(super) fn root<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Why> {
         self.part(value)?;
         self.end_part();
@@ -46,9 +48,9 @@ impl<'a, const NAMED: bool> Writer<'a, NAMED> {
     }
 
     /// A part of a value.
-    #[inline(always)]
+    #[inline]
     fn part<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Why> {
-        if NAMED {
+        if self.named {
             self.care.enter::<T>();
         }
         match plain::vector(value) {
@@ -58,9 +60,9 @@ impl<'a, const NAMED: bool> Writer<'a, NAMED> {
     }
 
     /// The end of a part that has a shape of its own.
-    #[inline(always)]
+    #[inline]
     fn end_part(&mut self) {
-        if !NAMED && !self.shapes.is_plain(self.shape) {
+        if !self.named && !self.shapes.is_plain(self.shape) {
             self.note_unknown();
         }
     }
@@ -72,20 +74,20 @@ impl<'a, const NAMED: bool> Writer<'a, NAMED> {
         }
     }
 
-    #[inline(always)]
+    #[inline]
     fn kind(&mut self, kind: u8) {
         self.shape = mix(self.shape, kind.into());
         self.bytes.push(kind);
     }
 
-    #[inline(always)]
+    #[inline]
     fn length(&mut self, len: usize) -> Result<(), Why> {
         let len = u32::try_from(len).map_err(|_| Why::new(format!("a part of it has a length of {len}, above {}", u32::MAX)))?;
         self.bytes.extend_from_slice(&len.to_ne_bytes());
         Ok(())
     }
 
-    #[inline(always)]
+    #[inline]
     fn block(&mut self, kind: u8, bytes: &[u8]) -> Result<(), Why> {
         self.kind(kind);
         self.length(bytes.len())?;
@@ -93,7 +95,7 @@ impl<'a, const NAMED: bool> Writer<'a, NAMED> {
         Ok(())
     }
 
-    #[inline(always)]
+    #[inline]
     fn array(&mut self, array: u8, number: u8, bytes: &[u8]) -> Result<(), Why> {
         self.kind(array);
         self.kind(number);
@@ -102,40 +104,41 @@ impl<'a, const NAMED: bool> Writer<'a, NAMED> {
         Ok(())
     }
 
-    #[inline(always)]
+    #[inline]
     fn enter(&mut self) -> Result<(), Why> {
         self.depth += 1;
         if self.depth > MAX_DEPTH { Err(too_deep()) } else { Ok(()) }
     }
 
     /// Something that is closed by `END`, and had `outer` as the shape around it if it is a variant.
-    #[inline(always)]
-    fn fields(&mut self, kind: u8, outer: Option<u64>) -> Result<Fields<'_, 'a, NAMED>, Why> {
+    #[inline]
+    fn fields(&mut self, kind: u8, outer: Option<u64>) -> Result<Fields<'_, 'a>, Why> {
         self.enter()?;
         self.kind(kind);
         Ok(Fields { writer: self, outer })
     }
 
     fn type_named(&mut self, name: &'static str) {
-        if NAMED {
+        if self.named {
             self.care.is_named(name);
         }
     }
 
     fn type_is_nameless(&mut self) {
-        if NAMED {
+        if self.named {
             self.care.is_nameless();
         }
     }
 
     /// The start of a variant: the shape to go on with behind it.
-    #[inline(always)]
+    #[inline]
     fn variant(&mut self, index: u32, name: &'static str) -> Result<u64, Why> {
         self.enter()?;
-        let short = u16::try_from(index).map_err(|_| Why::new(format!("an enum has a variant of index {index}, above 65,535")))?;
-        self.kind(if NAMED { NAMED_VARIANT } else { VARIANT });
+        let short =
+            u16::try_from(index).map_err(|_| Why::new(format!("an enum has a variant of index {index}, above 65,535")))?;
+        self.kind(if self.named { NAMED_VARIANT } else { VARIANT });
         self.bytes.extend_from_slice(&short.to_ne_bytes());
-        if NAMED {
+        if self.named {
             self.length(name.len())?;
             self.bytes.extend_from_slice(name.as_bytes());
         }
@@ -144,15 +147,15 @@ impl<'a, const NAMED: bool> Writer<'a, NAMED> {
         Ok(outer)
     }
 
-    #[inline(always)]
+    #[inline]
     fn end_variant(&mut self, outer: u64) {
         self.end_part();
         self.shape = outer;
         self.depth -= 1;
     }
 
-    #[inline(always)]
-    fn items(&mut self, kind: u8) -> Result<Items<'_, 'a, NAMED>, Why> {
+    #[inline]
+    fn items(&mut self, kind: u8) -> Result<Items<'_, 'a>, Why> {
         self.enter()?;
         Ok(Items::new(self, kind))
     }
@@ -164,7 +167,7 @@ fn too_deep() -> Why {
 
 macro_rules! numbers {
     ($($method:ident($type:ty) = $kind:ident),*) => {
-        $(#[inline(always)]
+        $(#[inline]
         fn $method(self, number: $type) -> Result<(), Why> {
             self.type_is_nameless();
             self.shape = mix(self.shape, $kind.into());
@@ -176,21 +179,30 @@ macro_rules! numbers {
     };
 }
 
-impl<'w, 'a, const NAMED: bool> Serializer for &'w mut Writer<'a, NAMED> {
+impl<'w, 'a> Serializer for &'w mut Writer<'a> {
     type Ok = ();
     type Error = Why;
-    type SerializeSeq = Items<'w, 'a, NAMED>;
-    type SerializeTuple = Tuple<'w, 'a, NAMED>;
-    type SerializeTupleStruct = Fields<'w, 'a, NAMED>;
-    type SerializeTupleVariant = Fields<'w, 'a, NAMED>;
-    type SerializeMap = Items<'w, 'a, NAMED>;
-    type SerializeStruct = Fields<'w, 'a, NAMED>;
-    type SerializeStructVariant = Fields<'w, 'a, NAMED>;
+    type SerializeSeq = Items<'w, 'a>;
+    type SerializeTuple = Tuple<'w, 'a>;
+    type SerializeTupleStruct = Fields<'w, 'a>;
+    type SerializeTupleVariant = Fields<'w, 'a>;
+    type SerializeMap = Items<'w, 'a>;
+    type SerializeStruct = Fields<'w, 'a>;
+    type SerializeStructVariant = Fields<'w, 'a>;
 
     numbers!(
-        serialize_u8(u8) = U8, serialize_u16(u16) = U16, serialize_u32(u32) = U32, serialize_u64(u64) = U64,
-        serialize_u128(u128) = U128, serialize_i8(i8) = I8, serialize_i16(i16) = I16, serialize_i32(i32) = I32,
-        serialize_i64(i64) = I64, serialize_i128(i128) = I128, serialize_f32(f32) = F32, serialize_f64(f64) = F64
+        serialize_u8(u8) = U8,
+        serialize_u16(u16) = U16,
+        serialize_u32(u32) = U32,
+        serialize_u64(u64) = U64,
+        serialize_u128(u128) = U128,
+        serialize_i8(i8) = I8,
+        serialize_i16(i16) = I16,
+        serialize_i32(i32) = I32,
+        serialize_i64(i64) = I64,
+        serialize_i128(i128) = I128,
+        serialize_f32(f32) = F32,
+        serialize_f64(f64) = F64
     );
 
     fn is_human_readable(&self) -> bool {
@@ -296,20 +308,20 @@ impl<'w, 'a, const NAMED: bool> Serializer for &'w mut Writer<'a, NAMED> {
     }
 
     #[inline]
-    fn serialize_seq(self, _: Option<usize>) -> Result<Items<'w, 'a, NAMED>, Why> {
+    fn serialize_seq(self, _: Option<usize>) -> Result<Items<'w, 'a>, Why> {
         self.type_is_nameless();
         self.items(SEQ)
     }
 
     #[inline]
-    fn serialize_tuple(self, len: usize) -> Result<Tuple<'w, 'a, NAMED>, Why> {
+    fn serialize_tuple(self, len: usize) -> Result<Tuple<'w, 'a>, Why> {
         self.type_is_nameless();
         // A short one is smaller as it is.
         Ok(if len > 5 { Tuple::Long(self.items(TUPLE)?) } else { Tuple::Short(self.fields(TUPLE, None)?) })
     }
 
     #[inline]
-    fn serialize_tuple_struct(self, name: &'static str, _: usize) -> Result<Fields<'w, 'a, NAMED>, Why> {
+    fn serialize_tuple_struct(self, name: &'static str, _: usize) -> Result<Fields<'w, 'a>, Why> {
         self.type_named(name);
         self.fields(TUPLE, None)
     }
@@ -321,22 +333,22 @@ impl<'w, 'a, const NAMED: bool> Serializer for &'w mut Writer<'a, NAMED> {
         index: u32,
         variant: &'static str,
         _: usize,
-    ) -> Result<Fields<'w, 'a, NAMED>, Why> {
+    ) -> Result<Fields<'w, 'a>, Why> {
         self.type_named(name);
         let outer = self.variant(index, variant)?;
         self.fields(TUPLE, Some(outer))
     }
 
     #[inline]
-    fn serialize_map(self, _: Option<usize>) -> Result<Items<'w, 'a, NAMED>, Why> {
+    fn serialize_map(self, _: Option<usize>) -> Result<Items<'w, 'a>, Why> {
         self.type_is_nameless();
         self.items(MAP)
     }
 
     #[inline]
-    fn serialize_struct(self, name: &'static str, _: usize) -> Result<Fields<'w, 'a, NAMED>, Why> {
+    fn serialize_struct(self, name: &'static str, _: usize) -> Result<Fields<'w, 'a>, Why> {
         self.type_named(name);
-        self.fields(if NAMED { NAMED_STRUCT } else { STRUCT }, None)
+        self.fields(if self.named { NAMED_STRUCT } else { STRUCT }, None)
     }
 
     #[inline]
@@ -346,9 +358,9 @@ impl<'w, 'a, const NAMED: bool> Serializer for &'w mut Writer<'a, NAMED> {
         index: u32,
         variant: &'static str,
         _: usize,
-    ) -> Result<Fields<'w, 'a, NAMED>, Why> {
+    ) -> Result<Fields<'w, 'a>, Why> {
         self.type_named(name);
         let outer = self.variant(index, variant)?;
-        self.fields(if NAMED { NAMED_STRUCT } else { STRUCT }, Some(outer))
+        self.fields(if self.named { NAMED_STRUCT } else { STRUCT }, Some(outer))
     }
 }

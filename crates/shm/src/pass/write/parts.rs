@@ -9,23 +9,23 @@ use serde::Serialize;
 use serde::ser;
 
 /// The fields of a struct, a tuple or a variant.
-pub(in super::super) struct Fields<'w, 'a, const NAMED: bool> {
-    pub(super) writer: &'w mut Writer<'a, NAMED>,
+pub(in super::super) struct Fields<'w, 'a> {
+    pub(super) writer: &'w mut Writer<'a>,
     /// The shape around it, if it is a variant.
     pub(super) outer: Option<u64>,
 }
 
-impl<const NAMED: bool> Fields<'_, '_, NAMED> {
-    #[inline(always)]
+impl Fields<'_, '_> {
+    #[inline]
     fn named<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), Why> {
-        if NAMED {
+        if self.writer.named {
             self.writer.block(STR, name.as_bytes())?;
         }
         self.writer.shape = mix(self.writer.shape, shape::name(name));
         self.writer.part(value)
     }
 
-    #[inline(always)]
+    #[inline]
     fn close(self) {
         self.writer.kind(END);
         self.writer.depth -= 1;
@@ -37,7 +37,7 @@ impl<const NAMED: bool> Fields<'_, '_, NAMED> {
 
 macro_rules! unnamed {
     ($($trait:ident::$method:ident),*) => {
-        $(impl<const NAMED: bool> ser::$trait for Fields<'_, '_, NAMED> {
+        $(impl ser::$trait for Fields<'_, '_> {
             type Ok = ();
             type Error = Why;
 
@@ -59,7 +59,7 @@ unnamed!(SerializeTupleStruct::serialize_field, SerializeTupleVariant::serialize
 
 macro_rules! named {
     ($($trait:ident),*) => {
-        $(impl<const NAMED: bool> ser::$trait for Fields<'_, '_, NAMED> {
+        $(impl ser::$trait for Fields<'_, '_> {
             type Ok = ();
             type Error = Why;
 
@@ -86,12 +86,12 @@ macro_rules! named {
 named!(SerializeStruct, SerializeStructVariant);
 
 /// A tuple or an array: a long one may be of numbers alone, without a kind for each.
-pub(in super::super) enum Tuple<'w, 'a, const NAMED: bool> {
-    Short(Fields<'w, 'a, NAMED>),
-    Long(Items<'w, 'a, NAMED>),
+pub(in super::super) enum Tuple<'w, 'a> {
+    Short(Fields<'w, 'a>),
+    Long(Items<'w, 'a>),
 }
 
-impl<const NAMED: bool> ser::SerializeTuple for Tuple<'_, '_, NAMED> {
+impl ser::SerializeTuple for Tuple<'_, '_> {
     type Ok = ();
     type Error = Why;
 
@@ -116,8 +116,8 @@ impl<const NAMED: bool> ser::SerializeTuple for Tuple<'_, '_, NAMED> {
 }
 
 /// The items of a sequence, a map or a long tuple.
-pub(in super::super) struct Items<'w, 'a, const NAMED: bool> {
-    writer: &'w mut Writer<'a, NAMED>,
+pub(in super::super) struct Items<'w, 'a> {
+    writer: &'w mut Writer<'a>,
     /// `SEQ`, `MAP` or `TUPLE`.
     kind: u8,
     /// Where it starts in the bytes.
@@ -130,9 +130,9 @@ pub(in super::super) struct Items<'w, 'a, const NAMED: bool> {
     numbers: Option<u8>,
 }
 
-impl<'w, 'a, const NAMED: bool> Items<'w, 'a, NAMED> {
-    #[inline(always)]
-    pub(super) fn new(writer: &'w mut Writer<'a, NAMED>, kind: u8) -> Self {
+impl<'w, 'a> Items<'w, 'a> {
+    #[inline]
+    pub(super) fn new(writer: &'w mut Writer<'a>, kind: u8) -> Self {
         writer.shape = mix(writer.shape, kind.into());
         let (start, first) = (writer.bytes.len(), writer.shape);
         Self { writer, kind, start, first, last: first, count: 0, numbers: None }
@@ -145,15 +145,15 @@ impl<'w, 'a, const NAMED: bool> Items<'w, 'a, NAMED> {
         }
     }
 
-    #[inline(always)]
+    #[inline]
     fn item<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Why> {
-        if let Some((number, bytes)) = plain::number(value) {
+        if let Some(number) = plain::number_kind(plain::type_id::<T>()) {
             if self.count == 0 {
                 self.open_array(number);
             }
             if self.numbers == Some(number) {
                 self.count += 1;
-                self.writer.bytes.extend_from_slice(bytes);
+                self.writer.bytes.extend_from_slice(plain::number_bytes(value, number));
                 return Ok(());
             }
         }
@@ -174,7 +174,7 @@ impl<'w, 'a, const NAMED: bool> Items<'w, 'a, NAMED> {
     }
 
     /// Before an item that is not one more of the same kind of numbers.
-    #[inline(always)]
+    #[inline]
     fn before(&mut self) {
         if self.count == 0 {
             self.open();
@@ -184,7 +184,7 @@ impl<'w, 'a, const NAMED: bool> Items<'w, 'a, NAMED> {
         self.count += 1;
     }
 
-    #[inline(always)]
+    #[inline]
     fn after(&mut self) {
         if self.writer.shape != self.last {
             self.last = self.writer.shape;
@@ -207,7 +207,7 @@ impl<'w, 'a, const NAMED: bool> Items<'w, 'a, NAMED> {
         self.writer.end_part();
     }
 
-    #[inline(always)]
+    #[inline]
     fn close(mut self) -> Result<(), Why> {
         if self.count == 0 {
             self.open();
@@ -215,7 +215,8 @@ impl<'w, 'a, const NAMED: bool> Items<'w, 'a, NAMED> {
         if self.kind == TUPLE && self.numbers.is_none() {
             self.writer.bytes.push(END);
         } else {
-            let count = u32::try_from(self.count).map_err(|_| Why::new(format!("a part of it has more than {} items", u32::MAX)))?;
+            let count =
+                u32::try_from(self.count).map_err(|_| Why::new(format!("a part of it has more than {} items", u32::MAX)))?;
             let at = self.start + if self.numbers.is_some() { 2 } else { 1 };
             self.writer.bytes[at..at + 4].copy_from_slice(&count.to_ne_bytes());
         }
@@ -225,7 +226,7 @@ impl<'w, 'a, const NAMED: bool> Items<'w, 'a, NAMED> {
     }
 }
 
-impl<const NAMED: bool> ser::SerializeSeq for Items<'_, '_, NAMED> {
+impl ser::SerializeSeq for Items<'_, '_> {
     type Ok = ();
     type Error = Why;
 
@@ -240,7 +241,7 @@ impl<const NAMED: bool> ser::SerializeSeq for Items<'_, '_, NAMED> {
     }
 }
 
-impl<const NAMED: bool> ser::SerializeMap for Items<'_, '_, NAMED> {
+impl ser::SerializeMap for Items<'_, '_> {
     type Ok = ();
     type Error = Why;
 
