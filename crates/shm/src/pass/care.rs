@@ -5,8 +5,6 @@
 //! and change or refuse some of them: such values are tried out one by one. What is hand-written is told by the names that the
 //! compiler gives to types. A name that is not known only costs time.
 
-use std::any::type_name;
-
 /// Looks out while a value is written.
 #[derive(Default)]
 pub(super) struct Care {
@@ -17,8 +15,8 @@ pub(super) struct Care {
 
 impl Care {
     /// A part of this type is written next.
-    pub(super) fn enter<T: ?Sized>(&mut self) {
-        self.part = type_name::<T>();
+    pub(super) fn enter(&mut self, name: &'static str) {
+        self.part = name;
     }
 
     /// It is written as something without a name: no derived type is.
@@ -51,14 +49,14 @@ fn own_name(mut name: &str) -> Option<&str> {
     }
 }
 
-/// Whether a visitor of `deserialize_…` is serde's own or a derived one, which reads a field by its type's own code.
-pub(super) fn is_derived<V>() -> bool {
-    let name = type_name::<V>();
-    let visitor = name.split('<').next().is_some_and(|path| path.starts_with("serde_core::") || path.starts_with("serde::"));
-    visitor || name.contains("::__Visitor") || name.contains("::__FieldVisitor")
+/// Whether a visitor is serde's own or a derived one: it reads each part by the code of the part's type.
+pub(super) fn is_derived(visitor: &str) -> bool {
+    let path = visitor.split('<').next().unwrap_or(visitor);
+    let own = path.starts_with("serde_core::") || path.starts_with("serde::");
+    own || visitor.contains("::__Visitor") || visitor.contains("::__FieldVisitor")
 }
 
-/// Whether a value is made by serde's `with` and its like.
-pub(super) fn is_made_otherwise<S>() -> bool {
-    type_name::<S>().contains("::__DeserializeWith")
+/// Whether a value of this type is made by serde's `with` and its like.
+pub(super) fn is_made_otherwise(name: &str) -> bool {
+    name.contains("::__DeserializeWith")
 }

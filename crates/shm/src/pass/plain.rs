@@ -134,7 +134,12 @@ pub(super) fn vector<T: ?Sized>(value: &T) -> Option<(u8, &[u8])> {
 #[inline(always)]
 pub(super) fn kind_of_vector<T>() -> Option<u8> {
     // The compiler leaves out the rest where the size differs, before it translates it.
-    if const { size_of::<T>() == size_of::<Vec<u8>>() } { vector_kind(type_id::<T>()) } else { None }
+    if const { size_of::<T>() == size_of::<Vec<u8>>() } { kind_of(type_id::<T>()) } else { None }
+}
+
+#[inline(never)]
+fn kind_of(id: TypeId) -> Option<u8> {
+    vector_kind(id)
 }
 
 /// The vector of these bytes, if `T` is a `Vec` of numbers and they are a whole number of its items.

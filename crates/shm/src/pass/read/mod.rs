@@ -9,9 +9,9 @@ use super::care;
 use super::kind::{self, *};
 use super::plain;
 use super::why::Why;
-use parts::{Items, Left, Named, Variant};
+use parts::{Items, Named, Variant};
 use serde::Deserializer;
-use serde::de::{DeserializeSeed, Error, IntoDeserializer, Visitor};
+use serde::de::{DeserializeSeed, Error, Expected, IntoDeserializer, Unexpected, Visitor};
 
 /// What a trial finds out.
 #[derive(Debug, Default)]
@@ -29,6 +29,8 @@ pub(super) struct Watch {
 /// Reads one value after the other from bytes.
 pub(super) struct Reader<'de> {
     pub(super) bytes: &'de [u8],
+    /// Among numbers that do not have their kind with them: their kind. Otherwise 0.
+    bare: u8,
     depth: u32,
     readable: bool,
     pub(super) watch: Watch,
@@ -41,7 +43,7 @@ impl<'de> Reader<'de> {
             [READABLE, rest @ ..] => (rest, true),
             _ => (bytes, false),
         };
-        Self { bytes, depth: 0, readable, watch: Watch::default() }
+        Self { bytes, bare: 0, depth: 0, readable, watch: Watch::default() }
     }
 
     /// Reads what has names; `positional`: as if it had none.
@@ -60,14 +62,14 @@ impl<'de> Reader<'de> {
     #[inline]
     fn part<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Why> {
         if self.watch.trial {
-            self.watch.each |= care::is_made_otherwise::<S::Value>();
+            self.watch.each |= care::is_made_otherwise(std::any::type_name::<S::Value>());
         }
         if let [ARRAY, kind, ..] = self.bytes
             && plain::kind_of_vector::<S::Value>() == Some(*kind)
             && plain::is_own_seed::<S, S::Value>()
         {
             self.bytes = &self.bytes[1..];
-            let (_, _, raw) = self.array()?;
+            let raw = self.array()?;
             if let Some(vector) = plain::to_vector(raw) {
                 return Ok(vector);
             }
@@ -80,14 +82,25 @@ impl<'de> Reader<'de> {
         Ok(value)
     }
 
+    /// The kind of what comes next.
     #[inline]
     fn next(&self) -> Option<u8> {
-        self.bytes.first().copied()
+        if self.bare == 0 { self.bytes.first().copied() } else { Some(self.bare) }
     }
 
     #[inline]
     fn kind(&mut self) -> Result<u8, Why> {
-        Ok(self.fixed::<1>()?[0])
+        if self.bare == 0 { Ok(self.fixed::<1>()?[0]) } else { Ok(self.bare) }
+    }
+
+    /// Whether something of this kind comes next. If so, its kind is behind us.
+    #[inline]
+    fn found(&mut self, kind: u8) -> bool {
+        let found = self.next() == Some(kind);
+        if found && self.bare == 0 {
+            self.bytes = &self.bytes[1..];
+        }
+        found
     }
 
     #[inline]
@@ -121,82 +134,133 @@ impl<'de> Reader<'de> {
         std::str::from_utf8(self.block()?).map_err(|error| Why::new(error.to_string()))
     }
 
-    /// Kind, width and bytes of numbers without kinds.
-    fn array(&mut self) -> Result<(u8, usize, &'de [u8]), Why> {
+    /// The bytes of numbers without kinds.
+    fn array(&mut self) -> Result<&'de [u8], Why> {
         let kind = self.kind()?;
         let width = kind::width(kind).ok_or_else(|| unknown(kind))?;
         let len = self.length()?.checked_mul(width).ok_or_else(too_short)?;
-        Ok((kind, width, self.take(len)?))
+        self.take(len)
     }
 
     fn char(&mut self) -> Result<char, Why> {
+        self.kind()?;
         char::from_u32(u32::from_ne_bytes(self.fixed()?)).ok_or_else(|| Why::new("a number that is no character"))
     }
 
     #[inline]
-    fn nested<R>(&mut self, read: impl FnOnce(&mut Self) -> Result<R, Why>) -> Result<R, Why> {
-        if self.depth == MAX_DEPTH {
-            return Err(Why::new(format!("nested more than {MAX_DEPTH} deep")));
-        }
+    fn enter(&mut self) -> Result<(), Why> {
         self.depth += 1;
-        let result = read(self)?;
-        self.depth -= 1;
-        Ok(result)
+        if self.depth > MAX_DEPTH { Err(too_deep()) } else { Ok(()) }
     }
 
     /// Notes by whom it is read, in a trial.
     #[inline]
     fn meet<V>(&mut self) {
         if self.watch.trial {
-            self.watch.each |= !care::is_derived::<V>();
+            self.watch.each |= !care::is_derived(std::any::type_name::<V>());
         }
     }
 
     /// What is there, whatever it is.
     fn any<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Why> {
         self.watch.each = true;
-        match self.kind()? {
-            UNIT => visitor.visit_unit(),
-            FALSE => visitor.visit_bool(false),
-            TRUE => visitor.visit_bool(true),
-            NONE => visitor.visit_none(),
-            SOME => self.nested(|reader| visitor.visit_some(reader)),
-            STR => visitor.visit_borrowed_str(self.text()?),
-            BYTES => visitor.visit_borrowed_bytes(self.block()?),
-            CHAR => visitor.visit_char(self.char()?),
-            SEQ => {
-                let left = Left::Count(self.length()?);
-                self.nested(|reader| Items::visit_seq(reader, left, visitor))
+        match self.next() {
+            Some(FALSE | TRUE) => visitor.visit_bool(self.kind()? == TRUE),
+            Some(NONE) => {
+                self.kind()?;
+                visitor.visit_none()
             }
-            MAP => {
-                let left = Left::Count(self.length()?);
-                self.nested(|reader| Items::visit_map(reader, left, visitor))
-            }
-            ARRAY | TUPLE_ARRAY => self.visit_array(visitor),
-            TUPLE => self.nested(|reader| Items::visit_seq(reader, Left::UntilEnd, visitor)),
-            STRUCT => self.without_names(|reader| Items::visit_seq(reader, Left::UntilEnd, visitor)),
-            NAMED_STRUCT => self.without_names(|reader| Items::visit_map(reader, Left::UntilEnd, visitor)),
-            VARIANT => Err(Why::new("a variant without its name")),
-            NAMED_VARIANT => self.without_names(|reader| {
-                let _ = reader.fixed::<2>()?;
-                let name = reader.text()?;
-                if reader.next() == Some(UNIT) {
-                    reader.kind()?;
-                    visitor.visit_borrowed_str(name)
-                } else {
-                    visitor.visit_map(parts::OneEntry { reader, name: Some(name) })
-                }
-            }),
-            kind => self.visit_number(kind, visitor),
+            Some(SOME) => self.some(visitor),
+            Some(CHAR) => visitor.visit_char(self.char()?),
+            Some(STR | BYTES) => self.text_or_bytes(visitor),
+            Some(UNIT | SEQ | MAP | ARRAY | TUPLE_ARRAY | TUPLE | STRUCT | NAMED_STRUCT) => self.parts(visitor),
+            Some(VARIANT | NAMED_VARIANT) => self.variant_as_map(visitor),
+            _ => self.any_number(visitor),
         }
     }
 
-    /// Something that has names, which whoever reads it does not know beforehand.
-    fn without_names<R>(&mut self, read: impl FnOnce(&mut Self) -> Result<R, Why>) -> Result<R, Why> {
-        if self.watch.positional {
+    #[inline]
+    fn some<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Why> {
+        self.kind()?;
+        self.enter()?;
+        let value = visitor.visit_some(&mut *self)?;
+        self.depth -= 1;
+        Ok(value)
+    }
+
+    /// Something that has parts, or is empty, whatever it is.
+    fn parts<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Why> {
+        self.watch.each = true;
+        match self.next() {
+            Some(UNIT) => {
+                self.kind()?;
+                visitor.visit_unit()
+            }
+            Some(STRUCT | NAMED_STRUCT) if self.watch.positional => Err(self.names_needed()),
+            Some(SEQ | ARRAY | TUPLE_ARRAY | TUPLE | STRUCT) => Items::visit_seq(self, visitor),
+            Some(MAP | NAMED_STRUCT) => Items::visit_map(self, visitor),
+            _ => Err(self.unexpected(&visitor)),
+        }
+    }
+
+    /// As formats for people have variants: a text, or a map with one entry.
+    fn variant_as_map<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Why> {
+        if self.watch.positional || !self.found(NAMED_VARIANT) {
             return Err(self.names_needed());
         }
-        self.nested(read)
+        self.fixed::<2>()?;
+        let name = self.text()?;
+        if self.found(UNIT) {
+            return visitor.visit_borrowed_str(name);
+        }
+        self.enter()?;
+        let value = visitor.visit_map(parts::OneEntry { reader: self, name: Some(name) })?;
+        self.depth -= 1;
+        Ok(value)
+    }
+
+    fn text_or_bytes<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Why> {
+        if self.found(STR) {
+            visitor.visit_borrowed_str(self.text()?)
+        } else if self.found(BYTES) {
+            visitor.visit_borrowed_bytes(self.block()?)
+        } else {
+            self.watch.each = true;
+            self.parts(visitor)
+        }
+    }
+
+    fn any_number<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Why> {
+        match self.number()? {
+            Some(Number::Unsigned(number)) => visitor.visit_u64(number),
+            Some(Number::Signed(number)) => visitor.visit_i64(number),
+            Some(Number::U128(number)) => visitor.visit_u128(number),
+            Some(Number::I128(number)) => visitor.visit_i128(number),
+            Some(Number::F32(number)) => visitor.visit_f32(number),
+            Some(Number::F64(number)) => visitor.visit_f64(number),
+            None => Err(self.unexpected(&visitor)),
+        }
+    }
+
+    /// A number, if one comes next.
+    fn number(&mut self) -> Result<Option<Number>, Why> {
+        self.watch.each = true;
+        let Some(kind) = self.next().filter(|&kind| kind::width(kind).is_some() && kind != CHAR) else { return Ok(None) };
+        self.kind()?;
+        Ok(Some(match kind {
+            U8 => Number::Unsigned(self.fixed::<1>()?[0].into()),
+            U16 => Number::Unsigned(u16::from_ne_bytes(self.fixed()?).into()),
+            U32 => Number::Unsigned(u32::from_ne_bytes(self.fixed()?).into()),
+            I8 => Number::Signed(i8::from_ne_bytes(self.fixed()?).into()),
+            I16 => Number::Signed(i16::from_ne_bytes(self.fixed()?).into()),
+            I32 => Number::Signed(i32::from_ne_bytes(self.fixed()?).into()),
+            I64 => Number::Signed(i64::from_ne_bytes(self.fixed()?)),
+            U128 => Number::U128(u128::from_ne_bytes(self.fixed()?)),
+            I128 => Number::I128(i128::from_ne_bytes(self.fixed()?)),
+            F32 => Number::F32(f32::from_ne_bytes(self.fixed()?)),
+            F64 => Number::F64(f64::from_ne_bytes(self.fixed()?)),
+            _ => Number::Unsigned(u64::from_ne_bytes(self.fixed()?)),
+        }))
     }
 
     #[cold]
@@ -205,53 +269,97 @@ impl<'de> Reader<'de> {
         Why::new("names are needed")
     }
 
-    fn visit_number<V: Visitor<'de>>(&mut self, kind: u8, visitor: V) -> Result<V::Value, Why> {
-        let width = kind::width(kind).ok_or_else(|| unknown(kind))?;
-        parts::Number { kind, bytes: self.take(width)?, each: &mut self.watch.each }.visit(visitor)
-    }
-
-    fn visit_array<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Why> {
-        let (kind, width, bytes) = self.array()?;
-        let mut numbers = parts::Numbers { kind, width, bytes, each: &mut self.watch.each };
-        let value = visitor.visit_seq(&mut numbers)?;
-        if numbers.bytes.is_empty() { Ok(value) } else { Err(Why::new("items are left over")) }
+    /// What comes next is nothing that the type can make something of.
+    #[cold]
+    fn unexpected(&mut self, expected: &dyn Expected) -> Why {
+        self.watch.each = true;
+        let Some(kind) = self.next() else { return too_short() };
+        let found = match kind {
+            UNIT => Unexpected::Unit,
+            FALSE | TRUE => Unexpected::Bool(kind == TRUE),
+            NONE | SOME => Unexpected::Option,
+            STR => {
+                self.found(STR);
+                match self.text() {
+                    Ok(text) => Unexpected::Str(text),
+                    Err(why) => return why,
+                }
+            }
+            BYTES => Unexpected::Other("bytes"),
+            SEQ | ARRAY | TUPLE_ARRAY | TUPLE => Unexpected::Seq,
+            MAP => Unexpected::Map,
+            STRUCT | NAMED_STRUCT => Unexpected::Other("a struct"),
+            VARIANT | NAMED_VARIANT => Unexpected::Enum,
+            CHAR => Unexpected::Other("a character"),
+            F32 | F64 => Unexpected::Other("a floating-point number"),
+            kind if kind::width(kind).is_some() => Unexpected::Other("a whole number"),
+            kind => return unknown(kind),
+        };
+        Why::invalid_type(found, expected)
     }
 
     /// Passes over a value.
     pub(super) fn pass_over(&mut self) -> Result<(), Why> {
-        match self.kind()? {
+        let kind = self.kind()?;
+        match kind {
             UNIT | FALSE | TRUE | NONE => Ok(()),
-            SOME => self.nested(Self::pass_over),
             STR | BYTES => self.block().map(drop),
-            kind @ (SEQ | MAP) => {
-                let values = self.length()? as u64 * if kind == MAP { 2 } else { 1 };
-                self.nested(|reader| (0..values).try_for_each(|_| reader.pass_over()))
-            }
             ARRAY | TUPLE_ARRAY => self.array().map(drop),
-            TUPLE | STRUCT | NAMED_STRUCT => self.nested(|reader| {
-                while reader.next() != Some(END) {
-                    reader.pass_over()?;
-                }
-                reader.kind().map(drop)
-            }),
-            kind @ (VARIANT | NAMED_VARIANT) => self.nested(|reader| {
-                let _ = reader.fixed::<2>()?;
-                if kind == NAMED_VARIANT {
-                    reader.block()?;
-                }
-                reader.pass_over()
-            }),
+            SOME | SEQ | MAP | TUPLE | STRUCT | NAMED_STRUCT | VARIANT | NAMED_VARIANT => {
+                self.enter()?;
+                self.pass_over_parts(kind)?;
+                self.depth -= 1;
+                Ok(())
+            }
             kind => {
                 let width = kind::width(kind).ok_or_else(|| unknown(kind))?;
                 self.take(width).map(drop)
             }
         }
     }
+
+    fn pass_over_parts(&mut self, kind: u8) -> Result<(), Why> {
+        match kind {
+            SOME => self.pass_over(),
+            SEQ | MAP => {
+                let values = self.length()? as u64 * if kind == MAP { 2 } else { 1 };
+                (0..values).try_for_each(|_| self.pass_over())
+            }
+            VARIANT | NAMED_VARIANT => {
+                self.fixed::<2>()?;
+                if kind == NAMED_VARIANT {
+                    self.block()?;
+                }
+                self.pass_over()
+            }
+            _ => {
+                while !self.found(END) {
+                    self.pass_over()?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A number of any width.
+enum Number {
+    Unsigned(u64),
+    Signed(i64),
+    U128(u128),
+    I128(i128),
+    F32(f32),
+    F64(f64),
 }
 
 #[cold]
 fn too_short() -> Why {
     Why::new("the bytes end too early")
+}
+
+#[cold]
+fn too_deep() -> Why {
+    Why::new(format!("nested more than {MAX_DEPTH} deep"))
 }
 
 #[cold]
@@ -264,29 +372,17 @@ macro_rules! numbers {
         $(#[inline]
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
             self.meet::<V>();
-            match self.bytes {
-                [$kind, rest @ ..] if let Some((number, rest)) = rest.split_first_chunk() => {
-                    self.bytes = rest;
-                    visitor.$visit(<$type>::from_ne_bytes(*number))
-                }
-                _ => self.any(visitor),
-            }
+            if self.found($kind) { visitor.$visit(<$type>::from_ne_bytes(self.fixed()?)) } else { self.any_number(visitor) }
         })*
     };
 }
 
-macro_rules! asked_for {
-    ($($method:ident($($argument:ident: $type:ty),*) = $kind:pat => |$self:ident, $visitor:ident| $visit:expr;)*) => {
+macro_rules! parts {
+    ($($method:ident($($argument:ident: $type:ty),*) = $kinds:pat => $visit:ident;)*) => {
         $(#[inline]
-        fn $method<V: Visitor<'de>>($self, $($argument: $type,)* $visitor: V) -> Result<V::Value, Why> {
-            $self.meet::<V>();
-            match $self.next() {
-                Some($kind) => {
-                    $self.bytes = &$self.bytes[1..];
-                    $visit
-                }
-                _ => $self.any($visitor),
-            }
+        fn $method<V: Visitor<'de>>(self, $($argument: $type,)* visitor: V) -> Result<V::Value, Why> {
+            self.meet::<V>();
+            if matches!(self.next(), Some($kinds)) { Items::$visit(self, visitor) } else { self.parts(visitor) }
         })*
     };
 }
@@ -313,19 +409,11 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
         deserialize_f64(f64) = F64, visit_f64;
     }
 
-    asked_for! {
-        deserialize_char() = CHAR => |self, visitor| visitor.visit_char(self.char()?);
-        deserialize_str() = STR => |self, visitor| visitor.visit_borrowed_str(self.text()?);
-        deserialize_string() = STR => |self, visitor| visitor.visit_borrowed_str(self.text()?);
-        deserialize_identifier() = STR => |self, visitor| visitor.visit_borrowed_str(self.text()?);
-        deserialize_bytes() = BYTES => |self, visitor| visitor.visit_borrowed_bytes(self.block()?);
-        deserialize_byte_buf() = BYTES => |self, visitor| visitor.visit_borrowed_bytes(self.block()?);
-        deserialize_unit() = UNIT => |self, visitor| visitor.visit_unit();
-        deserialize_unit_struct(_name: &'static str) = UNIT => |self, visitor| visitor.visit_unit();
-        deserialize_map() = MAP => |self, visitor| {
-            let left = Left::Count(self.length()?);
-            self.nested(|reader| Items::visit_map(reader, left, visitor))
-        };
+    parts! {
+        deserialize_seq() = SEQ | ARRAY => visit_seq;
+        deserialize_tuple(_len: usize) = TUPLE | TUPLE_ARRAY => visit_seq;
+        deserialize_tuple_struct(_name: &'static str, _len: usize) = TUPLE | TUPLE_ARRAY => visit_seq;
+        deserialize_map() = MAP => visit_map;
     }
 
     #[inline]
@@ -343,31 +431,79 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
     #[inline]
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
         self.meet::<V>();
-        match self.next() {
-            Some(kind @ (FALSE | TRUE)) => {
-                self.bytes = &self.bytes[1..];
-                visitor.visit_bool(kind == TRUE)
-            }
-            _ => self.any(visitor),
+        if self.found(TRUE) {
+            visitor.visit_bool(true)
+        } else if self.found(FALSE) {
+            visitor.visit_bool(false)
+        } else {
+            Err(self.unexpected(&visitor))
         }
+    }
+
+    #[inline]
+    fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
+        self.meet::<V>();
+        if self.next() == Some(CHAR) { visitor.visit_char(self.char()?) } else { self.text_or_bytes(visitor) }
+    }
+
+    #[inline]
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
+        self.meet::<V>();
+        if self.found(STR) {
+            visitor.visit_borrowed_str(self.text()?)
+        } else if self.next() == Some(CHAR) {
+            self.watch.each = true;
+            visitor.visit_char(self.char()?)
+        } else {
+            self.watch.each = true;
+            self.text_or_bytes(visitor)
+        }
+    }
+
+    #[inline]
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
+        self.deserialize_str(visitor)
+    }
+
+    #[inline]
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
+        self.meet::<V>();
+        self.watch.each |= self.next() != Some(BYTES);
+        self.text_or_bytes(visitor)
+    }
+
+    #[inline]
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
+        self.deserialize_bytes(visitor)
+    }
+
+    #[inline]
+    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
+        self.meet::<V>();
+        if self.found(STR) { visitor.visit_borrowed_str(self.text()?) } else { self.any_number(visitor) }
+    }
+
+    #[inline]
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
+        self.meet::<V>();
+        if self.found(UNIT) { visitor.visit_unit() } else { Err(self.unexpected(&visitor)) }
+    }
+
+    #[inline]
+    fn deserialize_unit_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Why> {
+        self.deserialize_unit(visitor)
     }
 
     #[inline]
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
         self.meet::<V>();
-        match self.next() {
-            Some(NONE) => {
-                self.bytes = &self.bytes[1..];
-                visitor.visit_none()
-            }
-            Some(SOME) => {
-                self.bytes = &self.bytes[1..];
-                self.nested(|reader| visitor.visit_some(reader))
-            }
-            _ => {
-                self.watch.each = true;
-                visitor.visit_some(self)
-            }
+        if self.found(NONE) {
+            visitor.visit_none()
+        } else if self.next() == Some(SOME) {
+            self.some(visitor)
+        } else {
+            self.watch.each = true;
+            visitor.visit_some(self)
         }
     }
 
@@ -375,44 +511,6 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Why> {
         self.meet::<V>();
         visitor.visit_newtype_struct(self)
-    }
-
-    #[inline]
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
-        self.meet::<V>();
-        match self.next() {
-            Some(SEQ) => {
-                self.bytes = &self.bytes[1..];
-                let left = Left::Count(self.length()?);
-                self.nested(|reader| Items::visit_seq(reader, left, visitor))
-            }
-            Some(ARRAY) => {
-                self.bytes = &self.bytes[1..];
-                self.visit_array(visitor)
-            }
-            _ => self.any(visitor),
-        }
-    }
-
-    #[inline]
-    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Why> {
-        self.meet::<V>();
-        match self.next() {
-            Some(TUPLE) => {
-                self.bytes = &self.bytes[1..];
-                self.nested(|reader| Items::visit_seq(reader, Left::UntilEnd, visitor))
-            }
-            Some(TUPLE_ARRAY) => {
-                self.bytes = &self.bytes[1..];
-                self.visit_array(visitor)
-            }
-            _ => self.any(visitor),
-        }
-    }
-
-    #[inline]
-    fn deserialize_tuple_struct<V: Visitor<'de>>(self, _: &'static str, len: usize, visitor: V) -> Result<V::Value, Why> {
-        self.deserialize_tuple(len, visitor)
     }
 
     #[inline]
@@ -424,18 +522,10 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
     ) -> Result<V::Value, Why> {
         self.meet::<V>();
         match self.next() {
-            Some(STRUCT) => {
-                self.bytes = &self.bytes[1..];
-                self.nested(|reader| Items::visit_seq(reader, Left::UntilEnd, visitor))
-            }
-            Some(NAMED_STRUCT) => {
-                self.bytes = &self.bytes[1..];
-                if self.watch.positional {
-                    return self.nested(|reader| Named::visit_seq(reader, fields, visitor));
-                }
-                self.nested(|reader| Items::visit_map(reader, Left::UntilEnd, visitor))
-            }
-            _ => self.any(visitor),
+            Some(STRUCT) => Items::visit_seq(self, visitor),
+            Some(NAMED_STRUCT) if self.watch.positional => Named::visit_seq(self, fields, visitor),
+            Some(NAMED_STRUCT) => Items::visit_map(self, visitor),
+            _ => self.parts(visitor),
         }
     }
 
@@ -447,27 +537,28 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
         visitor: V,
     ) -> Result<V::Value, Why> {
         self.meet::<V>();
-        match self.next() {
-            Some(kind @ (VARIANT | NAMED_VARIANT)) => {
-                self.bytes = &self.bytes[1..];
-                let index = u16::from_ne_bytes(self.fixed()?);
-                let name = if kind == NAMED_VARIANT { Some(self.text()?) } else { None };
-                if self.watch.positional && name != variants.get(usize::from(index)).copied() {
-                    return Err(self.names_needed());
-                }
-                let name = name.filter(|_| !self.watch.positional);
-                self.nested(|reader| visitor.visit_enum(Variant { reader, index, name }))
-            }
+        let name = if self.found(VARIANT) {
+            None
+        } else if self.found(NAMED_VARIANT) {
+            Some(())
+        } else if self.found(STR) {
             // As formats for people write them: a type that reads so may have been written so.
-            Some(STR) => {
-                self.watch.each = true;
-                self.bytes = &self.bytes[1..];
-                visitor.visit_enum(self.text()?.into_deserializer())
+            self.watch.each = true;
+            return visitor.visit_enum(self.text()?.into_deserializer());
+        } else {
+            return Err(self.unexpected(&visitor));
+        };
+        let index = u16::from_ne_bytes(self.fixed()?);
+        let mut name = name.map(|()| self.text()).transpose()?;
+        if self.watch.positional {
+            if name != variants.get(usize::from(index)).copied() {
+                return Err(self.names_needed());
             }
-            _ => {
-                self.watch.each = true;
-                Err(Why::invalid_type(serde::de::Unexpected::Other("something that is no variant"), &visitor))
-            }
+            name = None;
         }
+        self.enter()?;
+        let value = visitor.visit_enum(Variant { reader: self, index, name })?;
+        self.depth -= 1;
+        Ok(value)
     }
 }

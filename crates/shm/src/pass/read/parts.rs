@@ -3,13 +3,12 @@
 use super::super::kind::*;
 use super::super::why::Why;
 use super::Reader;
+use serde::Deserializer;
 use serde::de::value::{BorrowedStrDeserializer, U32Deserializer};
 use serde::de::{DeserializeSeed, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess, Visitor};
-use serde::{Deserializer, forward_to_deserialize_any};
 
 /// How many items are still to come.
-#[derive(Clone, Copy)]
-pub(in super::super) enum Left {
+enum Left {
     Count(usize),
     UntilEnd,
 }
@@ -22,19 +21,37 @@ pub(in super::super) struct Items<'a, 'de> {
 
 impl<'a, 'de> Items<'a, 'de> {
     #[inline]
-    pub(super) fn visit_seq<V: Visitor<'de>>(reader: &'a mut Reader<'de>, left: Left, visitor: V) -> Result<V::Value, Why> {
-        let mut items = Self { reader, left };
+    pub(super) fn visit_seq<V: Visitor<'de>>(reader: &'a mut Reader<'de>, visitor: V) -> Result<V::Value, Why> {
+        let mut items = Self::open(reader)?;
         let value = visitor.visit_seq(&mut items)?;
         items.close()?;
         Ok(value)
     }
 
     #[inline]
-    pub(super) fn visit_map<V: Visitor<'de>>(reader: &'a mut Reader<'de>, left: Left, visitor: V) -> Result<V::Value, Why> {
-        let mut items = Self { reader, left };
+    pub(super) fn visit_map<V: Visitor<'de>>(reader: &'a mut Reader<'de>, visitor: V) -> Result<V::Value, Why> {
+        let mut items = Self::open(reader)?;
         let value = visitor.visit_map(&mut items)?;
         items.close()?;
         Ok(value)
+    }
+
+    #[inline]
+    fn open(reader: &'a mut Reader<'de>) -> Result<Self, Why> {
+        let kind = reader.kind()?;
+        reader.enter()?;
+        let left = match kind {
+            SEQ | MAP => Left::Count(reader.length()?),
+            ARRAY | TUPLE_ARRAY => {
+                let number = reader.kind()?;
+                let count = reader.length()?;
+                super::kind::width(number).ok_or_else(|| super::unknown(number))?;
+                reader.bare = number;
+                Left::Count(count)
+            }
+            _ => Left::UntilEnd,
+        };
+        Ok(Self { reader, left })
     }
 
     /// Whether there is one more, which counts as read then.
@@ -52,9 +69,11 @@ impl<'a, 'de> Items<'a, 'de> {
 
     #[inline]
     fn close(self) -> Result<(), Why> {
+        self.reader.bare = 0;
+        self.reader.depth -= 1;
         match self.left {
             Left::Count(0) => Ok(()),
-            Left::UntilEnd if self.reader.next() == Some(END) => self.reader.kind().map(drop),
+            Left::UntilEnd if self.reader.found(END) => Ok(()),
             _ => Err(Why::new("items or fields are left over")),
         }
     }
@@ -111,8 +130,11 @@ impl<'a, 'de> Named<'a, 'de> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Why> {
+        reader.kind()?;
+        reader.enter()?;
         let mut named = Self { reader, fields: fields.iter() };
         let value = visitor.visit_seq(&mut named)?;
+        named.reader.depth -= 1;
         if named.fields.next().is_some() || named.reader.kind()? != END {
             return Err(named.reader.names_needed());
         }
@@ -200,99 +222,4 @@ impl<'de> MapAccess<'de> for OneEntry<'_, 'de> {
     fn size_hint(&self) -> Option<usize> {
         Some(1)
     }
-}
-
-/// Numbers of one kind, which is not repeated for each.
-pub(in super::super) struct Numbers<'a, 'de> {
-    pub(super) kind: u8,
-    pub(super) width: usize,
-    pub(super) bytes: &'de [u8],
-    pub(super) each: &'a mut bool,
-}
-
-impl<'de> SeqAccess<'de> for &mut Numbers<'_, 'de> {
-    type Error = Why;
-
-    #[inline]
-    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Why> {
-        if self.bytes.is_empty() {
-            return Ok(None);
-        }
-        let (bytes, rest) = self.bytes.split_at(self.width.min(self.bytes.len()));
-        self.bytes = rest;
-        seed.deserialize(Number { kind: self.kind, bytes, each: self.each }).map(Some)
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        self.bytes.len().checked_div(self.width)
-    }
-}
-
-/// A number whose kind is known from elsewhere.
-pub(in super::super) struct Number<'a, 'de> {
-    pub(super) kind: u8,
-    pub(super) bytes: &'de [u8],
-    pub(super) each: &'a mut bool,
-}
-
-macro_rules! number {
-    ($($kind:ident($type:ty) => $visit:ident, $method:ident;)*) => {
-        impl<'de> Number<'_, 'de> {
-            #[inline]
-            pub(super) fn visit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
-                match self.kind {
-                    $($kind if let Ok(bytes) = self.bytes.try_into() => visitor.$visit(<$type>::from_ne_bytes(bytes)),)*
-                    kind => Err(super::unknown(kind)),
-                }
-            }
-        }
-
-        impl<'de> Deserializer<'de> for Number<'_, 'de> {
-            type Error = Why;
-
-            $(#[inline]
-            fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
-                *self.each |= self.kind != $kind;
-                self.visit(visitor)
-            })*
-
-            #[inline]
-            fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
-                *self.each = true;
-                self.visit(visitor)
-            }
-
-            fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
-                *self.each = true;
-                visitor.visit_some(self)
-            }
-
-            fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Why> {
-                visitor.visit_newtype_struct(self)
-            }
-
-            fn is_human_readable(&self) -> bool {
-                false
-            }
-
-            forward_to_deserialize_any! {
-                bool char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct enum identifier ignored_any
-            }
-        }
-    };
-}
-
-number! {
-    U8(u8) => visit_u8, deserialize_u8;
-    U16(u16) => visit_u16, deserialize_u16;
-    U32(u32) => visit_u32, deserialize_u32;
-    U64(u64) => visit_u64, deserialize_u64;
-    U128(u128) => visit_u128, deserialize_u128;
-    I8(i8) => visit_i8, deserialize_i8;
-    I16(i16) => visit_i16, deserialize_i16;
-    I32(i32) => visit_i32, deserialize_i32;
-    I64(i64) => visit_i64, deserialize_i64;
-    I128(i128) => visit_i128, deserialize_i128;
-    F32(f32) => visit_f32, deserialize_f32;
-    F64(f64) => visit_f64, deserialize_f64;
 }

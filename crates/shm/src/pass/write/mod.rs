@@ -51,7 +51,7 @@ impl<'a> Writer<'a> {
     #[inline]
     fn part<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Why> {
         if self.named {
-            self.care.enter::<T>();
+            self.care.enter(std::any::type_name::<T>());
         }
         match plain::vector(value) {
             Some((kind, bytes)) => self.array(ARRAY, kind, bytes),
@@ -97,6 +97,8 @@ impl<'a> Writer<'a> {
 
     #[inline]
     fn array(&mut self, array: u8, number: u8, bytes: &[u8]) -> Result<(), Why> {
+        self.enter()?;
+        self.depth -= 1;
         self.kind(array);
         self.kind(number);
         self.length(bytes.len() / kind::width(number).unwrap_or(1))?;
