@@ -76,7 +76,7 @@ pub(super) fn mix(shape: u64, step: u64) -> u64 {
 pub(super) fn name(name: &str) -> u64 {
     let bytes = name.as_bytes();
     let at = |i: usize| u64::from(bytes.get(i).copied().unwrap_or(0)) << 8;
-    256 + (bytes.len() as u64) ^ at(0) << 16 ^ at(bytes.len().wrapping_sub(1)) << 32
+    (256 + bytes.len() as u64) ^ (at(0) << 16) ^ (at(bytes.len().wrapping_sub(1)) << 32)
 }
 
 /// Where the shapes of a type's values start.

@@ -41,6 +41,18 @@ fn a_value_with_handles_comes_back_whatever_its_form() {
 }
 
 #[test]
+fn a_value_without_handles_goes_the_same_way_as_through_a_queue() {
+    for mode in [Mode { read: None, write: None }, Mode { read: Some(true), write: Some(serde_json::json!({"a": 1})) }] {
+        let mut plain = Vec::new();
+        pass::encode_plain(&mode, &mut plain).unwrap();
+        let parcel = pass::encode(&mode).unwrap();
+        assert_eq!((&parcel.bytes, parcel.descriptors.len()), (&plain, 0));
+        assert_eq!(pass::decode::<Mode>(&plain, Vec::new()).unwrap(), mode);
+    }
+    assert_eq!(pass::encode(&7u64).unwrap().bytes, 7u64.to_ne_bytes());
+}
+
+#[test]
 fn a_handle_where_none_can_travel_is_refused_in_its_words() {
     let error = pass::encode_plain(&(1, null()), &mut Vec::new()).unwrap_err();
     assert!(error.to_string().contains("travels as an argument of a new process or through a connection"), "{error}");

@@ -34,9 +34,6 @@ fn travel<T: Serialize + DeserializeOwned>(value: &T) -> Result<T, String> {
 fn comes_back<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: T) {
     for _ in 0..2 {
         assert_eq!(travel(&value).as_ref(), Ok(&value));
-        let parcel = pass::encode(&value).unwrap();
-        assert!(parcel.descriptors.is_empty());
-        assert_eq!(pass::decode::<T>(&parcel.bytes, Vec::new()).unwrap(), value);
     }
 }
 
@@ -46,6 +43,5 @@ fn is_refused<T: Serialize + DeserializeOwned>(value: T, words: &str) {
     for _ in 0..2 {
         let error = travel(&value).err().expect("it was not refused");
         assert!(error.contains(words), "{error:?} does not say {words:?}");
-        assert!(pass::encode(&value).is_err());
     }
 }

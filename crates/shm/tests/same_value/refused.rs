@@ -62,17 +62,6 @@ fn what_a_type_says_itself_reaches_the_user() {
     is_refused(vec![Some(NotNow)], "the moon is full");
 }
 
-/// Takes what is even.
-#[derive(Debug, PartialEq, Serialize)]
-struct Even(u32);
-
-impl<'de> Deserialize<'de> for Even {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let number = u32::deserialize(deserializer)?;
-        if number.is_multiple_of(2) { Ok(Self(number)) } else { Err(serde::de::Error::custom(format!("{number} is odd"))) }
-    }
-}
-
 /// Takes what is below ten; its code to read is its own, its code to write is derived.
 #[derive(Debug, PartialEq, Serialize)]
 struct Digit {

@@ -59,7 +59,7 @@ impl<'de> Reader<'de> {
     }
 
     /// A part of a value. What its type does not look at is passed over.
-    #[inline]
+    #[inline(always)]
     fn part<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Why> {
         if self.watch.trial {
             self.watch.each |= care::is_made_otherwise(std::any::type_name::<S::Value>());
@@ -83,18 +83,18 @@ impl<'de> Reader<'de> {
     }
 
     /// The kind of what comes next.
-    #[inline]
+    #[inline(always)]
     fn next(&self) -> Option<u8> {
         if self.bare == 0 { self.bytes.first().copied() } else { Some(self.bare) }
     }
 
-    #[inline]
+    #[inline(always)]
     fn kind(&mut self) -> Result<u8, Why> {
         if self.bare == 0 { Ok(self.fixed::<1>()?[0]) } else { Ok(self.bare) }
     }
 
     /// Whether something of this kind comes next. If so, its kind is behind us.
-    #[inline]
+    #[inline(always)]
     fn found(&mut self, kind: u8) -> bool {
         let found = self.next() == Some(kind);
         if found && self.bare == 0 {
@@ -103,27 +103,27 @@ impl<'de> Reader<'de> {
         found
     }
 
-    #[inline]
+    #[inline(always)]
     fn fixed<const N: usize>(&mut self) -> Result<[u8; N], Why> {
         let (found, rest) = self.bytes.split_first_chunk().ok_or_else(too_short)?;
         self.bytes = rest;
         Ok(*found)
     }
 
-    #[inline]
+    #[inline(always)]
     fn take(&mut self, len: usize) -> Result<&'de [u8], Why> {
         let (found, rest) = self.bytes.split_at_checked(len).ok_or_else(too_short)?;
         self.bytes = rest;
         Ok(found)
     }
 
-    #[inline]
+    #[inline(always)]
     fn length(&mut self) -> Result<usize, Why> {
         Ok(u32::from_ne_bytes(self.fixed()?) as usize)
     }
 
     /// Length and bytes.
-    #[inline]
+    #[inline(always)]
     fn block(&mut self) -> Result<&'de [u8], Why> {
         let len = self.length()?;
         self.take(len)
@@ -147,14 +147,14 @@ impl<'de> Reader<'de> {
         char::from_u32(u32::from_ne_bytes(self.fixed()?)).ok_or_else(|| Why::new("a number that is no character"))
     }
 
-    #[inline]
+    #[inline(always)]
     fn enter(&mut self) -> Result<(), Why> {
         self.depth += 1;
         if self.depth > MAX_DEPTH { Err(too_deep()) } else { Ok(()) }
     }
 
     /// Notes by whom it is read, in a trial.
-    #[inline]
+    #[inline(always)]
     fn meet<V>(&mut self) {
         if self.watch.trial {
             self.watch.each |= !care::is_derived(std::any::type_name::<V>());

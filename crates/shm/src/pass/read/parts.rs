@@ -20,7 +20,7 @@ pub(in super::super) struct Items<'a, 'de> {
 }
 
 impl<'a, 'de> Items<'a, 'de> {
-    #[inline]
+    #[inline(always)]
     pub(super) fn visit_seq<V: Visitor<'de>>(reader: &'a mut Reader<'de>, visitor: V) -> Result<V::Value, Why> {
         let mut items = Self::open(reader)?;
         let value = visitor.visit_seq(&mut items)?;
@@ -36,7 +36,7 @@ impl<'a, 'de> Items<'a, 'de> {
         Ok(value)
     }
 
-    #[inline]
+    #[inline(always)]
     fn open(reader: &'a mut Reader<'de>) -> Result<Self, Why> {
         let kind = reader.kind()?;
         reader.enter()?;
@@ -55,7 +55,7 @@ impl<'a, 'de> Items<'a, 'de> {
     }
 
     /// Whether there is one more, which counts as read then.
-    #[inline]
+    #[inline(always)]
     fn advance(&mut self) -> bool {
         match &mut self.left {
             Left::Count(0) => false,
@@ -67,7 +67,7 @@ impl<'a, 'de> Items<'a, 'de> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn close(self) -> Result<(), Why> {
         self.reader.bare = 0;
         self.reader.depth -= 1;
@@ -90,7 +90,7 @@ impl<'a, 'de> Items<'a, 'de> {
 impl<'de> SeqAccess<'de> for &mut Items<'_, 'de> {
     type Error = Why;
 
-    #[inline]
+    #[inline(always)]
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Why> {
         if self.advance() { self.reader.part(seed).map(Some) } else { Ok(None) }
     }

@@ -40,7 +40,7 @@ impl<'a> Writer<'a> {
     }
 
     /// The whole value.
-    #[inline]
+    #[inline(always)]
     pub(super) fn root<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Why> {
         self.part(value)?;
         self.end_part();
@@ -48,7 +48,7 @@ impl<'a> Writer<'a> {
     }
 
     /// A part of a value.
-    #[inline]
+    #[inline(always)]
     fn part<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Why> {
         if self.named {
             self.care.enter(std::any::type_name::<T>());
@@ -60,7 +60,7 @@ impl<'a> Writer<'a> {
     }
 
     /// The end of a part that has a shape of its own.
-    #[inline]
+    #[inline(always)]
     fn end_part(&mut self) {
         if !self.named && !self.shapes.is_plain(self.shape) {
             self.note_unknown();
@@ -74,20 +74,20 @@ impl<'a> Writer<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn kind(&mut self, kind: u8) {
         self.shape = mix(self.shape, kind.into());
         self.bytes.push(kind);
     }
 
-    #[inline]
+    #[inline(always)]
     fn length(&mut self, len: usize) -> Result<(), Why> {
         let len = u32::try_from(len).map_err(|_| Why::new(format!("a part of it has a length of {len}, above {}", u32::MAX)))?;
         self.bytes.extend_from_slice(&len.to_ne_bytes());
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn block(&mut self, kind: u8, bytes: &[u8]) -> Result<(), Why> {
         self.kind(kind);
         self.length(bytes.len())?;
@@ -106,26 +106,28 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn enter(&mut self) -> Result<(), Why> {
         self.depth += 1;
         if self.depth > MAX_DEPTH { Err(too_deep()) } else { Ok(()) }
     }
 
     /// Something that is closed by `END`, and had `outer` as the shape around it if it is a variant.
-    #[inline]
+    #[inline(always)]
     fn fields(&mut self, kind: u8, outer: Option<u64>) -> Result<Fields<'_, 'a>, Why> {
         self.enter()?;
         self.kind(kind);
         Ok(Fields { writer: self, outer })
     }
 
+    #[inline(always)]
     fn type_named(&mut self, name: &'static str) {
         if self.named {
             self.care.is_named(name);
         }
     }
 
+    #[inline(always)]
     fn type_is_nameless(&mut self) {
         if self.named {
             self.care.is_nameless();
@@ -133,7 +135,7 @@ impl<'a> Writer<'a> {
     }
 
     /// The start of a variant: the shape to go on with behind it.
-    #[inline]
+    #[inline(always)]
     fn variant(&mut self, index: u32, name: &'static str) -> Result<u64, Why> {
         self.enter()?;
         let short =
@@ -149,7 +151,7 @@ impl<'a> Writer<'a> {
         Ok(outer)
     }
 
-    #[inline]
+    #[inline(always)]
     fn end_variant(&mut self, outer: u64) {
         self.end_part();
         self.shape = outer;

@@ -16,7 +16,7 @@ pub(in super::super) struct Fields<'w, 'a> {
 }
 
 impl Fields<'_, '_> {
-    #[inline]
+    #[inline(always)]
     fn named<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), Why> {
         if self.writer.named {
             self.writer.block(STR, name.as_bytes())?;
@@ -25,7 +25,7 @@ impl Fields<'_, '_> {
         self.writer.part(value)
     }
 
-    #[inline]
+    #[inline(always)]
     fn close(self) {
         self.writer.kind(END);
         self.writer.depth -= 1;
@@ -145,7 +145,7 @@ impl<'w, 'a> Items<'w, 'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn item<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Why> {
         if let Some(number) = plain::number_kind(plain::type_id::<T>()) {
             if self.count == 0 {
@@ -174,7 +174,7 @@ impl<'w, 'a> Items<'w, 'a> {
     }
 
     /// Before an item that is not one more of the same kind of numbers.
-    #[inline]
+    #[inline(always)]
     fn before(&mut self) {
         if self.count == 0 {
             self.open();
@@ -184,7 +184,7 @@ impl<'w, 'a> Items<'w, 'a> {
         self.count += 1;
     }
 
-    #[inline]
+    #[inline(always)]
     fn after(&mut self) {
         if self.writer.shape != self.last {
             self.last = self.writer.shape;
