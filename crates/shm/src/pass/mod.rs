@@ -118,7 +118,7 @@ fn append<T: Serialize + DeserializeOwned>(value: &T, target: &mut Vec<u8>) -> R
     }
     let start = target.len();
     shape::with(|shapes| {
-        let mut writer = Writer::new(target, shapes, shape::start::<T>());
+        let mut writer = Writer::<false>::new(target, shapes, shape::start::<T>());
         let done = writer.root(value);
         let unknown = writer.unknown;
         let done =

@@ -29,6 +29,8 @@ pub(super) struct Watch {
 /// Reads one value after the other from bytes.
 pub(super) struct Reader<'de> {
     pub(super) bytes: &'de [u8],
+    /// Every kind is with its value, and it is no trial: the way that must be short.
+    usual: bool,
     /// Among numbers that do not have their kind with them: their kind. Otherwise 0.
     bare: u8,
     depth: u32,
@@ -43,12 +45,12 @@ impl<'de> Reader<'de> {
             [READABLE, rest @ ..] => (rest, true),
             _ => (bytes, false),
         };
-        Self { bytes, bare: 0, depth: 0, readable, watch: Watch::default() }
+        Self { bytes, usual: true, bare: 0, depth: 0, readable, watch: Watch::default() }
     }
 
     /// Reads what has names; `positional`: as if it had none.
     pub(super) fn in_trial(bytes: &'de [u8], positional: bool) -> Self {
-        Self { watch: Watch { trial: true, positional, ..Watch::default() }, ..Self::new(bytes) }
+        Self { usual: false, watch: Watch { trial: true, positional, ..Watch::default() }, ..Self::new(bytes) }
     }
 
     /// The whole value.
@@ -369,8 +371,15 @@ fn unknown(kind: u8) -> Why {
 
 macro_rules! numbers {
     ($($method:ident($type:ty) = $kind:ident, $visit:ident;)*) => {
-        $(#[inline]
+        $(#[inline(always)]
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
+            if self.usual
+                && let [$kind, rest @ ..] = self.bytes
+                && let Some((number, rest)) = rest.split_first_chunk()
+            {
+                self.bytes = rest;
+                return visitor.$visit(<$type>::from_ne_bytes(*number));
+            }
             self.meet::<V>();
             if self.found($kind) { visitor.$visit(<$type>::from_ne_bytes(self.fixed()?)) } else { self.any_number(visitor) }
         })*
@@ -520,6 +529,9 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Why> {
+        if self.usual && self.bytes.first() == Some(&STRUCT) {
+            return Items::visit_seq(self, visitor);
+        }
         self.meet::<V>();
         match self.next() {
             Some(STRUCT) => Items::visit_seq(self, visitor),

@@ -46,7 +46,7 @@ impl<'a, 'de> Items<'a, 'de> {
                 let number = reader.kind()?;
                 let count = reader.length()?;
                 super::kind::width(number).ok_or_else(|| super::unknown(number))?;
-                reader.bare = number;
+                (reader.bare, reader.usual) = (number, false);
                 Left::Count(count)
             }
             _ => Left::UntilEnd,
@@ -63,13 +63,15 @@ impl<'a, 'de> Items<'a, 'de> {
                 *left -= 1;
                 true
             }
-            Left::UntilEnd => self.reader.next() != Some(END),
+            Left::UntilEnd => self.reader.bytes.first() != Some(&END),
         }
     }
 
     #[inline(always)]
     fn close(self) -> Result<(), Why> {
-        self.reader.bare = 0;
+        if self.reader.bare != 0 {
+            (self.reader.bare, self.reader.usual) = (0, !self.reader.watch.trial);
+        }
         self.reader.depth -= 1;
         match self.left {
             Left::Count(0) => Ok(()),

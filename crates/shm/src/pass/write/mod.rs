@@ -11,7 +11,9 @@ use parts::{Fields, Items, Tuple};
 use serde::{Serialize, Serializer};
 
 /// Writes a value behind what is in `bytes`.
-pub(super) struct Writer<'a> {
+///
+/// `NAMED`, in trials and for values that can't be read without: fields and variants have names.
+pub(super) struct Writer<'a, const NAMED: bool> {
     bytes: &'a mut Vec<u8>,
     shapes: &'a Shapes,
     /// The shape of the part at hand, so far.
@@ -19,24 +21,14 @@ pub(super) struct Writer<'a> {
     /// Shapes of parts that are not known to come back whole without names.
     pub(super) unknown: Vec<u64>,
     depth: u32,
-    /// In trials, and for values that can't be read without: fields and variants have names.
-    named: bool,
     readable: bool,
     pub(super) care: Care,
 }
 
-impl<'a> Writer<'a> {
+impl<'a, const NAMED: bool> Writer<'a, NAMED> {
     #[inline]
     pub(super) fn new(bytes: &'a mut Vec<u8>, shapes: &'a Shapes, shape: u64) -> Self {
-        Self { bytes, shapes, shape, unknown: Vec::new(), depth: 0, named: false, readable: false, care: Care::default() }
-    }
-
-    /// With names; `readable`: types take their forms for people, too.
-    pub(super) fn with_names(bytes: &'a mut Vec<u8>, shapes: &'a Shapes, readable: bool) -> Self {
-        if readable {
-            bytes.push(READABLE);
-        }
-        Self { named: true, readable, ..Self::new(bytes, shapes, 0) }
+        Self { bytes, shapes, shape, unknown: Vec::new(), depth: 0, readable: false, care: Care::default() }
     }
 
     /// The whole value.
@@ -50,7 +42,7 @@ impl<'a> Writer<'a> {
     /// A part of a value.
     #[inline(always)]
     fn part<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Why> {
-        if self.named {
+        if NAMED {
             self.care.enter(std::any::type_name::<T>());
         }
         match plain::vector(value) {
@@ -62,7 +54,7 @@ impl<'a> Writer<'a> {
     /// The end of a part that has a shape of its own.
     #[inline(always)]
     fn end_part(&mut self) {
-        if !self.named && !self.shapes.is_plain(self.shape) {
+        if !NAMED && !self.shapes.is_plain(self.shape) {
             self.note_unknown();
         }
     }
@@ -114,7 +106,7 @@ impl<'a> Writer<'a> {
 
     /// Something that is closed by `END`, and had `outer` as the shape around it if it is a variant.
     #[inline(always)]
-    fn fields(&mut self, kind: u8, outer: Option<u64>) -> Result<Fields<'_, 'a>, Why> {
+    fn fields(&mut self, kind: u8, outer: Option<u64>) -> Result<Fields<'_, 'a, NAMED>, Why> {
         self.enter()?;
         self.kind(kind);
         Ok(Fields { writer: self, outer })
@@ -122,14 +114,14 @@ impl<'a> Writer<'a> {
 
     #[inline(always)]
     fn type_named(&mut self, name: &'static str) {
-        if self.named {
+        if NAMED {
             self.care.is_named(name);
         }
     }
 
     #[inline(always)]
     fn type_is_nameless(&mut self) {
-        if self.named {
+        if NAMED {
             self.care.is_nameless();
         }
     }
@@ -140,9 +132,9 @@ impl<'a> Writer<'a> {
         self.enter()?;
         let short =
             u16::try_from(index).map_err(|_| Why::new(format!("an enum has a variant of index {index}, above 65,535")))?;
-        self.kind(if self.named { NAMED_VARIANT } else { VARIANT });
+        self.kind(if NAMED { NAMED_VARIANT } else { VARIANT });
         self.bytes.extend_from_slice(&short.to_ne_bytes());
-        if self.named {
+        if NAMED {
             self.length(name.len())?;
             self.bytes.extend_from_slice(name.as_bytes());
         }
@@ -159,9 +151,19 @@ impl<'a> Writer<'a> {
     }
 
     #[inline]
-    fn items(&mut self, kind: u8) -> Result<Items<'_, 'a>, Why> {
+    fn items(&mut self, kind: u8) -> Result<Items<'_, 'a, NAMED>, Why> {
         self.enter()?;
         Ok(Items::new(self, kind))
+    }
+}
+
+impl<'a> Writer<'a, true> {
+    /// `readable`: types take their forms for people.
+    pub(super) fn with_names(bytes: &'a mut Vec<u8>, shapes: &'a Shapes, readable: bool) -> Self {
+        if readable {
+            bytes.push(READABLE);
+        }
+        Self { readable, ..Self::new(bytes, shapes, 0) }
     }
 }
 
@@ -183,16 +185,16 @@ macro_rules! numbers {
     };
 }
 
-impl<'w, 'a> Serializer for &'w mut Writer<'a> {
+impl<'w, 'a, const NAMED: bool> Serializer for &'w mut Writer<'a, NAMED> {
     type Ok = ();
     type Error = Why;
-    type SerializeSeq = Items<'w, 'a>;
-    type SerializeTuple = Tuple<'w, 'a>;
-    type SerializeTupleStruct = Fields<'w, 'a>;
-    type SerializeTupleVariant = Fields<'w, 'a>;
-    type SerializeMap = Items<'w, 'a>;
-    type SerializeStruct = Fields<'w, 'a>;
-    type SerializeStructVariant = Fields<'w, 'a>;
+    type SerializeSeq = Items<'w, 'a, NAMED>;
+    type SerializeTuple = Tuple<'w, 'a, NAMED>;
+    type SerializeTupleStruct = Fields<'w, 'a, NAMED>;
+    type SerializeTupleVariant = Fields<'w, 'a, NAMED>;
+    type SerializeMap = Items<'w, 'a, NAMED>;
+    type SerializeStruct = Fields<'w, 'a, NAMED>;
+    type SerializeStructVariant = Fields<'w, 'a, NAMED>;
 
     numbers!(
         serialize_u8(u8) = U8,
@@ -312,20 +314,20 @@ impl<'w, 'a> Serializer for &'w mut Writer<'a> {
     }
 
     #[inline]
-    fn serialize_seq(self, _: Option<usize>) -> Result<Items<'w, 'a>, Why> {
+    fn serialize_seq(self, _: Option<usize>) -> Result<Items<'w, 'a, NAMED>, Why> {
         self.type_is_nameless();
         self.items(SEQ)
     }
 
     #[inline]
-    fn serialize_tuple(self, len: usize) -> Result<Tuple<'w, 'a>, Why> {
+    fn serialize_tuple(self, len: usize) -> Result<Tuple<'w, 'a, NAMED>, Why> {
         self.type_is_nameless();
         // A short one is smaller as it is.
         Ok(if len > 5 { Tuple::Long(self.items(TUPLE)?) } else { Tuple::Short(self.fields(TUPLE, None)?) })
     }
 
     #[inline]
-    fn serialize_tuple_struct(self, name: &'static str, _: usize) -> Result<Fields<'w, 'a>, Why> {
+    fn serialize_tuple_struct(self, name: &'static str, _: usize) -> Result<Fields<'w, 'a, NAMED>, Why> {
         self.type_named(name);
         self.fields(TUPLE, None)
     }
@@ -337,22 +339,22 @@ impl<'w, 'a> Serializer for &'w mut Writer<'a> {
         index: u32,
         variant: &'static str,
         _: usize,
-    ) -> Result<Fields<'w, 'a>, Why> {
+    ) -> Result<Fields<'w, 'a, NAMED>, Why> {
         self.type_named(name);
         let outer = self.variant(index, variant)?;
         self.fields(TUPLE, Some(outer))
     }
 
     #[inline]
-    fn serialize_map(self, _: Option<usize>) -> Result<Items<'w, 'a>, Why> {
+    fn serialize_map(self, _: Option<usize>) -> Result<Items<'w, 'a, NAMED>, Why> {
         self.type_is_nameless();
         self.items(MAP)
     }
 
     #[inline]
-    fn serialize_struct(self, name: &'static str, _: usize) -> Result<Fields<'w, 'a>, Why> {
+    fn serialize_struct(self, name: &'static str, _: usize) -> Result<Fields<'w, 'a, NAMED>, Why> {
         self.type_named(name);
-        self.fields(if self.named { NAMED_STRUCT } else { STRUCT }, None)
+        self.fields(if NAMED { NAMED_STRUCT } else { STRUCT }, None)
     }
 
     #[inline]
@@ -362,9 +364,9 @@ impl<'w, 'a> Serializer for &'w mut Writer<'a> {
         index: u32,
         variant: &'static str,
         _: usize,
-    ) -> Result<Fields<'w, 'a>, Why> {
+    ) -> Result<Fields<'w, 'a, NAMED>, Why> {
         self.type_named(name);
         let outer = self.variant(index, variant)?;
-        self.fields(if self.named { NAMED_STRUCT } else { STRUCT }, Some(outer))
+        self.fields(if NAMED { NAMED_STRUCT } else { STRUCT }, Some(outer))
     }
 }

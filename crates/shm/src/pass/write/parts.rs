@@ -9,16 +9,16 @@ use serde::Serialize;
 use serde::ser;
 
 /// The fields of a struct, a tuple or a variant.
-pub(in super::super) struct Fields<'w, 'a> {
-    pub(super) writer: &'w mut Writer<'a>,
+pub(in super::super) struct Fields<'w, 'a, const NAMED: bool> {
+    pub(super) writer: &'w mut Writer<'a, NAMED>,
     /// The shape around it, if it is a variant.
     pub(super) outer: Option<u64>,
 }
 
-impl Fields<'_, '_> {
+impl<const NAMED: bool> Fields<'_, '_, NAMED> {
     #[inline(always)]
     fn named<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), Why> {
-        if self.writer.named {
+        if NAMED {
             self.writer.block(STR, name.as_bytes())?;
         }
         self.writer.shape = mix(self.writer.shape, shape::name(name));
@@ -37,7 +37,7 @@ impl Fields<'_, '_> {
 
 macro_rules! unnamed {
     ($($trait:ident::$method:ident),*) => {
-        $(impl ser::$trait for Fields<'_, '_> {
+        $(impl<const NAMED: bool> ser::$trait for Fields<'_, '_, NAMED> {
             type Ok = ();
             type Error = Why;
 
@@ -59,7 +59,7 @@ unnamed!(SerializeTupleStruct::serialize_field, SerializeTupleVariant::serialize
 
 macro_rules! named {
     ($($trait:ident),*) => {
-        $(impl ser::$trait for Fields<'_, '_> {
+        $(impl<const NAMED: bool> ser::$trait for Fields<'_, '_, NAMED> {
             type Ok = ();
             type Error = Why;
 
@@ -86,12 +86,12 @@ macro_rules! named {
 named!(SerializeStruct, SerializeStructVariant);
 
 /// A tuple or an array: a long one may be of numbers alone, without a kind for each.
-pub(in super::super) enum Tuple<'w, 'a> {
-    Short(Fields<'w, 'a>),
-    Long(Items<'w, 'a>),
+pub(in super::super) enum Tuple<'w, 'a, const NAMED: bool> {
+    Short(Fields<'w, 'a, NAMED>),
+    Long(Items<'w, 'a, NAMED>),
 }
 
-impl ser::SerializeTuple for Tuple<'_, '_> {
+impl<const NAMED: bool> ser::SerializeTuple for Tuple<'_, '_, NAMED> {
     type Ok = ();
     type Error = Why;
 
@@ -116,8 +116,8 @@ impl ser::SerializeTuple for Tuple<'_, '_> {
 }
 
 /// The items of a sequence, a map or a long tuple.
-pub(in super::super) struct Items<'w, 'a> {
-    writer: &'w mut Writer<'a>,
+pub(in super::super) struct Items<'w, 'a, const NAMED: bool> {
+    writer: &'w mut Writer<'a, NAMED>,
     /// `SEQ`, `MAP` or `TUPLE`.
     kind: u8,
     /// Where it starts in the bytes.
@@ -130,9 +130,9 @@ pub(in super::super) struct Items<'w, 'a> {
     numbers: Option<u8>,
 }
 
-impl<'w, 'a> Items<'w, 'a> {
+impl<'w, 'a, const NAMED: bool> Items<'w, 'a, NAMED> {
     #[inline]
-    pub(super) fn new(writer: &'w mut Writer<'a>, kind: u8) -> Self {
+    pub(super) fn new(writer: &'w mut Writer<'a, NAMED>, kind: u8) -> Self {
         writer.shape = mix(writer.shape, kind.into());
         let (start, first) = (writer.bytes.len(), writer.shape);
         Self { writer, kind, start, first, last: first, count: 0, numbers: None }
@@ -226,7 +226,7 @@ impl<'w, 'a> Items<'w, 'a> {
     }
 }
 
-impl ser::SerializeSeq for Items<'_, '_> {
+impl<const NAMED: bool> ser::SerializeSeq for Items<'_, '_, NAMED> {
     type Ok = ();
     type Error = Why;
 
@@ -241,7 +241,7 @@ impl ser::SerializeSeq for Items<'_, '_> {
     }
 }
 
-impl ser::SerializeMap for Items<'_, '_> {
+impl<const NAMED: bool> ser::SerializeMap for Items<'_, '_, NAMED> {
     type Ok = ();
     type Error = Why;
 
