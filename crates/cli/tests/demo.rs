@@ -1,7 +1,9 @@
 //! Every scenario prints what it must, in the tutorial's words.
 
 use std::collections::BTreeSet;
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// The lines of a scenario at the fastest pace. It must end well and say nothing on standard error.
 fn demo(arguments: &[&str]) -> Vec<String> {
@@ -79,6 +81,30 @@ fn all_run_in_turn_under_headings() {
     let lines = demo(&["--pace", "0"]);
     let headings: Vec<_> = lines.iter().filter(|line| line.starts_with("== ")).collect();
     assert_eq!(headings, ["== pipe", "== bounded", "== handoff", "== squares", "== buns", "== joinable"]);
+}
+
+#[test]
+fn a_reader_that_leaves_early_keeps_no_demo_from_its_end() {
+    for name in ["pipe", "bounded", "handoff", "squares", "buns", "joinable"] {
+        for lines in [0, 2, 15] {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_multiproc"));
+            let mut demo = command.args(["demo", name, "--pace", "0.001"]).stdout(Stdio::piped()).spawn().unwrap();
+            let read = BufReader::new(demo.stdout.take().unwrap()).lines().take(lines).count();
+            assert!(read <= lines);
+            let begin = Instant::now();
+            let status = loop {
+                match demo.try_wait().unwrap() {
+                    Some(status) => break status,
+                    None if begin.elapsed() > Duration::from_secs(60) => {
+                        demo.kill().unwrap();
+                        panic!("{name} still runs after {lines} lines");
+                    }
+                    None => std::thread::sleep(Duration::from_millis(5)),
+                }
+            };
+            assert!(status.success(), "{name} after {lines} lines: {status}");
+        }
+    }
 }
 
 #[test]

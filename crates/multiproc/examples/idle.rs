@@ -10,7 +10,7 @@ type Handles = (Queue<u64>, JoinableQueue<u64>, Connection<u64>, u64);
 fn wait((q, jobs, connection, number): Handles) {
     match number % 3 {
         0 => drop(q.get()),
-        1 => jobs.join(),
+        1 => drop(jobs.join()),
         _ => drop(connection.recv()),
     }
 }

@@ -114,7 +114,7 @@ const CASES: [Case; 25] = [
             q.put_many([1, 2]).map_err(text)?;
             let name = name();
             victim.kill(|| (), || ignore(Queue::<u64>::open(&name)));
-            finish(&q, |left| is_one_of(left, &[&[1, 2]]))
+            finish(q, |left| is_one_of(left, &[&[1, 2]]))
         },
     },
 ];
@@ -130,20 +130,23 @@ fn in_blocks() -> [u64; BLOCKS] {
     std::array::from_fn(|index| IN_A_BLOCK + index as u64)
 }
 
-/// A queue of 64-byte blocks, as many as there are. It has a name for [`sweep`] and for the case that opens it.
+/// A queue of 64-byte blocks, as many as there are. It has a name for [`swept`] and for the case that opens it.
 fn small() -> Result<Queue<u64>, String> {
     let _ = Queue::<u64>::remove(&name());
     Queue::builder().bounded(1000).memory(64 * BLOCKS as u64).max_message(40).named(name()).build().map_err(text)
 }
 
-/// Accounts for the dead before anything is got: whoever attaches does so, unless someone did a moment ago.
-fn sweep() -> Result<(), String> {
-    sweep_as::<u64>()
+/// Accounts for the dead before anything is got: a process that attaches does so, unless one did a moment ago. This process is
+/// attached already, so it leaves first.
+fn swept<T>(q: Queue<T>) -> Result<Queue<T>, String> {
+    drop(q);
+    std::thread::sleep(APART);
+    Queue::open(&name()).map_err(text)
 }
 
-fn sweep_as<T>() -> Result<(), String> {
-    std::thread::sleep(APART);
-    Queue::<T>::open(&name()).map(drop).map_err(text)
+/// The copy joins as itself, before the mark: that is a case of its own.
+fn attach(q: &Queue<u64>) {
+    ignore(q.get_many(0));
 }
 
 fn text(error: impl std::fmt::Display) -> String {
@@ -163,9 +166,9 @@ fn is_one_of(left: &[u64], allowed: &[&[u64]]) -> Result<(), String> {
 }
 
 /// The queue works on, and has every block.
-fn finish(q: &Queue<u64>, check: impl Fn(&[u64]) -> Result<(), String>) -> Result<(), String> {
-    sweep()?;
-    check(&drain(q))?;
+fn finish(q: Queue<u64>, check: impl Fn(&[u64]) -> Result<(), String>) -> Result<(), String> {
+    let q = swept(q)?;
+    check(&drain(&q))?;
     let fit = (0..).take_while(|&i| q.try_put(IN_A_BLOCK + i).is_ok()).count();
     if fit != BLOCKS {
         return Err(format!("{fit} values fit instead of {BLOCKS}: blocks are lost"));
@@ -182,12 +185,11 @@ fn queue(
 ) -> Result<(), String> {
     let q = small()?;
     q.put_many(before.iter().copied()).map_err(text)?;
-    // The copy joins as itself, before the mark; that is a case of its own.
-    victim.kill(|| ignore(q.len()), || operation(&q));
+    victim.kill(|| attach(&q), || operation(&q));
     // What had been put when it died is there after the sweep. (After a get the length may still count what was taken.)
     let put = q.len();
     let gets = put <= before.len();
-    finish(&q, |left| if gets || left.len() >= put { check(left) } else { Err(format!("{left:?} is left of {put}")) })
+    finish(q, |left| if gets || left.len() >= put { check(left) } else { Err(format!("{left:?} is left of {put}")) })
 }
 
 fn joinable(
@@ -199,10 +201,10 @@ fn joinable(
     let builder = JoinableQueue::builder().bounded(1000).memory(64 * BLOCKS as u64).max_message(40);
     let q: JoinableQueue<u64> = builder.build().map_err(text)?;
     q.put_many([1, 2, 3]).map_err(text)?;
-    let before = || if in_hand { ignore(q.get()) } else { ignore(q.len()) };
+    let before = || if in_hand { ignore(q.get()) } else { attach(&q) };
     victim.kill(before, || operation(&q));
     // Waits in vain, and looks around meanwhile.
-    let unfinished = q.join_timeout(LOOK).map_err(|error| error.unfinished);
+    let unfinished = q.join_timeout(LOOK).map_err(|_| q.unfinished());
     let left = drain(&q);
     is_one_of(&left, allowed)?;
     if unfinished != Err(left.len()) {
@@ -229,7 +231,7 @@ fn sleeper(victim: &mut Victim, for_room: bool) -> Result<(), String> {
     q.put_many(before.iter().copied()).map_err(text)?;
     let wait = |timeout| if for_room { ignore(q.put_timeout(99, timeout)) } else { ignore(q.get_timeout(timeout)) };
     victim.kill(|| wait(IN_VAIN), || wait(NAP));
-    sweep()?;
+    let q = swept(q)?;
     is_one_of(&drain(&q), &[before])?;
     // Whoever waits next is woken.
     let (waiting, woken) = (q.clone(), q.clone());
@@ -255,8 +257,8 @@ fn another_size(victim: &mut Victim) -> Result<(), String> {
     for n in 0..4 {
         q.put(small(n)).map_err(text)?;
     }
-    victim.kill(|| ignore(q.len()), || ignore(q.try_put(small(4))));
-    sweep_as::<Vec<u8>>()?;
+    victim.kill(|| ignore(q.get_many(0)), || ignore(q.try_put(small(4))));
+    let q = swept(q)?;
     let left: Vec<Vec<u8>> = std::iter::from_fn(|| q.try_get().ok()).collect();
     if !(4..=5).contains(&left.len()) || left.iter().zip(0..).any(|(value, n)| *value != small(n)) {
         return Err(format!("{left:?} is left"));
@@ -282,7 +284,7 @@ fn delivery(victim: &mut Victim, then: Then) -> Result<(), String> {
         other => drop(other),
     };
     victim.kill(|| *in_hand.borrow_mut() = q.get_delivery().ok(), operation);
-    let unfinished = q.join_timeout(LOOK).map_err(|error| error.unfinished);
+    let unfinished = q.join_timeout(LOOK).map_err(|_| q.unfinished());
     let mut left = Vec::new();
     while let Ok(delivery) = q.try_get_delivery() {
         if *delivery == 1 && delivery.count() < 2 {
@@ -316,7 +318,7 @@ fn sweep_from_join(victim: &mut Victim) -> Result<(), String> {
     // A look around comes after the first sleep, unless someone looked a moment ago.
     std::thread::sleep(APART);
     victim.kill(|| ignore(q.join_timeout(IN_VAIN)), || ignore(q.join_timeout(LOOK)));
-    let unfinished = q.join_timeout(LOOK).map_err(|error| error.unfinished);
+    let unfinished = q.join_timeout(LOOK).map_err(|_| q.unfinished());
     let mut left = Vec::new();
     while let Ok(delivery) = q.try_get_delivery() {
         // Once more than it was, for the sweeper that counted and died before it brought back.
@@ -343,7 +345,7 @@ fn letter(victim: &mut Victim) -> Result<(), String> {
         q.get_delivery().map_err(text)?.give_back();
     }
     let put_back = || q.try_get_dead().map(multiproc::DeadLetter::put_back);
-    victim.kill(|| ignore(q.len()), || ignore(put_back()));
+    victim.kill(|| attach(&q), || ignore(put_back()));
     // Waits in vain, if the letter is where it was, and looks around meanwhile.
     let new = q.get_timeout(LOOK).is_ok();
     if new {

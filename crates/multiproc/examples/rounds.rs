@@ -20,7 +20,7 @@ fn round(number: u64) -> Result<(), Box<dyn std::error::Error>> {
     ours.send(&number)?;
     jobs.put("job".into())?;
     assert_eq!(q.get()?, number + 1);
-    jobs.join();
+    jobs.join().unwrap();
     assert!(process.join()?.is_success());
     Ok(())
 }

@@ -10,8 +10,8 @@ pub use multiproc_process::{
     init,
 };
 pub use multiproc_queue::{
-    Borrowed, Builder, DeadLetter, Delivery, GetError, JoinThreadError, JoinTimeout, JoinableQueue, Loan, OpenError, PutError,
-    PutManyError, Queue, SimpleQueue, TaskDoneError,
+    Borrowed, Builder, DeadLetter, Delivery, GetError, GetManyError, JoinThreadError, JoinableQueue, Loan, OpenError, PutError,
+    PutManyError, Queue, QueueJoinError, SimpleQueue, TaskDoneError,
 };
 pub use multiproc_shm::pass::{DecodeError, Descriptor, EncodeError};
 

@@ -80,7 +80,7 @@ impl End {
         let segment = Segment::create(&spec(duplex)?)?;
         let words: Place<PipeWords> = segment.region().place(segment.content_at()).map_err(sync::ChannelError::from)?;
         let region = segment.region();
-        region.owner().commit(segment.content_at()..segment.content_at() + size_of::<PipeWords>())?;
+        region.commit(segment.content_at()..segment.content_at() + size_of::<PipeWords>())?;
         words.make_fresh();
         for side in if duplex { &[Side::Second, Side::First][..] } else { &[Side::Second] } {
             StreamSender::create(region, segment.content_at() + stream_at(*side)?, crate::CAPACITY)?;
@@ -98,7 +98,7 @@ impl End {
     fn build(segment: Segment, side: Side, duplex: bool, link: Link, ours: Bell, theirs: Bell) -> Result<Self, PipeError> {
         let at = segment.content_at();
         let region = segment.region();
-        region.owner().commit(at..at + size_of::<PipeWords>())?;
+        region.commit(at..at + size_of::<PipeWords>())?;
         let words = region.place(at).map_err(sync::ChannelError::from)?;
         let other = if side == Side::First { Side::Second } else { Side::First };
         let sends = duplex || side == Side::First;

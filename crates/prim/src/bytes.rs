@@ -68,7 +68,7 @@ impl Region {
 
     /// A window of no bytes.
     pub fn nothing(&self) -> Bytes<'_> {
-        self.window(self.owner().base(), 0)
+        self.window(self.base(), 0)
     }
 
     #[inline(always)]

@@ -32,6 +32,31 @@ impl Hint {
     }
 }
 
+/// A word private to this process that is true once it is written, and stays true: memory is committed up to here, say.
+///
+/// Not modelled, since what it knows is no part of a model: who reads it comes after who wrote it, and no peer can.
+#[derive(Debug, Default)]
+pub struct Known(core::sync::atomic::AtomicU64);
+
+impl Known {
+    /// What is known at first.
+    pub const fn new(value: u64) -> Self {
+        Self(core::sync::atomic::AtomicU64::new(value))
+    }
+
+    /// What some thread of this process wrote last, or earlier.
+    #[inline(always)]
+    pub fn get(&self) -> u64 {
+        self.0.load(core::sync::atomic::Ordering::Acquire)
+    }
+
+    /// Adds to what is known. Of two threads that do so at once, one may be forgotten.
+    #[inline(always)]
+    pub fn set(&self, value: u64) {
+        self.0.store(value, core::sync::atomic::Ordering::Release);
+    }
+}
+
 /// A number of this thread's that no other thread of this process has or had, never 0.
 #[inline(always)]
 pub fn this_thread() -> u64 {

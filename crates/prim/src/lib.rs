@@ -21,7 +21,7 @@ pub use bytes::Cells;
 pub use bytes::{Bytes, OwnBytes};
 pub use circle::Circle;
 pub use fence::{heavy_fence, light_fence};
-pub use hint::{Backoff, Hint, spin_loop, this_thread, yield_now};
+pub use hint::{Backoff, Hint, Known, spin_loop, this_thread, yield_now};
 #[cfg(loom)]
 pub use loom::sync::{Mutex, MutexGuard};
 pub use pair::AtomicPair;

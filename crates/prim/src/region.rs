@@ -97,12 +97,27 @@ pub unsafe trait Memory: Send + Sync + 'static {
     /// The system has no memory left for it.
     fn commit(&self, range: Range<usize>) -> std::io::Result<()>;
 
-    /// Gives the pages that lie wholly in `range` back. They read as zero afterwards and must be committed anew.
-    fn discard(&self, range: Range<usize>);
+    /// Gives the pages that lie wholly in `range` back. Returns whether it did: then they read as zero, and must be committed anew.
+    fn discard(&self, range: Range<usize>) -> bool;
+
+    /// Whether some page of `range` may have been committed.
+    fn has_pages(&self, _range: Range<usize>) -> bool {
+        true
+    }
 
     /// Loom's side table for payload bytes.
     #[cfg(loom)]
     fn cells(&self) -> &crate::bytes::Cells;
+
+    /// Another stretch of the same memory, `range` of it, which may lie behind [`len`](Self::len). With `grow`, memory that can grow
+    /// does so.
+    ///
+    /// # Errors
+    ///
+    /// This memory is not so long and can't or must not grow, or the system refuses.
+    fn extend(&self, _range: Range<usize>, _grow: bool) -> std::io::Result<Arc<dyn Memory>> {
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
 
     /// The owner itself, for those who know its type.
     fn as_any(&self) -> &dyn Any;
@@ -143,6 +158,8 @@ impl std::error::Error for OutOfBounds {}
 pub struct Region {
     base: NonNull<u8>,
     len: usize,
+    /// Where it starts in its owner's memory.
+    start: usize,
     owner: Arc<dyn Memory>,
 }
 
@@ -160,7 +177,53 @@ impl fmt::Debug for Region {
 impl Region {
     /// The whole of `owner`'s memory.
     pub fn new(owner: impl Memory) -> Self {
-        Self { base: owner.base(), len: owner.len(), owner: Arc::new(owner) }
+        Self::of(Arc::new(owner))
+    }
+
+    fn of(owner: Arc<dyn Memory>) -> Self {
+        Self { base: owner.base(), len: owner.len(), start: 0, owner }
+    }
+
+    /// The bytes of `range`, multiples of 4096, as a region of their own. Behind the end of this region it is memory that came by
+    /// [growing](Memory::extend), or with `grow` comes so now.
+    ///
+    /// # Errors
+    ///
+    /// The range is empty or starts within a page, the memory is not so long and can't or must not grow, or the system refuses.
+    pub fn stretch(&self, range: Range<usize>, grow: bool) -> std::io::Result<Self> {
+        let invalid = || std::io::Error::from(std::io::ErrorKind::InvalidInput);
+        if range.is_empty() || !range.start.is_multiple_of(4096) || !self.start.is_multiple_of(4096) {
+            return Err(invalid());
+        }
+        if range.end <= self.len {
+            let base = self.check(range.start, range.len(), 4096).map_err(|_| invalid())?;
+            return Ok(Self { base, len: range.len(), start: self.start + range.start, owner: Arc::clone(&self.owner) });
+        }
+        let [start, end] = [range.start, range.end].map(|offset| offset.checked_add(self.start));
+        let (Some(start), Some(end)) = (start, end) else { return Err(invalid()) };
+        Ok(Self::of(self.owner.extend(start..end, grow)?))
+    }
+
+    /// Makes sure that touching `range` can't fail later, or says why it would.
+    ///
+    /// # Errors
+    ///
+    /// It is not in the region, or the system has no memory left for it.
+    pub fn commit(&self, range: Range<usize>) -> std::io::Result<()> {
+        if range.end > self.len {
+            return Err(std::io::ErrorKind::InvalidInput.into());
+        }
+        self.owner.commit(self.start + range.start..self.start + range.end)
+    }
+
+    /// Gives the pages that lie wholly in `range` back. Returns whether it did: then they read as zero, and must be committed anew.
+    pub fn discard(&self, range: Range<usize>) -> bool {
+        range.end <= self.len && self.owner.discard(self.start + range.start..self.start + range.end)
+    }
+
+    /// Whether some page of `range` may have been committed.
+    pub fn has_pages(&self, range: Range<usize>) -> bool {
+        range.end <= self.len && self.owner.has_pages(self.start + range.start..self.start + range.end)
     }
 
     /// Length in bytes.
@@ -172,6 +235,10 @@ impl Region {
     /// Whether there are no bytes at all.
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    pub(crate) fn base(&self) -> NonNull<u8> {
+        self.base
     }
 
     /// Who owns the memory.
@@ -374,7 +441,9 @@ unsafe impl Memory for Heap {
         Ok(())
     }
 
-    fn discard(&self, _range: Range<usize>) {}
+    fn discard(&self, _range: Range<usize>) -> bool {
+        false
+    }
 
     #[cfg(loom)]
     fn cells(&self) -> &crate::bytes::Cells {

@@ -41,6 +41,15 @@ impl<T> Renewed<T> {
         Self(AtomicPtr::new(core::ptr::null_mut()))
     }
 
+    /// The value of `key`, if it was made.
+    #[inline]
+    pub fn peek(&self, key: u64) -> Option<&T> {
+        // Acquire: the value was written before its address was (pairs with: renew). SAFETY: an address that is not null comes from
+        // `Box::into_raw` in `get`, and is freed by `drop` alone.
+        let node = unsafe { self.0.load(Ordering::Acquire).as_ref() }?;
+        (node.key == key).then_some(&node.value)
+    }
+
     /// The value of `key`, made by `make` if this is the first time. Of two threads that make it at once, one value is dropped.
     pub fn get(&self, key: u64, make: impl FnOnce() -> T) -> &T {
         // Acquire: the value was written before its address was (pairs with: renew).

@@ -1,110 +1,34 @@
 //! The new process's side: recognises itself before `main`, gets its orders, and runs its function.
 
 use crate::current::become_child;
-use crate::image::{Call, Image, Target};
-use crate::{current_process, family, main_guard};
-use multiproc_shm::{Link, finish_all};
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{Mode, OFlags};
-use rustix::io::{Errno, FdFlags, fcntl_dupfd_cloexec, fcntl_getfd, retry_on_intr};
-use rustix::net::SocketType;
-use rustix::process::{Pid, PidfdFlags, Signal, getpid, getppid, kill_process, pidfd_open};
-use serde::{Deserialize, Serialize};
-use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
-
-/// Holds the parent's process id in a new process (and in programs that it runs, which the socket tells apart).
-pub(crate) const CHILD_VARIABLE: &str = "MULTIPROC_PARENT";
-
-/// Descriptors that arguments can hold.
-const MAX_DESCRIPTORS: usize = 1 << 16;
-/// Bytes that arguments can take, encoded.
-const MAX_ARGS: usize = 1 << 30;
-
-/// Everything that a new process is told.
-#[derive(Debug)]
-pub(crate) struct Hello {
-    pub(crate) target: Target,
-    /// Whether to run before `main`, since the parent's `main` did not call `init` either.
-    pub(crate) early: bool,
-    pub(crate) daemon: bool,
-    pub(crate) parent: u32,
-    pub(crate) name: String,
-    pub(crate) numbers: Vec<u32>,
-    pub(crate) args: Vec<u8>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct HelloBytes {
-    identity: [u64; 4],
-    enter: u64,
-    function: u64,
-    early: bool,
-    daemon: bool,
-    parent: u32,
-    name: String,
-    numbers: Vec<u32>,
-    args: Vec<u8>,
-}
-
-impl Hello {
-    pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let Self { target, early, daemon, parent, name, numbers, args } = self;
-        let bytes = HelloBytes {
-            identity: target.image.identity,
-            enter: target.enter,
-            function: target.function,
-            early: *early,
-            daemon: *daemon,
-            parent: *parent,
-            name: name.clone(),
-            numbers: numbers.clone(),
-            args: args.clone(),
-        };
-        let mut encoded = Vec::new();
-        // Numbers and strings have no way to refuse.
-        let _ = multiproc_shm::pass::encode_plain(&bytes, &mut encoded);
-        encoded
-    }
-
-    fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let told: HelloBytes = multiproc_shm::pass::decode_plain(bytes).ok()?;
-        Some(Self {
-            target: Target { image: Image::told(told.identity), enter: told.enter, function: told.function },
-            early: told.early,
-            daemon: told.daemon,
-            parent: told.parent,
-            name: told.name,
-            numbers: told.numbers,
-            args: told.args,
-        })
-    }
-}
-
-/// What a new process answers.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum Reply {
-    Ready,
-    Failed(String),
-}
-
-impl Reply {
-    fn to_bytes(&self) -> Vec<u8> {
-        let mut encoded = Vec::new();
-        let _ = multiproc_shm::pass::encode_plain(self, &mut encoded);
-        encoded
-    }
-
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        multiproc_shm::pass::decode_plain(bytes).ok()
-    }
-}
+use crate::daemon::end_with_parent;
+use crate::image::Call;
+use crate::orders::{Hello, MAX_ARGS, MAX_DESCRIPTORS, MAX_HELLO, Reply};
+use crate::rights::{self, Parent, Refusal, system};
+use crate::say::say;
+use crate::{current_process, family, main_guard, signals};
+use multiproc_shm::Link;
+use multiproc_shm::descriptor::occupy_standard_streams;
+use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_getfd};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 /// Orders that were received and not carried out yet.
 #[derive(Debug)]
 pub(crate) struct Orders {
     link: Link,
+    told: Told,
+}
+
+#[derive(Debug)]
+struct Told {
+    parent: Parent,
+    /// The parent, for a daemon to watch.
+    pidfd: Option<OwnedFd>,
     hello: Hello,
+    args: Vec<u8>,
     descriptors: Vec<OwnedFd>,
 }
 
@@ -118,79 +42,91 @@ static BEFORE_MAIN: extern "C" fn() = before_main;
 
 extern "C" fn before_main() {
     // A panic must not unwind into the C library.
-    if std::panic::catch_unwind(recognise_ourselves).is_err() {
+    if catch_unwind(recognise_ourselves).is_err() {
         std::process::exit(101);
     }
 }
 
 fn recognise_ourselves() {
-    let Some(parent) = std::env::var(CHILD_VARIABLE).ok().and_then(|pid| pid.parse::<u32>().ok()) else { return };
-    let link = match inherited_link(parent) {
-        Ok(Some(link)) => link,
-        Ok(None) => return,
-        // To go on as if we were not a new process would run `main` a second time.
-        Err(error) => {
-            eprintln!("multiproc: a new process of process {parent} can't begin: {error}");
-            std::process::exit(1);
-        }
+    let link = match rights::is_marked() {
+        Ok(false) => return,
+        // From here on there are two ways out: our function, and the end. To go on would run `main` a second time.
+        Ok(true) => take_socket(),
+        Err(refusal) => Err(refusal),
     };
-    close_everything_but(&link);
-    // A parent that dies before it has told us anything leaves nothing to do.
-    let Ok((bytes, descriptors)) = link.receive(MAX_ARGS, MAX_DESCRIPTORS, true) else { std::process::exit(1) };
-    let Some(hello) = Hello::from_bytes(&bytes) else { std::process::exit(1) };
-    become_child(&hello.name, &hello.numbers, hello.daemon, hello.parent);
-    let early = hello.early;
-    let orders = Orders { link, hello, descriptors };
+    let link = link.unwrap_or_else(|refusal| end(None, &refusal));
+    let told = receive_orders(&link).unwrap_or_else(|refusal| end(Some(&link), &refusal));
+    let Hello { early, daemon, ignore_interrupts, parent, ref name, ref numbers, .. } = told.hello;
+    become_child(name, numbers, daemon, parent);
+    if ignore_interrupts {
+        signals::ignore(libc::SIGINT);
+    }
+    // The mask came from the thread that started us, and is none of ours: a blocked SIGTERM would stay without effect.
+    signals::unblock_all();
+    let orders = Orders { link, told };
     if early {
         // What the standard library does before `main`: writing to a closed pipe is an error and not a signal.
-        // SAFETY: ignoring a signal touches nothing else; no other thread runs yet.
-        unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+        signals::ignore(libc::SIGPIPE);
         orders.carry_out();
     }
     main_guard::expect_init(orders);
 }
 
-/// The socket that our parent put in place of standard input; `None` if it is none, or not from that parent.
-///
-/// # Errors
-///
-/// The system refuses to say, or what a new process needs.
-fn inherited_link(parent: u32) -> io::Result<Option<Link>> {
-    // Not for programs that run with more rights than whoever started them has.
-    if rustix::process::getuid() != rustix::process::geteuid() {
-        return Ok(None);
+/// Ends a new process that can't begin or may not; tells the parent and standard error why.
+fn end(link: Option<&Link>, refusal: &Refusal) -> ! {
+    signals::ignore(libc::SIGPIPE);
+    if let Some(link) = link {
+        // Not from someone who does not read.
+        let _ = set_socket_timeout(link, Timeout::Send, Some(Duration::from_secs(1)));
+        let _ = link.send(&Reply::refused(&refusal.to_string()).to_bytes(), &[]);
     }
-    // SAFETY: descriptor 0 is only borrowed, for calls that fail if it is closed.
-    let stdin = unsafe { BorrowedFd::borrow_raw(0) };
-    let kind = match rustix::net::sockopt::socket_type(stdin) {
-        Err(Errno::NOTSOCK | Errno::BADF) => return Ok(None),
-        kind => kind?,
-    };
-    // A parent outside our pid namespace has the number 0 here.
-    if kind != SocketType::SEQPACKET || ![0, parent].contains(&peer_pid(stdin)?) {
-        return Ok(None);
+    // The parent may be dead because a user ended the program, and says the rest if it is not.
+    if !matches!(refusal, Refusal::Orphan) {
+        say(&format!("multiproc: a new process can't begin: {refusal}"));
     }
-    let link = fcntl_dupfd_cloexec(stdin, 3)?;
-    // As in Python, a child process reads nothing from the terminal.
-    let null = retry_on_intr(|| rustix::fs::open("/dev/null", OFlags::RDONLY, Mode::empty()))?;
-    retry_on_intr(|| rustix::stdio::dup2_stdin(&null))?;
-    Ok(Some(Link::from_descriptor(link)))
+    // SAFETY: ends the process at once. Nothing of the program has run that would want to be finished.
+    unsafe { libc::_exit(1) }
 }
 
-/// The process that made a socket pair, 0 if our namespace has no number for it: which rustix has no type for.
-fn peer_pid(socket: BorrowedFd<'_>) -> io::Result<u32> {
-    let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
-    let mut len = size_of::<libc::ucred>() as libc::socklen_t;
-    // SAFETY: the option fills in at most `len` bytes of this very structure, plain integers; both outlive the call.
-    let done = unsafe {
-        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_PEERCRED, (&raw mut peer).cast(), &raw mut len)
+/// Takes the socket from its place as standard input.
+fn take_socket() -> Result<Link, Refusal> {
+    // Before anything else, so that nothing else lands there.
+    occupy_standard_streams().map_err(system("open a closed standard stream"))?;
+    // SAFETY: descriptor 0 is open, and only borrowed.
+    let link = fcntl_dupfd_cloexec(unsafe { BorrowedFd::borrow_raw(0) }, 3).map_err(system("keep its socket"))?;
+    // As in Python, a child process reads nothing from the terminal.
+    // SAFETY: nobody owns descriptor 0, and no other thread runs that could open another file as 0.
+    unsafe { rustix::io::close(0) };
+    occupy_standard_streams().map_err(system("open an empty standard input"))?;
+    Ok(Link::from_descriptor(link))
+}
+
+/// Gets the orders, once it is certain that they are from our parent and that we have no rights that it lacks.
+fn receive_orders(link: &Link) -> Result<Told, Refusal> {
+    let parent = Parent::of_equal_rights()?;
+    parent.check_socket(link)?;
+    close_everything_but(link);
+    rights::expect_credentials(link)?;
+    let hung_up = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::UnexpectedEof => {
+            Refusal::Orphan
+        }
+        _ => system("receive its orders")(error),
     };
-    if done == 0 { Ok(peer.pid as u32) } else { Err(io::Error::last_os_error()) }
+    link.send(&Reply::Here.to_bytes(), &[]).map_err(hung_up)?;
+    parent.await_welcome(link)?;
+    parent.await_packet(link)?;
+    let (bytes, mut pidfds) = link.receive(MAX_HELLO, 1, true).map_err(hung_up)?;
+    let unreadable = || system("read its orders")(std::io::Error::from(std::io::ErrorKind::InvalidData));
+    let hello = Hello::from_bytes(&bytes).ok_or_else(unreadable)?;
+    parent.await_packet(link)?;
+    let (args, descriptors) = link.receive(MAX_ARGS, MAX_DESCRIPTORS, true).map_err(hung_up)?;
+    let pidfd = pidfds.pop();
+    Ok(Told { parent, pidfd, hello, args, descriptors })
 }
 
 /// Closes what other code of the parent left open across exec. Before `main` nobody here can own it yet.
 fn close_everything_but(link: &Link) {
-    use std::os::fd::AsFd;
     let keep = link.as_fd().as_raw_fd();
     let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
     let open: Vec<RawFd> = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
@@ -208,24 +144,34 @@ fn close_everything_but(link: &Link) {
 impl Orders {
     /// Runs the function and ends the process.
     pub(crate) fn carry_out(self) -> ! {
-        let Self { link, hello, descriptors } = self;
+        let Self { link, told: Told { parent, pidfd, hello, args, descriptors } } = self;
         if let Ok(name) = std::ffi::CString::new(hello.name.as_str()) {
             let _ = rustix::thread::set_name(&name);
         }
-        if hello.daemon {
-            die_with(hello.parent);
+        if hello.daemon
+            && let Err(refusal) = end_with_parent(parent, pidfd, &link)
+        {
+            end(Some(&link), &refusal);
         }
-        let call = match hello.target.prepare(&hello.args, descriptors) {
+        let prepared = catch_unwind(AssertUnwindSafe(|| hello.target.prepare(&args, descriptors)));
+        let prepared = prepared.unwrap_or_else(|payload| Err(format!("the code that decodes them panicked: {}", said(payload))));
+        let call = match prepared {
             Ok(call) => call,
             Err(why) => {
-                let _ = link.send(&Reply::Failed(why).to_bytes(), &[]);
+                let _ = link.send(&Reply::undecodable(&why).to_bytes(), &[]);
                 std::process::exit(1);
             }
         };
-        drop(hello);
+        drop(args);
         // Whether or not the parent still listens: a child that is no daemon outlives it.
         let _ = link.send(&Reply::Ready.to_bytes(), &[]);
-        drop(link);
+        if hello.stay_connected {
+            // Its end is that of the process.
+            std::mem::forget(link);
+        } else {
+            drop(link);
+        }
+        drop(hello);
         std::process::exit(run(call))
     }
 }
@@ -234,32 +180,22 @@ impl Orders {
 fn run(call: Call) -> i32 {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
-        eprintln!("process {} panicked:", current_process().name());
+        say(&format!("process {} panicked:", current_process().name()));
         usual(info);
     }));
-    let code = std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)).unwrap_or(101);
+    let code = catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|payload| {
+        // Dropping it could panic again, out of here.
+        std::mem::forget(payload);
+        101
+    });
     family::end();
-    finish_all();
     code
 }
 
-/// Ends this process when its parent does, however that ends.
-fn die_with(parent: u32) {
-    let watch = Pid::from_raw(parent as i32).and_then(|parent| pidfd_open(parent, PidfdFlags::empty()).ok());
-    let die = || {
-        let _ = kill_process(getpid(), Signal::KILL);
-    };
-    // Another parent means that ours is dead already, and the number may be someone else's.
-    let (Some(watch), true) = (watch, getppid() == Pid::from_raw(parent as i32)) else { return die() };
-    let wait = move || {
-        loop {
-            let mut entry = [PollFd::new(&watch, PollFlags::IN)];
-            if matches!(poll(&mut entry, None), Ok(ready) if ready > 0) {
-                die();
-            }
-        }
-    };
-    if std::thread::Builder::new().name("multiproc-daemon".into()).spawn(wait).is_err() {
-        die();
-    }
+/// The text of a panic.
+fn said(payload: Box<dyn std::any::Any + Send>) -> String {
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+    std::mem::forget(payload);
+    text.unwrap_or_else(|| "it did not say why".into())
 }

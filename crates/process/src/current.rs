@@ -1,6 +1,7 @@
 //! What a process knows of itself.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use multiproc_prim::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// A process as it sees itself (Python: what `multiprocessing.current_process()` returns).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +23,8 @@ impl Current {
         std::process::id()
     }
 
-    /// The process id of the one that started it, `None` in the main process (Python: `parent_process().pid`).
+    /// The process id of its parent, as the parent's pid namespace numbers it; `None` in the main process (Python:
+    /// `parent_process().pid`).
     pub fn parent_pid(&self) -> Option<u32> {
         self.parent
     }
@@ -33,13 +35,11 @@ impl Current {
     }
 }
 
-#[derive(Debug)]
-struct Known {
-    current: Option<Current>,
-    children: u32,
-}
+/// Set before `main`, while there is one thread; reading it never waits. `None` in the main process.
+static CURRENT: OnceLock<Current> = OnceLock::new();
 
-static KNOWN: Mutex<Known> = Mutex::new(Known { current: None, children: 0 });
+/// Children that this process has started. A forked copy goes on from there.
+static CHILDREN: AtomicU32 = AtomicU32::new(0);
 
 /// This process (Python: `current_process`).
 ///
@@ -47,21 +47,14 @@ static KNOWN: Mutex<Known> = Mutex::new(Known { current: None, children: 0 });
 /// assert_eq!(multiproc_process::current_process().name(), "MainProcess");
 /// ```
 pub fn current_process() -> Current {
-    let known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    known.current.clone().unwrap_or_else(|| Current {
-        name: "MainProcess".into(),
-        numbers: Arc::new([]),
-        daemon: false,
-        parent: None,
-    })
+    let main = || Current { name: "MainProcess".into(), numbers: Arc::new([]), daemon: false, parent: None };
+    CURRENT.get().cloned().unwrap_or_else(main)
 }
 
 /// The number and usual name of the next child, as Python counts them: those with a name of their own count too.
 pub(crate) fn next_child() -> (Vec<u32>, String) {
     let mut numbers = current_process().numbers.to_vec();
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    known.children += 1;
-    numbers.push(known.children);
+    numbers.push(CHILDREN.fetch_add(1, Ordering::Relaxed).wrapping_add(1));
     let dotted: Vec<String> = numbers.iter().map(u32::to_string).collect();
     let name = format!("Process-{}", dotted.join(":"));
     (numbers, name)
@@ -69,6 +62,5 @@ pub(crate) fn next_child() -> (Vec<u32>, String) {
 
 /// Tells a new process who it is.
 pub(crate) fn become_child(name: &str, numbers: &[u32], daemon: bool, parent: u32) {
-    let current = Current { name: name.into(), numbers: numbers.into(), daemon, parent: Some(parent) };
-    KNOWN.lock().unwrap_or_else(PoisonError::into_inner).current = Some(current);
+    let _ = CURRENT.set(Current { name: name.into(), numbers: numbers.into(), daemon, parent: Some(parent) });
 }

@@ -1,7 +1,9 @@
 //! One error per operation.
 
+use crate::handle::Exit;
 use multiproc_shm::pass::EncodeError;
 use std::io;
+use std::time::Duration;
 use thiserror::Error;
 
 /// Why a process was not started.
@@ -30,24 +32,76 @@ pub enum SpawnError {
         /// The process.
         name: String,
     },
+    /// The encoded arguments are more than a new process takes.
+    #[error("can't start {name:?}: its arguments take {len} bytes of at most {max}: pass the rest through a queue or a pipe")]
+    TooLarge {
+        /// The process.
+        name: String,
+        /// Bytes of the encoded arguments.
+        len: usize,
+        /// Bytes that it may take.
+        max: usize,
+    },
+    /// The arguments hold more descriptors than a new process takes.
+    #[error("can't start {name:?}: its arguments hold {count} descriptors of at most {max}")]
+    TooManyDescriptors {
+        /// The process.
+        name: String,
+        /// Descriptors in the arguments.
+        count: usize,
+        /// Descriptors that there may be.
+        max: usize,
+    },
+    /// The name is longer than a new process takes.
+    #[error("a process can't be started with a name of {len} bytes: {max} at most")]
+    NameTooLong {
+        /// Bytes of the name.
+        len: usize,
+        /// Bytes that it may take.
+        max: usize,
+    },
+    /// To run the file of this process again would run another program.
+    #[error(
+        "can't start {name:?}: /proc/self/exe is not the file of this program (a loader such as ld.so started it, or a packer):          start the program's own file"
+    )]
+    OtherProgram {
+        /// The process.
+        name: String,
+    },
+    /// The new process would not or could not begin: it has other rights than this one, or its system calls failed.
+    #[error("{name:?} did not begin: {why}")]
+    Refused {
+        /// The process.
+        name: String,
+        /// Why, in the new process's words.
+        why: String,
+    },
     /// The new process ended before it ran the function.
     #[error(
-        "{name:?} ended before it ran its function ({how}): does main call multiproc::init() first, on every path and in every \
-         process?"
+        "{name:?} ended before it ran its function ({exit}): unless something else ended it, does main call multiproc::init() \
+         first, on every path and in every process?"
     )]
     EndedEarly {
         /// The process.
         name: String,
-        /// Its exit status.
-        how: String,
+        /// How it ended: by a signal, maybe.
+        exit: Exit,
+    },
+    /// The new process closed the descriptors that it had before it ran the function.
+    #[error(
+        "{name:?} closed its connection to this process before it ran its function, and was killed: call multiproc::init() first"
+    )]
+    HungUp {
+        /// The process.
+        name: String,
     },
     /// The new process did not come to `init()`.
-    #[error("{name:?} did not reach multiproc::init() within {seconds} s and was killed: call it first in main")]
+    #[error("{name:?} did not reach multiproc::init() within {waited:?} and was killed: call it first in main")]
     NotReached {
         /// The process.
         name: String,
         /// How long it was waited for.
-        seconds: u64,
+        waited: Duration,
     },
     /// This is itself a new process that has not reached `init()` yet.
     #[error("can't start {name:?} before multiproc::init(): call it first in main, or the new process would start itself again")]

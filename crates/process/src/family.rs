@@ -1,24 +1,31 @@
 //! The children of this process that nobody has waited for yet.
 
+use crate::current_process;
 use crate::handle::{Child, Process};
+use crate::say::say;
 use multiproc_prim::Deadline;
+use multiproc_shm::PerProcess;
 use rustix::process::Signal;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-static CHILDREN: Mutex<Vec<Arc<Child>>> = Mutex::new(Vec::new());
+/// A forked copy of the process has no children, and must not wait for a lock that a thread of the original held.
+static CHILDREN: PerProcess<Mutex<Vec<Arc<Child>>>> = PerProcess::new(|| Mutex::new(Vec::new()));
+
+fn children() -> MutexGuard<'static, Vec<Arc<Child>>> {
+    CHILDREN.get().lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 pub(crate) fn add(child: &Arc<Child>) {
-    CHILDREN.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(child));
+    children().push(Arc::clone(child));
 }
 
 pub(crate) fn remove(child: &Child) {
-    CHILDREN.lock().unwrap_or_else(PoisonError::into_inner).retain(|other| !std::ptr::eq(&**other, child));
+    children().retain(|other| !std::ptr::eq(&**other, child));
 }
 
 fn all() -> Vec<Arc<Child>> {
-    let children = CHILDREN.lock().unwrap_or_else(PoisonError::into_inner);
-    children.iter().filter(|child| child.is_ours()).cloned().collect()
+    children().clone()
 }
 
 /// The children that still run; those that have ended are waited for, so that no zombie is left (Python: `active_children`).
@@ -30,21 +37,39 @@ pub fn active_children() -> Vec<Process> {
 /// How long a daemon has to end when it is asked to, before it is made to.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// The normal end of a process: asks its daemons to end, waits for everyone else.
+/// How long to wait for children before saying so.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// The normal end of a process: asks its daemons to end, waits for all other children.
 pub(crate) fn end() {
-    let children = all();
-    let (daemons, others): (Vec<_>, Vec<_>) = children.into_iter().partition(|child| child.daemon);
+    let (daemons, others): (Vec<_>, Vec<_>) = all().into_iter().partition(|child| child.daemon);
     for daemon in &daemons {
         let _ = daemon.signal(Signal::TERM);
     }
-    for child in &others {
-        let _ = child.wait(Deadline::NEVER);
-    }
+    wait_for(&others);
     let grace = Deadline::after(GRACE);
     for daemon in &daemons {
         if !matches!(daemon.wait(grace), Ok(Some(_))) {
             let _ = daemon.signal(Signal::KILL);
             let _ = daemon.wait(Deadline::NEVER);
         }
+    }
+}
+
+/// Waits for children, and says which ones when that takes long: whatever `main` has to report comes only afterwards.
+fn wait_for(children: &[Arc<Child>]) {
+    let silence = Deadline::after(SILENCE);
+    let slow: Vec<&Arc<Child>> = children.iter().filter(|child| matches!(child.wait(silence), Ok(None))).collect();
+    if slow.is_empty() {
+        return;
+    }
+    let mut names: Vec<String> = slow.iter().take(8).map(|child| format!("{} (pid {})", child.name, child.pid)).collect();
+    if slow.len() > names.len() {
+        names.push(format!("{} more", slow.len() - names.len()));
+    }
+    let me = current_process();
+    say(&format!("process {} (pid {}) waits for its child processes to end: {}", me.name(), me.pid(), names.join(", ")));
+    for child in slow {
+        let _ = child.wait(Deadline::NEVER);
     }
 }

@@ -5,15 +5,15 @@ use crate::error::{JoinError, SignalError, SpawnError};
 use crate::family;
 use crate::image::Outcome;
 use multiproc_prim::Deadline;
-use multiproc_shm::stamp;
+use multiproc_shm::{Link, stamp};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process, pidfd_send_signal, waitid};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// How a process ended.
@@ -55,12 +55,32 @@ pub struct Process(pub(crate) Arc<Child>);
 pub(crate) struct Child {
     pub(crate) name: String,
     pub(crate) daemon: bool,
-    pid: u32,
-    /// Names this very process, whatever the number is used for later.
-    pidfd: OwnedFd,
-    exit: Mutex<Option<Exit>>,
+    pub(crate) pid: u32,
+    watch: Watch,
+    /// Known from the moment at which it was waited for. Reading it never waits.
+    exit: OnceLock<Exit>,
+    /// Held while it is waited for, and while it is named by its number, which the system may use again afterwards. Only the process
+    /// that started it takes this lock: in a forked copy nobody might be there to give it back.
+    reaping: Mutex<()>,
     /// The process that started it.
     stamp: u64,
+}
+
+/// What tells of a child's end.
+pub(crate) enum Watch {
+    /// Names this very process, whatever the number is used for later.
+    Pidfd(OwnedFd),
+    /// Where the system refuses pidfds: the child keeps the other end open until it ends.
+    Connection(Arc<Link>),
+}
+
+impl Watch {
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Pidfd(pidfd) => pidfd.as_fd(),
+            Self::Connection(link) => link.as_fd(),
+        }
+    }
 }
 
 impl fmt::Debug for Process {
@@ -143,6 +163,8 @@ impl Process {
 
     /// Asks it to end, by `SIGTERM` (Python: `terminate`). Nothing happens if it has ended.
     ///
+    /// The first process of a pid namespace (after `unshare(CLONE_NEWPID)`) does not hear it, unless it handles the signal.
+    ///
     /// # Errors
     ///
     /// The system refuses.
@@ -160,19 +182,21 @@ impl Process {
     }
 
     /// A descriptor that becomes readable when it ends, for `epoll`, `poll` and `select` (Python: `sentinel`).
+    ///
+    /// It is a pidfd. Where the system refuses those (before Linux 5.3, in some sandboxes), it is a socket, as in Python a pipe: it becomes
+    /// readable when the process and all copies that it forked have ended or run another program.
     pub fn sentinel(&self) -> BorrowedFd<'_> {
-        self.0.pidfd.as_fd()
+        self.0.watch.descriptor()
     }
 }
 
 impl Child {
     /// Takes charge of a child that has just been started, and was not waited for.
-    pub(crate) fn adopt(pid: u32, name: String, daemon: bool) -> std::io::Result<Arc<Self>> {
-        let number = Pid::from_raw(pid as i32).ok_or(Errno::SRCH)?;
-        let pidfd = pidfd_open(number, PidfdFlags::empty())?;
-        let child = Arc::new(Self { name, daemon, pid, pidfd, exit: Mutex::new(None), stamp: stamp() });
+    pub(crate) fn adopt(pid: u32, name: String, daemon: bool, watch: Watch) -> Arc<Self> {
+        let child = Self { name, daemon, pid, watch, exit: OnceLock::new(), reaping: Mutex::new(()), stamp: stamp() };
+        let child = Arc::new(child);
         family::add(&child);
-        Ok(child)
+        child
     }
 
     pub(crate) fn wait(&self, deadline: Deadline) -> Result<Option<Exit>, JoinError> {
@@ -184,34 +208,76 @@ impl Child {
             if deadline.is_over() {
                 return Ok(None);
             }
-            let limit = deadline.remaining().map(|left| Timespec::try_from(left).unwrap_or(FAR));
-            let mut entry = [PollFd::new(&self.pidfd, PollFlags::IN)];
-            match poll(&mut entry, limit.as_ref()) {
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(error) => return Err(self.join_error(error)),
+            self.doze(deadline).map_err(|error| self.join_error(error))?;
+        }
+    }
+
+    /// Waits for its end, or less.
+    fn doze(&self, deadline: Deadline) -> Result<(), Errno> {
+        let (limit, is_certain) = match self.watch {
+            Watch::Pidfd(_) => (deadline.remaining(), true),
+            // A copy that it forked may keep its end open.
+            Watch::Connection(_) => (Some(deadline.within(PERIOD)), false),
+        };
+        let limit = limit.map(|limit| Timespec::try_from(limit).unwrap_or(FAR));
+        let mut entry = [PollFd::from_borrowed_fd(self.watch.descriptor(), PollFlags::IN | PollFlags::RDHUP)];
+        match poll(&mut entry, limit.as_ref()) {
+            Ok(0) | Err(Errno::INTR) => Ok(()),
+            Ok(_) => {
+                if !is_certain {
+                    // It may close its end and go on.
+                    std::thread::sleep(deadline.within(Duration::from_millis(1)));
+                }
+                Ok(())
             }
+            Err(error) => Err(error),
         }
     }
 
     /// Its exit status, if it has ended. The system tells it once, so it is kept.
     fn reap(&self) -> Result<Option<Exit>, JoinError> {
-        let mut known = self.exit.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.is_none() {
-            *known = match waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
-                Ok(None) | Err(Errno::INTR) => None,
-                Ok(Some(status)) => Some(match (status.exit_status(), status.terminating_signal()) {
-                    (Some(code), _) => Exit::Code(code),
-                    (_, Some(signal)) => Exit::Signal(signal),
-                    _ => Exit::Unknown,
-                }),
-                Err(Errno::CHILD) if self.stamp != stamp() => {
-                    return Err(JoinError::NotOurs { name: self.name.clone() });
-                }
-                Err(Errno::CHILD) => Some(Exit::Unknown),
-                Err(error) => return Err(self.join_error(error)),
-            };
+        if let Some(exit) = self.exit.get() {
+            return Ok(Some(*exit));
         }
-        Ok(*known)
+        if !self.is_ours() {
+            return Err(JoinError::NotOurs { name: self.name.clone() });
+        }
+        let _reaping = self.reaping();
+        if let Some(exit) = self.exit.get() {
+            return Ok(Some(*exit));
+        }
+        let exit = match self.ask(WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
+            Ok(None) | Err(Errno::INTR) => return Ok(None),
+            Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
+                (Some(code), _) => Exit::Code(code),
+                (_, Some(signal)) => Exit::Signal(signal),
+                _ => Exit::Unknown,
+            },
+            Err(Errno::CHILD) => Exit::Unknown,
+            Err(error) => return Err(self.join_error(error)),
+        };
+        let _ = self.exit.set(exit);
+        Ok(Some(exit))
+    }
+
+    /// Asks the system for its status, by the number where the pidfd is refused.
+    fn ask(&self, options: WaitIdOptions) -> Result<Option<WaitIdStatus>, Errno> {
+        if let Watch::Pidfd(pidfd) = &self.watch {
+            match waitid(WaitId::PidFd(pidfd.as_fd()), options) {
+                // Not before Linux 5.4.
+                Err(Errno::INVAL | Errno::NOSYS | Errno::PERM) => {}
+                answer => return answer,
+            }
+        }
+        waitid(WaitId::Pid(self.number()?), options)
+    }
+
+    fn reaping(&self) -> MutexGuard<'_, ()> {
+        self.reaping.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn number(&self) -> Result<Pid, Errno> {
+        Pid::from_raw(self.pid.cast_signed()).ok_or(Errno::SRCH)
     }
 
     fn join_error(&self, error: Errno) -> JoinError {
@@ -219,15 +285,41 @@ impl Child {
     }
 
     pub(crate) fn signal(&self, signal: Signal) -> Result<(), SignalError> {
-        match pidfd_send_signal(&self.pidfd, signal) {
+        let sent = match &self.watch {
+            Watch::Pidfd(pidfd) => match pidfd_send_signal(pidfd, signal) {
+                Err(Errno::NOSYS | Errno::PERM) => self.signal_by_number(signal),
+                sent => sent,
+            },
+            Watch::Connection(_) => self.signal_by_number(signal),
+        };
+        match sent {
             Ok(()) | Err(Errno::SRCH) => Ok(()),
             Err(error) => Err(SignalError { name: self.name.clone(), source: error.into() }),
         }
     }
 
-    pub(crate) fn is_ours(&self) -> bool {
+    /// The number is the child's until it is waited for, which nobody does meanwhile.
+    fn signal_by_number(&self, signal: Signal) -> Result<(), Errno> {
+        if !self.is_ours() {
+            return Err(Errno::CHILD);
+        }
+        let _reaping = self.reaping();
+        if self.exit.get().is_some() {
+            return Ok(());
+        }
+        match self.ask(WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT) {
+            // Other code has waited for it.
+            Err(Errno::CHILD) => Ok(()),
+            _ => kill_process(self.number()?, signal),
+        }
+    }
+
+    fn is_ours(&self) -> bool {
         self.stamp == stamp()
     }
 }
 
 const FAR: Timespec = Timespec { tv_sec: i64::MAX / 4, tv_nsec: 0 };
+
+/// How often to look for the end of a child that nothing may tell of.
+const PERIOD: Duration = Duration::from_millis(20);

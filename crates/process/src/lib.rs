@@ -3,11 +3,16 @@
 mod builder;
 mod child;
 mod current;
+mod daemon;
 mod error;
 mod family;
 mod handle;
 mod image;
 mod main_guard;
+mod orders;
+mod rights;
+mod say;
+mod signals;
 
 pub use builder::ProcessBuilder;
 pub use current::{Current, current_process};

@@ -2,26 +2,19 @@
 
 use crate::child::Orders;
 use crate::family;
-use multiproc_prim::light_fence;
-use multiproc_shm::{finish_all, stamp};
-use std::sync::{Mutex, PoisonError};
+use multiproc_prim::{AtomicU32, Ordering, light_fence};
+use multiproc_shm::stamp;
+use std::sync::{Mutex, OnceLock, TryLockError};
 
-#[derive(Debug)]
-struct Guarded {
-    /// `init` was called in this process.
-    called: bool,
-    /// In a new process before `init`: what to do there.
-    orders: Option<Orders>,
-}
+/// Whether `init` was called in this process, or in the one that it was forked from.
+static CALLED: AtomicU32 = AtomicU32::new(0);
 
-static GUARDED: Mutex<Guarded> = Mutex::new(Guarded { called: false, orders: None });
+/// In a new process, what `init` has to do. It is set before `main`, while there is one thread, and taken once.
+static ORDERS: OnceLock<Mutex<Option<Orders>>> = OnceLock::new();
 
-fn guarded() -> std::sync::MutexGuard<'static, Guarded> {
-    GUARDED.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Keep it for the length of `main`: dropped, it ends the daemons, waits for the other children, and writes out what queues
-/// still have buffered.
+/// Keep it for the length of `main`: dropped, it ends the daemons and waits for the other children.
+///
+/// What it waits for is said on standard error after a second: an error that `main` returns is printed only afterwards.
 #[derive(Debug)]
 #[must_use = "bind it to a name (let _main = …): dropped at once, it ends the daemons before there are any"]
 pub struct Main {
@@ -41,12 +34,8 @@ pub struct Main {
 pub fn init() -> Main {
     // The first one is half a microsecond while there is one thread, and ten milliseconds for the first pipe later.
     light_fence();
-    let orders = {
-        let mut guarded = guarded();
-        guarded.called = true;
-        guarded.orders.take()
-    };
-    match orders {
+    CALLED.store(1, Ordering::Release);
+    match with_orders(Option::take).flatten() {
         Some(orders) => orders.carry_out(),
         None => Main { stamp: stamp() },
     }
@@ -56,22 +45,30 @@ impl Drop for Main {
     fn drop(&mut self) {
         if self.stamp == stamp() {
             family::end();
-            finish_all();
         }
     }
 }
 
 /// Whether this process's `main` called [`init`], so that its children's will.
 pub(crate) fn was_called() -> bool {
-    guarded().called
+    CALLED.load(Ordering::Acquire) != 0
 }
 
 /// Whether this is a new process whose `main` has not called [`init`] yet.
 pub(crate) fn is_waiting_for_init() -> bool {
-    guarded().orders.is_some()
+    with_orders(|orders| orders.is_some()).unwrap_or(false)
 }
 
 /// Leaves orders for `init`.
 pub(crate) fn expect_init(orders: Orders) {
-    guarded().orders = Some(orders);
+    let _ = ORDERS.set(Mutex::new(Some(orders)));
+}
+
+/// Never waits: in a forked copy, a thread that is not there could hold the lock. Another thread that has it takes the orders.
+fn with_orders<R>(look: impl FnOnce(&mut Option<Orders>) -> R) -> Option<R> {
+    match ORDERS.get()?.try_lock() {
+        Ok(mut orders) => Some(look(&mut orders)),
+        Err(TryLockError::Poisoned(poisoned)) => Some(look(&mut poisoned.into_inner())),
+        Err(TryLockError::WouldBlock) => None,
+    }
 }

@@ -23,6 +23,6 @@ fn a_main_that_forgets_init_in_the_child_is_the_callers_error() {
     // SAFETY: this program has one test, and no other thread reads the environment now.
     unsafe { std::env::set_var("FORGET", "1") };
     let error = Process::spawn(answer, 7).unwrap_err();
-    assert!(matches!(&error, SpawnError::EndedEarly { how, .. } if how == "exit code 42"), "{error}");
+    assert!(matches!(&error, SpawnError::EndedEarly { exit: multiproc_process::Exit::Code(42), .. }), "{error}");
     assert!(error.to_string().contains("multiproc::init()"));
 }

@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         });
     }
     jobs.put_many(1..=10)?;
-    jobs.join();
+    jobs.join()?;
     jobs.shutdown();
     let mut squares = results.get_many(10)?;
     squares.sort_unstable();

@@ -6,10 +6,10 @@ use crate::layout::{Flavor, Shape};
 use multiproc_shm::{MAX_PARTICIPANTS, SegmentName};
 use std::sync::Arc;
 
-/// Slots of an unbounded queue: what is put beyond them waits in the putting process's own memory.
-const UNBOUNDED_SLOTS: u32 = 1 << 20;
-/// Address space for messages. It costs nothing until messages fill it.
-const MEMORY: u64 = 64 << 30;
+/// Slots that an unbounded queue starts with. It grows fourfold each time they are used up.
+const UNBOUNDED_SLOTS: u32 = 1 << 10;
+/// More than any system has. Nothing of it is reserved.
+const MEMORY: u64 = 1 << 42;
 const MAX_MESSAGE: u64 = 256 << 20;
 const PARTICIPANTS: u32 = MAX_PARTICIPANTS;
 
@@ -52,8 +52,8 @@ impl<Q> Builder<Q> {
         self
     }
 
-    /// Bytes of address space for messages, shared between eight to twelve size classes. The default of 64 GiB costs
-    /// nothing until messages fill it.
+    /// Most bytes of memory for messages, in equal parts for the eight to twelve sizes of blocks that hold them. Default: as much as
+    /// the system has. Nothing is reserved: the queue grows as messages come.
     pub fn memory(mut self, bytes: u64) -> Self {
         self.shape.memory = bytes;
         self

@@ -1,16 +1,19 @@
 //! One process's attachment to one queue: what all its handles share.
 
-use crate::done::{InHand, complete};
+use crate::done::InHand;
 use crate::error::OpenError;
-use crate::layout::{Buffered, Flavor, QueueWords, Shape, Tally, tally_of};
-use crate::overflow::Overflow;
+use crate::layout::{Flavor, QueueWords, Shape, Tally, Waiting, tally_of};
+use crate::registry;
 use crate::watch;
-use multiproc_prim::{Array, AtomicU64, Deadline, Ordering, Place};
-use multiproc_ring::mpmc::{Block, Completion, Lane, Orphans, Owner, TakeError};
-use multiproc_shm::{Finish, Flaw, Janitor, JoinError, Look, Membership, Participant, Segment, SegmentName, finish_at_exit};
+use multiproc_prim::{Array, AtomicU64, Deadline, Ordering, Place, Renewed};
+use multiproc_ring::mpmc::{Block, Lane, Orphans, Owner, Swept, TakeError};
+use multiproc_shm::{
+    AttachError, CreateError, FileId, Flaw, Janitor, JoinError, Look, Membership, Participant, Segment, SegmentName, file_id, stamp,
+};
 use multiproc_sync::{Channel, ChannelError, GetError, Pace, PutError, SLICE};
-use std::os::fd::OwnedFd;
-use std::sync::{Arc, OnceLock, Weak};
+use std::cell::OnceCell;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 pub(crate) struct Core {
@@ -21,14 +24,12 @@ pub(crate) struct Core {
     pub(crate) words: Place<QueueWords>,
     pub(crate) tallies: Array<Tally>,
     pub(crate) in_hand: InHand,
-    pub(crate) overflow: Overflow,
     pub(crate) join_pace: Pace,
-    /// Whether this process made the queue.
-    pub(crate) creator: bool,
-    /// The attachment of a forked copy of this process, once it has used the queue.
-    forked: OnceLock<Arc<Core>>,
-    /// For the background thread, which must not keep the handles' share alive.
-    itself: Weak<Core>,
+    /// What the registry knows it by.
+    file: FileId,
+    /// The attachment of a forked copy of this process, once it has used the queue. Each copy has a cell of its own: it may have
+    /// been forked while another thread filled this process's.
+    forked: Renewed<OnceLock<Arc<Core>>>,
 }
 
 impl std::fmt::Debug for Core {
@@ -37,38 +38,72 @@ impl std::fmt::Debug for Core {
     }
 }
 
+struct WaitAfterShutdown<'a> {
+    tally: &'a Tally,
+    counted: u64,
+}
+
+impl Drop for WaitAfterShutdown<'_> {
+    fn drop(&mut self) {
+        // The same as subtracting it.
+        self.tally.waiting.fetch_add(self.counted.wrapping_neg(), Ordering::AcqRel);
+    }
+}
+
 pub(crate) fn owner(who: Participant) -> Owner {
-    Owner::new(who.row, who.epoch as u32)
+    Owner::new(who.row, who.epoch)
 }
 
 impl Core {
     pub(crate) fn create(shape: &Shape, name: Option<&SegmentName>) -> Result<Arc<Self>, OpenError> {
         let spec = shape.spec()?;
-        let Some(name) = name else { return Self::build(Segment::create(&spec)?, *shape, true) };
-        let core = Self::build(Segment::create_to_be_named(name, &spec)?, *shape, true)?;
-        // Whoever finds it by its name finds it whole.
-        core.segment.give_name(name)?;
+        let segment = match name {
+            Some(name) => Segment::create_to_be_named(name, &spec)?,
+            None => Segment::create(&spec)?,
+        };
+        let what = "look at the queue's memory";
+        let file = file_id(segment.as_fd()).map_err(|source| CreateError::System { what, source })?;
+        let core = registry::attached(file, || Self::build(segment, file, *shape, true))?;
+        if let Some(name) = name {
+            // Only now, so that nobody finds it half made.
+            core.segment.give_name(name)?;
+        }
         Ok(core)
     }
 
     pub(crate) fn open(name: &str, flavor: Flavor) -> Result<Arc<Self>, OpenError> {
         let name = SegmentName::new(name).map_err(|error| OpenError::Attach(error.into()))?;
-        Self::attach_segment(Segment::open(&name, flavor.kind())?, flavor)
+        let segment = Segment::open(&name, flavor.kind())?;
+        let file = file_of(&segment)?;
+        registry::attached(file, || Self::attach_segment(segment, file, flavor))?.checked(flavor)
     }
 
-    pub(crate) fn attach(file: OwnedFd, flavor: Flavor) -> Result<Arc<Self>, OpenError> {
-        Self::attach_segment(Segment::attach(file, flavor.kind())?, flavor)
+    /// The attachment to the queue behind a descriptor, which is closed if this process has one already.
+    pub(crate) fn attach(descriptor: OwnedFd, flavor: Flavor) -> Result<Arc<Self>, OpenError> {
+        let file = file_of(&descriptor)?;
+        let attach = || Self::attach_segment(Segment::attach(descriptor, flavor.kind())?, file, flavor);
+        registry::attached(file, attach)?.checked(flavor)
     }
 
-    fn attach_segment(segment: Segment, flavor: Flavor) -> Result<Arc<Self>, OpenError> {
+    /// An attachment that was found in the registry skipped the checks of its segment, and this one depends on who asks.
+    fn checked(self: Arc<Self>, flavor: Flavor) -> Result<Arc<Self>, OpenError> {
+        if self.shape.flavor != flavor {
+            let (found, expected) = (self.shape.flavor.kind(), flavor.kind());
+            let flaw = Flaw::Kind { found: format!("{found:?}"), expected: format!("{expected:?}") };
+            return Err(self.segment.refuse(flaw).into());
+        }
+        Ok(self)
+    }
+
+    fn attach_segment(segment: Segment, file: FileId, flavor: Flavor) -> Result<Arc<Self>, OpenError> {
         let shape = Shape::of(&segment, flavor).map_err(|why| segment.refuse(Flaw::Geometry(why)))?;
-        Self::build(segment, shape, false)
+        Self::build(segment, file, shape, false)
     }
 
-    fn build(segment: Segment, shape: Shape, create: bool) -> Result<Arc<Self>, OpenError> {
+    fn build(segment: Segment, file: FileId, shape: Shape, create: bool) -> Result<Arc<Self>, OpenError> {
         let region = segment.region().clone();
         let at = segment.content_at();
-        region.owner().commit(at..at + shape.channel_at()).map_err(ChannelError::from)?;
+        region.commit(at..at + shape.channel_at()).map_err(ChannelError::from)?;
         let (words, tallies) = shape.words(&region, at).map_err(ChannelError::from)?;
         if create {
             words.make_fresh();
@@ -79,13 +114,19 @@ impl Core {
             let as_janitor = owner(Janitor::PARTICIPANT);
             let Ok(channel) = Channel::attach(&region, channel_at, &shape.ring(), as_janitor) else { return };
             let nothing = InHand::default();
-            let account = |who| account_for(who, Janitor::PARTICIPANT, &shape, &channel, &tallies, &nothing);
+            let account = |who| {
+                let still = || who == Janitor::PARTICIPANT || janitor.is_there(who);
+                account_for(who, Janitor::PARTICIPANT, &shape, &channel, &tallies, &nothing, still)
+            };
             // What an earlier janitor held when it died, then the dead.
-            account(Janitor::PARTICIPANT);
-            for who in janitor.dead().filter(|who| account(*who)) {
-                janitor.bury(who);
+            let mut swept = account(Janitor::PARTICIPANT).unwrap_or_default();
+            for who in janitor.dead() {
+                if let Some(more) = account(who) {
+                    swept += more;
+                    janitor.bury(who);
+                }
             }
-            channel.wake_everyone();
+            channel.wake_after_sweep(&swept);
         })?;
         let owner = owner(membership.participant());
         // Before anything is counted in our row.
@@ -95,7 +136,10 @@ impl Core {
             false => Channel::attach(&region, channel_at, &shape.ring(), owner),
         };
         let channel = channel.inspect_err(|_| membership.leave())?;
-        let core = Arc::new_cyclic(|itself: &Weak<Self>| Self {
+        if let Some(tally) = tally_of(&tallies, membership.participant()) {
+            tally.clear();
+        }
+        let core = Arc::new(Self {
             segment,
             shape,
             channel,
@@ -103,27 +147,23 @@ impl Core {
             words,
             tallies,
             in_hand: InHand::default(),
-            overflow: Overflow::default(),
             join_pace: Pace::default(),
-            creator: create,
-            forked: OnceLock::new(),
-            itself: itself.clone(),
+            file,
+            forked: Renewed::new(),
         });
-        let weak: Weak<Self> = Arc::downgrade(&core);
-        finish_at_exit(weak);
         // Whoever comes tidies up: where many come and die, nobody may ever be idle long enough to.
         core.look_around();
         core.awake();
         Ok(core)
     }
 
-    /// This process's attachment: this one, or another one if we are a forked copy of whoever made it.
+    /// This process's attachment: this one, or another one if we are a forked copy of the process that made it.
     #[inline]
-    pub(crate) fn here(&self) -> Result<&Self, OpenError> {
+    pub(crate) fn here(self: &Arc<Self>) -> Result<&Arc<Self>, OpenError> {
         if self.membership.is_inherited() { self.rejoin() } else { Ok(self) }
     }
 
-    /// A block that this process has in hand; `None`, and the block untouched, in a forked copy of the one that has it.
+    /// A block that this process has in hand; `None`, and the block untouched, in a forked copy of the process that has it.
     pub(crate) fn ours<'q>(&self, block: Block<'q>) -> Option<Block<'q>> {
         if self.membership.is_inherited() {
             std::mem::forget(block);
@@ -133,24 +173,18 @@ impl Core {
     }
 
     #[cold]
-    fn rejoin(&self) -> Result<&Self, OpenError> {
-        let core = match self.forked.get() {
-            Some(core) => core,
-            None => {
-                let core = Self::build(self.segment.clone(), self.shape, false)?;
-                self.forked.get_or_init(|| core)
-            }
-        };
-        core.here()
+    fn rejoin(self: &Arc<Self>) -> Result<&Arc<Self>, OpenError> {
+        let forked = self.forked.get(stamp(), OnceLock::new);
+        if let Some(core) = forked.get() {
+            return Ok(core);
+        }
+        let core = registry::attached(self.file, || Self::build(self.segment.clone(), self.file, self.shape, false))?;
+        Ok(forked.get_or_init(|| core))
     }
 
     /// What participants have written, from the first to the last that ever was.
     pub(crate) fn tallies_in_use(&self) -> impl Iterator<Item = &Tally> {
         self.tallies.iter().take((read(&self.words.rows) as usize).saturating_add(1))
-    }
-
-    pub(crate) fn share(&self) -> Option<Arc<Self>> {
-        self.itself.upgrade()
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -191,25 +225,50 @@ impl Core {
 
     /// As [`take`](Self::take), after a look that ended so.
     pub(crate) fn take_later(&self, end: TakeError, deadline: Deadline) -> Result<Block<'_>, GetError> {
-        let taken = self.channel.take_later(end, self.lanes(), deadline, || self.look_around());
+        // From the first look after a shutdown on, others know that we wait, and with what in hand.
+        let waiting = OnceCell::new();
+        let is_over = || {
+            waiting.get_or_init(|| self.wait_after_shutdown());
+            self.is_over()
+        };
+        let taken = self.channel.take_later(end, self.lanes(), deadline, || self.look_around(), is_over);
         self.awake();
         taken
     }
 
-    /// Values waiting, those that came back and those in this process's buffer included.
+    /// Whether nothing can come back after a shutdown: of what was put, all is done, or in the hands of those who wait for more.
+    fn is_over(&self) -> bool {
+        self.shape.flavor != Flavor::Joinable || {
+            let stuck = self.tallies_in_use().fold(0u64, |sum, tally| sum.saturating_add(tally.stuck()));
+            self.unfinished() <= stuck
+        }
+    }
+
+    /// Counts this thread among those who wait after a shutdown, until the result is dropped.
+    fn wait_after_shutdown(&self) -> Option<WaitAfterShutdown<'_>> {
+        let tally = self.tally().filter(|_| self.shape.flavor == Flavor::Joinable)?;
+        let counted = Waiting::thread(self.in_hand_here()).0;
+        tally.waiting.fetch_add(counted, Ordering::AcqRel);
+        // What we have in hand is nothing to wait for from now on.
+        self.channel.wake_everyone();
+        Some(WaitAfterShutdown { tally, counted })
+    }
+
+    /// Values waiting, those that came back included.
     pub(crate) fn len(&self) -> usize {
         let ring = self.channel.ring();
-        ring.len() + ring.len_of(Lane::Returned) + self.overflow.len()
+        ring.len() + ring.len_of(Lane::Returned)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         let ring = self.channel.ring();
-        self.overflow.len() == 0 && !self.lanes().iter().any(|&lane| ring.has_message(lane))
+        !self.lanes().iter().any(|&lane| ring.has_message(lane))
     }
 
     /// Looks for dead participants and accounts for what they held, unless someone did so a moment ago. Returns how long the
     /// caller may sleep until its next look.
     pub(crate) fn look_around(&self) -> Duration {
+        self.give_back_again();
         let due = watch::due(&self.words.looked);
         if let Some(how) = due {
             self.sweep_the_dead(how);
@@ -233,23 +292,30 @@ impl Core {
     /// Looks for dead participants and accounts for what they held. Idempotent; anyone may do it, several at once.
     fn sweep_the_dead(&self, how: Look) {
         for who in self.membership.others() {
-            if self.membership.is_dead(who, how) && self.account_for(who) {
+            if self.membership.is_dead(who, how)
+                && let Some(swept) = self.account_for(who)
+            {
                 self.membership.bury(who);
-                self.channel.wake_everyone();
-                self.words.all_done.wake_all();
+                self.wake_after_sweep(&swept);
             }
         }
     }
 
-    /// Frees, returns or counts everything that a dead participant, or one that leaves, has in its hands. Returns whether all
-    /// of it is done.
-    fn account_for(&self, who: Participant) -> bool {
+    /// Wakes those for whom a sweep has something.
+    fn wake_after_sweep(&self, swept: &Swept) {
+        self.channel.wake_after_sweep(swept);
+        self.wake_if_all_done();
+    }
+
+    /// Frees, returns or counts everything that a dead participant, or one that leaves, has in its hands. `None`: not all of it.
+    fn account_for(&self, who: Participant) -> Option<Swept> {
         let me = self.membership.participant();
-        account_for(who, me, &self.shape, &self.channel, &self.tallies, &self.in_hand)
+        let still = || who == me || self.membership.is_there(who);
+        account_for(who, me, &self.shape, &self.channel, &self.tallies, &self.in_hand, still)
     }
 }
 
-/// Whoever writes to the tally of `me` holds its `in_hand`.
+/// The caller, who writes to the tally of `me`, holds its `in_hand`.
 fn account_for(
     who: Participant,
     me: Participant,
@@ -257,25 +323,20 @@ fn account_for(
     channel: &Channel,
     tallies: &Array<Tally>,
     in_hand: &InHand,
-) -> bool {
-    let (Some(theirs), Some(ours)) = (tally_of(tallies, who), tally_of(tallies, me)) else { return false };
+    is_still_there: impl Fn() -> bool + Copy,
+) -> Option<Swept> {
+    let (theirs, ours) = (tally_of(tallies, who)?, tally_of(tallies, me)?);
     let orphans = match shape.flavor {
         Flavor::Joinable => Orphans::Redeliver { max_deliveries: shape.max_deliveries() },
         _ => Orphans::Drop,
     };
     let _finishing = in_hand.lock();
-    let done = Completion(read(&theirs.done));
-    if channel.ring().sweep(owner(who), done, orphans, |lost| complete(ours, lost)).is_err() {
-        return false;
+    let done = theirs.finished();
+    let swept = channel.ring().sweep(owner(who), done, orphans, is_still_there, |lost| ours.complete(lost)).ok()?;
+    if is_still_there() {
+        theirs.clear();
     }
-    // What was only in its buffer went with it. If the row is another's by now, this is no longer its count, and stays.
-    let buffered = Buffered(theirs.buffered.load(Ordering::Relaxed));
-    if buffered.is_of(who) {
-        let _ = theirs.buffered.compare_exchange(buffered.0, 0, Ordering::Release, Ordering::Relaxed);
-    }
-    // Only a hint for the order in which sleepers wake up.
-    theirs.asleep.store(0, Ordering::Relaxed);
-    true
+    Some(swept)
 }
 
 /// Takes a place in the table. If there is none, clears away the dead first: there may be no member left to do it.
@@ -293,27 +354,24 @@ fn join(segment: &Segment, clear: impl FnOnce(&Janitor)) -> Result<Membership, O
     joined.map_err(|source| OpenError::Join { queue: segment.name().to_owned(), source })
 }
 
-impl Finish for Core {
-    /// Waits until the buffer is written out, unless this process made the queue or was told not to.
-    fn finish(&self) {
-        // A forked copy has the buffer of its parent, but not the thread that writes it out.
-        if !self.creator && !self.membership.is_inherited() {
-            let _ = self.overflow.wait_until_written(Deadline::NEVER, false);
+impl Drop for Core {
+    fn drop(&mut self) {
+        if self.membership.is_inherited() {
+            return;
         }
+        // What is still in hand goes the way of the dead's: a joinable queue delivers it to someone else.
+        if let Some(swept) = self.account_for(self.membership.participant()) {
+            self.membership.leave();
+            self.wake_after_sweep(&swept);
+        }
+        // Last: a thread that waits to attach anew takes the place that is free now.
+        registry::forget(self.file);
     }
 }
 
-impl Drop for Core {
-    fn drop(&mut self) {
-        if !self.membership.is_inherited() {
-            // What is still in hand goes the way of the dead's: a joinable queue delivers it to someone else.
-            if self.account_for(self.membership.participant()) {
-                self.membership.leave();
-                self.channel.wake_everyone();
-                self.words.all_done.wake_all();
-            }
-        }
-    }
+fn file_of(file: impl AsFd) -> Result<FileId, OpenError> {
+    let what = "look at the queue's memory";
+    Ok(file_id(file.as_fd()).map_err(|source| AttachError::System { what, source })?)
 }
 
 /// For counters that only grow.

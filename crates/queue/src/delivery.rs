@@ -4,17 +4,20 @@ use crate::core::Core;
 use crate::error::{GetError, PutError, put_error};
 use crate::joinable::JoinableQueue;
 use crate::queue::{Queue, timed_out};
-use multiproc_prim::Deadline;
-use multiproc_ring::mpmc::{Block, Held, Lane};
+use multiproc_prim::{Deadline, Ordering};
+use multiproc_ring::mpmc::{Held, Lane};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Where values are that were put aside, first things first.
 pub(crate) const DEAD_LANES: [Lane; 2] = [Lane::DeadReturned, Lane::Dead];
 
 /// A value in hand: [`done`](Self::done) finishes it. Dropped without, also by a panic, it is [given back](Self::give_back).
+///
+/// It belongs to no thread, and keeps the process attached to the queue when every handle is gone. A forked copy of it does nothing.
 ///
 /// ```
 /// use multiproc_queue::JoinableQueue;
@@ -27,24 +30,24 @@ pub(crate) const DEAD_LANES: [Lane; 2] = [Lane::DeadReturned, Lane::Dead];
 /// let delivery = queue.get_delivery()?;
 /// assert_eq!(delivery.count(), 2);
 /// assert_eq!(delivery.done(), "job");
-/// queue.join();
+/// queue.join()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
 #[must_use = "a delivery that is dropped is given back"]
-pub struct Delivery<'q, T> {
+pub struct Delivery<T> {
     value: T,
     count: u16,
-    claim: Claim<'q>,
+    claim: Claim,
 }
 
 /// A value that was put aside, in hand: dropped, it is out of the queue for good. A process that dies with it in hand leaves it
 /// where it was.
 #[derive(Debug)]
-pub struct DeadLetter<'q, T> {
+pub struct DeadLetter<T> {
     value: T,
     count: u16,
-    letter: Letter<'q>,
+    letter: Letter,
 }
 
 impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
@@ -52,8 +55,8 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
     ///
     /// # Errors
     ///
-    /// As `get`. A message that makes no `T` is in hand nevertheless: [`task_done`](Self::task_done) finishes it.
-    pub fn get_delivery(&self) -> Result<Delivery<'_, T>, GetError> {
+    /// As `get`.
+    pub fn get_delivery(&self) -> Result<Delivery<T>, GetError> {
         self.deliver_by(Deadline::NEVER)
     }
 
@@ -62,7 +65,7 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
     /// # Errors
     ///
     /// As there, or [`GetError::Empty`].
-    pub fn try_get_delivery(&self) -> Result<Delivery<'_, T>, GetError> {
+    pub fn try_get_delivery(&self) -> Result<Delivery<T>, GetError> {
         self.deliver_by(Deadline::NOW)
     }
 
@@ -71,31 +74,38 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
     /// # Errors
     ///
     /// As there, or [`GetError::Timeout`].
-    pub fn get_delivery_timeout(&self, timeout: Duration) -> Result<Delivery<'_, T>, GetError> {
+    pub fn get_delivery_timeout(&self, timeout: Duration) -> Result<Delivery<T>, GetError> {
         self.deliver_by(Deadline::after(timeout)).map_err(timed_out)
     }
 
-    fn deliver_by(&self, deadline: Deadline) -> Result<Delivery<'_, T>, GetError> {
+    fn deliver_by(&self, deadline: Deadline) -> Result<Delivery<T>, GetError> {
         let core = self.here()?;
         let block = core.take(deadline).map_err(|error| core.get_error(error))?;
         let count = block.deliveries().saturating_add(1);
-        let (mut claim, value) = Queue::<T>::read(block, |block| Claim { core, held: block.hold().ok() });
+        let (held, value) = Queue::<T>::read_held(core, block);
+        let claim = Claim::new(core, held);
         match value {
             Ok(value) => Ok(Delivery { value, count, claim }),
             Err(error) => {
-                claim.held.take().into_iter().for_each(|held| core.in_hand.add(held));
+                claim.put_aside();
                 Err(error)
             }
         }
     }
 
     /// Takes out the oldest value that was put aside: delivered as often as [`max_deliveries`](crate::Builder::max_deliveries) allows,
-    /// and never done. For `join` it is done. Does not wait. Python has no counterpart.
+    /// and never done; or in hand of a process with another `T` that could not read it. For `join` it is done. Does not wait. Python
+    /// has no counterpart.
     ///
     /// # Errors
     ///
-    /// [`GetError::Empty`] if there is none, or as [`get`](Queue::get).
-    pub fn try_get_dead(&self) -> Result<DeadLetter<'_, T>, GetError> {
+    /// [`GetError::Empty`] if there is none, or as [`get`](Queue::get). One that makes no `T` is out of the queue for good: it would
+    /// be the next one again.
+    ///
+    /// # Panics
+    ///
+    /// Only if `T`'s own `Deserialize` does. The message goes back to where it was then.
+    pub fn try_get_dead(&self) -> Result<DeadLetter<T>, GetError> {
         let core = self.here()?;
         let mut taken = Err(GetError::Empty);
         for lane in DEAD_LANES {
@@ -106,19 +116,20 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
         }
         let block = taken?;
         let count = block.deliveries();
-        let (letter, value) = Queue::<T>::read(block, |block| Letter { core, block: Some(block) });
+        let (held, value) = Queue::<T>::read_held(core, block);
+        let letter = Letter { core: Arc::clone(core), held };
         Ok(DeadLetter { value: value?, count, letter })
     }
 }
 
-impl<T> Delivery<'_, T> {
+impl<T> Delivery<T> {
     /// Deliveries of this value so far, this one included: 1 at first, one more each time that it was given back or that its
     /// consumer died. Not above 32,767.
     pub fn count(&self) -> u16 {
         self.count
     }
 
-    /// Says that it is done (Python: `task_done`), and hands the value out.
+    /// Says that it is done (Python: `task_done`), and hands the value out. In a forked copy it only hands the value out.
     pub fn done(self) -> T {
         let Self { value, mut claim, .. } = self;
         if let Some(held) = claim.take() {
@@ -132,7 +143,7 @@ impl<T> Delivery<'_, T> {
     pub fn give_back(self) {}
 }
 
-impl<T> DeadLetter<'_, T> {
+impl<T> DeadLetter<T> {
     /// How often it was delivered.
     pub fn count(&self) -> u16 {
         self.count
@@ -147,19 +158,22 @@ impl<T> DeadLetter<'_, T> {
     ///
     /// # Errors
     ///
-    /// As [`put`](Queue::put). The error gives the letter back.
+    /// As [`put`](Queue::put), or [`PutError::Inherited`] in a forked copy. The error gives the letter back.
     pub fn put_back(mut self) -> Result<(), PutError<Self>> {
-        let core = self.letter.core;
-        let Some(mut block) = self.letter.take() else { return Ok(()) };
+        let core = Arc::clone(&self.letter.core);
+        let held = self.letter.take();
+        let Some(mut block) = held.and_then(|held| core.channel.ring().resume(held)) else {
+            return Err(PutError::Inherited(self));
+        };
         block.renew();
         core.channel.publish(block, Deadline::NEVER, || core.look_around()).map_err(|(error, block)| {
-            self.letter.block = Some(block);
+            self.letter.held = block.hold().ok();
             put_error(core.name(), error, self)
         })
     }
 }
 
-impl<T> Deref for Delivery<'_, T> {
+impl<T> Deref for Delivery<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -167,7 +181,7 @@ impl<T> Deref for Delivery<'_, T> {
     }
 }
 
-impl<T> Deref for DeadLetter<'_, T> {
+impl<T> Deref for DeadLetter<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -177,19 +191,37 @@ impl<T> Deref for DeadLetter<'_, T> {
 
 /// What is in hand of a delivery.
 #[derive(Debug)]
-struct Claim<'q> {
-    core: &'q Core,
+struct Claim {
+    core: Arc<Core>,
     held: Option<Held>,
 }
 
-impl Claim<'_> {
+impl Claim {
+    fn new(core: &Arc<Core>, held: Option<Held>) -> Self {
+        if let (Some(tally), Some(_)) = (core.tally(), &held) {
+            tally.deliveries.fetch_add(1, Ordering::AcqRel);
+        }
+        Self { core: Arc::clone(core), held }
+    }
+
     /// `None` in a forked copy of the process that has it.
     fn take(&mut self) -> Option<Held> {
-        self.held.take().filter(|_| !self.core.membership.is_inherited())
+        let held = self.held.take().filter(|_| !self.core.membership.is_inherited())?;
+        if let Some(tally) = self.core.tally() {
+            // One less.
+            tally.deliveries.fetch_add(u64::MAX, Ordering::AcqRel);
+        }
+        Some(held)
+    }
+
+    fn put_aside(mut self) {
+        if let Some(held) = self.take() {
+            self.core.put_aside(held);
+        }
     }
 }
 
-impl Drop for Claim<'_> {
+impl Drop for Claim {
     fn drop(&mut self) {
         if let Some(held) = self.take() {
             self.core.give_back(held);
@@ -199,23 +231,22 @@ impl Drop for Claim<'_> {
 
 /// What is in hand of a dead letter.
 #[derive(Debug)]
-struct Letter<'q> {
-    core: &'q Core,
-    block: Option<Block<'q>>,
+struct Letter {
+    core: Arc<Core>,
+    held: Option<Held>,
 }
 
-impl<'q> Letter<'q> {
+impl Letter {
     /// `None` in a forked copy of the process that has it.
-    fn take(&mut self) -> Option<Block<'q>> {
-        let block = self.block.take()?;
-        self.core.ours(block)
+    fn take(&mut self) -> Option<Held> {
+        self.held.take().filter(|_| !self.core.membership.is_inherited())
     }
 }
 
-impl Drop for Letter<'_> {
+impl Drop for Letter {
     fn drop(&mut self) {
-        if let Some(block) = self.take() {
-            self.core.channel.release(block);
+        if let Some(held) = self.take() {
+            self.core.channel.release_held(held);
         }
     }
 }

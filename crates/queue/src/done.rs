@@ -2,109 +2,259 @@
 //!
 //! A message stays in its block until it is done, so that a death brings it back. Finishing it is one store: the participant's
 //! word counts up and names the message at once; a sweep that finds the block still taken can tell whether it was finished.
-//! The number of unfinished values is derived: published, plus buffered, minus finished by each, minus put aside.
+//! The number of unfinished values is derived: published, minus finished by each, minus put aside.
+//!
+//! Each thread has a list of what it got, so that `task_done` finishes its own values and no other thread's, and a get takes no
+//! lock. A thread that ends gives back what is left in its list.
 
 use crate::core::{Core, read};
-use crate::error::{JoinTimeout, TaskDoneError};
-use crate::layout::{Buffered, Flavor, Tally};
-use multiproc_prim::{Deadline, Ordering, this_thread};
-use multiproc_ring::mpmc::{Completion, Held, Lane};
-use multiproc_sync::{BiasedLock, Guard};
+use crate::error::{QueueJoinError, TaskDoneError};
+use crate::layout::{Flavor, Tally};
+use multiproc_prim::{Deadline, Ordering};
+use multiproc_ring::mpmc::{Block, Held, Lane};
+use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::mem::ManuallyDrop;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// What a process has in hand, oldest first, and the [number](this_thread) of the thread that got it.
-type List = VecDeque<(u64, Held)>;
+/// What one thread has in hand of one queue, oldest first.
+///
+/// It does not keep the attachment alive: when the last handle goes, the attachment gives back everything itself.
+struct Mine {
+    core: Weak<Core>,
+    held: VecDeque<Held>,
+}
 
-/// What this process got and has not finished, oldest first, by the thread that got it.
-#[derive(Debug, Default)]
-pub(crate) struct InHand(BiasedLock<List>);
+thread_local! {
+    /// What this thread has in hand. It has no destructor, so the destructors of other thread-locals can still get and finish.
+    static MINE: ManuallyDrop<RefCell<Vec<Mine>>> = const { ManuallyDrop::new(RefCell::new(Vec::new())) };
+    /// Empties it when the thread ends.
+    static END: End = const { End };
+}
 
-impl InHand {
-    pub(crate) fn add(&self, held: Held) {
-        self.lock().push_back((this_thread(), held));
-    }
+struct End;
 
-    /// What to hold while finishing messages.
-    pub(crate) fn lock(&self) -> Guard<'_, List> {
-        self.0.lock()
+impl Drop for End {
+    fn drop(&mut self) {
+        for Mine { core, held } in MINE.with(|mine| mine.take()) {
+            // In a forked copy they are still the parent's.
+            if let Some(core) = core.upgrade().filter(|core| !core.membership.is_inherited()) {
+                held.into_iter().for_each(|held| core.give_back(held));
+            }
+        }
     }
 }
 
-/// Counts a message as finished by us and names it, in one store: from here on it is, whatever happens to us.
-///
-/// The caller holds [`InHand::lock`] until the message's block is free, since the word has other writers among the threads of
-/// this process, and names only one message.
-pub(crate) fn complete(ours: &Tally, held: &Held) {
-    let done = held.complete(Completion(ours.done.load(Ordering::Relaxed)));
-    // Release: our work on the message comes before.
-    ours.done.store(done.0, Ordering::Release);
+/// What of this process is in the list of no thread: values that could not be given back yet, for want of memory.
+#[derive(Debug, Default)]
+pub(crate) struct InHand(Mutex<Vec<Held>>);
+
+impl InHand {
+    /// What to hold while finishing messages. A forked copy never takes it: another thread may have held it at the fork.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Vec<Held>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A message that was taken and is being read. If reading it panics, it is given back.
+#[derive(Debug)]
+pub(crate) struct Unread<'a> {
+    core: &'a Core,
+    held: Option<Held>,
+}
+
+impl<'a> Unread<'a> {
+    pub(crate) fn new(core: &'a Core, block: Block<'a>) -> Self {
+        // A message that lies in a slot is a hostile peer's, and goes with its block: this queue keeps all messages in blocks.
+        Self { core, held: block.hold().ok() }
+    }
+
+    #[inline]
+    pub(crate) fn into_held(mut self) -> Option<Held> {
+        let held = self.held.take();
+        std::mem::forget(self);
+        held
+    }
+}
+
+impl Drop for Unread<'_> {
+    fn drop(&mut self) {
+        if let Some(held) = self.held.take() {
+            self.core.give_back(held);
+        }
+    }
+}
+
+/// Values that a call got and has not returned yet. If the call panics, a `JoinableQueue` delivers them again, and other queues
+/// count them as lost.
+#[derive(Debug)]
+pub(crate) struct Underway<'a> {
+    core: &'a Core,
+    count: usize,
+}
+
+impl<'a> Underway<'a> {
+    pub(crate) fn new(core: &'a Core, count: usize) -> Self {
+        Self { core, count }
+    }
+
+    pub(crate) fn add(&mut self) {
+        self.count += 1;
+    }
+
+    #[inline]
+    pub(crate) fn arrived(self) {
+        // Faster than a check in `drop`.
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Underway<'_> {
+    #[cold]
+    fn drop(&mut self) {
+        match self.core.shape.flavor {
+            Flavor::Joinable => self.core.give_back_newest(self.count),
+            _ => self.core.count_dropped(self.count as u64),
+        }
+    }
 }
 
 impl Core {
-    /// Finishes the oldest value that this thread has in hand, or else the oldest that the process has.
+    /// What is to be done with this thread's list for this queue, if it has one.
+    #[inline]
+    fn with_mine<R>(&self, list: &mut [Mine], work: impl FnOnce(&mut VecDeque<Held>) -> R) -> Option<R> {
+        let ours = list.iter_mut().find(|mine| std::ptr::eq(mine.core.as_ptr(), self))?;
+        Some(work(&mut ours.held))
+    }
+
+    /// Adds a value to what this thread has in hand.
+    #[inline]
+    pub(crate) fn keep(self: &Arc<Self>, held: Held) {
+        let mut held = Some(held);
+        MINE.with(|mine| {
+            let mut mine = mine.borrow_mut();
+            self.with_mine(&mut mine, |list| list.extend(held.take()));
+            if let Some(held) = held {
+                self.keep_first(&mut mine, held);
+            }
+        });
+    }
+
+    #[cold]
+    fn keep_first(self: &Arc<Self>, mine: &mut Vec<Mine>, held: Held) {
+        mine.retain(|other| other.core.strong_count() > 0);
+        mine.push(Mine { core: Arc::downgrade(self), held: VecDeque::from([held]) });
+        // Fails only in the destructor of a thread-local that comes after ours: what is got there must be finished there.
+        let _ = END.try_with(|_| ());
+    }
+
+    /// Finishes the oldest value that this thread has in hand.
     pub(crate) fn task_done(&self) -> Result<(), TaskDoneError> {
-        let mut in_hand = self.in_hand.lock();
-        let me = this_thread();
-        let mine = in_hand.iter().position(|(thread, _)| *thread == me).unwrap_or(0);
-        let (_, held) = in_hand.remove(mine).ok_or(TaskDoneError::NothingInHand)?;
-        self.complete_and_free(held, in_hand);
+        let oldest = MINE.with(|mine| self.with_mine(&mut mine.borrow_mut(), VecDeque::pop_front).flatten());
+        self.complete(oldest.ok_or(TaskDoneError::NothingInHand)?);
         Ok(())
     }
 
-    /// Finishes a value that is in hand outside the list.
+    /// Finishes a value that is in hand and in no list.
     pub(crate) fn complete(&self, held: Held) {
-        self.complete_and_free(held, self.in_hand.lock());
-    }
-
-    fn complete_and_free(&self, held: Held, finishing: Guard<'_, List>) {
+        let finishing = self.in_hand.lock();
         if let Some(ours) = self.tally() {
-            complete(ours, &held);
+            ours.complete(&held);
         }
         self.channel.release_held(held);
         drop(finishing);
         self.wake_if_all_done();
     }
 
-    fn wake_if_all_done(&self) {
+    pub(crate) fn wake_if_all_done(&self) {
         // The fence in there: of two who finish the last two values, at least one sees both done.
         self.words.all_done.wake_all_if(|| self.unfinished() == 0);
+        // After a shutdown this may be the end for those who wait for values.
+        if self.channel.is_shut_down() {
+            self.channel.wake_everyone();
+        }
     }
 
-    /// Gives a value that is in hand outside the list to another consumer, or to the dead if it was delivered too often.
+    /// Values that this thread has in hand.
+    pub(crate) fn in_hand_here(&self) -> usize {
+        MINE.with(|mine| self.with_mine(&mut mine.borrow_mut(), |list| list.len())).unwrap_or(0)
+    }
+
+    /// Gives a value that is in hand and in no list to another consumer, or to the dead if it was delivered too often. One from the
+    /// dead goes back to them.
     pub(crate) fn give_back(&self, held: Held) {
+        self.hand_on(held, self.shape.max_deliveries());
+    }
+
+    /// Puts a value that can't be read with the dead letters: nobody waits for it, and a program that can read it still can.
+    pub(crate) fn put_aside(&self, held: Held) {
+        self.hand_on(held, Some(1));
+    }
+
+    fn hand_on(&self, held: Held, max_deliveries: Option<u16>) {
         let Some(block) = self.channel.ring().resume(held) else { return };
-        match self.channel.give_back(block, self.shape.max_deliveries()) {
+        match self.channel.give_back(block, max_deliveries) {
             Ok(_) => self.wake_if_all_done(),
-            // It stays in hand, and goes to others when this process leaves.
-            Err((_, block)) => self.put_in_hand(block),
+            Err((_, mut block)) => {
+                // The count was raised for a delivery that did not happen: this writes the old one.
+                block.set_tag(block.tag());
+                // Tried again at the next look around; and if this process leaves before, it goes the way of the dead's.
+                self.in_hand.lock().extend(block.hold());
+            }
+        }
+    }
+
+    /// Gives back what could not be given back before.
+    pub(crate) fn give_back_again(&self) {
+        if self.membership.is_inherited() {
+            return;
+        }
+        let waiting = std::mem::take(&mut *self.in_hand.lock());
+        waiting.into_iter().for_each(|held| self.give_back(held));
+    }
+
+    /// Gives back the newest values of this thread's list.
+    fn give_back_newest(&self, count: usize) {
+        let newest = |list: &mut VecDeque<Held>| list.split_off(list.len().saturating_sub(count));
+        let newest = MINE.with(|mine| self.with_mine(&mut mine.borrow_mut(), newest));
+        newest.into_iter().flatten().for_each(|held| self.give_back(held));
+    }
+
+    /// Counts values that were out of the queue and went with a panic.
+    fn count_dropped(&self, count: u64) {
+        if let Some(ours) = self.tally() {
+            // Relaxed: a count that nothing depends on.
+            ours.dropped.fetch_add(count, Ordering::Relaxed);
         }
     }
 
     /// Values put and not done. Exact when nobody puts or finishes meanwhile; zero only if at some moment there were none.
     pub(crate) fn unfinished(&self) -> u64 {
-        // Finished first, published last: what is finished was published, so the difference is never too small. A value on its
-        // way from a buffer to the ring is counted in one of the two at least.
+        // Finished first, published last: what is finished was published, so the difference is never too small.
         let ring = self.channel.ring();
-        let done = self.tallies_in_use().fold(0u64, |sum, tally| sum.wrapping_add(Completion(read(&tally.done)).count()));
+        let done = self.finished();
         let aside = ring.published(Lane::Dead);
-        let buffered = self.tallies_in_use().fold(0u64, |sum, tally| sum.wrapping_add(Buffered(read(&tally.buffered)).count()));
-        let published = ring.published(Lane::Main);
-        Completion::distance(published, done.wrapping_add(aside)).wrapping_add(buffered)
+        ring.published(Lane::Main).wrapping_sub(done.wrapping_add(aside))
     }
 
-    pub(crate) fn join(&self, deadline: Deadline) -> Result<(), JoinTimeout> {
+    /// Messages finished by anybody.
+    fn finished(&self) -> u64 {
+        self.tallies_in_use().map(Tally::finished).fold(0, |sum, finished| sum.wrapping_add(finished.count))
+    }
+
+    pub(crate) fn join(&self, deadline: Deadline) -> Result<(), QueueJoinError> {
         let done = || (self.unfinished() == 0).then_some(());
         let joined = self.words.all_done.wait_until(deadline, &self.join_pace, || self.look_around(), done);
         self.awake();
-        joined.ok_or_else(|| JoinTimeout { unfinished: self.unfinished() as usize })
+        joined.ok_or_else(|| QueueJoinError::Timeout { unfinished: self.unfinished() as usize })
     }
 
-    /// Messages that were in the hands of the dead and are gone.
+    /// Messages that were in the hands of the dead, or went with a panic, and are gone.
     pub(crate) fn lost(&self) -> u64 {
         match self.shape.flavor {
             // They are not: they are delivered again.
             Flavor::Joinable => 0,
-            _ => self.tallies_in_use().map(|tally| Completion(read(&tally.done)).count()).sum(),
+            _ => self.tallies_in_use().fold(self.finished(), |sum, tally| sum.wrapping_add(read(&tally.dropped))),
         }
     }
 }

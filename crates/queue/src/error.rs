@@ -74,6 +74,9 @@ pub enum PutError<T> {
         /// The queue.
         queue: String,
     },
+    /// This process is a forked copy of the one that has it in hand, which alone can put it.
+    #[error("it is in the hands of the process that this one was forked from: only that one can put it")]
+    Inherited(T),
     /// This process is a forked copy and could not join the queue as itself.
     #[error("this forked process can't join queue {queue:?}: {source}")]
     Forked {
@@ -95,6 +98,7 @@ impl<T> PutError<T> {
             | Self::Closed(value)
             | Self::ShutDown(value)
             | Self::NoMemory(value)
+            | Self::Inherited(value)
             | Self::TooLong { value, .. }
             | Self::Encode { value, .. }
             | Self::Corrupt { value, .. }
@@ -110,6 +114,7 @@ impl<T> PutError<T> {
             Self::Closed(value) => PutError::Closed(make(value)),
             Self::ShutDown(value) => PutError::ShutDown(make(value)),
             Self::NoMemory(value) => PutError::NoMemory(make(value)),
+            Self::Inherited(value) => PutError::Inherited(make(value)),
             Self::TooLong { value, len, max } => PutError::TooLong { value: make(value), len, max },
             Self::Encode { value, source } => PutError::Encode { value: make(value), source },
             Self::Corrupt { value, queue } => PutError::Corrupt { value: make(value), queue },
@@ -126,6 +131,7 @@ impl<T> fmt::Debug for PutError<T> {
             Self::Closed(_) => "Closed",
             Self::ShutDown(_) => "ShutDown",
             Self::NoMemory(_) => "NoMemory",
+            Self::Inherited(_) => "Inherited",
             Self::TooLong { .. } => "TooLong",
             Self::Encode { .. } => "Encode",
             Self::Corrupt { .. } => "Corrupt",
@@ -146,19 +152,19 @@ pub(crate) fn put_error<V>(queue: &str, error: sync::PutError, value: V) -> PutE
     }
 }
 
-/// Why `put_many` stopped.
+/// Why `put_many` stopped. `I` is the iterator that gave the values.
 #[derive(Error)]
 #[error("{put} values were put, then one was not: {error}")]
-pub struct PutManyError<T> {
+pub struct PutManyError<I: Iterator> {
     /// How many were put.
     pub put: usize,
     /// Why the next one was not, with that value.
-    pub error: PutError<T>,
-    /// The values after it.
-    pub rest: Vec<T>,
+    pub error: PutError<I::Item>,
+    /// The iterator, which gives the values after it. Nothing was taken from it beyond the value in `error`.
+    pub rest: I,
 }
 
-impl<T> fmt::Debug for PutManyError<T> {
+impl<I: Iterator> fmt::Debug for PutManyError<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PutManyError: {self}")
     }
@@ -177,10 +183,11 @@ pub enum GetError {
     /// The queue was shut down and everything in it was got (Python: `queue.ShutDown`).
     #[error("the queue was shut down, and everything in it was got")]
     Closed,
-    /// A message makes no value of the type asked for. It is out of the queue.
+    /// A message makes no value of the type asked for. It is out of the queue; a `JoinableQueue` puts it aside with the dead letters.
     #[error("a message was got but is not what was asked for: {0}")]
     Decode(#[from] DecodeError),
-    /// A message written in place was got as a value, or the other way about. It is out of the queue.
+    /// A message written in place was got as a value, or the other way about. It is out of the queue; a `JoinableQueue` puts it
+    /// aside with the dead letters.
     #[error("a message was got that {written} but is asked for {asked}")]
     Form {
         /// How it was written.
@@ -207,34 +214,59 @@ pub enum GetError {
     },
 }
 
-/// Why `join_thread` did not wait, or waited in vain.
+/// Why `get_many` stopped before it had what is there.
+#[derive(Error)]
+#[error("{} values were got, then: {error}", values.len())]
+pub struct GetManyError<T> {
+    /// The values that were got. In a `JoinableQueue` they are in hand.
+    pub values: Vec<T>,
+    /// Why the next one was not.
+    pub error: GetError,
+}
+
+impl<T> fmt::Debug for GetManyError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "GetManyError: {self}")
+    }
+}
+
+/// Why `join_thread` was refused.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum JoinThreadError {
     /// `close` comes first (Python: `AssertionError`).
     #[error("close the queue before join_thread")]
     NotClosed,
-    /// The queue was shut down, or became unusable, before the buffer was written out.
-    #[error("{lost} buffered values can't be written any more: the queue was shut down or is corrupt")]
-    Lost {
-        /// Values in the buffer.
-        lost: usize,
-    },
 }
 
 /// Why `task_done` was refused.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TaskDoneError {
-    /// This process has nothing in hand (Python: `ValueError`).
-    #[error("task_done() was called more often than this process got values from the queue")]
+    /// The calling thread has nothing in hand (Python: `ValueError`).
+    #[error(
+        "task_done() was called more often than this thread got values from the queue: \
+         call it where get() was called, or use get_delivery() for values that go to another thread"
+    )]
     NothingInHand,
 }
 
-/// `join_timeout` gave up.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("{unfinished} values were not done by the deadline")]
-pub struct JoinTimeout {
-    /// Values put and not done, when it gave up.
-    pub unfinished: usize,
+/// Why `join` or `join_timeout` did not see everything done.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum QueueJoinError {
+    /// The deadline passed.
+    #[error("{unfinished} values were not done by the deadline")]
+    Timeout {
+        /// Values put and not done, when it gave up.
+        unfinished: usize,
+    },
+    /// This process is a forked copy and could not join the queue as itself.
+    #[error("this forked process can't join queue {queue:?}: {source}")]
+    Forked {
+        /// The queue.
+        queue: String,
+        /// Why not.
+        source: Box<OpenError>,
+    },
 }

@@ -3,7 +3,7 @@
 use crate::builder::Builder;
 use crate::core::Core;
 use crate::delivery::DEAD_LANES;
-use crate::error::{JoinTimeout, OpenError, TaskDoneError};
+use crate::error::{OpenError, QueueJoinError, TaskDoneError};
 use crate::layout::Flavor;
 use crate::queue::Queue;
 use multiproc_prim::Deadline;
@@ -15,9 +15,15 @@ use std::time::Duration;
 /// A [`Queue`] that knows which of its values are done (Python: `multiprocessing.JoinableQueue`). It has every method of
 /// `Queue`.
 ///
-/// A value that was got is in hand until [`task_done`](Self::task_done). When a process dies with values in hand, others
-/// get them, before new ones; Python loses them, and its `join` then waits for ever. [`get_delivery`](Self::get_delivery) tells how
-/// often a value was delivered, and gives it back unless it is said to be done.
+/// A value that was got is in hand of the thread that got it until that thread calls [`task_done`](Self::task_done). When a process
+/// dies, or a thread ends or panics, with values in hand, others get them, before new ones; Python loses them, and its `join` then
+/// waits for ever. The same happens when a process drops its last handle of the queue.
+///
+/// [`get_delivery`](Self::get_delivery) gets a value that may go to another thread. It tells how often the value was delivered, and
+/// gives it back unless it is said to be done.
+///
+/// A message that makes no `T` (another program with another type put it) is an error of the get that took it. It is put aside with
+/// the [dead letters](Self::try_get_dead): nobody waits for it, and a program that can read it gets it there.
 ///
 /// ```
 /// use multiproc_queue::JoinableQueue;
@@ -31,7 +37,7 @@ use std::time::Duration;
 ///         consumer.task_done().unwrap();
 ///     }
 /// });
-/// queue.join();
+/// queue.join()?;
 /// # queue.shutdown();
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -74,44 +80,52 @@ impl<T> JoinableQueue<T> {
         Self(Queue::from_core(core))
     }
 
-    /// Says that a value this process got is done: the oldest in hand of the calling thread, or else of the process (Python:
-    /// `task_done`).
+    /// Says that the oldest value which the calling thread got and has not finished is done (Python: `task_done`).
     ///
-    /// In Python any process may say it for values that another one got. Here it has to be the one that got them, so that
-    /// what a dead process had in hand is known.
+    /// In Python anybody may say it for values that another one got. Here it has to be the thread that got them, so that no thread
+    /// finishes what another one still works on, and what a dead process had in hand is known. Values that go to another thread
+    /// go as a [`Delivery`](crate::Delivery).
+    ///
+    /// A value that was got in the destructor of a thread-local has to be finished there: the end of the thread may not give it back.
     ///
     /// # Errors
     ///
-    /// The process has nothing in hand (Python: `ValueError`).
+    /// The thread has nothing in hand (Python: `ValueError`). A forked copy of a process has nothing of what that one got.
     pub fn task_done(&self) -> Result<(), TaskDoneError> {
         self.core().here().map_err(|_| TaskDoneError::NothingInHand)?.task_done()
     }
 
     /// Values that were put aside and not taken out yet, at some moment during the call.
     pub fn dead_len(&self) -> usize {
-        self.core().here().map_or(0, |core| DEAD_LANES.iter().map(|&lane| core.channel.ring().len_of(lane)).sum())
+        DEAD_LANES.iter().map(|&lane| self.core().channel.ring().len_of(lane)).sum()
     }
 
     /// Waits until every value that was put is done (Python: `join`).
-    pub fn join(&self) {
-        if let Ok(core) = self.core().here() {
-            // Without a deadline it ends in one way only.
-            let _ = core.join(Deadline::NEVER);
-        }
+    ///
+    /// # Errors
+    ///
+    /// This process is a forked copy and could not join the queue as itself: others may wait for what it would have to notice.
+    pub fn join(&self) -> Result<(), QueueJoinError> {
+        self.join_by(Deadline::NEVER)
     }
 
     /// As [`join`](Self::join), for at most `timeout`. Python has no counterpart.
     ///
     /// # Errors
     ///
-    /// It passed; the error says how many values were not done.
-    pub fn join_timeout(&self, timeout: Duration) -> Result<(), JoinTimeout> {
-        self.core().here().map_or(Ok(()), |core| core.join(Deadline::after(timeout)))
+    /// [`QueueJoinError::Timeout`], which says how many values were not done, or as `join`.
+    pub fn join_timeout(&self, timeout: Duration) -> Result<(), QueueJoinError> {
+        self.join_by(Deadline::after(timeout))
+    }
+
+    fn join_by(&self, deadline: Deadline) -> Result<(), QueueJoinError> {
+        let forked = |source: OpenError| QueueJoinError::Forked { queue: self.core().name().into(), source: source.into() };
+        self.core().here().map_err(forked)?.join(deadline)
     }
 
     /// Values put and not done, at some moment during the call.
     pub fn unfinished(&self) -> usize {
-        self.core().here().map_or(0, |core| core.unfinished() as usize)
+        self.core().unfinished() as usize
     }
 }
 

@@ -1,9 +1,9 @@
-//! The bytes of a queue's segment: its own words, two words per participant, then the channel.
+//! The bytes of a queue's segment: its own words, a few words per participant, then the channel.
 
-use multiproc_prim::{Array, AtomicU64, OutOfBounds, Padded, Place, Region, shared_struct};
-use multiproc_ring::mpmc::Geometry;
+use multiproc_prim::{Array, AtomicU64, Ordering, OutOfBounds, Padded, Place, Region, shared_struct};
+use multiproc_ring::mpmc::{Completion, Finished, Geometry, Held};
 use multiproc_shm::{Janitor, Kind, MAX_PARTICIPANTS, Participant, Segment, Spec};
-use multiproc_sync::{ChannelError, EventCount, channel_len};
+use multiproc_sync::{ChannelError, EventCount, fixed_channel_len};
 
 shared_struct! {
     /// What a queue adds to its channel.
@@ -18,35 +18,78 @@ shared_struct! {
 
     /// What each participant alone writes.
     pub(crate) struct Tally {
-        /// A `Completion`: what it finished of a `JoinableQueue`; of other queues, what it found in the hands of the dead.
-        pub(crate) done: AtomicU64,
-        /// A [`Buffered`]: messages in its overflow buffer.
-        pub(crate) buffered: AtomicU64,
+        /// A `Completion`: the last message that it finished of a `JoinableQueue`; of other queues, that it found in the hands of the
+        /// dead.
+        last: AtomicU64,
+        /// How many it finished: as many as the word before says, or one less.
+        count: AtomicU64,
         /// Not 0 while it sleeps and looks around now and then.
         pub(crate) asleep: AtomicU64,
-        /// Makes it half a cache line.
-        pub(crate) reserved: AtomicU64,
+        /// Values of a queue that is not joinable which went with a panic of one of its threads.
+        pub(crate) dropped: AtomicU64,
+        /// A [`Waiting`]: its threads that wait for values after a shutdown.
+        pub(crate) waiting: AtomicU64,
+        /// Values that it has in hand as deliveries, and that no thread has in its list.
+        pub(crate) deliveries: AtomicU64,
+        /// Makes it a cache line.
+        reserved_first: AtomicU64,
+        reserved_second: AtomicU64,
     }
 }
 
-/// How many messages a participant has in its overflow buffer, and in which epoch of its row: so that a sweeper that slept does
-/// not clear what the next one in the row has.
+/// Threads of a process that wait for values after a shutdown, and how many values they have in hand meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Buffered(pub(crate) u64);
+pub(crate) struct Waiting(pub(crate) u64);
 
-impl Buffered {
-    const COUNT_BITS: u32 = 40;
+impl Waiting {
+    const THREAD: u64 = 1 << 40;
 
-    pub(crate) fn new(who: Participant, count: usize) -> Self {
-        Self(who.epoch << Self::COUNT_BITS | (count as u64 & ((1 << Self::COUNT_BITS) - 1)))
+    /// One thread with so many values in hand.
+    pub(crate) fn thread(in_hand: usize) -> Self {
+        Self(Self::THREAD + in_hand as u64)
+    }
+}
+
+impl Tally {
+    /// Values in the hands of a process that can't finish them before it gets an answer: its threads wait for values themselves.
+    pub(crate) fn stuck(&self) -> u64 {
+        let waiting = self.waiting.load(Ordering::Acquire);
+        match waiting / Waiting::THREAD {
+            0 => 0,
+            _ => (waiting % Waiting::THREAD).saturating_add(self.deliveries.load(Ordering::Acquire)),
+        }
     }
 
-    pub(crate) fn count(self) -> u64 {
-        self.0 & ((1 << Self::COUNT_BITS) - 1)
+    /// For a process that takes the place, or is gone from it.
+    pub(crate) fn clear(&self) {
+        self.asleep.store(0, Ordering::Relaxed);
+        self.waiting.store(0, Ordering::Release);
+        self.deliveries.store(0, Ordering::Release);
     }
 
-    pub(crate) fn is_of(self, who: Participant) -> bool {
-        self.0 >> Self::COUNT_BITS == who.epoch & (u64::MAX >> Self::COUNT_BITS)
+    /// Counts a message as finished and names it: from here on it is, whatever happens to us.
+    ///
+    /// Only one thread does so at a time, and keeps others from it until the message's block is free: the word names one message.
+    pub(crate) fn complete(&self, held: &Held) {
+        let Finished { count, last } = held.complete(self.finished());
+        // Release: our work on the message comes before.
+        self.last.store(last.0, Ordering::Release);
+        // A death before this leaves a count that is one behind, which the other word tells. Release: it comes after that word.
+        self.count.store(count, Ordering::Release);
+    }
+
+    /// What was finished, at some moment during the call.
+    pub(crate) fn finished(&self) -> Finished {
+        let mut before = self.count.load(Ordering::Acquire);
+        loop {
+            let last = Completion(self.last.load(Ordering::Acquire));
+            let after = self.count.load(Ordering::Acquire);
+            // A peer that writes rubbish could keep us here only by counting on.
+            if after.wrapping_sub(before) < Completion::MOST_BETWEEN {
+                return Finished { count: last.count_since(before), last };
+            }
+            before = after;
+        }
     }
 }
 
@@ -89,6 +132,7 @@ pub(crate) struct Shape {
 impl Shape {
     pub(crate) fn ring(&self) -> Geometry {
         Geometry {
+            grows: !self.bounded,
             returns: self.flavor == Flavor::Joinable,
             // What is to be delivered again must be found after a death.
             small_in_slots: self.flavor != Flavor::Joinable,
@@ -118,7 +162,7 @@ impl Shape {
     }
 
     pub(crate) fn spec(&self) -> Result<Spec, ChannelError> {
-        let len = self.channel_at() + channel_len(&self.ring())?;
+        let len = self.channel_at() + fixed_channel_len(&self.ring())?;
         Ok(Spec {
             kind: self.flavor.kind(),
             len,

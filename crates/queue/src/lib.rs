@@ -9,14 +9,16 @@ mod error;
 mod joinable;
 mod layout;
 mod loan;
-mod overflow;
 mod queue;
+mod registry;
 mod simple;
 mod watch;
 
 pub use builder::Builder;
 pub use delivery::{DeadLetter, Delivery};
-pub use error::{GetError, JoinThreadError, JoinTimeout, OpenError, PutError, PutManyError, TaskDoneError};
+pub use error::{
+    GetError, GetManyError, JoinThreadError, OpenError, PutError, PutManyError, QueueJoinError, TaskDoneError,
+};
 pub use joinable::JoinableQueue;
 pub use loan::{Borrowed, Loan};
 pub use queue::Queue;

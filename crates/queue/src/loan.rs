@@ -5,26 +5,30 @@
 
 use crate::core::Core;
 use crate::error::{GetError, PutError, put_error};
+use crate::layout::Flavor;
 use crate::queue::{IN_PLACE, Queue, timed_out};
 use bytemuck::Pod;
 use multiproc_prim::{Bytes, Deadline};
 use multiproc_ring::mpmc::Block;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Room for a message of `T`s in shared memory: write it, then [`send`](Self::send) it. Dropped, it was never put.
 #[derive(Debug)]
 #[must_use = "a loan that is not sent is as if it had never been"]
 pub struct Loan<'q, T> {
-    core: &'q Core,
+    core: &'q Arc<Core>,
     block: Option<Block<'q>>,
     of: PhantomData<T>,
 }
 
 /// A message of `T`s in shared memory, out of the queue and in this process's hands until it is dropped.
+///
+/// In a [`JoinableQueue`](crate::JoinableQueue) it is in hand of the thread that drops it from then on, as if that had got it.
 #[derive(Debug)]
 pub struct Borrowed<'q, T> {
-    core: &'q Core,
+    core: &'q Arc<Core>,
     block: Option<Block<'q>>,
     /// Where the values are, unless they are in the block itself.
     shared: Option<Bytes<'q>>,
@@ -120,11 +124,14 @@ impl<T: Pod> Queue<T> {
         let block = core.take(deadline).map_err(|error| core.get_error(error))?;
         let form = block.tag();
         let rest = block.len() % size_of::<T>().max(1);
-        let borrowed = Borrowed { core, shared: block.shared_payload(), block: Some(block), of: PhantomData };
         if form != IN_PLACE || rest != 0 {
+            match core.shape.flavor {
+                Flavor::Joinable => block.hold().into_iter().for_each(|held| core.put_aside(held)),
+                _ => core.channel.release(block),
+            }
             return Err(GetError::Form { written: "was not written as this type in place", asked: "in place (borrow)" });
         }
-        Ok(borrowed)
+        Ok(Borrowed { core, shared: block.shared_payload(), block: Some(block), of: PhantomData })
     }
 }
 
@@ -184,8 +191,7 @@ impl<'q, T: Pod> Loan<'q, T> {
 
     fn send_by(mut self, deadline: Deadline) -> Result<(), PutError<Self>> {
         let core = self.core;
-        // A forked copy of whoever has the loan can't send it.
-        let Some(block) = self.block.take().and_then(|block| core.ours(block)) else { return Err(PutError::Closed(self)) };
+        let Some(block) = self.block.take().and_then(|block| core.ours(block)) else { return Err(PutError::Inherited(self)) };
         core.channel.publish(block, deadline, || core.look_around()).map_err(|(error, block)| {
             self.block = Some(block);
             put_error(core.name(), error, self)

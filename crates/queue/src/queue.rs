@@ -2,22 +2,24 @@
 
 use crate::builder::Builder;
 use crate::core::Core;
-use crate::error::{GetError, JoinThreadError, OpenError, PutError, PutManyError, put_error};
+use crate::done::{Underway, Unread};
+use crate::error::{GetError, GetManyError, JoinThreadError, OpenError, PutError, PutManyError, put_error};
 use crate::layout::Flavor;
 use multiproc_prim::{Deadline, Hint};
-use multiproc_ring::mpmc::{Block, TakeError};
-use multiproc_shm::{Finish, pass};
+use multiproc_ring::mpmc::{Block, Held, TakeError};
+use multiproc_shm::pass;
 use multiproc_sync as sync;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// A first-in, first-out queue of `T` between any number of processes and threads (Python: `multiprocessing.Queue`).
 ///
-/// A handle is cheap to clone, and travels to another process as an argument of a new process or through a connection. It
+/// A handle is cheap to clone, and travels to another process as an argument of a new process or through a connection. However
+/// often a process receives or opens a queue, it takes one of the queue's places for processes. The queue
 /// survives the death of any process at any instruction: at most the values in the hands of the dead are gone.
 ///
 /// ```
@@ -36,47 +38,32 @@ use std::time::Duration;
 /// [`shutdown`](Self::shutdown) exists on every version, and what a queue's handle is told with
 /// [`close`](Self::close) concerns that handle alone.
 pub struct Queue<T> {
-    shared: Arc<Shared>,
+    core: Arc<Core>,
     closed: Hint,
     carries: PhantomData<fn(T) -> T>,
-}
-
-/// What the handles of one process share; gone with the last of them.
-#[derive(Debug)]
-struct Shared {
-    core: Arc<Core>,
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        self.core.finish();
-    }
 }
 
 /// The tag of a block that was written in place; encoded values have none.
 pub(crate) const IN_PLACE: u8 = 1;
 
 thread_local! {
-    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// A buffer larger than this is given back to the system after use.
 const KEEP_SCRATCH: usize = 1 << 20;
 
-/// Runs `work` with an empty buffer that is used again and again. Re-entrant: an inner call gets a new one.
+/// Runs `work` with an empty buffer that is used again and again. An inner call, and one in the destructor of a thread-local that
+/// comes after this one's, get a new one.
 #[inline]
 fn with_scratch<R>(work: impl FnOnce(&mut Vec<u8>) -> R) -> R {
-    SCRATCH.with(|scratch| match scratch.try_borrow_mut() {
-        Ok(mut buffer) => {
-            buffer.clear();
-            let result = work(&mut buffer);
-            if buffer.capacity() > KEEP_SCRATCH {
-                *buffer = Vec::new();
-            }
-            result
-        }
-        Err(_) => work(&mut Vec::new()),
-    })
+    let mut buffer = SCRATCH.try_with(Cell::take).unwrap_or_default();
+    buffer.clear();
+    let result = work(&mut buffer);
+    if buffer.capacity() <= KEEP_SCRATCH {
+        let _ = SCRATCH.try_with(|scratch| scratch.set(buffer));
+    }
+    result
 }
 
 impl<T> Queue<T> {
@@ -123,15 +110,15 @@ impl<T> Queue<T> {
     }
 
     pub(crate) fn from_core(core: Arc<Core>) -> Self {
-        Self { shared: Arc::new(Shared { core }), closed: Hint::new(0), carries: PhantomData }
+        Self { core, closed: Hint::new(0), carries: PhantomData }
     }
 
     pub(crate) fn core(&self) -> &Arc<Core> {
-        &self.shared.core
+        &self.core
     }
 
     #[inline]
-    pub(crate) fn here(&self) -> Result<&Core, GetError> {
+    pub(crate) fn here(&self) -> Result<&Arc<Core>, GetError> {
         self.core().here().map_err(|source| GetError::Forked { queue: self.core().name().into(), source: source.into() })
     }
 
@@ -139,19 +126,21 @@ impl<T> Queue<T> {
         self.closed.get() != 0
     }
 
+    // Whatever only reads asks the attachment that a forked copy inherited, which needs no place of its own for that.
+
     /// Values waiting, at some moment during the call (Python: `qsize`, which some systems lack).
     pub fn len(&self) -> usize {
-        self.core().here().map_or(0, Core::len)
+        self.core().len()
     }
 
     /// Whether no value waits (Python: `empty`, which can still be true after a `put`; this one is not).
     pub fn is_empty(&self) -> bool {
-        self.core().here().map_or(true, Core::is_empty)
+        self.core().is_empty()
     }
 
     /// Whether a put would have to wait (Python: `full`). Never for an unbounded queue.
     pub fn is_full(&self) -> bool {
-        self.core().shape.bounded && self.core().here().is_ok_and(|core| !core.channel.ring().has_room())
+        self.core().shape.bounded && !self.core().channel.ring().has_room()
     }
 
     /// Values that can wait at once, `None` for an unbounded queue.
@@ -160,39 +149,32 @@ impl<T> Queue<T> {
     }
 
     /// Values that were in the hands of a process when it died, and are gone: 0 for a `JoinableQueue`, which delivers them again.
+    /// Values whose `Deserialize` panicked in a get count too, with those that the same [`get_many`](Self::get_many) had got before.
     /// Counted as soon as someone has looked for the dead; a value of up to 8 encoded bytes is its taker's own once it is taken, and is
     /// not counted; exact up to 8,388,607 found by one process. Python has no counterpart.
     pub fn lost(&self) -> u64 {
         self.core().lost()
     }
 
-    /// No more puts through this handle; what is buffered still goes out (Python: `close`). Consumers are not told: a blocked
-    /// `get` stays blocked. Other handles, clones of this one too, are not concerned.
+    /// No more puts through this handle (Python: `close`). Consumers are not told: a blocked `get` stays blocked. Other handles,
+    /// clones of this one too, are not concerned.
     pub fn close(&self) {
         self.closed.set(1);
     }
 
-    /// Waits until everything this process put is in the queue itself and no longer in its own buffer (Python: `join_thread`).
-    ///
-    /// It happens by itself when the last handle of a process that did not make the queue goes, or such a process ends
-    /// normally, unless [`cancel_join_thread`](Self::cancel_join_thread) was called.
+    /// Returns at once, since every value is in the queue when its put returns (Python: `join_thread`, which waits for the
+    /// background thread that writes what was put).
     ///
     /// # Errors
     ///
-    /// The handle is not closed, or buffered values can't be written any more.
+    /// The handle is not closed (Python: `AssertionError`).
     pub fn join_thread(&self) -> Result<(), JoinThreadError> {
-        if !self.is_closed() {
-            return Err(JoinThreadError::NotClosed);
-        }
-        self.core().here().map_or(Ok(()), |core| core.overflow.wait_until_written(Deadline::NEVER, true))
+        if self.is_closed() { Ok(()) } else { Err(JoinThreadError::NotClosed) }
     }
 
-    /// Lets the process end without waiting for its buffer, whose values are lost then (Python: `cancel_join_thread`).
-    pub fn cancel_join_thread(&self) {
-        if let Ok(core) = self.core().here() {
-            core.overflow.cancel();
-        }
-    }
+    /// Changes nothing, since the end of a process waits for no buffer (Python: `cancel_join_thread`, which lets a process end
+    /// without writing what it has put).
+    pub fn cancel_join_thread(&self) {}
 
     /// No more puts by anyone: gets drain what is left, then return [`GetError::Closed`], blocked ones too (Python 3.13:
     /// `queue.Queue.shutdown`, not in `multiprocessing`).
@@ -234,14 +216,25 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
 
     /// Puts all values in order; waits as [`put`](Self::put). Python has no counterpart.
     ///
+    /// ```
+    /// # let queue = multiproc_queue::Queue::bounded(3)?;
+    /// queue.shutdown();
+    /// // The error gives the iterator back, even one without end.
+    /// let mut error = queue.put_many(0..).unwrap_err();
+    /// assert_eq!((error.put, error.error.into_inner(), error.rest.next()), (0, 0, Some(1)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
-    /// One could not be put: the error says how many were, and gives the others back.
-    pub fn put_many(&self, values: impl IntoIterator<Item = T>) -> Result<usize, PutManyError<T>> {
-        let mut values = values.into_iter();
+    /// One could not be put: the error says how many were, and gives back that value and the iterator with the others.
+    pub fn put_many<I: IntoIterator<Item = T>>(&self, values: I) -> Result<usize, PutManyError<I::IntoIter>> {
+        let mut rest = values.into_iter();
         let mut put = 0;
-        while let Some(value) = values.next() {
-            self.put(value).map_err(|error| PutManyError { put, error, rest: values.by_ref().collect() })?;
+        while let Some(value) = rest.next() {
+            if let Err(error) = self.put(value) {
+                return Err(PutManyError { put, error, rest });
+            }
             put += 1;
         }
         Ok(put)
@@ -263,7 +256,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         with_scratch(|bytes| {
             if let Err(source) = pass::encode_plain(&value, bytes) {
                 refused = Some(Err(source));
-            } else if let Err(error) = if core.shape.bounded { core.push(bytes, deadline) } else { core.push_unbounded(bytes) } {
+            } else if let Err(error) = core.push(bytes, deadline) {
                 refused = Some(Ok(error));
             }
         });
@@ -276,9 +269,16 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
 
     /// Gets the oldest value; waits while there is none (Python: `get`).
     ///
+    /// In a [`JoinableQueue`](crate::JoinableQueue) it is in hand of this thread from then on.
+    ///
     /// # Errors
     ///
-    /// There never will be one, or a message makes no `T`.
+    /// There never will be one, or a message makes no `T`: it is out of the queue then, and a `JoinableQueue` puts it aside with the
+    /// [dead letters](crate::JoinableQueue::try_get_dead).
+    ///
+    /// # Panics
+    ///
+    /// Only if `T`'s own `Deserialize` does. The message is lost and [counted](Self::lost) then; a `JoinableQueue` delivers it again.
     pub fn get(&self) -> Result<T, GetError> {
         self.get_by(Deadline::NEVER)
     }
@@ -306,51 +306,98 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     ///
     /// # Errors
     ///
-    /// As `get`, for the first value. A later one that can't be got ends the list; one that makes no `T` is dropped with its
-    /// error if it is not the first.
-    pub fn get_many(&self, max: usize) -> Result<Vec<T>, GetError> {
+    /// As `get`. The error has the values that were got before. That no more are there now is no error once there is a value.
+    ///
+    /// # Panics
+    ///
+    /// As `get`, and what is said there of one message holds for all that were got.
+    pub fn get_many(&self, max: usize) -> Result<Vec<T>, GetManyError<T>> {
         let mut values = Vec::new();
-        if max > 0 {
-            values.push(self.get()?);
-        }
+        let core = match self.here() {
+            Ok(core) => core,
+            Err(error) => return Err(GetManyError { values, error }),
+        };
+        let mut underway = Underway::new(core, 0);
         while values.len() < max {
-            match self.try_get() {
-                Ok(value) => values.push(value),
-                Err(_) => break,
+            let deadline = if values.is_empty() { Deadline::NEVER } else { Deadline::NOW };
+            match Self::get_from(core, deadline) {
+                Ok(value) => {
+                    underway.add();
+                    values.push(value);
+                }
+                Err(GetError::Empty | GetError::Closed) if !values.is_empty() => break,
+                Err(error) => {
+                    underway.arrived();
+                    return Err(GetManyError { values, error });
+                }
             }
         }
+        underway.arrived();
         Ok(values)
     }
 
     #[inline]
     fn get_by(&self, deadline: Deadline) -> Result<T, GetError> {
-        let core = self.here()?;
+        Self::get_from(self.here()?, deadline)
+    }
+
+    #[inline]
+    fn get_from(core: &Arc<Core>, deadline: Deadline) -> Result<T, GetError> {
         // The common case first, so that the block need not be handed on.
         match core.channel.take_first(core.lanes()) {
             Ok(block) => {
                 core.awake();
-                Self::read(block, |block| core.put_in_hand(block)).1
+                Self::read(core, block)
             }
             Err(end) => Self::get_later(core, end, deadline),
         }
     }
 
     #[cold]
-    fn get_later(core: &Core, end: TakeError, deadline: Deadline) -> Result<T, GetError> {
+    fn get_later(core: &Arc<Core>, end: TakeError, deadline: Deadline) -> Result<T, GetError> {
         let block = core.take_later(end, deadline).map_err(|error| core.get_error(error))?;
-        Self::read(block, |block| core.put_in_hand(block)).1
+        Self::read(core, block)
     }
 
-    /// The value in a block, which goes where `keep` puts it.
+    /// The value in a block, which is free then; in a `JoinableQueue` it is in hand.
     #[inline(always)]
-    pub(crate) fn read<'q, K>(block: Block<'q>, keep: impl FnOnce(Block<'q>) -> K) -> (K, Result<T, GetError>) {
+    fn read(core: &Arc<Core>, block: Block<'_>) -> Result<T, GetError> {
+        if core.shape.flavor == Flavor::Joinable {
+            let (held, value) = Self::read_held(core, block);
+            match (&value, held) {
+                (Ok(_), Some(held)) => core.keep(held),
+                (Err(_), Some(held)) => core.put_aside(held),
+                (_, None) => {}
+            }
+            return value;
+        }
         let (form, len) = (block.tag(), block.len());
+        let decode = |bytes: &[u8]| {
+            let underway = Underway::new(core, 1);
+            let value = Self::decode(form, bytes);
+            underway.arrived();
+            value
+        };
         if let Some(bytes) = block.small() {
-            return (keep(block), Self::decode(form, bytes.get(..len).unwrap_or(&bytes)));
+            core.channel.release(block);
+            return decode(bytes.get(..len).unwrap_or(&bytes));
         }
         with_scratch(|bytes| {
             block.payload().append_to(bytes);
-            (keep(block), Self::decode(form, bytes))
+            core.channel.release(block);
+            decode(bytes)
+        })
+    }
+
+    /// The value in a block that stays in hand. If reading it panics, it is given back.
+    #[inline(always)]
+    pub(crate) fn read_held(core: &Core, block: Block<'_>) -> (Option<Held>, Result<T, GetError>) {
+        with_scratch(|bytes| {
+            let form = block.tag();
+            block.payload().append_to(bytes);
+            let unread = Unread::new(core, block);
+            let value = Self::decode(form, bytes);
+            (unread.into_held(), value)
         })
     }
 
@@ -380,14 +427,13 @@ impl Core {
         }
     }
 
-    /// What happens to a block when its message has been read: freed, or kept until it is done.
-    #[inline(always)]
-    pub(crate) fn put_in_hand(&self, block: Block<'_>) {
+    /// What happens to a block when its message has been read in place: freed, or kept until it is done.
+    pub(crate) fn put_in_hand(self: &Arc<Self>, block: Block<'_>) {
         if self.shape.flavor != Flavor::Joinable {
             return self.channel.release(block);
         }
         match block.hold() {
-            Ok(held) => self.in_hand.add(held),
+            Ok(held) => self.keep(held),
             Err(block) => self.channel.release(block),
         }
     }
@@ -396,7 +442,7 @@ impl Core {
 impl<T> Clone for Queue<T> {
     /// Another handle, open even if this one is closed.
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), closed: Hint::new(0), carries: PhantomData }
+        Self { core: Arc::clone(&self.core), closed: Hint::new(0), carries: PhantomData }
     }
 }
 

@@ -15,7 +15,7 @@ fn a_delivery_that_is_done_is_done() {
     assert_eq!(first.done(), 1);
     assert_eq!(q.unfinished(), 1);
     assert_eq!(q.try_get_delivery().unwrap().done(), 2);
-    q.join();
+    q.join().unwrap();
     assert!(matches!(q.try_get_delivery(), Err(GetError::Empty)));
     assert!(matches!(q.get_delivery_timeout(Duration::from_millis(1)), Err(GetError::Timeout)));
     assert!(q.task_done().is_err(), "a delivery is not task_done's to finish");
@@ -51,7 +51,7 @@ fn what_is_given_back_wakes_a_sleeping_consumer() {
         delivery.give_back();
         assert_eq!(other.join().unwrap(), 1);
     });
-    q.join();
+    q.join().unwrap();
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn given_back_too_often_is_put_aside_and_can_be_put_back() {
     q.get_delivery().unwrap().give_back();
     assert!(q.try_get().is_err());
     // For join it is done.
-    q.join();
+    q.join().unwrap();
     assert_eq!(q.dead_len(), 1);
     q.put(14).unwrap();
     let letter = q.try_get_dead().unwrap();
@@ -80,7 +80,7 @@ fn given_back_too_often_is_put_aside_and_can_be_put_back() {
     drop(q.get_delivery().unwrap());
     assert_eq!(q.try_get_dead().unwrap().into_inner(), 13);
     assert!(matches!(q.try_get_dead(), Err(GetError::Empty)));
-    q.join();
+    q.join().unwrap();
 }
 
 #[test]
@@ -118,5 +118,5 @@ fn a_letter_outlives_its_reader() {
     assert_eq!(q.dead_len(), 1);
     let letter = q.try_get_dead().unwrap();
     assert_eq!((*letter, letter.count()), (13, 1));
-    q.join();
+    q.join().unwrap();
 }

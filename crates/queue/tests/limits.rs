@@ -194,7 +194,7 @@ fn a_forked_copy_joins_as_itself_and_its_parent_stays_alive_to_it() {
         });
         assert_eq!(code, 0);
         q.task_done().unwrap();
-        q.join();
+        q.join().unwrap();
     });
 }
 

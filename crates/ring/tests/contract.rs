@@ -3,7 +3,7 @@
 
 use multiproc_prim::{Heap, Region};
 use multiproc_ring::mpmc::{
-    AllocError, Completion, Geometry, Lane, LayoutError, Mpmc, Orphans, Owner, PublishError, PushError, Swept, TakeError,
+    AllocError, Finished, Geometry, Lane, LayoutError, Mpmc, Orphans, Owner, PublishError, PushError, Swept, TakeError,
 };
 use multiproc_ring::spsc::{self, Consumer, Producer, Reader, SpscError, WriteError, Writer};
 use proptest::prelude::*;
@@ -190,8 +190,8 @@ fn returning() -> (Mpmc, Mpmc) {
     pair(&Geometry { returns: true, small_in_slots: false, memory: 1 << 20, max_message: 48, ..Geometry::new(8) })
 }
 
-fn redeliver(ring: &Mpmc, done: Completion) -> Swept {
-    ring.sweep(B, done, Orphans::Redeliver { max_deliveries: Some(3) }, |_| ()).unwrap()
+fn redeliver(ring: &Mpmc, done: Finished) -> Swept {
+    ring.sweep(B, done, Orphans::Redeliver { max_deliveries: Some(3) }, || true, |_| ()).unwrap()
 }
 
 #[test]
@@ -200,25 +200,25 @@ fn a_sweep_frees_what_was_never_published() {
     let (a, b) = pair(&geometry);
     std::mem::forget(b.alloc(1).unwrap());
     assert!(a.alloc(1).is_err());
-    assert_eq!(a.sweep(B, Completion(0), Orphans::Drop, |_| ()).unwrap().freed, 1);
+    assert_eq!(a.sweep(B, Finished::default(), Orphans::Drop, || true, |_| ()).unwrap().freed, 1);
     assert!(a.alloc(1).is_ok());
-    assert_eq!(a.sweep(B, Completion(0), Orphans::Drop, |_| ()).unwrap(), Default::default());
+    assert_eq!(a.sweep(B, Finished::default(), Orphans::Drop, || true, |_| ()).unwrap(), Default::default());
 }
 
 #[test]
 fn a_sweep_tells_what_is_queued_from_what_only_was_about_to_be() {
-    // One block; its state is the first word behind the ring's own page.
+    // One block, which comes last and has a page to itself. Its state is its first word.
     let geometry = Geometry { small_in_slots: false, memory: 64, max_message: 48, ..Geometry::new(3) };
     let region = Region::new(Heap::new(geometry.region_len().unwrap()));
     let a = Mpmc::create(&region, 0, &geometry, A).unwrap();
     let b = Mpmc::attach(&region, 0, &geometry, B).unwrap();
-    let word = region.bytes(4096, 8).unwrap();
+    let word = region.bytes(region.len() - 4096, 8).unwrap();
     let state = || {
         let mut bytes = [0; 8];
         word.read(&mut bytes);
         u64::from_ne_bytes(bytes)
     };
-    let sweep = || a.sweep(B, Completion(0), Orphans::Drop, |_| ()).unwrap();
+    let sweep = || a.sweep(B, Finished::default(), Orphans::Drop, || true, |_| ()).unwrap();
     let mut states = Vec::new();
     for _ in 0..10 {
         b.push(b"x").unwrap();
@@ -237,7 +237,7 @@ fn a_sweep_tells_what_is_queued_from_what_only_was_about_to_be() {
 fn a_sweep_leaves_what_is_queued() {
     let (a, b) = returning();
     b.push(b"still here").unwrap();
-    assert_eq!(redeliver(&a, Completion::default()), Default::default());
+    assert_eq!(redeliver(&a, Finished::default()), Default::default());
     assert_eq!(pop(&a).unwrap(), b"still here");
 }
 
@@ -246,13 +246,13 @@ fn a_sweep_drops_or_returns_what_was_in_hand() {
     let (a, b) = returning();
     a.push(b"mine").unwrap();
     std::mem::forget(b.take(Lane::Main).unwrap());
-    assert_eq!(redeliver(&a, Completion::default()).returned, 1);
+    assert_eq!(redeliver(&a, Finished::default()).returned, 1);
     let block = a.take(Lane::Returned).unwrap();
     assert_eq!(block.deliveries(), 1);
     drop(block);
     a.push(b"gone").unwrap();
     std::mem::forget(b.take(Lane::Main).unwrap());
-    assert_eq!(a.sweep(B, Completion(0), Orphans::Drop, |_| ()).unwrap().lost, 1);
+    assert_eq!(a.sweep(B, Finished::default(), Orphans::Drop, || true, |_| ()).unwrap().lost, 1);
     assert!(a.is_empty() && !a.has_message(Lane::Returned));
 }
 
@@ -262,13 +262,13 @@ fn a_message_that_kills_every_worker_ends_in_the_dead_lane() {
     a.push(b"poison").unwrap();
     std::mem::forget(b.take(Lane::Main).unwrap());
     for _ in 0..2 {
-        assert_eq!(redeliver(&a, Completion::default()).returned, 1);
+        assert_eq!(redeliver(&a, Finished::default()).returned, 1);
         std::mem::forget(b.take(Lane::Returned).unwrap());
     }
-    assert_eq!(redeliver(&a, Completion::default()).dead, 1);
+    assert_eq!(redeliver(&a, Finished::default()).dead, 1);
     assert_eq!(b.take(Lane::Dead).map(|block| (block.deliveries(), std::mem::forget(block))).unwrap().0, 3);
     // A reader that dies leaves it to the next one, with its count; put anew, it is as if it had never been delivered.
-    assert_eq!(redeliver(&a, Completion::default()), Swept::default());
+    assert_eq!(redeliver(&a, Finished::default()), Swept::default());
     let mut letter = a.take(Lane::DeadReturned).unwrap();
     assert_eq!((letter.deliveries(), a.len_of(Lane::Dead)), (3, 0));
     letter.renew();
@@ -293,7 +293,7 @@ fn a_dead_message_half_way_back_is_among_the_dead_again() {
     let (error, letter) = b.publish(letter).unwrap_err();
     assert_eq!(error, PublishError::Full);
     std::mem::forget(letter);
-    assert_eq!(redeliver(&a, Completion::default()), Swept::default());
+    assert_eq!(redeliver(&a, Finished::default()), Swept::default());
     assert_eq!(a.take(Lane::DeadReturned).unwrap().deliveries(), 1);
 }
 
@@ -302,7 +302,7 @@ fn what_was_finished_is_not_returned() {
     let (a, b) = returning();
     a.push(b"1").unwrap();
     let held = b.take(Lane::Main).unwrap().hold().unwrap();
-    let done = held.complete(Completion::default());
+    let done = held.complete(Finished::default());
     let _lost = held;
     let swept = redeliver(&a, done);
     assert_eq!((swept.freed, swept.returned), (1, 0));
@@ -331,9 +331,9 @@ proptest! {
 
     /// No geometry panics: it makes a ring that works or is refused.
     #[test]
-    fn any_geometry_works_or_is_refused(slots: u32, returns: bool, small_in_slots: bool, memory: u64, max_message: u64) {
-        let _ = Geometry { slots, returns, small_in_slots, memory, max_message, first_turn: 1 }.region_len();
-        let small = Geometry { slots: slots % 50, returns, small_in_slots, memory: memory % (1 << 22), max_message: max_message % 5000, first_turn: 1 };
+    fn any_geometry_works_or_is_refused(slots: u32, returns: bool, grows: bool, small_in_slots: bool, memory: u64, max_message: u64) {
+        let _ = Geometry { slots, grows, returns, small_in_slots, memory, max_message, first_turn: 1 }.region_len();
+        let small = Geometry { slots: slots % 50, grows, returns, small_in_slots, memory: memory % (1 << 22), max_message: max_message % 5000, first_turn: 1 };
         if let Ok(len) = small.region_len() {
             let region = Region::new(Heap::new(len));
             let ring = Mpmc::create(&region, 0, &small, A).unwrap();

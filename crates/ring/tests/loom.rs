@@ -4,7 +4,7 @@
 
 use multiproc_prim::model::{Arc, model, thread};
 use multiproc_prim::{Heap, Region};
-use multiproc_ring::mpmc::{AllocError, Completion, Geometry, Lane, Mpmc, Orphans, Owner, PublishError, PushError, TakeError};
+use multiproc_ring::mpmc::{AllocError, Finished, Geometry, Lane, Mpmc, Orphans, Owner, PublishError, PushError, TakeError};
 use multiproc_ring::spsc::{Consumer, Producer, Reader, Writer, records_len, region_len};
 
 /// Rings whose tickets are about to wrap, with every message in a block, and with as few blocks as they can work with.
@@ -183,7 +183,7 @@ fn a_sweep_beside_living_operations_frees_exactly_the_dead_ones_blocks() {
         // Died while it wrote.
         std::mem::forget(dead.alloc(1));
         let living = thread::spawn(move || (push(&b, 5), pop(&b)));
-        let swept = a.sweep(Owner::new(2, 0), Completion(0), Orphans::Drop, |_| ()).unwrap();
+        let swept = a.sweep(Owner::new(2, 0), Finished::default(), Orphans::Drop, || true, |_| ()).unwrap();
         assert_eq!(swept.freed, 1);
         assert_eq!(living.join().unwrap(), (true, Some(5)));
         assert!(a.alloc(1).is_ok());
@@ -198,8 +198,9 @@ fn two_sweeps_at_once_return_a_message_once() {
         assert!(push(&a, 5));
         std::mem::forget(dead.take(Lane::Main));
         let orphans = Orphans::Redeliver { max_deliveries: None };
-        let other = thread::spawn(move || b.sweep(Owner::new(2, 0), Completion(0), orphans, |_| ()).unwrap().returned);
-        let mine = a.sweep(Owner::new(2, 0), Completion(0), orphans, |_| ()).unwrap().returned;
+        let other =
+            thread::spawn(move || b.sweep(Owner::new(2, 0), Finished::default(), orphans, || true, |_| ()).unwrap().returned);
+        let mine = a.sweep(Owner::new(2, 0), Finished::default(), orphans, || true, |_| ()).unwrap().returned;
         assert_eq!(mine + other.join().unwrap(), 1);
         assert!(a.take(Lane::Returned).is_ok());
         assert!(a.take(Lane::Returned).is_err());

@@ -5,11 +5,11 @@
 
 use multiproc_prim::model::{Arc, model, model_deaths, mortal, thread};
 use multiproc_prim::{AtomicU64, Heap, Ordering, Place, Region};
-use multiproc_ring::mpmc::{Completion, Geometry, Held, Lane, Mpmc, Orphans, Owner};
+use multiproc_ring::mpmc::{Completion, Finished, Geometry, Held, Lane, Mpmc, Orphans, Owner};
 
 const DEAD: Owner = Owner::new(3, 0);
 const SWEEPER: Owner = Owner::new(2, 0);
-const NOTHING: Completion = Completion(0);
+const NOTHING: Finished = Finished { count: 0, last: Completion(0) };
 const AGAIN: Orphans = Orphans::Redeliver { max_deliveries: None };
 
 /// A ring of 64-byte blocks with lanes for what comes back, and a word behind it for what the mortal one has finished.
@@ -60,6 +60,12 @@ impl Model {
     }
 }
 
+/// What a word says is finished: few enough that its own count is whole.
+fn finished(word: &AtomicU64) -> Finished {
+    let last = Completion(word.load(Ordering::Acquire));
+    Finished { count: last.count_since(0), last }
+}
+
 fn take(ring: &Mpmc, lane: Lane) -> Option<Vec<u8>> {
     let block = ring.take(lane).ok()?;
     let mut message = Vec::new();
@@ -76,7 +82,7 @@ fn a_producer_that_dies_anywhere_loses_its_own_message_at_most() {
         let living = thread::spawn(move || (living.push(b"theirs").is_ok(), take(&living, Lane::Main)));
         let put = victim.join().unwrap();
         if put.is_none() {
-            model.first.sweep(DEAD, NOTHING, Orphans::Drop, |_| ()).unwrap();
+            model.first.sweep(DEAD, NOTHING, Orphans::Drop, || true, |_| ()).unwrap();
         }
         let (theirs_put, got) = living.join().unwrap();
         let mut all = model.drain(Lane::Main);
@@ -101,7 +107,7 @@ fn a_consumer_that_dies_anywhere_loses_what_it_took_at_most() {
         let got = victim.join().unwrap();
         let mut lost = 0;
         if got.is_none() {
-            lost = model.first.sweep(DEAD, NOTHING, Orphans::Drop, |_| ()).unwrap().lost;
+            lost = model.first.sweep(DEAD, NOTHING, Orphans::Drop, || true, |_| ()).unwrap().lost;
         }
         let (theirs, put) = living.join().unwrap();
         let mut all = model.drain(Lane::Main);
@@ -147,17 +153,16 @@ fn what_a_dead_consumer_had_not_finished_comes_back_once() {
         let victim = thread::spawn(move || {
             mortal(steps, || {
                 let Ok(held) = dead.take(Lane::Main).unwrap().hold() else { unreachable!() };
-                let completion = held.complete(Completion(theirs.load(Ordering::Relaxed)));
-                theirs.store(completion.0, Ordering::Release);
+                theirs.store(held.complete(finished(&theirs)).last.0, Ordering::Release);
                 drop(dead.resume(held));
             })
         });
         let living = thread::spawn(move || (take(&living, Lane::Main), take(&living, Lane::Returned)));
         let mut finished = 1;
         if victim.join().unwrap().is_none() {
-            let done = Completion(done.load(Ordering::Acquire));
-            finished = done.count() as usize;
-            model.first.sweep(DEAD, done, AGAIN, |_| ()).unwrap();
+            let done = self::finished(&done);
+            finished = done.count as usize;
+            model.first.sweep(DEAD, done, AGAIN, || true, |_| ()).unwrap();
         }
         let (new, returned) = living.join().unwrap();
         let mut all = model.drain(Lane::Returned);
@@ -185,10 +190,10 @@ fn a_sweeper_that_dies_anywhere_is_swept_in_turn() {
     model_deaths(|steps| {
         let model = in_dead_hands();
         let sweeper = model.handle(SWEEPER);
-        let victim = thread::spawn(move || mortal(steps, || sweeper.sweep(DEAD, NOTHING, AGAIN, |_| ()).unwrap()));
-        model.first.sweep(DEAD, NOTHING, AGAIN, |_| ()).unwrap();
+        let victim = thread::spawn(move || mortal(steps, || sweeper.sweep(DEAD, NOTHING, AGAIN, || true, |_| ()).unwrap()));
+        model.first.sweep(DEAD, NOTHING, AGAIN, || true, |_| ()).unwrap();
         if victim.join().unwrap().is_none() {
-            model.first.sweep(SWEEPER, NOTHING, AGAIN, |_| ()).unwrap();
+            model.first.sweep(SWEEPER, NOTHING, AGAIN, || true, |_| ()).unwrap();
         }
         let block = model.first.take(Lane::Returned).unwrap();
         // Once more than it was, for a sweeper that died between counting and bringing back.
@@ -206,7 +211,7 @@ fn a_slow_sweeper_never_touches_what_others_do_with_the_block_later() {
         let living = model.handle(Owner::new(1, 0));
         let living = thread::spawn(move || {
             // All that can happen to a block while another sweeper sleeps.
-            let swept = living.sweep(DEAD, NOTHING, AGAIN, |_| ()).unwrap().returned;
+            let swept = living.sweep(DEAD, NOTHING, AGAIN, || true, |_| ()).unwrap().returned;
             let returned = take(&living, Lane::Returned);
             // There is no block for it as long as the other one has not brought back what it has.
             let new = living.push(b"a longer one").ok().map(|()| {
@@ -215,7 +220,7 @@ fn a_slow_sweeper_never_touches_what_others_do_with_the_block_later() {
             });
             (swept, returned, new)
         });
-        let swept = model.first.sweep(DEAD, NOTHING, AGAIN, |_| ()).unwrap().returned;
+        let swept = model.first.sweep(DEAD, NOTHING, AGAIN, || true, |_| ()).unwrap().returned;
         let (their_swept, got, new) = living.join().unwrap();
         let left = model.drain(Lane::Returned);
         assert_eq!(swept + their_swept, 1);
@@ -233,18 +238,17 @@ fn a_loss_is_counted_once_whichever_sweeper_dies_when() {
         let done = model.done();
         let theirs = done.clone();
         let victim = thread::spawn(move || {
-            let count =
-                |lost: &Held| theirs.store(lost.complete(Completion(theirs.load(Ordering::Relaxed))).0, Ordering::Release);
-            mortal(steps, || sweeper.sweep(DEAD, NOTHING, Orphans::Drop, count).unwrap())
+            let count = |lost: &Held| theirs.store(lost.complete(finished(&theirs)).last.0, Ordering::Release);
+            mortal(steps, || sweeper.sweep(DEAD, NOTHING, Orphans::Drop, || true, count).unwrap())
         });
         let mut ours = NOTHING;
-        model.first.sweep(DEAD, NOTHING, Orphans::Drop, |lost| ours = lost.complete(ours)).unwrap();
+        model.first.sweep(DEAD, NOTHING, Orphans::Drop, || true, |lost| ours = lost.complete(ours)).unwrap();
         let survived = victim.join().unwrap().is_some();
-        let theirs = Completion(done.load(Ordering::Acquire));
+        let theirs = finished(&done);
         if !survived {
-            model.first.sweep(SWEEPER, theirs, Orphans::Drop, |lost| ours = lost.complete(ours)).unwrap();
+            model.first.sweep(SWEEPER, theirs, Orphans::Drop, || true, |lost| ours = lost.complete(ours)).unwrap();
         }
-        assert_eq!(ours.count() + theirs.count(), 1);
+        assert_eq!(ours.count + theirs.count, 1);
         model.assert_nothing_leaked();
     });
 }
@@ -254,7 +258,7 @@ fn a_dead_message_is_read_again_or_put_anew_whenever_its_reader_dies() {
     model_deaths(|steps| {
         let model = in_dead_hands();
         let once = Orphans::Redeliver { max_deliveries: Some(1) };
-        assert_eq!(model.first.sweep(DEAD, NOTHING, once, |_| ()).unwrap().dead, 1);
+        assert_eq!(model.first.sweep(DEAD, NOTHING, once, || true, |_| ()).unwrap().dead, 1);
         let reader = model.handle(SWEEPER);
         let living = model.handle(Owner::new(1, 0));
         let victim = thread::spawn(move || {
@@ -267,7 +271,7 @@ fn a_dead_message_is_read_again_or_put_anew_whenever_its_reader_dies() {
         let living = thread::spawn(move || take(&living, Lane::Main));
         let survived = victim.join().unwrap().is_some();
         if !survived {
-            model.first.sweep(SWEEPER, NOTHING, AGAIN, |_| ()).unwrap();
+            model.first.sweep(SWEEPER, NOTHING, AGAIN, || true, |_| ()).unwrap();
         }
         let got = living.join().unwrap();
         let new: Vec<_> = got.into_iter().chain(model.drain(Lane::Main)).collect();

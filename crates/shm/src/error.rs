@@ -83,7 +83,7 @@ pub enum Flaw {
         mode: u32,
     },
     /// It could be cut short under the feet of those who use it.
-    #[error("it is not sealed against shrinking and growing")]
+    #[error("it is not sealed against shrinking and against further seals")]
     Unsealed,
     /// Shorter than its header, or than its header says.
     #[error("it is {len} bytes long, not {expected}")]

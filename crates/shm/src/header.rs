@@ -20,7 +20,7 @@ impl fmt::Debug for Kind {
 pub const MAX_PARTICIPANTS: u32 = 1023;
 
 /// Changes whenever the bytes of any structure do.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const MAGIC: [u8; 8] = *b"mproc\0\r\n";
 /// Where the participant table starts.
 pub(crate) const HEADER_LEN: usize = 4096;
@@ -32,7 +32,7 @@ pub(crate) struct Header {
     magic: [u8; 8],
     version: u32,
     kind: Kind,
-    /// Length of the whole segment in bytes.
+    /// Length of the segment in bytes as it was made.
     pub(crate) len: u64,
     /// Rows of the participant table.
     pub(crate) participants: u32,
@@ -59,7 +59,8 @@ impl Header {
         if self.kind != kind {
             return Err(Flaw::Kind { found: format!("{:?}", self.kind), expected: format!("{kind:?}") });
         }
-        if self.len != file_len {
+        // It may have grown since.
+        if self.len > file_len {
             return Err(Flaw::Length { len: file_len, expected: self.len });
         }
         if self.participants > MAX_PARTICIPANTS {

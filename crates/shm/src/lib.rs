@@ -1,7 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+pub mod descriptor;
 mod error;
-mod exit;
 mod fork;
 mod header;
 mod link;
@@ -14,11 +14,10 @@ pub mod pass;
 mod segment;
 
 pub use error::{AttachError, CreateError, Flaw, JoinError};
-pub use exit::{Finish, finish_all, finish_at_exit};
 pub use fork::{PerProcess, stamp};
 pub use header::{Kind, MAX_PARTICIPANTS};
 pub use link::{Bell, Link};
 pub use liveness::Identity;
 pub use named::{NameError, SegmentName};
 pub use participant::{Janitor, Look, Membership, Participant, Participants};
-pub use segment::{Segment, Spec};
+pub use segment::{FileId, Segment, Spec, file_id};

@@ -1,5 +1,6 @@
 //! A pair of sockets between two ends: it carries descriptors, and its hang-up tells of a death at once.
 
+use crate::descriptor::{Apart, apart, occupy_standard_streams};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd, poll};
 use rustix::io::Errno;
 use rustix::net::{
@@ -27,7 +28,7 @@ impl Link {
     ///
     /// The process or the system has no descriptors left.
     pub fn pair() -> io::Result<(Self, Self)> {
-        let (a, b) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        let (a, b) = apart(|| socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None))?;
         Ok((Self(a), Self(b)))
     }
 
@@ -98,6 +99,8 @@ impl Link {
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let mut last = [0];
         let mut buffer = vec![0; PACKET];
+        // What arrives gets the lowest free numbers.
+        occupy_standard_streams()?;
         let flags = if wait { RecvFlags::CMSG_CLOEXEC } else { RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT };
         let message = loop {
             let mut parts = [IoSliceMut::new(&mut last), IoSliceMut::new(&mut buffer)];
@@ -109,7 +112,7 @@ impl Link {
         };
         for part in ancillary.drain() {
             if let RecvAncillaryMessage::ScmRights(arrived) = part {
-                descriptors.extend(arrived);
+                descriptors.extend(arrived.collect::<Vec<_>>().moved_apart()?);
             }
         }
         if message.bytes == 0 {
@@ -167,7 +170,7 @@ impl Bell {
     ///
     /// The process or the system has no descriptors left.
     pub fn new() -> io::Result<Self> {
-        Ok(Self(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
+        Ok(Self(apart(|| eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK))?))
     }
 
     /// One that came from another process.
@@ -211,7 +214,7 @@ impl Bell {
     ///
     /// The process or the system has no descriptors left.
     pub fn or_hang_up(&self, link: &Link) -> io::Result<OwnedFd> {
-        let set = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let set = apart(|| epoll::create(epoll::CreateFlags::CLOEXEC))?;
         epoll::add(&set, &self.0, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
         epoll::add(&set, link, epoll::EventData::new_u64(1), epoll::EventFlags::RDHUP)?;
         Ok(set)

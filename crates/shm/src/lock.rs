@@ -1,5 +1,6 @@
 //! Locks on single bytes of a segment that go when the open file description goes: the kernel's word for who lives.
 
+use crate::descriptor::apart;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -17,7 +18,7 @@ impl LockFile {
     pub(crate) fn open(segment: BorrowedFd<'_>) -> std::io::Result<Self> {
         let path = format!("/proc/self/fd/{}", segment.as_raw_fd());
         let open = || rustix::fs::open(&path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
-        Ok(Self(retry_on_intr(open)?))
+        Ok(Self(apart(|| retry_on_intr(open))?))
     }
 
     /// Takes the lock of `row` unless another description has it.

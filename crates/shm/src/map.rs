@@ -1,19 +1,22 @@
 //! The memory map of a segment: committed before it is touched, given back when it is not needed.
 
 use multiproc_prim::Memory;
-use rustix::fs::FallocateFlags;
-use rustix::io::Errno;
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::fs::{FallocateFlags, SeekFrom};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 use std::any::Any;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
+use std::sync::Arc;
 
-/// A shared mapping of a whole file.
+/// A shared mapping of a stretch of a file.
 pub(crate) struct Map {
     base: NonNull<u8>,
     len: usize,
-    file: OwnedFd,
+    /// Where it starts in the file.
+    start: usize,
+    file: Arc<OwnedFd>,
     #[cfg(loom)]
     cells: multiproc_prim::Cells,
 }
@@ -24,14 +27,20 @@ unsafe impl Send for Map {}
 unsafe impl Sync for Map {}
 
 impl Map {
-    pub(crate) fn new(file: OwnedFd, len: usize) -> std::io::Result<Self> {
+    /// Maps `range` of a file that is that long, and stays so.
+    pub(crate) fn new(file: Arc<OwnedFd>, range: Range<usize>) -> std::io::Result<Self> {
+        let len = range.len();
         let protection = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a new mapping at an address of the kernel's choice touches no memory of ours.
-        let base = unsafe { mmap(std::ptr::null_mut(), len, protection, MapFlags::SHARED, &file, 0) }?;
-        let base = NonNull::new(base.cast()).ok_or(Errno::NOMEM)?;
+        let base = unsafe { mmap(std::ptr::null_mut(), len, protection, MapFlags::SHARED, &file, range.start as u64) }?;
+        let base: NonNull<u8> = NonNull::new(base.cast()).ok_or(Errno::NOMEM)?;
+        // A core dump would read, and so commit, every page. Where the kernel can't leave it out, dumps are larger.
+        // SAFETY: the advice changes nothing but what a dump holds of our own mapping.
+        let _ = unsafe { madvise(base.as_ptr().cast(), len, Advice::LinuxDontDump) };
         Ok(Self {
             base,
             len,
+            start: range.start,
             file,
             #[cfg(loom)]
             cells: Default::default(),
@@ -47,13 +56,26 @@ impl Map {
         if len == 0 {
             return Ok(());
         }
-        loop {
-            match rustix::fs::fallocate(&self.file, flags, range.start as u64, len) {
-                Err(Errno::INTR) => {}
-                other => return other,
-            }
-        }
+        let start = (self.start + range.start) as u64;
+        retry_on_intr(|| rustix::fs::fallocate(&self.file, flags, start, len))
     }
+
+    /// Makes the file at least `len` bytes long. It never becomes shorter, however many processes do this at once.
+    fn grow(&self, len: usize) -> Result<(), Errno> {
+        if rustix::fs::fstat(&self.file)?.st_size as u64 >= len as u64 {
+            return Ok(());
+        }
+        check_file_limit(len)?;
+        // Its last page, which is behind the end, moves the end.
+        let last = (len - 1) as u64;
+        retry_on_intr(|| rustix::fs::fallocate(&self.file, FallocateFlags::empty(), last, 1))
+    }
+}
+
+/// Whether this process may make a file so long: beyond its limit the system would answer with a signal.
+pub(crate) fn check_file_limit(len: usize) -> Result<(), Errno> {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
+    if limit.is_some_and(|limit| limit < len as u64) { Err(Errno::FBIG) } else { Ok(()) }
 }
 
 impl Drop for Map {
@@ -81,11 +103,29 @@ unsafe impl Memory for Map {
         Ok(self.allocate(FallocateFlags::KEEP_SIZE, range)?)
     }
 
-    fn discard(&self, range: Range<usize>) {
-        if range.end <= self.len {
-            // Pages that are not given back cost memory, nothing else.
-            let _ = self.allocate(FallocateFlags::KEEP_SIZE | FallocateFlags::PUNCH_HOLE, range);
+    fn discard(&self, range: Range<usize>) -> bool {
+        range.end <= self.len && self.allocate(FallocateFlags::KEEP_SIZE | FallocateFlags::PUNCH_HOLE, range).is_ok()
+    }
+
+    fn has_pages(&self, range: Range<usize>) -> bool {
+        // The position that this moves is used by nobody.
+        let [start, end] = [range.start, range.end].map(|offset| (self.start + offset) as u64);
+        match rustix::fs::seek(&self.file, SeekFrom::Data(start)) {
+            Ok(data) => data < end,
+            Err(Errno::NXIO) => false,
+            Err(_) => true,
         }
+    }
+
+    fn extend(&self, range: Range<usize>, grow: bool) -> std::io::Result<Arc<dyn Memory>> {
+        let start = self.start.checked_add(range.start).ok_or(Errno::INVAL)?;
+        let end = self.start.checked_add(range.end).ok_or(Errno::INVAL)?;
+        if grow {
+            self.grow(end)?;
+        } else if rustix::fs::fstat(&self.file)?.st_size.unsigned_abs() < end as u64 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(Arc::new(Self::new(Arc::clone(&self.file), start..end)?))
     }
 
     #[cfg(loom)]

@@ -1,5 +1,6 @@
 //! Segments with a name: files of mode 600 in a directory of the user's own, made whole before they can be seen.
 
+use crate::descriptor::{apart, occupy_standard_streams};
 use crate::error::{AttachError, CreateError, Flaw};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
@@ -43,6 +44,8 @@ const PARENT: &str = "/dev/shm";
 /// The directory of this user's segments, checked: nobody else may add, swap or read names in it.
 fn directory() -> Result<OwnedFd, AttachError> {
     let system = |what| move |error: Errno| AttachError::System { what, source: error.into() };
+    // All files here are opened after this.
+    occupy_standard_streams().map_err(|source| AttachError::System { what: "open a closed standard stream", source })?;
     let uid = rustix::process::geteuid();
     let path = format!("{PARENT}/multiproc-{}", uid.as_raw());
     match rustix::fs::mkdir(&path, Mode::RWXU) {
@@ -72,8 +75,8 @@ pub(crate) fn create_unnamed() -> Result<OwnedFd, CreateError> {
         source: std::io::Error::other(error),
     })?;
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-    retry_on_intr(|| rustix::fs::openat(&directory, ".", flags, Mode::RUSR | Mode::WUSR))
-        .map_err(|error| CreateError::System { what: "create a file for the segment", source: error.into() })
+    apart(|| retry_on_intr(|| rustix::fs::openat(&directory, ".", flags, Mode::RUSR | Mode::WUSR)))
+        .map_err(|source| CreateError::System { what: "create a file for the segment", source })
 }
 
 /// Gives the finished file its name, unless that is taken.
@@ -95,7 +98,9 @@ pub(crate) fn open(name: &SegmentName) -> Result<OwnedFd, AttachError> {
     let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let refused = |flaw| AttachError::Refused { segment: name.0.clone(), flaw };
     match retry_on_intr(|| rustix::fs::openat(&directory, &name.0, flags, Mode::empty())) {
-        Ok(file) => Ok(file),
+        Ok(file) => {
+            apart(|| Ok::<_, Errno>(file)).map_err(|source| AttachError::System { what: "open the named segment", source })
+        }
         Err(Errno::NOENT) => Err(AttachError::NotFound(name.0.clone())),
         Err(Errno::LOOP) => Err(refused(Flaw::Symlink)),
         Err(Errno::ISDIR | Errno::NXIO) => Err(refused(Flaw::NotAFile)),

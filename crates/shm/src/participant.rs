@@ -164,6 +164,12 @@ impl Participants {
         dead && row.word.load(Ordering::Acquire) == word
     }
 
+    fn is_there(&self, who: Participant) -> bool {
+        // Acquire: a sweeper asks this between reading a block and exchanging it.
+        let word = self.rows.get(who.row as usize).map(|row| row.word.load(Ordering::Acquire));
+        word.is_some_and(|word| word >> 2 == who.epoch && word & STATUS != FREE)
+    }
+
     fn bury(&self, who: Participant) -> bool {
         let Some(row) = self.rows.get(who.row as usize) else { return false };
         let word = row.word.load(Ordering::Relaxed);
@@ -202,6 +208,11 @@ impl Janitor {
         self.table.list().filter(|who| self.table.is_dead(*who, Look::Hard))
     }
 
+    /// As [`Membership::is_there`].
+    pub fn is_there(&self, who: Participant) -> bool {
+        self.table.is_there(who)
+    }
+
     /// As [`Membership::bury`].
     pub fn bury(&self, who: Participant) -> bool {
         self.table.bury(who)
@@ -229,6 +240,11 @@ impl Membership {
     pub fn is_dead(&self, who: Participant, how: Look) -> bool {
         // Our own lock looks free to ourselves, and so does our parent's to a forked copy of us.
         who != self.me && !self.is_inherited() && self.table.is_dead(who, how)
+    }
+
+    /// Whether a participant still has its row: alive, or dead and not buried.
+    pub fn is_there(&self, who: Participant) -> bool {
+        self.table.is_there(who)
     }
 
     /// Frees the row of a participant that is dead and swept. Returns whether it was us.

@@ -1,21 +1,23 @@
 //! A segment: made sealed, attached only after every check.
 
+use crate::descriptor::apart;
 use crate::error::{AttachError, CreateError, Flaw};
 use crate::header::{HEADER_LEN, Header, Kind, MAX_PARTICIPANTS, content_at};
-use crate::map::Map;
+use crate::map::{Map, check_file_limit};
 use crate::named::{self, SegmentName};
 use crate::participant::Participants;
 use multiproc_prim::Region;
 use rustix::fs::{FileType, MemfdFlags, Mode, SealFlags};
 use rustix::io::retry_on_intr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 /// What a new segment is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spec {
     /// What lies in it.
     pub kind: Kind,
-    /// Bytes for that, behind header and participant table.
+    /// Bytes for that, behind header and participant table. The memory behind them can be had too, by [`Region::stretch`].
     pub len: usize,
     /// Processes that can be attached at once, up to [`MAX_PARTICIPANTS`].
     pub participants: u32,
@@ -46,10 +48,11 @@ pub struct Segment {
     participants: u32,
 }
 
-const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
+/// A file that can't become shorter, nor be sealed further, as against writing. It may grow.
+const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::SEAL);
 
 impl Segment {
-    /// A new segment without a name: it lives as long as someone has it open, and can't change its size.
+    /// A new segment without a name: it lives as long as someone has it open, and can grow but not shrink.
     ///
     /// # Errors
     ///
@@ -58,7 +61,8 @@ impl Segment {
         let system = |what| move |error: rustix::io::Errno| CreateError::System { what, source: error.into() };
         let name = format!("multiproc-{:?}", spec.kind);
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        let file = rustix::fs::memfd_create(&name, flags).map_err(system("create shared memory"))?;
+        let file = apart(|| rustix::fs::memfd_create(&name, flags))
+            .map_err(|source| CreateError::System { what: "create shared memory", source })?;
         rustix::fs::fchmod(&file, Mode::RUSR | Mode::WUSR).map_err(system("protect shared memory"))?;
         let segment = Self::format(file, name, spec)?;
         rustix::fs::fcntl_add_seals(segment.as_fd(), SEALS).map_err(system("seal shared memory"))?;
@@ -91,16 +95,12 @@ impl Segment {
         let start = content_at(spec.participants);
         let len = start.checked_add(spec.len).filter(|&len| len <= isize::MAX as usize);
         let len = len.ok_or(CreateError::TooLarge(spec.len as u64))?;
-        // Beyond this limit the system would answer with a signal.
-        let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
-        if limit.is_some_and(|limit| limit < len as u64) {
-            return Err(system("size shared memory")(rustix::io::Errno::FBIG.into()));
-        }
+        check_file_limit(len).map_err(|error| system("size shared memory")(error.into()))?;
         let sized = retry_on_intr(|| rustix::fs::ftruncate(&file, len as u64));
         sized.map_err(|error| system("size shared memory")(error.into()))?;
-        let map = Map::new(file, len).map_err(system("map shared memory"))?;
+        let map = Map::new(Arc::new(file), 0..len).map_err(system("map shared memory"))?;
         let region = Region::new(map);
-        region.owner().commit(0..start).map_err(system("get memory for the segment's header"))?;
+        region.commit(0..start).map_err(system("get memory for the segment's header"))?;
         let header = Header::new(spec.kind, len as u64, spec.participants, spec.geometry);
         let written = region.bytes(0, size_of::<Header>()).is_ok_and(|to| to.write(bytemuck::bytes_of(&header)));
         debug_assert!(written, "the header is shorter than its page");
@@ -164,15 +164,20 @@ impl Segment {
         }
         let file_len = u64::try_from(stat.st_size).unwrap_or(0);
         let len = usize::try_from(file_len).ok().filter(|&len| len >= HEADER_LEN && len <= isize::MAX as usize);
-        let len = len.ok_or_else(|| refused(Flaw::Length { len: file_len, expected: HEADER_LEN as u64 }))?;
-        let map = Map::new(file, len).map_err(system("map the segment"))?;
+        let len_of_file = len.ok_or_else(|| refused(Flaw::Length { len: file_len, expected: HEADER_LEN as u64 }))?;
+        let file = Arc::new(file);
+        let map = Map::new(Arc::clone(&file), 0..HEADER_LEN).map_err(system("map the segment"))?;
         let region = Region::new(map);
-        region.owner().commit(0..HEADER_LEN).map_err(system("get memory for the segment's header"))?;
+        region.commit(0..HEADER_LEN).map_err(system("get memory for the segment's header"))?;
         let mut header: Header = bytemuck::Zeroable::zeroed();
         let window = region.bytes(0, size_of::<Header>()).map_err(|error| refused(error.into()))?;
         window.read(bytemuck::bytes_of_mut(&mut header));
         header.check(kind, file_len).map_err(refused)?;
-        region.owner().commit(0..content_at(header.participants)).map_err(system("get memory for the segment's table"))?;
+        // What lies behind, the kind maps as it comes to need it.
+        let len = usize::try_from(header.len).ok().filter(|&len| len <= len_of_file);
+        let len = len.ok_or_else(|| refused(Flaw::Length { len: file_len, expected: header.len }))?;
+        let region = Region::new(Map::new(file, 0..len).map_err(system("map the segment"))?);
+        region.commit(0..content_at(header.participants)).map_err(system("get memory for the segment's table"))?;
         Ok(Self { region, name, geometry: header.geometry, participants: header.participants })
     }
 
@@ -215,6 +220,19 @@ impl Segment {
     pub fn refuse(&self, flaw: Flaw) -> AttachError {
         AttachError::Refused { segment: self.name.clone(), flaw }
     }
+}
+
+/// What tells one file from another: its device and its number there. Equal for all descriptors of one file while it exists.
+pub type FileId = (u64, u64);
+
+/// The file behind a descriptor.
+///
+/// # Errors
+///
+/// The system refuses.
+pub fn file_id(file: BorrowedFd<'_>) -> std::io::Result<FileId> {
+    let stat = rustix::fs::fstat(file)?;
+    Ok((stat.st_dev, stat.st_ino))
 }
 
 impl AsFd for Segment {

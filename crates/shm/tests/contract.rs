@@ -38,7 +38,7 @@ fn forged(change: impl FnOnce(&mut Vec<u8>), sealed: bool) -> OwnedFd {
         rest = &rest[rustix::io::write(&file, rest).unwrap()..];
     }
     if sealed {
-        rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL).unwrap();
+        rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::SEAL).unwrap();
     }
     file
 }
@@ -58,7 +58,7 @@ fn two_maps_of_one_segment_share_their_bytes_at_different_addresses() {
 fn a_segment_is_sealed_private_and_closed_on_exec() {
     let segment = Segment::create(&spec()).unwrap();
     let seals = rustix::fs::fcntl_get_seals(segment.as_fd()).unwrap();
-    assert!(seals.contains(SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL));
+    assert!(seals.contains(SealFlags::SHRINK | SealFlags::SEAL));
     assert!(rustix::fs::ftruncate(segment.as_fd(), 0).is_err() && rustix::fs::ftruncate(segment.as_fd(), 1 << 30).is_err());
     assert_eq!(rustix::fs::fstat(segment.as_fd()).unwrap().st_mode & 0o777, 0o600);
     assert!(rustix::io::fcntl_getfd(segment.as_fd()).unwrap().contains(rustix::io::FdFlags::CLOEXEC));

@@ -2,21 +2,26 @@
 
 use crate::error::{ChannelError, GetError, PutError};
 use crate::event::{EventCount, Pace};
-use multiproc_prim::{AtomicU32, Deadline, Ordering, Padded, Place, Region, shared_struct};
-use multiproc_ring::mpmc::{AllocError, Block, Geometry, Held, Lane, Mpmc, Owner, TakeError};
+use multiproc_prim::{Deadline, Padded, Place, Region, shared_struct};
+use multiproc_ring::mpmc::{AllocError, Block, Geometry, Held, Lane, Mpmc, Owner, Swept, TakeError};
 use std::time::Duration;
 
 shared_struct! {
     /// What a channel adds to its ring.
     struct Control {
-        closed: Padded<AtomicU32>,
+        /// Told when a message is there.
         items: Padded<EventCount>,
-        space: Padded<EventCount>,
+        /// Told when a slot is free.
+        slots: Padded<EventCount>,
+        /// Told when a block is free. All who wait are woken, since they may wait for blocks of different sizes.
+        memory: Padded<EventCount>,
     }
 }
 
 /// Messages that may slip in, and be taken by others, while we close a channel that was shut down.
 const MOST_SLIPS: u32 = 1000;
+/// Bytes of memory looked at in a go when there is time to give some back: some microseconds' worth.
+const TRIM: usize = 1 << 20;
 /// The ring starts on the next page.
 const RING_AT: usize = 4096;
 
@@ -27,6 +32,15 @@ const RING_AT: usize = 4096;
 /// The geometry makes no ring.
 pub fn channel_len(geometry: &Geometry) -> Result<usize, ChannelError> {
     Ok(RING_AT + geometry.region_len()?)
+}
+
+/// Bytes of a region that a channel needs at once, if the region can grow behind them.
+///
+/// # Errors
+///
+/// The geometry makes no ring.
+pub fn fixed_channel_len(geometry: &Geometry) -> Result<usize, ChannelError> {
+    Ok(RING_AT + geometry.fixed_len()?)
 }
 
 /// A ring whose users can wait for messages and for room.
@@ -53,7 +67,8 @@ pub struct Channel {
     ring: Mpmc,
     control: Place<Control>,
     item_pace: Pace,
-    space_pace: Pace,
+    slot_pace: Pace,
+    memory_pace: Pace,
 }
 
 impl Channel {
@@ -64,7 +79,7 @@ impl Channel {
     /// The geometry makes no ring, it does not fit, or the system has no memory for it.
     pub fn create(region: &Region, at: usize, geometry: &Geometry, owner: Owner) -> Result<Self, ChannelError> {
         let control: Place<Control> = region.place(at)?;
-        region.owner().commit(at..at + RING_AT)?;
+        region.commit(at..at + RING_AT)?;
         control.make_fresh();
         Ok(Self::build(control, Mpmc::create(region, at + RING_AT, geometry, owner)?))
     }
@@ -76,12 +91,12 @@ impl Channel {
     /// As [`create`](Self::create).
     pub fn attach(region: &Region, at: usize, geometry: &Geometry, owner: Owner) -> Result<Self, ChannelError> {
         let control = region.place(at)?;
-        region.owner().commit(at..at + RING_AT)?;
+        region.commit(at..at + RING_AT)?;
         Ok(Self::build(control, Mpmc::attach(region, at + RING_AT, geometry, owner)?))
     }
 
     fn build(control: Place<Control>, ring: Mpmc) -> Self {
-        Self { ring, control, item_pace: Pace::default(), space_pace: Pace::default() }
+        Self { ring, control, item_pace: Pace::default(), slot_pace: Pace::default(), memory_pace: Pace::default() }
     }
 
     /// The ring itself.
@@ -96,7 +111,7 @@ impl Channel {
     /// There was neither in time, the channel is shut down, or the message is too long. Nothing was put then.
     #[inline(always)]
     pub fn push(&self, message: &[u8], deadline: Deadline, look_around: impl FnMut() -> Duration) -> Result<(), PutError> {
-        if !self.is_shut_down() && self.ring.push_now(message) {
+        if self.ring.push_now(message) {
             self.control.items.wake_after_exchange(1);
             return Ok(());
         }
@@ -105,9 +120,15 @@ impl Channel {
 
     #[cold]
     fn push_later(&self, message: &[u8], deadline: Deadline, mut look_around: impl FnMut() -> Duration) -> Result<(), PutError> {
+        // The fast way may have freed a block again.
+        self.control.memory.wake_all();
         let block = self.alloc(message.len(), deadline, &mut look_around)?;
         block.payload().write(message);
-        self.publish(block, deadline, look_around).map_err(|(error, _)| error)
+        self.publish(block, deadline, look_around).map_err(|(error, block)| {
+            drop(block);
+            self.control.memory.wake_all();
+            error
+        })
     }
 
     /// Appends the oldest message to `target`; waits for one until the deadline. Returns its length.
@@ -144,14 +165,27 @@ impl Channel {
 
     #[cold]
     fn alloc_later(&self, len: usize, deadline: Deadline, look_around: impl FnMut() -> Duration) -> Result<Block<'_>, PutError> {
-        let waited = self.control.space.wait_until(deadline, &self.space_pace, look_around, || self.try_alloc(len));
+        let attempt = || match self.try_alloc(len) {
+            None => {
+                // Free blocks of other sizes may have what this one needs.
+                self.ring.trim_all();
+                let again = self.try_alloc(len);
+                // Where nobody holds what could come free, nothing is worth waiting for. What came free in between shows now.
+                if again.is_some() || self.ring.is_memory_in_use() {
+                    return again;
+                }
+                Some(self.try_alloc(len).unwrap_or(Err(PutError::NoMemory)))
+            }
+            done => done,
+        };
+        let waited = self.control.memory.wait_until(deadline, &self.memory_pace, look_around, attempt);
         waited.unwrap_or(Err(PutError::NoMemory))
     }
 
     /// A block, or why there never is one; `None`: not now.
     #[inline(always)]
     fn try_alloc(&self, len: usize) -> Option<Result<Block<'_>, PutError>> {
-        if self.is_shut_down() {
+        if self.ring.is_shut() {
             return Some(Err(PutError::Closed));
         }
         match self.ring.alloc(len) {
@@ -202,7 +236,7 @@ impl Channel {
                 (!matches!(error, PutError::Full | PutError::NoMemory)).then_some(Err(error))
             }
         };
-        let done = self.control.space.wait_until(deadline, &self.space_pace, look_around, attempt);
+        let done = self.control.slots.wait_until(deadline, &self.slot_pace, look_around, attempt);
         match (done.unwrap_or(Err(error)), waiting) {
             (Err(error), Some(block)) => Err((error, block)),
             _ => {
@@ -214,9 +248,6 @@ impl Channel {
 
     #[inline(always)]
     fn try_publish<'a>(&self, block: Block<'a>) -> Result<(), (PutError, Block<'a>)> {
-        if self.is_shut_down() {
-            return Err((PutError::Closed, block));
-        }
         self.ring.publish(block).map_err(|(error, block)| (error.into(), block))
     }
 
@@ -229,15 +260,17 @@ impl Channel {
     pub fn take(&self, lanes: &[Lane], deadline: Deadline, look_around: impl FnMut() -> Duration) -> Result<Block<'_>, GetError> {
         match self.take_first(lanes) {
             Ok(block) => Ok(block),
-            Err(end) => self.take_later(end, lanes, deadline, look_around),
+            Err(end) => self.take_later(end, lanes, deadline, look_around, || true),
         }
     }
 
-    /// As [`take`](Self::take), for those whose own [`take_first`](Self::take_first) said `end`.
+    /// As [`take`](Self::take), for a caller whose own [`take_first`](Self::take_first) said `end`. After a shutdown, `is_over` says
+    /// whether messages that are in hand somewhere can still come back: until it is true, an empty channel is not at its end. A caller
+    /// that makes it true [wakes everyone](Self::wake_everyone).
     ///
     /// # Errors
     ///
-    /// As there.
+    /// There was none in time, or the channel is shut down and drained.
     #[cold]
     pub fn take_later(
         &self,
@@ -245,15 +278,25 @@ impl Channel {
         lanes: &[Lane],
         deadline: Deadline,
         look_around: impl FnMut() -> Duration,
+        is_over: impl Fn() -> bool,
     ) -> Result<Block<'_>, GetError> {
-        match self.end(end, lanes) {
-            Err(GetError::Empty) => {}
-            done => return done,
-        }
-        let attempt = || match self.take_first(lanes).or_else(|end| self.end(end, lanes)) {
+        let attempt_after = |end| match self.end(end, lanes) {
             Err(GetError::Empty) => None,
+            // What came back since was there before it was over.
+            Err(GetError::Closed) if !is_over() => None,
+            Err(GetError::Closed) => Some(self.take_first(lanes).map_err(|_| GetError::Closed)),
             done => Some(done),
         };
+        if let Some(done) = attempt_after(end) {
+            return done;
+        }
+        // Time to give back what a burst needed: a little if the caller does not wait, or else all, between looks for a message.
+        while self.ring.trim(TRIM) && !deadline.is_over() {
+            if let Ok(block) = self.take_first(lanes) {
+                return Ok(block);
+            }
+        }
+        let attempt = || self.take_first(lanes).map_or_else(attempt_after, |block| Some(Ok(block)));
         let waited = self.control.items.wait_until(deadline, &self.item_pace, look_around, attempt);
         waited.unwrap_or(Err(GetError::Empty))
     }
@@ -268,7 +311,13 @@ impl Channel {
         let mut end = TakeError::Empty;
         for &lane in lanes {
             match self.ring.take(lane) {
-                Ok(block) => return Ok(block),
+                Ok(block) => {
+                    if lane == Lane::Main {
+                        // Its slot is free from here on, however long the message stays in hand. The taking was an exchange.
+                        self.control.slots.wake_after_exchange(1);
+                    }
+                    return Ok(block);
+                }
                 Err(TakeError::Empty) => {}
                 Err(other) => end = other,
             }
@@ -282,7 +331,7 @@ impl Channel {
             if end != TakeError::Empty || !self.is_shut_down() {
                 return Err(end.into());
             }
-            // Whoever was about to put when it was shut down gets in before this, or not at all.
+            // A put that was under way when it was shut down gets in before this, or not at all.
             end = self.ring.close_if_empty();
             if end != TakeError::Empty {
                 return Err(end.into());
@@ -295,12 +344,12 @@ impl Channel {
         Err(GetError::Empty)
     }
 
-    /// Frees a taken block and lets whoever waits for room know.
+    /// Frees a block and wakes the producers that wait for memory.
     #[inline(always)]
     pub fn release(&self, block: Block<'_>) {
-        // The slot of a small one was free once it was taken. Either is done by an exchange.
+        // Freeing it is an exchange.
         drop(block);
-        self.control.space.wake_after_exchange(1);
+        self.control.memory.wake_after_exchange(u32::MAX);
     }
 
     /// As [`Mpmc::give_back`], and lets whoever waits for a message know.
@@ -323,15 +372,14 @@ impl Channel {
 
     /// No more puts, by anyone. What is in the channel can still be got.
     pub fn shut_down(&self) {
-        // Release, for whoever reads it: what we did before is visible to those who see the end.
-        self.control.closed.store(1, Ordering::Release);
+        self.ring.shut();
         self.wake_everyone();
     }
 
     /// Whether it was shut down.
     #[inline]
     pub fn is_shut_down(&self) -> bool {
-        self.control.closed.load(Ordering::Acquire) != 0
+        self.ring.is_shut()
     }
 
     /// Wakes one of those who wait for what is there: for a wake-up that went to a process which stopped or died.
@@ -340,13 +388,25 @@ impl Channel {
             self.control.items.wake(1);
         }
         if self.ring.has_room() {
-            self.control.space.wake(1);
+            self.control.slots.wake(1);
+        }
+        self.control.memory.wake_all();
+    }
+
+    /// Wakes as many as a sweep has something for.
+    pub fn wake_after_sweep(&self, swept: &Swept) {
+        if swept.returned > 0 {
+            self.control.items.wake(u32::try_from(swept.returned).unwrap_or(u32::MAX));
+        }
+        if swept.freed + swept.lost > 0 {
+            self.control.memory.wake_all();
         }
     }
 
     /// Wakes everyone who waits: after a sweep, which may have brought messages and room.
     pub fn wake_everyone(&self) {
         self.control.items.wake_all();
-        self.control.space.wake_all();
+        self.control.slots.wake_all();
+        self.control.memory.wake_all();
     }
 }

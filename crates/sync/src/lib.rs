@@ -7,7 +7,7 @@ mod event;
 mod stream;
 
 pub use biased::{BiasedLock, Guard};
-pub use channel::{Channel, channel_len};
+pub use channel::{Channel, channel_len, fixed_channel_len};
 pub use error::{ChannelError, GetError, PutError, RecvError, SendError};
 pub use event::{BusyEvent, EventCount, Pace, SLICE};
 pub use stream::{StreamReceiver, StreamSender, stream_len};

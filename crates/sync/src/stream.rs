@@ -64,7 +64,7 @@ pub struct StreamReceiver {
 
 fn control(region: &Region, at: usize) -> Result<Place<Control>, ChannelError> {
     let control = region.place(at)?;
-    region.owner().commit(at..at + size_of::<Control>())?;
+    region.commit(at..at + size_of::<Control>())?;
     Ok(control)
 }
 

@@ -6,7 +6,7 @@
 
 use multiproc_prim::model::{model_deaths, mortal, thread};
 use multiproc_prim::{AtomicU32, Deadline, Heap, Ordering, Place, Region};
-use multiproc_ring::mpmc::{Completion, Geometry, Orphans, Owner};
+use multiproc_ring::mpmc::{Finished, Geometry, Orphans, Owner};
 use multiproc_sync::{Channel, EventCount, Pace, SLICE, channel_len};
 
 fn event_and_word() -> (Place<EventCount>, Place<AtomicU32>) {
@@ -93,7 +93,7 @@ fn a_producer_that_dies_anywhere_leaves_room_and_its_consumer_awake() {
             theirs.pop(&mut message, Deadline::NEVER, || SLICE).map(|_| message)
         });
         if victim.join().unwrap().is_none() {
-            ours.ring().sweep(dead, Completion(0), Orphans::Drop, |_| ()).unwrap();
+            ours.ring().sweep(dead, Finished::default(), Orphans::Drop, || true, |_| ()).unwrap();
             ours.wake_everyone();
             // The only block may be with a message that was put before the death.
             ours.push(b"1", Deadline::NEVER, || SLICE).unwrap();

@@ -1,5 +1,6 @@
 //! communication_demo1.py: a queue of three, full and then empty.
 
+use super::say;
 use anyhow::Result;
 use multiproc::{GetError, PutError, Queue};
 
@@ -10,18 +11,18 @@ pub(crate) fn main() -> Result<()> {
     q.put("3".to_string())?;
 
     match q.try_put("4".to_string()) {
-        Err(PutError::Full(_)) => println!("队列已经满了"),
+        Err(PutError::Full(_)) => say!("队列已经满了"),
         other => other?,
     }
 
-    println!("{}", q.get()?);
-    println!("{}", q.get()?);
-    println!("{}", q.get()?);
+    say!("{}", q.get()?);
+    say!("{}", q.get()?);
+    say!("{}", q.get()?);
 
     match q.try_get() {
-        Err(GetError::Empty) => println!("队列已经空了"),
+        Err(GetError::Empty) => say!("队列已经空了"),
         other => anyhow::bail!("expected an empty queue, not {other:?}"),
     }
-    println!("{}", q.is_empty());
+    say!("{}", q.is_empty());
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! 生产者消费者模型: one producer, ten consumers, one end mark for each.
 
 use super::pace::{Pace, sleep_randomly};
+use super::say;
 use anyhow::Result;
 use multiproc::{Process, Queue, current_process};
 
@@ -9,7 +10,7 @@ type Buns = Queue<Option<String>>;
 fn consumer((q, pace): (Buns, Pace)) -> Result<()> {
     while let Some(bun) = q.get()? {
         sleep_randomly(pace);
-        println!("进程{}吃{bun}", current_process().name());
+        say!("进程{}吃{bun}", current_process().name());
     }
     Ok(())
 }
@@ -19,7 +20,7 @@ fn producer((q, pace): (Buns, Pace)) -> Result<()> {
         sleep_randomly(pace);
         let bun = format!("包子{i}");
         q.put(Some(bun.clone()))?;
-        println!("进程{}生产了{bun}", current_process().name());
+        say!("进程{}生产了{bun}", current_process().name());
     }
     Ok(())
 }
@@ -32,9 +33,11 @@ pub(crate) fn main(pace: Pace) -> Result<()> {
         consumers.push(Process::spawn(consumer, (q.clone(), pace))?);
     }
 
-    super::join_all([&producer])?;
+    let produced = super::join_all([&producer]);
+    // The consumers wait for their end marks, also when the producer has failed.
     for _ in &consumers {
         q.put(None)?;
     }
-    super::join_all(&consumers)
+    super::join_all(&consumers)?;
+    produced
 }

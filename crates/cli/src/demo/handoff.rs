@@ -1,6 +1,7 @@
 //! communication_demo2.py: a producer that has ended before its consumer starts.
 
 use super::pace::{Pace, sleep};
+use super::say;
 use anyhow::Result;
 use multiproc::{Process, Queue};
 
@@ -14,9 +15,9 @@ fn produce(q: Queue<String>) -> Result<()> {
 fn consume((q, pace): (Queue<String>, Pace)) {
     sleep(1, pace);
     while let Ok(data) = q.try_get() {
-        println!("GET到数据：{data}");
+        say!("GET到数据：{data}");
     }
-    println!("数据已经被全部拿完了");
+    say!("数据已经被全部拿完了");
 }
 
 pub(crate) fn main(pace: Pace) -> Result<()> {

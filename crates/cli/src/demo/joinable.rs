@@ -1,6 +1,7 @@
 //! JoinableQueue 代码案例: daemon consumers that say what is done, and a producer that waits for it.
 
 use super::pace::{Pace, sleep_randomly};
+use super::say;
 use anyhow::Result;
 use multiproc::{JoinableQueue, Process, current_process};
 
@@ -10,7 +11,7 @@ fn consumer((q, pace): (Buns, Pace)) -> Result<()> {
     loop {
         let bun = q.get()?;
         sleep_randomly(pace);
-        println!("进程{} 吃了 {bun}", current_process().name());
+        say!("进程{} 吃了 {bun}", current_process().name());
         q.task_done()?;
     }
 }
@@ -20,9 +21,9 @@ fn producer((q, pace): (Buns, Pace)) -> Result<()> {
         sleep_randomly(pace);
         let bun = format!("{i}号包子");
         q.put(bun.clone())?;
-        println!("进程{}生产了{bun}", current_process().name());
+        say!("进程{}生产了{bun}", current_process().name());
     }
-    q.join();
+    q.join()?;
     Ok(())
 }
 
@@ -34,6 +35,6 @@ pub(crate) fn main(pace: Pace) -> Result<()> {
     }
 
     super::join_all([&producer])?;
-    println!("所有队列处理完成，程序退出");
+    say!("所有队列处理完成，程序退出");
     Ok(())
 }

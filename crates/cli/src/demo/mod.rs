@@ -49,7 +49,7 @@ impl Demo {
     fn run_all(self) -> anyhow::Result<()> {
         for scenario in Scenario::value_variants() {
             let value = scenario.to_possible_value().context("every scenario has a name")?;
-            println!("== {}", value.get_name());
+            say!("== {}", value.get_name());
             let program = std::env::current_exe()?;
             let arguments = ["demo", value.get_name(), "--pace", &self.pace.to_string()];
             let status = std::process::Command::new(program).args(arguments).status()?;
@@ -71,6 +71,15 @@ impl Scenario {
         }
     }
 }
+
+/// `println!`, but for readers that may leave early, as `| head -2` does: workers go on all the same, and everything ends as usual.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write;
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+use say;
 
 /// Waits for processes, and for each to have ended well.
 fn join_all<'a>(processes: impl IntoIterator<Item = &'a multiproc::Process>) -> anyhow::Result<()> {

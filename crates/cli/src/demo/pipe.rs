@@ -1,10 +1,11 @@
 //! 管道: one message through a pipe, to a child that prints it.
 
+use super::say;
 use anyhow::Result;
 use multiproc::{Connection, Process, pipe};
 
 fn child(connection: Connection<String>) -> Result<()> {
-    println!("{}", connection.recv()?);
+    say!("{}", connection.recv()?);
     Ok(())
 }
 

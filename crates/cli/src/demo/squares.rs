@@ -1,12 +1,13 @@
 //! 案例分析2: five processes compute, a queue brings the results back.
 
 use super::pace::{Pace, sleep};
+use super::say;
 use anyhow::Result;
 use multiproc::{Process, Queue, current_process};
 
 fn calculate_square((num, q, pace): (u64, Queue<u64>, Pace)) -> Result<()> {
     let result = num * num;
-    println!("进程{}计算 {num} 的平方,结果是{result}", current_process().name());
+    say!("进程{}计算 {num} 的平方,结果是{result}", current_process().name());
     sleep(1, pace);
     q.put(result)?;
     Ok(())
@@ -24,7 +25,7 @@ pub(crate) fn main(pace: Pace) -> Result<()> {
     while !q.is_empty() {
         results.push(q.get()?);
     }
-    println!("所有进程计算结果:{results:?}");
-    println!("主进程结束");
+    say!("所有进程计算结果:{results:?}");
+    say!("主进程结束");
     Ok(())
 }

@@ -45,7 +45,7 @@ pub(crate) fn storm(messages: u64) -> Result<(usize, usize), Box<dyn std::error:
         there.put(value)?;
         assert_eq!((back.get()?, ours.recv()?), (value, value));
         assert_eq!(jobs.get_delivery()?.done(), value);
-        jobs.join();
+        jobs.join()?;
     }
     let took = begun.elapsed();
     for timeout in [50, 200].map(Duration::from_millis) {

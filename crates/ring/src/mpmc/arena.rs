@@ -1,37 +1,58 @@
 //! Blocks: who owns which, and where the next free one is.
 //!
-//! The compare-and-swap `Free -> Owned` on a block's own state decides; everything else here is a guess about where to look.
-//! Each handle walks over a window of blocks in address order, which is also the order in which a queue frees them, so the
-//! next block is nearly always free, no allocator word is shared, and the processor's prefetcher sees a straight line. The
-//! window grows when most of it is in use and shrinks when most of it is free.
+//! The compare-and-swap `Free -> Owned` on a block's own state decides; where to look is a guess. Each handle walks over a
+//! window of blocks in address order, which is also the order in which a queue frees them, so the next block is nearly always
+//! free, no allocator word is shared, and the processor's prefetcher sees a straight line. The window grows when most of it is in
+//! use and shrinks when most of it is free. Blocks beyond those that exist are added as a stretch that doubles them.
 
 use super::error::AllocError;
-use super::layout::{ALL_KEEP_PAGES, BlockHeader, Class, FIRST_KEEP_PAGES, Layout, WHOLE};
+use super::handle::Meta;
+use super::layout::{ALL_KEEP_PAGES, BlockHeader, Class, FIRST_KEEP_PAGES, Layout, PAGE, Stretch, WHOLE};
 use super::state::{BlockState, Owner};
-use multiproc_prim::{Array, AtomicU64, Bytes, Hint, Ordering, OutOfBounds, Region};
+use super::stretches::Stretches;
+use multiproc_prim::{Array, AtomicU64, Bytes, Hint, Known, Ordering, OutOfBounds, Place, Region, Renewed};
+use std::io;
+use std::sync::Arc;
 
 pub(crate) struct Arena {
     region: Region,
-    at: usize,
+    stretches: Arc<Stretches>,
     classes: Vec<Blocks>,
     used: Array<AtomicU64>,
+    /// How often anybody has given memory back.
+    trims: Place<AtomicU64>,
+    /// How often that was when this handle last forgot what it has seen committed.
+    forgot_at: Known,
+    /// Where the next [`trim`](Self::trim) goes on, if there is something to do.
+    trim_next: Known,
 }
 
+/// The blocks of one size.
 struct Blocks {
+    number: usize,
     class: Class,
-    headers: Array<BlockHeader>,
+    /// What of them this process has mapped.
+    levels: Vec<Renewed<Level>>,
     /// Next block to look at.
     cursor: Hint,
     /// Blocks looked at before starting over.
     window: Hint,
     /// Blocks of this lap over the window that were not free.
     busy: Hint,
-    /// Blocks from the first on whose memory this handle has seen committed.
-    committed: Hint,
+    /// Claims that need not look here, since nothing was free a moment ago.
+    pause: Hint,
     /// Blocks from the first on that sweepers know of.
-    noted: Hint,
+    noted: Known,
+}
+
+/// One stretch of blocks.
+struct Level {
+    region: Region,
+    headers: Array<BlockHeader>,
+    /// Which chunks of blocks this handle has seen committed, a bit each.
+    committed: Box<[Known]>,
     /// For blocks that are not committed whole: how many bytes of each this handle has seen committed.
-    lengths: Box<[Hint]>,
+    lengths: Box<[Known]>,
 }
 
 /// Fewest blocks to walk over: enough to be far from other handles, few enough where blocks are large to stay in the
@@ -43,64 +64,98 @@ const fn smallest_window(class: &Class) -> u64 {
 
 /// Blocks larger than this fill a cache by themselves.
 const LARGE: usize = 64 << 10;
-/// Memory is committed this many bytes at a time, where blocks are smaller.
-const COMMIT_CHUNK: usize = 32 << 10;
-/// How far beyond the blocks known to be committed one commit may reach, besides twice as far.
-const COMMIT_AHEAD: usize = 1 << 20;
+/// After a look at so many blocks of which none was free, so many times fewer claims go elsewhere at once. So a claim looks at few
+/// blocks on average, however many are in use.
+const PAUSE: u64 = 8;
+/// There is one value per level, for the life of the handle.
+const ONLY: u64 = 0;
 
 impl Arena {
-    pub(crate) fn new(region: &Region, at: usize, layout: &Layout, seed: u64) -> Result<Self, OutOfBounds> {
-        let mut classes = Vec::new();
-        for &class in &layout.classes {
-            let headers = region.strided(at + class.offset, class.count as usize, class.size)?;
+    pub(crate) fn new(region: &Region, at: usize, stretches: &Arc<Stretches>, seed: u64) -> Result<Self, OutOfBounds> {
+        let layout: &Layout = &stretches.layout;
+        let blocks = |(number, &class): (usize, &Class)| {
             let window = smallest_window(&class);
-            let lengths = 0..if class.size > WHOLE { class.count } else { 0 };
-            classes.push(Blocks {
+            Blocks {
+                number,
                 class,
-                headers,
+                levels: (0..class.levels()).map(|_| Renewed::new()).collect(),
                 // Handles start at different places, so that they seldom meet.
                 cursor: Hint::new(seed.wrapping_mul(5) % window),
                 window: Hint::new(window),
                 busy: Hint::new(0),
-                committed: Hint::new(0),
-                noted: Hint::new(0),
-                lengths: lengths.map(|_| Hint::new(0)).collect(),
-            });
-        }
-        Ok(Self { region: region.clone(), at, classes, used: region.array(at + layout.used, layout.classes.len())? })
+                pause: Hint::new(0),
+                noted: Known::new(0),
+            }
+        };
+        let used = region.array(at + layout.used, layout.classes.len())?;
+        let trims = region.place(at + layout.used + layout.classes.len() * size_of::<AtomicU64>())?;
+        let classes = layout.classes.iter().enumerate().map(blocks).collect();
+        let (forgot_at, trim_next) = (Known::new(0), Known::new(NO_TRIM));
+        Ok(Self { region: region.clone(), stretches: Arc::clone(stretches), classes, used, trims, forgot_at, trim_next })
     }
 
-    pub(crate) fn make_fresh(&self) {
+    /// Makes zeroed memory hold free blocks: all that there can be, in a model, and none elsewhere.
+    pub(crate) fn make_fresh(&self) -> io::Result<()> {
         self.used.make_fresh();
-        for blocks in &self.classes {
-            blocks.headers.make_fresh();
+        self.trims.make_fresh();
+        for blocks in self.classes.iter().filter(|_| cfg!(loom)) {
+            for level in 0..blocks.class.levels() {
+                self.level(blocks, level, true)?.headers.make_fresh();
+            }
         }
+        Ok(())
     }
 
     pub(crate) fn longest(&self) -> usize {
         self.classes.last().map_or(0, |blocks| blocks.capacity())
     }
 
-    /// The block of this number, `None` if there is none. Its memory may not be committed: see [`find`](Self::find).
+    /// A stretch of blocks. If it is not there yet it is added with `add`, and an error without.
     #[inline(always)]
-    pub(crate) fn find_committed(&self, number: u32) -> Option<Found<'_>> {
-        // Small blocks come first, and nearly always are the ones looked for.
-        let blocks = self.classes.iter().find(|blocks| number.wrapping_sub(blocks.class.first) < blocks.class.count)?;
-        let index = number - blocks.class.first;
-        Some(Found { arena: self, blocks, index, header: blocks.headers.get(index as usize)? })
+    fn level<'a>(&self, blocks: &'a Blocks, level: u32, add: bool) -> io::Result<&'a Level> {
+        let place = blocks.levels.get(level as usize).ok_or(io::ErrorKind::InvalidData)?;
+        match place.peek(ONLY) {
+            Some(known) => Ok(known),
+            None => self.map_level(blocks, level, place, add),
+        }
+    }
+
+    #[cold]
+    fn map_level<'a>(&self, blocks: &Blocks, level: u32, place: &'a Renewed<Level>, add: bool) -> io::Result<&'a Level> {
+        let stretch = Stretch::Blocks { class: blocks.number, level };
+        let region = match add {
+            true => self.stretches.add(stretch)?,
+            false => self.stretches.find(stretch)?.ok_or(io::ErrorKind::NotFound)?,
+        };
+        let count = blocks.class.blocks_in(level);
+        let headers = region.strided(0, count as usize, blocks.class.size).map_err(|_| io::ErrorKind::InvalidData)?;
+        let lengths = 0..if blocks.class.size > WHOLE { count } else { 0 };
+        let lengths = lengths.map(|_| Known::new(0)).collect();
+        let chunks = (count >> blocks.class.chunk) + 1;
+        let committed = (0..chunks.div_ceil(64)).map(|_| Known::new(0)).collect();
+        Ok(place.get(ONLY, || Level { region, headers, committed, lengths }))
     }
 
     /// The block of a number that another process wrote, with its header's memory committed. The outer `None`: there is no such
     /// block.
     #[inline(always)]
-    pub(crate) fn find(&self, number: u32) -> Option<std::io::Result<Found<'_>>> {
-        let found = self.find_committed(number)?;
-        if u64::from(found.index) >= found.blocks.committed.get()
-            && let Err(error) = self.commit(found.blocks, found.index)
-        {
-            return Some(Err(error));
+    pub(crate) fn find(&self, number: u32) -> Option<io::Result<Found<'_>>> {
+        let (class, index) = self.stretches.layout.block_of(number)?;
+        let blocks = self.classes.get(class)?;
+        match self.find_in(blocks, index, false) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            found => Some(found),
         }
-        Some(Ok(found))
+    }
+
+    #[inline(always)]
+    fn find_in<'a>(&'a self, blocks: &'a Blocks, index: u32, add: bool) -> io::Result<Found<'a>> {
+        let (level, first) = blocks.class.level_of(index);
+        let level = self.level(blocks, level, add)?;
+        let within = index - first;
+        level.ensure(&blocks.class, within)?;
+        let header = level.headers.get(within as usize).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(Found { arena: self, blocks, level, index, within, header })
     }
 
     /// A window of no bytes.
@@ -114,22 +169,36 @@ impl Arena {
         if len > self.longest() {
             return Err(AllocError::TooLong { len, max: self.longest() });
         }
-        for (number, blocks) in self.classes.iter().enumerate().filter(|(_, blocks)| blocks.capacity() >= len) {
-            if let Some(found) = self.claim_in(number, blocks, owner)? {
-                if let Err(error) = found.prepare_payload(len) {
-                    found.free();
-                    return Err(AllocError::Commit(error));
-                }
+        self.forget_what_was_trimmed();
+        let mut passed = false;
+        for blocks in self.classes.iter().filter(|blocks| blocks.capacity() >= len) {
+            let pause = blocks.pause.get();
+            if pause > 0 {
+                blocks.pause.set(pause - 1);
+                passed = true;
+            } else if let Some(found) = self.claim_in(blocks, owner, len)? {
+                return Ok(found);
+            }
+        }
+        if passed { self.claim_anywhere(owner, len) } else { Err(AllocError::Exhausted) }
+    }
+
+    /// Looks everywhere, before it says that there is nothing.
+    #[cold]
+    fn claim_anywhere(&self, owner: Owner, len: usize) -> Result<Found<'_>, AllocError> {
+        for blocks in self.classes.iter().filter(|blocks| blocks.capacity() >= len) {
+            if let Some(found) = self.claim_in(blocks, owner, len)? {
                 return Ok(found);
             }
         }
         Err(AllocError::Exhausted)
     }
 
+    /// A block of one size whose payload can be touched; `None` if all are in use.
     #[inline(always)]
-    fn claim_in<'a>(&'a self, number: usize, blocks: &'a Blocks, owner: Owner) -> Result<Option<Found<'a>>, AllocError> {
+    fn claim_in<'a>(&'a self, blocks: &'a Blocks, owner: Owner, len: usize) -> Result<Option<Found<'a>>, AllocError> {
         let owned = BlockState::owned(owner).0;
-        let mut limit = u64::from(blocks.class.count);
+        let limit = u64::from(blocks.class.count);
         let mut refused = None;
         let mut window = blocks.window.get().clamp(1, limit);
         let mut looked = 0;
@@ -140,34 +209,40 @@ impl Arena {
                 index = 0;
             }
             blocks.cursor.set(index + 1);
-            if index >= blocks.committed.get()
-                && let Err(error) = self.commit(blocks, index as u32)
-            {
-                // No memory for more blocks: those before this one may still be free.
-                if index == 0 || refused.is_some() {
-                    return Err(AllocError::Commit(error));
+            let found = match self.find_in(blocks, index as u32, true) {
+                Ok(found) => found,
+                Err(error) => {
+                    // No memory for these blocks: of those that have some, one may be free.
+                    refused = Some(error);
+                    let beyond = ((index >> blocks.class.chunk) + 1) << blocks.class.chunk;
+                    blocks.cursor.set(beyond);
+                    looked += beyond - index;
+                    if looked < window {
+                        continue;
+                    }
+                    break;
                 }
-                (limit, refused, looked) = (index, Some(error), 0);
-                window = window.min(limit);
-                blocks.cursor.set(0);
-                continue;
-            }
+            };
             if index >= blocks.noted.get() {
-                self.note_used(number, blocks, index);
+                self.note_used(blocks, index);
             }
-            let Some(header) = blocks.headers.get(index as usize) else { return Ok(None) };
             // Relaxed to look, because the exchange decides. Acquire: what the last owner did with the payload happened before
             // it freed the block (pairs with: free), so that our writes come after its reads.
-            if header.state.load(Ordering::Relaxed) == BlockState::FREE.0
-                && header.state.compare_exchange(BlockState::FREE.0, owned, Ordering::Acquire, Ordering::Relaxed).is_ok()
+            let state = &found.header.state;
+            if state.load(Ordering::Relaxed) == BlockState::FREE.0
+                && state.compare_exchange(BlockState::FREE.0, owned, Ordering::Acquire, Ordering::Relaxed).is_ok()
             {
-                return Ok(Some(Found { arena: self, blocks, index: index as u32, header }));
+                if let Err(error) = found.prepare_payload(len) {
+                    found.free();
+                    return Err(AllocError::Commit(error));
+                }
+                return Ok(Some(found));
             }
             blocks.busy.set(blocks.busy.get() + 1);
             looked += 1;
             if looked >= window {
-                if window >= limit {
-                    return refused.map_or(Ok(None), |error| Err(AllocError::Commit(error)));
+                if window >= limit || refused.is_some() {
+                    break;
                 }
                 // Everything in the window is in use: go on behind it.
                 blocks.cursor.set(window);
@@ -176,55 +251,152 @@ impl Arena {
                 looked /= 2;
             }
         }
-    }
-
-    /// Commits the blocks from the last committed one up to `index`, and some beyond.
-    #[cold]
-    fn commit(&self, blocks: &Blocks, index: u32) -> std::io::Result<()> {
-        let size = blocks.class.size;
-        let start = self.at + blocks.class.offset;
-        if size > WHOLE {
-            let block = start + index as usize * size;
-            self.region.owner().commit(block..block + size_of::<BlockHeader>())?;
-            // Headers of large blocks are committed one by one, so that this mark only moves when nothing is left out.
-            if blocks.committed.get() == u64::from(index) {
-                blocks.committed.set(u64::from(index) + 1);
-            }
-            return Ok(());
-        }
-        let chunk = (COMMIT_CHUNK / size).max(1);
-        let known = blocks.committed.get() as usize;
-        let index = index as usize;
-        // A block far beyond the known ones is committed alone: an index that a peer made up must not cost more than that.
-        let near = index <= 2 * known + COMMIT_AHEAD / size;
-        let from = if near { known.min(index) } else { index };
-        let to = (index + 1).next_multiple_of(chunk).min(blocks.class.count as usize);
-        self.region.owner().commit(start + from * size..start + to * size)?;
-        if near {
-            blocks.committed.set(to as u64);
-        }
-        Ok(())
+        blocks.pause.set(window / PAUSE);
+        refused.map_or(Ok(None), |error| Err(AllocError::Commit(error)))
     }
 
     /// Tells sweepers, before a block is claimed for the first time, to look at it and at some beyond.
     #[cold]
-    fn note_used(&self, class: usize, blocks: &Blocks, index: u64) {
-        let Some(used) = self.used.get(class) else { return };
+    fn note_used(&self, blocks: &Blocks, index: u64) {
+        let Some(used) = self.used.get(blocks.number) else { return };
         // Every large block that a sweeper looks at costs a page for its header.
         let step = if blocks.class.size > WHOLE { 1 } else { 64 };
         let upto = (index + 1).next_multiple_of(step).min(u64::from(blocks.class.count));
-        // Relaxed: a sweeper comes after the death of whoever claims, and sees what it did before. One that comes for another one
-        // now does not look for our block.
+        // Relaxed: a sweeper comes after the death of the process that claims, and sees what it did before. A sweeper that comes for
+        // another process now does not look for our block.
         used.fetch_max(upto, Ordering::Relaxed);
         blocks.noted.set(upto);
     }
 
     /// The blocks that may ever have been in use.
-    pub(crate) fn ever_used(&self) -> impl Iterator<Item = u32> {
-        self.classes.iter().zip(self.used.iter()).flat_map(|(blocks, used)| {
+    pub(crate) fn ever_used(&self) -> impl Iterator<Item = io::Result<Found<'_>>> {
+        self.forget_what_was_trimmed();
+        self.classes.iter().zip(self.used.iter()).flat_map(move |(blocks, used)| {
             let used = used.load(Ordering::Relaxed).min(u64::from(blocks.class.count)) as u32;
-            (0..used).map(move |index| blocks.class.first + index)
+            let there = (0..used).map(move |index| self.find_in(blocks, index, false));
+            // What is said to be used and is not there was made up.
+            there.take_while(|block| !block.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound))
         })
+    }
+
+    /// Whether some block is not free, whose memory may come free later.
+    pub(crate) fn is_in_use(&self) -> bool {
+        // Relaxed: true at some moment during the call is all that is asked.
+        self.ever_used().any(|block| block.is_ok_and(|block| block.header.state.load(Ordering::Relaxed) != BlockState::FREE.0))
+    }
+}
+
+/// No memory is to be given back.
+const NO_TRIM: u64 = u64::MAX;
+
+/// Giving back what a burst of messages needed.
+///
+/// Blocks that lie together are claimed first, all of them, and only then lose their pages. After that they read as free.
+impl Arena {
+    /// Makes the next [`trim`](Self::trim) begin at the first block.
+    pub(crate) fn begin_trim(&self) {
+        self.trim_next.set(0);
+    }
+
+    /// Looks at about `most` bytes of memory beyond what each size keeps, and gives back those of free blocks. Returns whether there
+    /// is more to look at.
+    pub(crate) fn trim(&self, owner: Owner, most: usize) -> bool {
+        let begin = self.trim_next.get();
+        if begin == NO_TRIM {
+            return false;
+        }
+        self.note_trim();
+        let mut left = most;
+        let (mut step, mut done) = (0, true);
+        for blocks in &self.classes {
+            for level in u32::from(blocks.class.keeps_first())..blocks.class.levels() {
+                // What is not there ends the class.
+                let Ok(stretch) = self.level(blocks, level, false) else { break };
+                let units = blocks.class.blocks_in(level).div_ceil(1 << blocks.class.unit());
+                let skip = begin.saturating_sub(step).min(units.into()) as u32;
+                step += u64::from(skip);
+                for unit in skip..units {
+                    if left == 0 {
+                        done = false;
+                        break;
+                    }
+                    left = left.saturating_sub(blocks.class.size << blocks.class.unit());
+                    step += 1;
+                    self.trim_unit(blocks, stretch, unit, owner);
+                }
+            }
+        }
+        self.trim_next.set(if done { NO_TRIM } else { step });
+        !done
+    }
+
+    /// Gives back everything that free blocks have, for those who find no memory.
+    pub(crate) fn trim_all(&self, owner: Owner) {
+        self.note_trim();
+        for blocks in &self.classes {
+            for level in 0..blocks.class.levels() {
+                let Ok(stretch) = self.level(blocks, level, false) else { break };
+                for unit in 0..blocks.class.blocks_in(level).div_ceil(1 << blocks.class.unit()) {
+                    self.trim_unit(blocks, stretch, unit, owner);
+                }
+            }
+        }
+    }
+
+    fn trim_unit(&self, blocks: &Blocks, stretch: &Level, unit: u32, owner: Owner) {
+        let class = &blocks.class;
+        let first = unit << class.unit();
+        let beyond = (first + (1 << class.unit())).min(stretch.headers.len() as u32);
+        let range = first as usize * class.size..(beyond as usize * class.size).next_multiple_of(PAGE).min(stretch.region.len());
+        if !stretch.region.has_pages(range.clone()) {
+            return;
+        }
+        let header = |within: u32| stretch.ensure(class, within).ok().and_then(|()| stretch.headers.get(within as usize));
+        // Acquire: as in a claim (pairs with: free).
+        let claim = |within: &u32| {
+            let owned = BlockState::owned(owner).0;
+            let state = header(*within).map(|header| &header.state);
+            state.is_some_and(|state| {
+                state.compare_exchange(BlockState::FREE.0, owned, Ordering::Acquire, Ordering::Relaxed).is_ok()
+            })
+        };
+        let claimed = (first..beyond).take_while(claim).count() as u32;
+        if first + claimed == beyond && stretch.region.discard(range) {
+            (first..beyond).for_each(|within| stretch.forget(class, within));
+            return;
+        }
+        for state in (first..first + claimed).filter_map(|within| header(within).map(|header| &header.state)) {
+            // Release (pairs with: free).
+            state.swap(BlockState::FREE.0, Ordering::Release);
+        }
+    }
+
+    /// Tells other handles that memory which they have seen committed may not be. Relaxed: they look before each claim, and what is
+    /// given back is claimed by us until it is gone.
+    fn note_trim(&self) {
+        self.trims.fetch_add(1, Ordering::Relaxed);
+        self.forget_what_was_trimmed();
+    }
+
+    #[inline(always)]
+    fn forget_what_was_trimmed(&self) {
+        let trims = self.trims.load(Ordering::Relaxed);
+        if trims != self.forgot_at.get() {
+            self.forget(trims);
+        }
+    }
+
+    /// Forgets what was seen committed, since somebody has given memory back, and begins again at the first blocks.
+    #[cold]
+    fn forget(&self, trims: u64) {
+        self.forgot_at.set(trims);
+        for blocks in &self.classes {
+            blocks.window.set(smallest_window(&blocks.class));
+            blocks.cursor.set(0);
+        }
+        for level in self.classes.iter().flat_map(|blocks| &blocks.levels).filter_map(|level| level.peek(ONLY)) {
+            level.committed.iter().chain(&level.lengths).for_each(|known| known.set(0));
+        }
     }
 }
 
@@ -233,13 +405,16 @@ impl Arena {
 pub(crate) struct Found<'a> {
     arena: &'a Arena,
     blocks: &'a Blocks,
+    level: &'a Level,
     index: u32,
+    /// Its place in its stretch.
+    within: u32,
     pub(crate) header: &'a BlockHeader,
 }
 
 impl std::fmt::Debug for Found<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "block {} of {} bytes", self.number(), self.blocks.class.size)
+        write!(f, "block {} of {} bytes", self.index, self.blocks.class.size)
     }
 }
 
@@ -247,7 +422,7 @@ impl<'a> Found<'a> {
     /// What a slot calls it.
     #[inline(always)]
     pub(crate) fn number(&self) -> u32 {
-        self.blocks.class.first + self.index
+        self.arena.stretches.layout.block_number(self.blocks.number, self.index)
     }
 
     /// Longest message that it holds.
@@ -256,17 +431,17 @@ impl<'a> Found<'a> {
         self.blocks.capacity()
     }
 
-    /// Offset in the region.
+    /// Offset in its stretch.
     #[inline(always)]
     fn start(&self) -> usize {
-        self.arena.at + self.blocks.class.offset + self.index as usize * self.blocks.class.size
+        self.within as usize * self.blocks.class.size
     }
 
     /// The first `len` bytes of the payload, none at all if there are fewer.
     #[inline(always)]
     pub(crate) fn payload(&self, len: usize) -> Bytes<'a> {
         let fits = len <= self.capacity();
-        let window = fits.then(|| self.arena.region.bytes(self.start() + size_of::<BlockHeader>(), len).ok());
+        let window = fits.then(|| self.level.region.bytes(self.start() + size_of::<BlockHeader>(), len).ok());
         window.flatten().unwrap_or_else(|| self.arena.nothing())
     }
 
@@ -276,27 +451,73 @@ impl<'a> Found<'a> {
         if !self.blocks.keeps_pages(self.index) {
             // All but the one with the header, while nobody else can have the block.
             let start = self.start();
-            self.arena.region.owner().discard(start + 4096..start + self.blocks.class.size);
+            self.level.region.discard(start + PAGE..start + self.blocks.class.size);
         }
-        // Release: our reads and writes of the payload come before anyone else's (pairs with: free). An exchange, so that whoever
-        // looks for sleepers next needs no fence.
+        // Release: our reads and writes of the payload come before anyone else's (pairs with: free). An exchange, so that a look
+        // for sleepers right after it needs no fence.
         self.header.state.swap(BlockState::FREE.0, Ordering::Release);
+    }
+
+    /// Makes sure that the message in this block, which another process may have written, can be touched.
+    #[inline(always)]
+    pub(crate) fn prepare_message(&self) -> io::Result<()> {
+        if self.blocks.class.size <= WHOLE {
+            return Ok(());
+        }
+        // Relaxed: it came with the slot. A length that is too long is found out by the taker.
+        let meta = Meta::unpack(self.header.meta.load(Ordering::Relaxed));
+        self.prepare_payload(meta.len.min(self.capacity()))
     }
 
     /// Makes sure that `len` bytes of payload can be touched.
     #[inline(always)]
-    pub(crate) fn prepare_payload(&self, len: usize) -> std::io::Result<()> {
-        match self.blocks.lengths.get(self.index as usize) {
+    pub(crate) fn prepare_payload(&self, len: usize) -> io::Result<()> {
+        match self.level.lengths.get(self.within as usize) {
             None => Ok(()),
             // Pages that are given back have to be committed every time.
             Some(known) if known.get() < len as u64 || !self.blocks.keeps_pages(self.index) => {
                 let start = self.start() + size_of::<BlockHeader>();
-                self.arena.region.owner().commit(start..start + len)?;
+                self.level.region.commit(start..start + len)?;
                 known.set(len as u64);
                 Ok(())
             }
             Some(_) => Ok(()),
         }
+    }
+}
+
+impl Level {
+    /// Makes sure that the header of a block can be touched, and small blocks as a whole.
+    #[inline(always)]
+    fn ensure(&self, class: &Class, within: u32) -> io::Result<()> {
+        let chunk = within >> class.chunk;
+        match self.committed.get((chunk / 64) as usize) {
+            Some(known) if known.get() >> (chunk % 64) & 1 != 0 => Ok(()),
+            _ => self.commit(class, within),
+        }
+    }
+
+    fn forget(&self, class: &Class, within: u32) {
+        let chunk = within >> class.chunk;
+        if let Some(known) = self.committed.get((chunk / 64) as usize) {
+            known.set(known.get() & !(1 << (chunk % 64)));
+        }
+        if let Some(length) = self.lengths.get(within as usize) {
+            length.set(0);
+        }
+    }
+
+    #[cold]
+    fn commit(&self, class: &Class, within: u32) -> io::Result<()> {
+        let shift = class.chunk;
+        let chunk = within >> shift;
+        let from = ((chunk << shift) as usize) * class.size;
+        let len = if class.size > WHOLE { size_of::<BlockHeader>() } else { class.size << shift };
+        self.region.commit(from..(from + len).min(self.region.len()))?;
+        if let Some(known) = self.committed.get((chunk / 64) as usize) {
+            known.set(known.get() | 1 << (chunk % 64));
+        }
+        Ok(())
     }
 }
 

@@ -2,10 +2,14 @@
 
 use super::arena::{Arena, Found};
 use super::error::{AllocError, LayoutError, PopError, PublishError, PushError, TakeError};
-use super::lane::{Filling, LaneRing, Taken};
+use super::lane::Rings;
 use super::layout::{Geometry, Layout};
-use super::state::{BlockState, Lane, Owner, Ticket};
+use super::ring::{Filling, Taken};
+use super::state::{BlockState, Lane, Owner, RingId, Ticket};
+use super::stretches::Stretches;
+use super::sweep::Finished;
 use multiproc_prim::{AtomicPair, Bytes, Hint, Ordering, OwnBytes, Region};
+use std::sync::Arc;
 
 /// A handle on a ring for many producers and many consumers.
 ///
@@ -32,7 +36,7 @@ use multiproc_prim::{AtomicPair, Bytes, Hint, Ordering, OwnBytes, Region};
 /// ```
 pub struct Mpmc {
     pub(super) arena: Arena,
-    pub(super) lanes: Vec<LaneRing>,
+    pub(super) lanes: Vec<Rings>,
     pub(super) owner: Owner,
     small_in_slots: bool,
 }
@@ -45,8 +49,8 @@ impl std::fmt::Debug for Mpmc {
 
 /// A block's second word: length 40 bits, tag 8, deliveries 15, and whether it is a dead message that is put anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Meta {
-    pub(super) len: usize,
+pub(crate) struct Meta {
+    pub(crate) len: usize,
     pub(super) tag: u8,
     pub(super) deliveries: u16,
     pub(super) put_anew: bool,
@@ -56,7 +60,7 @@ impl Meta {
     /// More deliveries than this are not counted.
     pub(super) const MOST_DELIVERIES: u16 = (1 << 15) - 1;
 
-    pub(super) const fn unpack(word: u64) -> Self {
+    pub(crate) const fn unpack(word: u64) -> Self {
         let len = (word & ((1 << 40) - 1)) as usize;
         Self { len, tag: (word >> 40) as u8, deliveries: (word >> 48) as u16 & Self::MOST_DELIVERIES, put_anew: word >> 63 != 0 }
     }
@@ -78,8 +82,8 @@ impl Mpmc {
     ///
     /// The geometry makes no ring or does not fit the region, or the system has no memory for it.
     pub fn create(region: &Region, at: usize, geometry: &Geometry, owner: Owner) -> Result<Self, LayoutError> {
-        let ring = Self::build(region, at, geometry, owner)?;
-        ring.arena.make_fresh();
+        let ring = Self::build(region, at, geometry, owner, true)?;
+        ring.arena.make_fresh()?;
         for lane in &ring.lanes {
             lane.make_fresh(geometry.first_turn)?;
         }
@@ -92,20 +96,24 @@ impl Mpmc {
     ///
     /// As `create`.
     pub fn attach(region: &Region, at: usize, geometry: &Geometry, owner: Owner) -> Result<Self, LayoutError> {
-        Self::build(region, at, geometry, owner)
+        Self::build(region, at, geometry, owner, false)
     }
 
-    fn build(region: &Region, at: usize, geometry: &Geometry, owner: Owner) -> Result<Self, LayoutError> {
+    fn build(region: &Region, at: usize, geometry: &Geometry, owner: Owner, fresh: bool) -> Result<Self, LayoutError> {
         static HANDLES: Hint = Hint::new(0);
-        let layout = Layout::of(geometry)?;
-        region.bytes(at, layout.len)?;
-        // What is touched before anything is put: the ends of the lanes and the counters.
-        let words = layout.lanes.first().map_or(0, |&(_, _, slots, _)| slots);
-        region.owner().commit(at..at + words)?;
+        let layout = Arc::new(Layout::of(geometry)?);
+        region.bytes(at, layout.fixed)?;
+        region.commit(at..at + layout.fixed)?;
+        let stretches = Arc::new(Stretches::new(region, at, &layout)?);
+        // Nobody has listed anything yet if the memory is new. (In a model it has to be made fresh before that.)
+        if fresh {
+            stretches.make_fresh();
+        }
         // A model must do the same every time it is run.
         let seed = if cfg!(loom) { u64::from(owner.row()) } else { HANDLES.add(1) };
-        let arena = Arena::new(region, at, &layout, seed)?;
-        let lanes = layout.lanes.iter().map(|&lane| LaneRing::new(region, at, lane, geometry.first_turn));
+        let arena = Arena::new(region, at, &stretches, seed)?;
+        let lanes =
+            layout.lanes.iter().map(|&(lane, words)| Rings::new(region, at + words, lane, &stretches, geometry.first_turn));
         let small_in_slots = geometry.small_in_slots && AtomicPair::is_whole();
         Ok(Self { arena, lanes: lanes.collect::<Result<_, _>>()?, owner, small_in_slots })
     }
@@ -117,7 +125,7 @@ impl Mpmc {
 
     /// Messages that can wait at once.
     pub fn capacity(&self) -> usize {
-        self.lanes.first().map_or(0, LaneRing::capacity)
+        self.lanes.first().map_or(0, Rings::capacity)
     }
 
     /// Longest message in bytes.
@@ -145,14 +153,14 @@ impl Mpmc {
         self.lane(lane).is_some_and(|lane| lane.has_message(&self.arena))
     }
 
-    /// Whether a message would find a slot in the main lane.
+    /// Whether a message would find a slot in the main lane, without the ring's growing.
     pub fn has_room(&self) -> bool {
         self.lane(Lane::Main).is_some_and(|lane| lane.has_room(&self.arena))
     }
 
     /// Messages published in a lane since the ring was made: at least all whose put has returned.
     pub fn published(&self, lane: Lane) -> u64 {
-        self.lane(lane).map_or(0, LaneRing::published)
+        self.lane(lane).map_or(0, Rings::published)
     }
 
     /// Copies a message into the ring.
@@ -244,11 +252,11 @@ impl Mpmc {
     ///
     /// There is no memory for it, or the memory holds rubbish: the block comes back.
     pub fn give_back<'a>(&self, block: Block<'a>, max_deliveries: Option<u16>) -> Result<Lane, (PublishError, Block<'a>)> {
-        let (Some((lane, ticket)), &Place::Shared(place)) = (block.from, &block.place) else {
+        let (Some((ring, ticket)), &Place::Shared(place)) = (block.from, &block.place) else {
             return Err((PublishError::Corrupt, block));
         };
-        let taken = BlockState::taken(lane, self.owner, ticket);
-        match self.deliver_again(place, taken, lane, max_deliveries) {
+        let taken = BlockState::taken(ring, self.owner, ticket);
+        match self.deliver_again(place, taken, ring.lane(), max_deliveries) {
             Ok(target) => {
                 std::mem::forget(block);
                 Ok(target)
@@ -265,29 +273,57 @@ impl Mpmc {
     #[inline(always)]
     pub fn take(&self, lane: Lane) -> Result<Block<'_>, TakeError> {
         let ring = self.lane(lane).ok_or(TakeError::Empty)?;
-        let (place, ticket) = match ring.take(&self.arena, self.owner)? {
+        let (place, from) = match ring.take(&self.arena, self.owner)? {
             // A length that no one of us writes is cut off: there are no more bytes than that.
             Taken::Small(message, len, tag) => {
                 let (place, len) = (Place::Own(OwnBytes::new(message)), len.min(OwnBytes::LEN));
                 return Ok(Block { place, len, tag, deliveries: 0, from: None });
             }
-            Taken::Block(place, ticket) => (place, ticket),
+            Taken::Block(place, from) => (place, from),
         };
         // Relaxed: ordered by the take. Read once and checked: from here on only the private copy counts.
         let meta = Meta::unpack(place.header.meta.load(Ordering::Relaxed));
         let Meta { len, tag, .. } = meta;
         let deliveries = if lane.is_dead() { meta.deliveries } else { meta.counted() };
-        let mut block = Block { place: Place::Shared(place), len, tag, deliveries, from: Some((lane, ticket)) };
+        let mut block = Block { place: Place::Shared(place), len, tag, deliveries, from: Some(from) };
         if block.len > place.capacity() {
             block.len = 0;
             return Err(TakeError::Corrupt);
         }
-        place.prepare_payload(block.len).map_err(|_| TakeError::NoMemory)?;
         Ok(block)
     }
 
-    /// Closes the main lane if it is empty: no put gets in any more. Returns [`TakeError::Empty`] if a message slipped in
-    /// before, and [`TakeError::Closed`] once it is done.
+    /// No more puts, by anyone. What is in the ring can still be taken.
+    pub fn shut(&self) {
+        if let Some(main) = self.lane(Lane::Main) {
+            main.shut();
+        }
+    }
+
+    /// Whether it was [shut](Self::shut).
+    #[inline(always)]
+    pub fn is_shut(&self) -> bool {
+        self.lane(Lane::Main).is_some_and(Rings::is_shut)
+    }
+
+    /// Whether some block is not free: memory may come free later. Looks at all of them.
+    pub fn is_memory_in_use(&self) -> bool {
+        self.arena.is_in_use()
+    }
+
+    /// Looks at about `most` bytes of memory that a burst of messages needed, and gives back what is free. Returns whether there is
+    /// more to look at: it begins when this handle has found a ring that has grown empty.
+    pub fn trim(&self, most: usize) -> bool {
+        self.arena.trim(self.owner, most)
+    }
+
+    /// Gives back all memory of free blocks, as for a message of a size that there is no memory for.
+    pub fn trim_all(&self) {
+        self.arena.trim_all(self.owner);
+    }
+
+    /// Closes the main lane, which was [shut](Self::shut), if it is empty: no put that was under way gets in any more. Returns
+    /// [`TakeError::Empty`] if a message slipped in before, and [`TakeError::Closed`] once it is done.
     pub fn close_if_empty(&self) -> TakeError {
         self.lane(Lane::Main).map_or(TakeError::Closed, |lane| lane.close_if_empty(&self.arena))
     }
@@ -295,11 +331,11 @@ impl Mpmc {
     /// The block that a [`Held`] of this ring stands for; `None` for one of another ring.
     pub fn resume(&self, held: Held) -> Option<Block<'_>> {
         let Held { number, len, tag, deliveries, from } = held;
-        Some(Block { place: Place::Shared(self.arena.find_committed(number)?), len, tag, deliveries, from: Some(from) })
+        Some(Block { place: Place::Shared(self.arena.find(number)?.ok()?), len, tag, deliveries, from: Some(from) })
     }
 
     #[inline(always)]
-    pub(super) fn lane(&self, lane: Lane) -> Option<&LaneRing> {
+    pub(super) fn lane(&self, lane: Lane) -> Option<&Rings> {
         self.lanes.get(lane as usize)
     }
 }
@@ -312,7 +348,7 @@ pub struct Block<'a> {
     len: usize,
     tag: u8,
     deliveries: u16,
-    from: Option<(Lane, Ticket)>,
+    from: Option<(RingId, Ticket)>,
 }
 
 /// Where the bytes of a message in hand are.
@@ -330,17 +366,17 @@ pub struct Held {
     len: usize,
     tag: u8,
     deliveries: u16,
-    from: (Lane, Ticket),
+    from: (RingId, Ticket),
 }
 
 impl Held {
-    pub(super) fn of(block: Found<'_>, lane: Lane, ticket: Ticket) -> Self {
-        Self { number: block.number(), len: 0, tag: 0, deliveries: 0, from: (lane, ticket) }
+    pub(super) fn of(block: Found<'_>, ring: RingId, ticket: Ticket) -> Self {
+        Self { number: block.number(), len: 0, tag: 0, deliveries: 0, from: (ring, ticket) }
     }
 
-    /// Lane and ticket bits by which a [`Completion`](super::Completion) names this message.
-    pub fn complete(&self, done: super::Completion) -> super::Completion {
-        done.with(self.from.0, self.from.1.low())
+    /// What is finished once this message is, too.
+    pub fn complete(&self, done: Finished) -> Finished {
+        Finished { count: done.count.wrapping_add(1), last: done.last.with(self.from.0, self.from.1.low()) }
     }
 }
 

@@ -1,498 +1,341 @@
-//! The algorithm: one ring of slots, many who put and many who take.
+//! A lane: one ring, or rings that follow each other as the number of messages grows and shrinks.
 //!
-//! - A put takes effect when it exchanges the slot of its ticket from the turn before to this turn, with a block's number or, both
-//!   words at once, with a small message itself.
-//! - A take takes effect when it exchanges the block's state from `Publishing(ticket)` to `Taken`, or a small message's slot to
-//!   taken.
-//! - Slots are filled in order and taken in order, and each says in which turn it was filled. So whoever knows any ticket that was
-//!   the next one at some time finds the one that is next now by going on from slot to slot. Each handle remembers its own; the
-//!   two shared words follow every few tickets, for those who were away for long. Nobody waits for a process that stopped in
-//!   between, and no operation needs those words to be new.
+//! Two shared words say which ring is *filled* and which is *drained*, each as an era: a number that counts up, and the ring's class.
 //!
-//! Slots are never cleared: a slot of the turn before is free once its small message is taken, or its block is no longer
-//! `Publishing` under that ticket. A consumer that read a slot long ago finds another ticket in the block's state, and goes on.
+//! - A producer that finds the ring full begins the next era in a ring four times as large, by one exchange of the first word.
+//! - A consumer that finds its ring empty, and the other word in a later era, closes the ring with a mark in the next slot (as after
+//!   a shutdown) and goes on in the era after it, by one exchange of the second word. A put that is late gets in before the mark,
+//!   or finds it and goes on too. So no message stays behind, and order holds: what is in a later era was put after that era began.
+//! - A consumer that finds a large ring empty, and no later era, closes it too, and begins the next era in the smallest ring.
 //!
-//! The protocol is the one of the project's design notes with the clearing of slots and the helping at every ticket left out;
-//! crossbeam's `ArrayQueue` and Vyukov's bounded queue have the turns, but block everyone when a producer dies between its two
-//! steps.
+//! So while eras wait to be drained, each has a larger ring than the one before; only the first of them may have a larger one, and
+//! that is closed and empty. A producer that needs its ring goes on to the era after it first, as a consumer would. If a ring was used
+//! before, its mark is taken away when the next era begins there: its tickets go on where they ended. Every step is one exchange
+//! that anybody can do, so nobody waits for a process that stopped or died in between.
+//!
+//! What a process read of a ring counts only while that ring is in the same era: a consumer looks at the second word again between
+//! reading a slot and exchanging it, and marks carry the number of their era.
 
 use super::arena::{Arena, Found};
-use super::error::{PublishError, TakeError};
-use super::layout::Ends;
-use super::state::{BlockState, Content, Lane, Owner, Slot, Ticket, Turns};
-use crate::distance::Distance;
-use multiproc_prim::{Array, AtomicPair, AtomicU64, Backoff, Hint, Ordering, OutOfBounds, Place, Region};
+use super::error::{LayoutError, PublishError, TakeError};
+use super::layout::{LaneWords, SLOTS_AT, Stretch};
+use super::ring::{Filling, Ring, Taken};
+use super::state::{Era, Lane, Owner, RingId};
+use super::stretches::Stretches;
+use multiproc_prim::{Backoff, Ordering, Place, Region, Renewed};
+use std::io;
+use std::sync::Arc;
 
-/// Tries after which a loop that should have ended calls the memory corrupt. Each failed try is another process's success or
-/// rubbish; with back-off between them, so many successes in a row that all hit this process do not happen. (Where nobody else runs,
-/// fewer do.)
+/// Eras that may begin while an operation looks for its own: each is another process's progress, or rubbish.
 const MOST_TRIES: u32 = if cfg!(fuzzing) { 1 << 8 } else { 1 << 16 };
-/// Slots are committed this many bytes at a time.
-const COMMIT_CHUNK: usize = 16 << 10;
-/// Tickets by which a shared end follows: beyond that, going from slot to slot costs more than it saves. (Of whole turns, a slot
-/// says how many to skip.)
-const LAG: u64 = 16;
-/// Slots that a walk looks at before it asks the shared end: as many as others are likely to have used meanwhile.
-const SHORT_WALK: u32 = 4;
+/// There is one value per ring, for the life of the handle.
+const ONLY: u64 = 0;
 
-pub(crate) struct LaneRing {
+pub(crate) struct Rings {
     lane: Lane,
-    turns: Turns,
-    /// The ticket of the first message ever.
-    first: Ticket,
-    ends: Place<Ends>,
-    slots: Array<AtomicPair>,
-    region: Region,
-    slots_at: usize,
-    /// The shared ends follow at tickets of which these bits are zero.
-    lag: u64,
-    /// Slots from the first on whose memory this handle has seen committed.
-    committed: Hint,
-    /// A ticket that was the next to be filled: all before it are.
-    tail: Hint,
-    /// A ticket that was the next to be taken: all before it are, for good.
-    head: Hint,
-    behind_puts: Distance,
-    behind_takes: Distance,
+    words: Place<LaneWords>,
+    first: Ring,
+    /// The rings after the first one that this process has mapped.
+    more: Vec<Renewed<Ring>>,
+    stretches: Arc<Stretches>,
 }
 
-/// A message that was taken.
-pub(crate) enum Taken<'a> {
-    /// The bytes of a small one, its length and its tag.
-    Small(u64, usize, u8),
-    /// The block of another one, now owned by the taker, and its ticket.
-    Block(Found<'a>, Ticket),
-}
-
-/// What a producer puts into a slot.
-#[derive(Clone, Copy)]
-pub(crate) enum Filling<'a> {
-    Small(u64, usize, u8),
-    Block(Found<'a>),
-}
-
-/// What waits under the head ticket.
-enum Waiting<'a> {
-    Nothing,
-    Closed,
-    Small(usize, u8),
-    Block(Found<'a>, BlockState),
-}
-
-/// A ticket, and its slot as it was read.
-struct Spot<'r> {
-    ticket: Ticket,
-    slot: &'r AtomicPair,
-    word: Slot,
-}
-
-/// Memory in a state that no order of events explains, or that can't be touched.
-enum Trouble {
-    Corrupt,
-    NoMemory,
-}
-
-impl From<Trouble> for PublishError {
-    fn from(trouble: Trouble) -> Self {
-        match trouble {
-            Trouble::Corrupt => Self::Corrupt,
-            Trouble::NoMemory => Self::NoMemory,
-        }
-    }
-}
-
-impl From<Trouble> for TakeError {
-    fn from(trouble: Trouble) -> Self {
-        match trouble {
-            Trouble::Corrupt => Self::Corrupt,
-            Trouble::NoMemory => Self::NoMemory,
-        }
-    }
-}
-
-/// The way of one operation from slot to slot.
-struct Walk<'r> {
-    /// The shared word of the end that is looked for.
-    end: &'r AtomicU64,
-    /// The ticket to look at.
-    at: Ticket,
-    steps: u32,
-    /// Whether the shared word was asked.
-    asked: bool,
-}
-
-impl Walk<'_> {
-    fn shared_end(&self) -> Ticket {
-        // Acquire: the slots are at least as new as what whoever wrote the end saw (pairs with: end).
-        Ticket(self.end.load(Ordering::Acquire))
-    }
-}
-
-impl LaneRing {
+impl Rings {
     pub(crate) fn new(
         region: &Region,
         at: usize,
-        (lane, ends, slots_at, count): (Lane, usize, usize, u32),
+        lane: Lane,
+        stretches: &Arc<Stretches>,
         first_turn: u64,
-    ) -> Result<Self, OutOfBounds> {
-        let turns = Turns::new(count);
-        let first = turns.first(first_turn);
-        // A model has few slots, and should see ends that are behind.
-        let lag = if cfg!(loom) { u64::from(count) } else { LAG };
-        Ok(Self {
-            lane,
-            turns,
-            first,
-            ends: region.place(at + ends)?,
-            slots: region.array(at + slots_at, count as usize)?,
-            region: region.clone(),
-            slots_at: at + slots_at,
-            lag: (lag + 1).next_power_of_two() / 2 - 1,
-            committed: Hint::new(0),
-            tail: Hint::new(first.0),
-            head: Hint::new(first.0),
-            behind_puts: Distance::default(),
-            behind_takes: Distance::default(),
-        })
+    ) -> Result<Self, LayoutError> {
+        let words = region.place(at)?;
+        let first = map(stretches, RingId::new(lane, 0), first_turn)?;
+        let more = (1..stretches.layout.rings(lane)).map(|_| Renewed::new()).collect();
+        Ok(Self { lane, words, first, more, stretches: Arc::clone(stretches) })
     }
 
     /// Makes zeroed memory an empty lane.
-    pub(crate) fn make_fresh(&self, first_turn: u64) -> std::io::Result<()> {
-        self.ends.make_fresh();
-        self.slots.make_fresh();
-        let first = self.turns.first(first_turn).0;
-        // Nobody else has the memory yet; what hands it on orders these stores.
-        self.ends.tail.store(first, Ordering::Relaxed);
-        self.ends.head.store(first, Ordering::Relaxed);
-        if first_turn != 1 {
-            self.commit(self.slots.len() - 1)?;
-            for slot in self.slots.iter() {
-                slot.store_first(Slot::never_used(first_turn.wrapping_sub(1)).0, Ordering::Relaxed);
-            }
+    pub(crate) fn make_fresh(&self, first_turn: u64) -> io::Result<()> {
+        self.words.make_fresh();
+        self.first.make_fresh(first_turn)?;
+        // A model has all its memory from the start.
+        for class in (1..=self.more.len() as u32).filter(|_| cfg!(loom)) {
+            self.ring(class)?.make_fresh(1)?;
         }
         Ok(())
     }
 
     pub(crate) fn capacity(&self) -> usize {
-        self.slots.len()
+        self.first.capacity()
     }
 
-    /// Puts a message into the ring: a small one, or a block that `me` owns.
+    fn grows(&self) -> bool {
+        !self.more.is_empty()
+    }
+
+    /// The ring of a class, whose stretch is added if it is not there yet.
+    #[inline(always)]
+    fn ring(&self, class: u32) -> io::Result<&Ring> {
+        if class == 0 {
+            return Ok(&self.first);
+        }
+        let place = self.more.get(class as usize - 1).ok_or(io::ErrorKind::InvalidData)?;
+        match place.peek(ONLY) {
+            Some(known) => Ok(known),
+            None => self.map_ring(class, place),
+        }
+    }
+
+    #[cold]
+    fn map_ring<'a>(&self, class: u32, place: &'a Renewed<Ring>) -> io::Result<&'a Ring> {
+        let ring = map(&self.stretches, RingId::new(self.lane, class), 1).map_err(io::Error::other)?;
+        Ok(place.get(ONLY, || ring))
+    }
+
+    #[inline(always)]
+    fn filled(&self) -> Era {
+        // Acquire: the era's ring is open, and those before it are drained or wait for it (pairs with: era).
+        Era(self.words.filled.load(Ordering::Acquire))
+    }
+
+    #[inline(always)]
+    fn drained(&self) -> Era {
+        // Acquire: the eras before this one are closed, for those who read their rings afterwards (pairs with: drained).
+        Era(self.words.drained.load(Ordering::Acquire))
+    }
+
+    /// Puts a message into the lane: a small one, or a block that `me` owns.
     #[inline(always)]
     pub(crate) fn publish(&self, arena: &Arena, me: Owner, filling: Filling<'_>) -> Result<(), PublishError> {
+        let era = self.filled();
+        if era.is_shut() {
+            return Err(PublishError::Closed);
+        }
+        if era.class() == 0 {
+            match self.first.publish(arena, me, filling) {
+                Err(PublishError::Full | PublishError::Closed) if self.grows() => {}
+                done => return done,
+            }
+        }
+        self.publish_later(arena, me, filling)
+    }
+
+    #[cold]
+    fn publish_later(&self, arena: &Arena, me: Owner, filling: Filling<'_>) -> Result<(), PublishError> {
         let mut backoff = Backoff::new();
-        loop {
-            let Spot { ticket, slot, word } = self.find_tail(&mut backoff)?;
-            if word.content() == Content::Closed {
+        while backoff.tries() <= MOST_TRIES {
+            let era = self.filled();
+            if era.is_shut() {
                 return Err(PublishError::Closed);
             }
-            if !self.is_free_for(arena, ticket, word)? {
-                if self.hangs_back(&self.behind_takes, ticket) {
-                    continue;
-                }
-                return Err(PublishError::Full);
-            }
-            let turn = self.turns.turn(ticket);
-            let filled = match filling {
-                Filling::Small(message, len, tag) => {
-                    let old = (word.0, slot.second(Ordering::Relaxed));
-                    let new = (Slot::small(turn, len, tag).0, message);
-                    // Release: for whoever finds the slots before this one by it (pairs with: walk). The message comes with it.
-                    slot.exchange(old, new, Ordering::Release, Ordering::Relaxed)
-                }
-                Filling::Block(block) => {
-                    // It must be there before the slot is, since from then on it is what consumers compare with. Relaxed: nobody
-                    // comes to it but by the slot.
-                    block.header.state.store(BlockState::publishing(self.lane, me, ticket).0, Ordering::Relaxed);
-                    let new = Slot::holding(turn, block.number());
-                    // Release: payload and state come before the slot (pairs with: take). Failure needs nothing: we look anew.
-                    slot.exchange_first(word.0, new.0, Ordering::Release, Ordering::Relaxed)
-                }
-            };
-            if filled {
-                self.pass(&self.tail, &self.ends.tail, ticket);
-                return Ok(());
-            }
-            // Someone else's message, or the mark that closes: the next look tells.
+            let ring = self.ring(era.class()).map_err(|_| PublishError::NoMemory)?;
             backoff.spin();
+            match ring.publish(arena, me, filling) {
+                Err(PublishError::Full) => self.grow(era)?,
+                // It was empty, and larger than it has to be.
+                Err(PublishError::Closed) if era.class() > 0 => self.begin(era, 0, &self.first)?,
+                Err(PublishError::Closed) => self.grow(era)?,
+                done => return done,
+            }
         }
+        Err(PublishError::Corrupt)
     }
 
-    /// Whether a put would find room now. Closed counts as room: the put will say it.
-    pub(crate) fn has_room(&self, arena: &Arena) -> bool {
-        match self.find_tail(&mut Backoff::new()) {
-            Ok(spot) if spot.word.content() != Content::Closed => self.is_free_for(arena, spot.ticket, spot.word).unwrap_or(true),
-            _ => true,
+    /// Begins the era after `era`, in a larger ring, if it has not begun.
+    fn grow(&self, era: Era) -> Result<(), PublishError> {
+        if self.filled() != era {
+            return Ok(());
         }
+        let class = era.class() + 1;
+        if class as usize > self.more.len() {
+            return Err(PublishError::Full);
+        }
+        let ring = self.ring(class).map_err(|_| PublishError::NoMemory)?;
+        // Relaxed: the era's own word shows it.
+        self.words.rings.fetch_max(u64::from(class), Ordering::Relaxed);
+        self.begin(era, class, ring)
     }
 
-    /// Whether what the slot held one turn before `tail` is gone.
-    #[inline(always)]
-    fn is_free_for(&self, arena: &Arena, tail: Ticket, word: Slot) -> Result<bool, PublishError> {
-        let block = match word.content() {
-            Content::Nothing | Content::Closed => return Ok(true),
-            Content::Small { taken, .. } => return Ok(taken),
-            Content::Block(block) => block,
-        };
-        let before = self.turns.one_turn_before(tail);
-        if Ticket(self.head.get()).is_after(before) {
-            return Ok(true);
+    /// Begins the era after `era`, if it has not begun, or comes nearer to that.
+    fn begin(&self, era: Era, class: u32, ring: &Ring) -> Result<(), PublishError> {
+        let now = self.drained();
+        if now.number() != era.number() && now.class() >= class {
+            // A ring that was closed when it was empty, and that consumers have not left yet.
+            return self.go_on(now, era).map_err(|_| PublishError::Corrupt);
         }
-        // A head beyond that ticket means that its message was taken. Relaxed: nothing of that message is touched.
-        let head = Ticket(self.ends.head.load(Ordering::Relaxed));
-        if head.is_after(before) {
-            self.head.set(head.0);
-            return Ok(true);
-        }
-        let block = arena.find(block).ok_or(PublishError::Corrupt)?.map_err(|_| PublishError::NoMemory)?;
-        // Relaxed: at least as new as the slot that named the block (pairs with: take). If it still waits, the ring is full.
-        Ok(!BlockState(block.header.state.load(Ordering::Relaxed)).is_queued(self.lane, before))
+        let next = era.next(class);
+        ring.open(next, || self.filled() != era)?;
+        // Release: the ring is open, and what was put before is in the eras before (pairs with: era). Failure: it has begun.
+        let _ = self.words.filled.compare_exchange(era.0, next.0, Ordering::Release, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Takes the oldest message.
     #[inline(always)]
     pub(crate) fn take<'a>(&self, arena: &'a Arena, me: Owner) -> Result<Taken<'a>, TakeError> {
+        if self.grows() {
+            return self.take_of_many(arena, me);
+        }
+        self.first.take(arena, me, || true)?.ok_or(TakeError::Empty)
+    }
+
+    #[inline]
+    fn take_of_many<'a>(&self, arena: &'a Arena, me: Owner) -> Result<Taken<'a>, TakeError> {
         let mut backoff = Backoff::new();
-        loop {
-            let (Spot { ticket, slot, word }, waiting) = self.find_head(arena, &mut backoff)?;
-            let taken = match waiting {
-                Waiting::Nothing if self.hangs_back(&self.behind_puts, ticket) => continue,
-                Waiting::Nothing => return Err(TakeError::Empty),
-                Waiting::Closed => return Err(TakeError::Closed),
-                Waiting::Small(len, tag) => {
-                    // Relaxed: it came with the word that we have read (pairs with: take), and stays while that does.
-                    let message = slot.second(Ordering::Relaxed);
-                    // Release, beyond the models, in which the two words are one: our reading comes before the next turn's
-                    // message. Failure: someone else has it.
-                    let won = slot.exchange_first(word.0, word.taken().0, Ordering::Release, Ordering::Relaxed);
-                    won.then_some(Taken::Small(message, len, tag))
+        while backoff.tries() <= MOST_TRIES {
+            let now = self.drained();
+            let ring = self.ring(now.class()).map_err(|_| TakeError::NoMemory)?;
+            match ring.take(arena, me, || self.drained() == now) {
+                Ok(Some(taken)) => return Ok(taken),
+                Ok(None) => {}
+                Err(TakeError::Empty) => {
+                    let filled = self.filled();
+                    if filled.number() == now.number() && (filled.class() == 0 || filled.is_shut()) {
+                        return Err(TakeError::Empty);
+                    }
+                    self.close(arena, now, ring)?;
                 }
-                Waiting::Block(block, state) => {
-                    let taken = BlockState::taken(self.lane, me, ticket).0;
-                    // Relaxed: the slot brought the payload (pairs with: take), and the exchange only decides whose it is.
-                    let won = block.header.state.compare_exchange(state.0, taken, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-                    won.then_some(Taken::Block(block, ticket))
+                Err(TakeError::Closed) => {
+                    let filled = self.filled();
+                    match filled.number() == now.number() {
+                        true if filled.is_shut() => return Err(TakeError::Closed),
+                        // Closed early, by rubbish: the next put sees to it.
+                        true if filled.class() == 0 => return Err(TakeError::Empty),
+                        true => {
+                            self.begin(filled, 0, &self.first).map_err(|_| TakeError::Corrupt)?;
+                            arena.begin_trim();
+                        }
+                        false => self.go_on(now, filled)?,
+                    }
                 }
-            };
-            self.pass(&self.head, &self.ends.head, ticket);
-            match taken {
-                Some(taken) => return Ok(taken),
-                None => backoff.spin(),
+                Err(other) => return Err(other),
             }
+            backoff.spin();
+        }
+        Err(TakeError::Corrupt)
+    }
+
+    /// Closes the ring of `now`, if it is still empty.
+    fn close(&self, arena: &Arena, now: Era, ring: &Ring) -> Result<(), TakeError> {
+        match ring.close_if_empty(arena, now, || self.drained() == now) {
+            // A message slipped in, or others went on: another look tells. When it is closed it does too.
+            TakeError::Empty | TakeError::Closed => Ok(()),
+            trouble => Err(trouble),
         }
     }
 
-    /// Where nothing is left to take, or no room is.
-    #[inline]
-    fn hangs_back(&self, distance: &Distance, ticket: Ticket) -> bool {
-        distance.hang_back(self.turns.number(ticket), self.slots.len() as u64)
+    /// Goes on to drain the era after `now`, whose ring is closed and empty.
+    fn go_on(&self, now: Era, filled: Era) -> Result<(), TakeError> {
+        let Some(next) = now.next_towards(filled) else {
+            // Others have gone on further, and shrunk it since.
+            return if self.drained() == now { Err(TakeError::Corrupt) } else { Ok(()) };
+        };
+        // Release: the ring is closed (pairs with: drained). Failure: another process went on.
+        let _ = self.words.drained.compare_exchange(now.0, next.0, Ordering::Release, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// No more puts, by anyone.
+    pub(crate) fn shut(&self) {
+        let mut backoff = Backoff::new();
+        while backoff.tries() <= MOST_TRIES {
+            let era = self.filled();
+            // Release, for those who see the end: what we did before is visible to them. Failure: another era began, or it was
+            // shut already.
+            if era.is_shut()
+                || self.words.filled.compare_exchange(era.0, era.shut().0, Ordering::Release, Ordering::Relaxed).is_ok()
+            {
+                return;
+            }
+            backoff.spin();
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_shut(&self) -> bool {
+        self.filled().is_shut()
+    }
+
+    /// Closes a lane that was shut and is empty: no put gets in any more. `Empty` if a message slipped in before, `Closed` once it is
+    /// done.
+    pub(crate) fn close_if_empty(&self, arena: &Arena) -> TakeError {
+        let now = self.drained();
+        // Puts may still be on their way into an earlier era.
+        if now.number() != self.filled().number() {
+            return TakeError::Empty;
+        }
+        match self.ring(now.class()) {
+            Ok(ring) => ring.close_if_empty(arena, now, || self.drained() == now),
+            Err(_) => TakeError::NoMemory,
+        }
+    }
+
+    /// Whether a put would find room now. Closed counts as room: the put will say it.
+    pub(crate) fn has_room(&self, arena: &Arena) -> bool {
+        let era = self.filled();
+        era.is_shut() || self.ring(era.class()).is_ok_and(|ring| ring.has_room(arena))
     }
 
     /// Whether a take would find something now.
     pub(crate) fn has_message(&self, arena: &Arena) -> bool {
-        let found = self.find_head(arena, &mut Backoff::new());
-        matches!(found, Ok((_, Waiting::Small(..) | Waiting::Block(..))))
-    }
-
-    /// The first ticket whose slot is not filled, or is filled with the mark that closes.
-    #[inline(always)]
-    fn find_tail(&self, backoff: &mut Backoff) -> Result<Spot<'_>, Trouble> {
-        let mut walk = Walk { end: &self.ends.tail, at: Ticket(self.tail.get()), steps: 0, asked: false };
-        loop {
-            let spot = self.look(&walk)?;
-            match spot.word.turns_ahead_of(self.turns.turn(spot.ticket)) {
-                -1 => {
-                    self.arrive(&walk, &self.tail);
-                    return Ok(spot);
-                }
-                0 if spot.word.content() == Content::Closed => return Ok(spot),
-                ahead @ 0.. => self.go_on(&mut walk, ahead as u64)?,
-                _ => self.doubt(&mut walk, backoff)?,
-            }
-        }
-    }
-
-    /// The first ticket whose message is not taken, or not there yet.
-    #[inline(always)]
-    fn find_head<'a>(&self, arena: &'a Arena, backoff: &mut Backoff) -> Result<(Spot<'_>, Waiting<'a>), Trouble> {
-        let mut walk = Walk { end: &self.ends.head, at: Ticket(self.head.get()), steps: 0, asked: false };
-        loop {
-            let spot = self.look(&walk)?;
-            let ahead = spot.word.turns_ahead_of(self.turns.turn(spot.ticket));
-            let waiting = match ahead {
-                -1 => Some(Waiting::Nothing),
-                0 => self.waiting(arena, &spot)?,
-                _ => None,
-            };
-            if let Some(waiting) = waiting {
-                self.arrive(&walk, &self.head);
-                return Ok((spot, waiting));
-            }
-            match ahead {
-                // Filled in a later turn: what it held the turn before that was taken.
-                0.. => self.go_on(&mut walk, (ahead as u64).saturating_sub(1))?,
-                _ => self.doubt(&mut walk, backoff)?,
-            }
-        }
-    }
-
-    /// What a slot that was filled in this turn has for a consumer; `None`: it was taken.
-    #[inline(always)]
-    fn waiting<'a>(&self, arena: &'a Arena, spot: &Spot<'_>) -> Result<Option<Waiting<'a>>, Trouble> {
-        Ok(match spot.word.content() {
-            Content::Nothing => return Err(Trouble::Corrupt),
-            Content::Closed => Some(Waiting::Closed),
-            Content::Small { taken: true, .. } => None,
-            Content::Small { len, tag, .. } => Some(Waiting::Small(len, tag)),
-            Content::Block(block) => {
-                let block = arena.find(block).ok_or(Trouble::Corrupt)?.map_err(|_| Trouble::NoMemory)?;
-                // Relaxed: at least as new as the slot that named the block (pairs with: take).
-                let state = BlockState(block.header.state.load(Ordering::Relaxed));
-                state.is_queued(self.lane, spot.ticket).then_some(Waiting::Block(block, state))
-            }
-        })
-    }
-
-    /// Reads the slot where a walk is.
-    #[inline(always)]
-    fn look(&self, walk: &Walk<'_>) -> Result<Spot<'_>, Trouble> {
-        let ticket = walk.at;
-        let index = self.turns.index(ticket).ok_or(Trouble::Corrupt)?;
-        let slot = self.slots.get(index).ok_or(Trouble::Corrupt)?;
-        self.ensure(index).map_err(|_| Trouble::NoMemory)?;
-        // Acquire: what came with the message (pairs with: take), and the slots after this one at least as new as whoever filled
-        // this one saw them (pairs with: walk).
-        Ok(Spot { ticket, slot, word: Slot(slot.first(Ordering::Acquire)) })
-    }
-
-    /// Goes on from a ticket that is used up, and whose slot is so many turns ahead of it.
-    #[inline]
-    fn go_on(&self, walk: &mut Walk<'_>, turns_ahead: u64) -> Result<(), Trouble> {
-        walk.steps += 1;
-        // In a ring of so many slots, so many steps are one turn. More than that only if others make progress all the while.
-        if walk.steps > MOST_TRIES + 2 * self.slots.len() as u32 {
-            return Err(Trouble::Corrupt);
-        }
-        walk.at = self.turns.next(self.turns.turns_later(walk.at, turns_ahead));
-        if !walk.asked && (turns_ahead > 0 || walk.steps >= SHORT_WALK) {
-            self.ask(walk);
-        }
-        Ok(())
-    }
-
-    /// Asks the shared end, and goes there if it is further.
-    #[cold]
-    fn ask(&self, walk: &mut Walk<'_>) {
-        let end = walk.shared_end();
-        walk.asked = true;
-        if end.is_after(walk.at) {
-            walk.at = end;
-        }
-    }
-
-    /// Remembers where a walk ended, and lets others start there if it was long.
-    #[inline(always)]
-    fn arrive(&self, walk: &Walk<'_>, own: &Hint) {
-        if walk.steps > 0 {
-            own.set(walk.at.0);
-            // Whoever should have moved the end on was killed or stopped before it did.
-            if walk.asked && u64::from(walk.steps) > 2 * self.lag + u64::from(SHORT_WALK) {
-                self.move_end(walk.end, walk.at);
-            }
-        }
-    }
-
-    /// Remembers that a ticket is used up, and tells others at every few.
-    #[inline(always)]
-    fn pass(&self, own: &Hint, end: &AtomicU64, ticket: Ticket) {
-        let next = self.turns.next(ticket);
-        own.set(next.0);
-        if next.0 & self.lag == 0 {
-            self.move_end(end, next);
-        }
-    }
-
-    /// Moves a shared end on, unless it is further already. Looks first, since a failed exchange costs as much as a successful one.
-    #[inline]
-    fn move_end(&self, end: &AtomicU64, to: Ticket) {
-        let seen = Ticket(end.load(Ordering::Relaxed));
-        if to.is_after(seen) {
-            // Release: whoever reads the end sees the slots before it as we do (pairs with: end). Failure: someone else moved it.
-            let _ = end.compare_exchange(seen.0, to.0, Ordering::Release, Ordering::Relaxed);
-        }
-    }
-
-    /// A slot that no order of events explains. If the shared end explains it no better, and does not move, the memory is rubbish.
-    #[cold]
-    fn doubt(&self, walk: &mut Walk<'_>, backoff: &mut Backoff) -> Result<(), Trouble> {
-        backoff.spin();
-        let before = walk.at;
-        walk.asked = false;
-        walk.at = walk.shared_end();
-        if walk.at == before || backoff.tries() > MOST_TRIES { Err(Trouble::Corrupt) } else { Ok(()) }
-    }
-
-    /// Closes an empty ring for good: fills the next slot with a mark that no put gets past. `Empty` if a message was there,
-    /// `Closed` once it is done.
-    pub(crate) fn close_if_empty(&self, arena: &Arena) -> TakeError {
+        let mut now = self.drained();
         let mut backoff = Backoff::new();
         while backoff.tries() <= MOST_TRIES {
-            match self.find_head(arena, &mut backoff) {
-                Ok((_, Waiting::Closed)) => return TakeError::Closed,
-                Ok((_, Waiting::Small(..) | Waiting::Block(..))) => return TakeError::Empty,
-                Ok((Spot { ticket, slot, word }, Waiting::Nothing)) => {
-                    // Relaxed: the mark carries nothing but itself.
-                    let mark = Slot::closed(self.turns.turn(ticket));
-                    slot.exchange_first(word.0, mark.0, Ordering::Relaxed, Ordering::Relaxed);
-                }
-                Err(trouble) => return trouble.into(),
+            if self.ring(now.class()).is_ok_and(|ring| ring.has_message(arena)) {
+                return true;
+            }
+            // A later era may have something, whether or not this one was closed yet.
+            match now.next_towards(self.filled()) {
+                Some(next) => now = next,
+                None => return false,
             }
             backoff.spin();
         }
-        TakeError::Corrupt
+        false
     }
 
     /// Messages waiting, at some moment during the call.
     pub(crate) fn len(&self, arena: &Arena) -> usize {
-        // The head first: it never passes the tail, so the difference is not negative.
-        let Ok((head, _)) = self.find_head(arena, &mut Backoff::new()) else { return 0 };
-        let Ok(tail) = self.find_tail(&mut Backoff::new()) else { return 0 };
-        let waiting = self.turns.number(tail.ticket).wrapping_sub(self.turns.number(head.ticket));
-        (waiting as i64).clamp(0, self.slots.len() as i64) as usize
+        let mut sum = 0;
+        for _ in 0..MOST_LOOKS {
+            let (first, filled) = (self.drained(), self.filled());
+            sum = 0;
+            let mut now = first;
+            loop {
+                sum += self.ring(now.class()).map_or(0, |ring| ring.len(arena));
+                match now.next_towards(filled) {
+                    Some(next) => now = next,
+                    None => break,
+                }
+            }
+            // One ring tells a number that was true. Of several only the last one is filled and only the first one drained, so
+            // their sum is as true as if they were one.
+            if (first, filled) == (self.drained(), self.filled()) {
+                break;
+            }
+        }
+        sum
     }
 
-    /// Messages published since the ring was made, at least all whose put has returned.
+    /// Messages published since the lane was made: at least all whose put has returned.
     pub(crate) fn published(&self) -> u64 {
-        let tail = match self.find_tail(&mut Backoff::new()) {
-            Ok(spot) => spot.ticket,
-            Err(_) => Ticket(self.ends.tail.load(Ordering::Relaxed)),
-        };
-        self.turns.number(tail).wrapping_sub(self.turns.number(self.first))
+        // Acquire: rings beyond are not filled yet by any put that has returned (pairs with: era).
+        let _ = self.filled();
+        let last = self.words.rings.load(Ordering::Relaxed).min(self.more.len() as u64) as u32;
+        (0..=last).fold(0, |sum, class| sum.wrapping_add(self.ring(class).map_or(0, Ring::published)))
     }
 
-    /// Whether the slot of a ticket, known by its low bits, holds `block` in that ticket's turn.
-    pub(crate) fn holds(&self, ticket_low: u64, block: u32) -> std::io::Result<bool> {
-        let (index, turn_low) = self.turns.split_low(ticket_low);
-        let Some(slot) = self.slots.get(index) else { return Ok(false) };
-        self.ensure(index)?;
-        // Relaxed: asked for a block of the dead, whose last writes are visible since it died before it was found dead.
-        let word = Slot(slot.first(Ordering::Relaxed));
-        Ok(self.turns.same_turn_low(word.turn(), turn_low) && word.content() == Content::Block(block))
+    /// Whether the slot of a ticket of one of the rings holds `block` in that ticket's turn.
+    pub(crate) fn holds(&self, class: u32, ticket_low: u64, block: Found<'_>) -> io::Result<bool> {
+        self.ring(class)?.holds(ticket_low, block)
     }
+}
 
-    /// Makes sure that the slot at `index` can be touched.
-    #[inline(always)]
-    fn ensure(&self, index: usize) -> std::io::Result<()> {
-        if index as u64 >= self.committed.get() { self.commit(index) } else { Ok(()) }
-    }
+/// Looks after which a number of messages waiting that changes all the while is told as it was in passing.
+const MOST_LOOKS: u32 = 100;
 
-    #[cold]
-    fn commit(&self, index: usize) -> std::io::Result<()> {
-        let size = size_of::<AtomicPair>();
-        let from = (self.committed.get() as usize).min(index);
-        let to = (index + 1).next_multiple_of(COMMIT_CHUNK / size).min(self.slots.len());
-        self.region.owner().commit(self.slots_at + from * size..self.slots_at + to * size)?;
-        self.committed.set(to as u64);
-        Ok(())
-    }
+fn map(stretches: &Stretches, id: RingId, first_turn: u64) -> Result<Ring, LayoutError> {
+    let region = stretches.add(Stretch::Ring { lane: id.lane(), class: id.class() })?;
+    region.commit(0..SLOTS_AT)?;
+    Ok(Ring::new(region, id, stretches.layout.slots(id.lane(), id.class()), first_turn)?)
 }

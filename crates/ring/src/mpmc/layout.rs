@@ -1,16 +1,16 @@
-//! The bytes: ends of the lanes, slots of the lanes, then one stretch of blocks per size class.
+//! The bytes: the words of the lanes, then, in stretches that are added as they are needed, rings and blocks.
 //!
-//! Everything is derived from four numbers, so that two processes that agree on those agree on every offset, and a hostile
-//! peer has nothing to forge once they are checked.
+//! All lengths are derived from the geometry, and the place of each stretch from those before it, so that two processes that agree
+//! on the geometry agree on every offset, and a hostile peer has no offset to forge.
 
 use super::error::LayoutError;
-use super::state::{Lane, MAX_BLOCKS};
+use super::state::Lane;
 use multiproc_prim::{AtomicPair, AtomicU64, Padded, shared_struct};
 
-/// Most slots of a ring: four million.
+/// Most slots of a ring that does not grow: four million.
 pub const MAX_SLOTS: u32 = 1 << 22;
 /// Blocks start on a boundary of this many bytes and so, sixteen later, do their payloads.
-pub(crate) const SMALLEST_BLOCK: usize = 64;
+const SMALLEST_BLOCK: usize = 64;
 /// Blocks larger than this are committed as far as messages need them, not whole.
 pub(crate) const WHOLE: usize = 256 << 10;
 /// Blocks of up to this many bytes keep their pages when they are freed.
@@ -18,16 +18,32 @@ pub(crate) const ALL_KEEP_PAGES: usize = 4 << 20;
 /// Of larger ones, the first of each size that come to so many bytes together do (four of 64 MiB with their headers): getting
 /// pages anew costs ten times as much as copying a message.
 pub(crate) const FIRST_KEEP_PAGES: usize = 257 << 20;
-/// Blocks number at most this: [`Completion`](super::Completion) counts them in 23 bits.
-const MOST_BLOCKS: u64 = (1 << 23) - 1;
-static_assertions::const_assert!(MOST_BLOCKS <= MAX_BLOCKS as u64);
-const PAGE: usize = 4096;
+/// The first stretch of blocks of a size has about so many bytes, or one block. Each one after it has twice as many blocks.
+const FIRST_STRETCH: usize = 64 << 10;
+/// Memory is committed this many bytes at a time, where blocks are smaller.
+const COMMIT_CHUNK: usize = 32 << 10;
+/// Slots of the first ring for messages that came back.
+const RETURNED_SLOTS: u32 = 64;
+/// Each ring of a lane has so many times the slots of the one before, as a power of two.
+const GROWTH: u32 = 2;
+/// Rings have at most this many slots, however much they grow: more would leave a ticket too few bits for its turn.
+const MOST_SLOTS: u64 = 1 << 28;
+/// A stretch of a ring starts with its ends.
+pub(crate) const SLOTS_AT: usize = size_of::<Ends>();
+pub(crate) const PAGE: usize = 4096;
 
 shared_struct! {
     /// Where the next message goes in and comes out, or did not long ago.
     pub(crate) struct Ends {
         pub(crate) tail: Padded<AtomicU64>,
         pub(crate) head: Padded<AtomicU64>,
+    }
+
+    /// Which ring of a lane is filled and which is drained, and how many there are.
+    pub(crate) struct LaneWords {
+        pub(crate) filled: Padded<AtomicU64>,
+        pub(crate) drained: Padded<AtomicU64>,
+        pub(crate) rings: Padded<AtomicU64>,
     }
 
     /// The first bytes of every block; the payload follows.
@@ -41,21 +57,25 @@ shared_struct! {
 mod frozen {
     use super::*;
     static_assertions::const_assert_eq!(size_of::<Ends>(), 256);
+    static_assertions::const_assert_eq!(size_of::<LaneWords>(), 384);
     static_assertions::const_assert_eq!(size_of::<BlockHeader>(), 16);
 }
 
 /// What a ring is made for. Two processes that give the same numbers see the same bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
-    /// Messages that can wait at once, exactly: 1 to [`MAX_SLOTS`].
+    /// Messages that can wait at once: 1 to [`MAX_SLOTS`], exactly, unless the ring grows.
     pub slots: u32,
+    /// Whether more messages than `slots` can wait, as many as there is memory for.
+    pub grows: bool,
     /// Whether there are lanes for returned and for dead messages too.
     pub returns: bool,
     /// Whether messages of up to 8 bytes lie in the slots themselves, where the processor can do that. Such a message is its
     /// taker's alone from the moment it is taken: it can't be [given back](super::Mpmc::give_back), and no sweep finds it in a dead
-    /// one's hands.
+    /// process's hands.
     pub small_in_slots: bool,
-    /// Bytes of address space for blocks. Pages are used only as messages need them.
+    /// Most bytes for blocks, in equal parts for each size, and for each ring beyond the first. Nothing is reserved: they are taken
+    /// from the region, behind [`fixed_len`](Self::fixed_len), as messages need them.
     pub memory: u64,
     /// Longest message in bytes.
     pub max_message: u64,
@@ -66,87 +86,223 @@ pub struct Geometry {
 impl Geometry {
     /// A ring of so many slots, with small messages in them, for messages of up to 64 KiB, in 256 MiB of address space.
     pub const fn new(slots: u32) -> Self {
-        Self { slots, returns: false, small_in_slots: true, memory: 256 << 20, max_message: 64 << 10, first_turn: 1 }
+        let memory = 256 << 20;
+        Self { slots, grows: false, returns: false, small_in_slots: true, memory, max_message: 64 << 10, first_turn: 1 }
     }
 
-    /// Bytes of a region that the ring needs.
+    /// Bytes of a region that the ring needs if the region can't grow: as many as it may ever use.
     ///
     /// # Errors
     ///
     /// The numbers make no ring.
     pub fn region_len(&self) -> Result<usize, LayoutError> {
-        Ok(Layout::of(self)?.len)
+        let layout = Layout::of(self)?;
+        let too_large = || LayoutError::TooLarge { slots: self.slots, memory: self.memory };
+        let rings = Lane::ALL.iter().flat_map(|&lane| (0..layout.rings(lane)).map(move |class| Stretch::Ring { lane, class }));
+        let classes = 0..layout.classes.len();
+        let blocks =
+            classes.flat_map(|class| (0..layout.classes[class].levels()).map(move |level| Stretch::Blocks { class, level }));
+        let len = rings.chain(blocks).try_fold(layout.fixed, |len, stretch| len.checked_add(layout.len_of(stretch)?));
+        len.filter(|&len| len <= isize::MAX as usize).ok_or_else(too_large)
+    }
+
+    /// Bytes of a region that the ring needs at once, if the region can grow behind them.
+    ///
+    /// # Errors
+    ///
+    /// The numbers make no ring.
+    pub fn fixed_len(&self) -> Result<usize, LayoutError> {
+        Ok(Layout::of(self)?.fixed)
     }
 }
 
-/// One size class: equal blocks, one after the other.
+/// One size class: blocks of equal size, in stretches of which each has twice as many as the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Class {
-    pub(crate) first: u32,
-    pub(crate) count: u32,
     pub(crate) size: usize,
-    pub(crate) offset: usize,
+    /// Blocks that there can be.
+    pub(crate) count: u32,
+    /// Blocks of the first stretch, as a power of two.
+    first: u32,
+    /// Blocks that are committed at once, as a power of two: an index that a peer made up costs no more.
+    pub(crate) chunk: u32,
 }
 
-/// Offsets from the start of the ring's own memory.
+impl Class {
+    /// The stretch that holds a block, and the number of the first block there.
+    #[inline(always)]
+    pub(crate) const fn level_of(&self, index: u32) -> (u32, u32) {
+        let level = ((index >> self.first) + 1).ilog2();
+        (level, self.first_of(level))
+    }
+
+    const fn first_of(&self, level: u32) -> u32 {
+        ((1 << level) - 1) << self.first
+    }
+
+    /// Stretches that there can be.
+    pub(crate) const fn levels(&self) -> u32 {
+        self.level_of(self.count - 1).0 + 1
+    }
+
+    /// Blocks whose memory is given back together, as a power of two.
+    pub(crate) const fn unit(&self) -> u32 {
+        let blocks = FIRST_STRETCH / self.size;
+        if blocks > 1 { blocks.ilog2() } else { 0 }
+    }
+
+    /// Whether the first stretch, which is small, keeps its memory for the next messages.
+    pub(crate) const fn keeps_first(&self) -> bool {
+        self.size <= FIRST_STRETCH
+    }
+
+    /// Blocks of a stretch.
+    pub(crate) fn blocks_in(&self, level: u32) -> u32 {
+        self.count.saturating_sub(self.first_of(level)).min(1 << level << self.first)
+    }
+}
+
+/// Memory that is added when it is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stretch {
+    Ring { lane: Lane, class: u32 },
+    Blocks { class: usize, level: u32 },
+}
+
+impl Stretch {
+    const LEVEL_BITS: u32 = 5;
+    const BLOCKS: u64 = 64;
+    /// Stretches that there can be at all.
+    pub(crate) const MOST: usize = Self::BLOCKS as usize + (MOST_CLASSES << Self::LEVEL_BITS);
+
+    /// A number of its own, not 0.
+    pub(crate) const fn code(self) -> u64 {
+        1 + match self {
+            Self::Ring { lane, class } => (class as u64 & 15) << 2 | lane as u64,
+            Self::Blocks { class, level } => Self::BLOCKS + ((class as u64) << Self::LEVEL_BITS | level as u64),
+        }
+    }
+
+    /// The stretch of a number that another process wrote.
+    pub(crate) fn from_code(code: u64) -> Option<Self> {
+        let code = code.checked_sub(1)?;
+        Some(match code.checked_sub(Self::BLOCKS) {
+            None => Self::Ring { lane: Lane::ALL[(code & 3) as usize], class: (code >> 2) as u32 },
+            Some(code) => {
+                let class = usize::try_from(code >> Self::LEVEL_BITS).ok().filter(|&class| class < MOST_CLASSES)?;
+                Self::Blocks { class, level: (code & ((1 << Self::LEVEL_BITS) - 1)) as u32 }
+            }
+        })
+    }
+}
+
+/// Size classes that there can be.
+const MOST_CLASSES: usize = 16;
+/// A block's number: class 4 bits, index 27. (One bit less than a slot's second word has.)
+pub(crate) const INDEX_BITS: u32 = 27;
+/// Where a slot names a block in its first word: class 4 bits, index 19.
+const INDEX_BITS_IN_CONTENT: u32 = 19;
+
+/// Offsets from the start of the ring's own memory, and sizes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
-    /// Per lane: offset of its ends, offset of its slots, number of slots.
-    pub(crate) lanes: Vec<(Lane, usize, usize, u32)>,
-    /// Offset of the counters of blocks ever used, one per class.
+    /// Offset of each lane's words.
+    pub(crate) lanes: Vec<(Lane, usize)>,
+    /// Offset of the counters of blocks ever used, one per class, and of one that counts how often memory was given back.
     pub(crate) used: usize,
+    /// Offset of the list of stretches.
+    pub(crate) stretches: usize,
+    /// Length of all that is there from the start. Stretches follow.
+    pub(crate) fixed: usize,
     pub(crate) classes: Vec<Class>,
-    pub(crate) len: usize,
+    slots: u32,
+    grows: bool,
+    memory: u64,
+    index_bits: u32,
 }
 
 impl Layout {
     pub(crate) fn of(geometry: &Geometry) -> Result<Self, LayoutError> {
-        let &Geometry { slots, returns, memory, max_message, .. } = geometry;
+        let &Geometry { slots, grows, returns, memory, max_message, .. } = geometry;
         if slots == 0 || slots > MAX_SLOTS {
             return Err(LayoutError::Slots { asked: slots });
         }
-        let too_large = || LayoutError::TooLarge { slots, memory };
-        let classes = classes(slots, memory, max_message)?;
-        let blocks: u64 = classes.iter().map(|&(_, count)| u64::from(count)).sum();
-        if blocks > MOST_BLOCKS {
-            return Err(too_large());
-        }
+        let index_bits = if AtomicPair::is_whole() { INDEX_BITS } else { INDEX_BITS_IN_CONTENT };
+        let classes = classes(slots, memory, max_message, index_bits)?;
         let mut end = 0usize;
-        let mut claim = |len: usize, align: usize| -> Option<usize> {
-            let start = end.checked_next_multiple_of(align)?;
-            end = start.checked_add(len)?;
-            Some(start)
+        let mut claim = |len: usize, align: usize| {
+            let start = end.next_multiple_of(align);
+            end = start + len;
+            start
         };
-        let lanes: Vec<Lane> = if returns { Lane::ALL.to_vec() } else { vec![Lane::Main] };
-        // The words that every operation needs come first, close together: they are the ones committed at once.
-        let used = claim(classes.len() * size_of::<AtomicU64>(), 128).ok_or_else(too_large)?;
-        let mut ends = Vec::new();
-        for _ in &lanes {
-            ends.push(claim(size_of::<Ends>(), 128).ok_or_else(too_large)?);
-        }
-        let mut placed = Vec::new();
-        for (&lane, ends) in lanes.iter().zip(ends) {
-            // A lane of messages that came back must never be full: it has a slot for every block there is.
-            let count = if lane == Lane::Main { slots } else { blocks as u32 };
-            let offset = claim(count as usize * size_of::<AtomicPair>(), 128).ok_or_else(too_large)?;
-            placed.push((lane, ends, offset, count));
-        }
-        let mut first = 0;
-        let mut stretches = Vec::new();
-        for (size, count) in classes {
-            let len = size.checked_mul(count as usize).ok_or_else(too_large)?;
-            let offset = claim(len, PAGE).ok_or_else(too_large)?;
-            stretches.push(Class { first, count, size, offset });
-            first += count;
-        }
-        let len = end.checked_next_multiple_of(PAGE).filter(|&len| len <= isize::MAX as usize).ok_or_else(too_large)?;
-        Ok(Self { lanes: placed, used, classes: stretches, len })
+        let used = claim((classes.len() + 1) * size_of::<AtomicU64>(), 128);
+        let with_lanes = if returns { &Lane::ALL[..] } else { &Lane::ALL[..1] };
+        let lanes = with_lanes.iter().map(|&lane| (lane, claim(size_of::<LaneWords>(), 128))).collect();
+        let stretches = claim(Stretch::MOST * size_of::<AtomicU64>(), 128);
+        let fixed = claim(0, PAGE);
+        Ok(Self { lanes, used, stretches, fixed, classes, slots, grows, memory, index_bits })
+    }
+
+    /// What a block is called in a slot.
+    #[inline(always)]
+    pub(crate) fn block_number(&self, class: usize, index: u32) -> u32 {
+        (class as u32) << self.index_bits | index
+    }
+
+    /// Class and index of a number that another process wrote, if there is such a block.
+    #[inline(always)]
+    pub(crate) fn block_of(&self, number: u32) -> Option<(usize, u32)> {
+        let (class, index) = ((number >> self.index_bits) as usize, number & ((1 << self.index_bits) - 1));
+        (index < self.classes.get(class)?.count).then_some((class, index))
+    }
+
+    /// Slots of a ring.
+    pub(crate) fn slots(&self, lane: Lane, class: u32) -> u64 {
+        let first = if lane == Lane::Main { u64::from(self.slots) } else { self.blocks().min(RETURNED_SLOTS.into()) };
+        first << (GROWTH * class)
+    }
+
+    fn blocks(&self) -> u64 {
+        self.classes.iter().map(|class| u64::from(class.count)).sum()
+    }
+
+    /// How many rings a lane can have.
+    pub(crate) fn rings(&self, lane: Lane) -> u32 {
+        let Some(more) = (1..16u32).rev().find(|&class| {
+            let before = self.slots(lane, class - 1);
+            let slots = self.slots(lane, class);
+            let bytes = slots * size_of::<AtomicPair>() as u64;
+            slots <= MOST_SLOTS
+                && match lane {
+                    Lane::Main => self.grows && bytes <= self.memory,
+                    // Messages that come back are blocks, and there must be room for each one.
+                    _ => self.lanes.len() > 1 && before < self.blocks(),
+                }
+        }) else {
+            return u32::from(self.lanes.iter().any(|&(with, _)| with == lane));
+        };
+        more + 1
+    }
+
+    /// Bytes of a stretch; `None` if there is none such.
+    pub(crate) fn len_of(&self, stretch: Stretch) -> Option<usize> {
+        let len = match stretch {
+            Stretch::Ring { lane, class } if class < self.rings(lane) => {
+                let slots = usize::try_from(self.slots(lane, class)).ok()?;
+                slots.checked_mul(size_of::<AtomicPair>())?.checked_add(SLOTS_AT)?
+            }
+            Stretch::Blocks { class, level } => {
+                let class = self.classes.get(class).filter(|class| level < class.levels())?;
+                class.size.checked_mul(class.blocks_in(level) as usize)?
+            }
+            Stretch::Ring { .. } => return None,
+        };
+        len.checked_next_multiple_of(PAGE)
     }
 }
 
-/// Sizes grow fourfold from a cache line up to what holds the longest message; each class gets an equal share of the memory,
-/// but no more blocks than can be queued and in hand at once.
-fn classes(slots: u32, memory: u64, max_message: u64) -> Result<Vec<(usize, u32)>, LayoutError> {
+/// Sizes grow fourfold from a cache line up to what holds the longest message; each class gets an equal share of the memory.
+fn classes(slots: u32, memory: u64, max_message: u64, index_bits: u32) -> Result<Vec<Class>, LayoutError> {
     let too_large = || LayoutError::TooLarge { slots, memory };
     let longest = usize::try_from(max_message).ok().and_then(|max| max.checked_add(size_of::<BlockHeader>()));
     let longest = longest.filter(|&longest| longest < 1 << 40).ok_or_else(too_large)?;
@@ -159,15 +315,62 @@ fn classes(slots: u32, memory: u64, max_message: u64) -> Result<Vec<(usize, u32)
     // The last one is cut to what the longest message needs; below a page's size that would save nothing.
     sizes.push(if longest > PAGE { longest.next_multiple_of(PAGE) } else { size });
     let share = memory / sizes.len() as u64;
-    let wanted = u64::from(slots) + u64::from(slots) / 4 + 1024;
-    let mut classes = Vec::new();
-    for &size in &sizes {
-        let count = (share / size as u64).min(wanted) as u32;
-        if count == 0 {
-            let least = sizes.iter().map(|&size| size as u64).max().unwrap_or(0) * sizes.len() as u64;
-            return Err(LayoutError::Memory { memory, max_message, least });
+    let most = 1 << index_bits;
+    let class = |size: usize| {
+        let count = (share / size as u64).min(most) as u32;
+        let first = (FIRST_STRETCH / size).max(1).ilog2();
+        let chunk = (COMMIT_CHUNK / size).max(1).ilog2();
+        (count > 0).then_some(Class { size, count, first, chunk })
+    };
+    let least = || sizes.iter().map(|&size| size as u64).max().unwrap_or(0) * sizes.len() as u64;
+    let classes: Option<Vec<Class>> = sizes.iter().map(|&size| class(size)).collect();
+    classes.ok_or_else(|| LayoutError::Memory { memory, max_message, least: least() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_block_is_in_one_stretch() {
+        for (first, count) in [(0, 1), (0, 7), (3, 8), (3, 100), (10, 5000)] {
+            let class = Class { size: 64, count, first, chunk: 0 };
+            let blocks: u32 = (0..class.levels()).map(|level| class.blocks_in(level)).sum();
+            assert_eq!(blocks, count);
+            for index in 0..count {
+                let (level, begin) = class.level_of(index);
+                assert!(begin <= index && index - begin < class.blocks_in(level), "{index} of {class:?}");
+            }
         }
-        classes.push((size, count));
     }
-    Ok(classes)
+
+    #[test]
+    fn stretches_have_numbers_of_their_own() {
+        let layout = Layout::of(&Geometry { grows: true, returns: true, memory: 1 << 40, ..Geometry::new(1024) }).unwrap();
+        let rings = Lane::ALL.iter().flat_map(|&lane| (0..layout.rings(lane)).map(move |class| Stretch::Ring { lane, class }));
+        let classes = 0..layout.classes.len();
+        let blocks =
+            classes.flat_map(|class| (0..layout.classes[class].levels()).map(move |level| Stretch::Blocks { class, level }));
+        let mut codes = std::collections::BTreeSet::new();
+        for stretch in rings.chain(blocks) {
+            assert_eq!(Stretch::from_code(stretch.code()), Some(stretch));
+            assert!(layout.len_of(stretch).is_some_and(|len| len > 0 && len.is_multiple_of(PAGE)), "{stretch:?}");
+            assert!(codes.insert(stretch.code()));
+        }
+        assert!(codes.len() <= Stretch::MOST);
+        assert_eq!(Stretch::from_code(0), None);
+        assert_eq!(Stretch::from_code(u64::MAX), None);
+    }
+
+    #[test]
+    fn blocks_have_numbers_of_their_own() {
+        let layout = Layout::of(&Geometry::new(4)).unwrap();
+        for class in 0..layout.classes.len() {
+            for index in [0, 1, layout.classes[class].count - 1] {
+                assert_eq!(layout.block_of(layout.block_number(class, index)), Some((class, index)));
+            }
+            assert_eq!(layout.block_of(layout.block_number(class, layout.classes[class].count)), None);
+        }
+        assert_eq!(layout.block_of(u32::MAX), None);
+    }
 }

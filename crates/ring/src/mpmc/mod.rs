@@ -2,19 +2,21 @@
 //!
 //! A message is written into a block that only its producer owns and then published by one compare-and-swap on a slot, so
 //! that no half-written message is ever in the ring and a process that stops or dies at any instruction blocks nobody.
-//! Read in this order: the words (`state.rs`), the bytes (`layout.rs`), blocks (`arena.rs`), the algorithm
-//! (`lane.rs`), what users hold (`handle.rs`), what happens after a death (`sweep.rs`).
+//! Read in this order: the words (`state.rs`), the bytes (`layout.rs`), memory (`stretches.rs`), blocks (`arena.rs`), the algorithm
+//! (`ring.rs`), growing (`lane.rs`), what users hold (`handle.rs`), what happens after a death (`sweep.rs`).
 
 mod arena;
 mod error;
 mod handle;
 mod lane;
 mod layout;
+mod ring;
 mod state;
+mod stretches;
 mod sweep;
 
 pub use error::{AllocError, LayoutError, PopError, PublishError, PushError, TakeError};
 pub use handle::{Block, Held, Mpmc};
 pub use layout::{Geometry, MAX_SLOTS};
 pub use state::{Completion, Lane, MAX_ROWS, Owner};
-pub use sweep::{Orphans, Swept};
+pub use sweep::{Finished, Orphans, Swept};

@@ -5,41 +5,48 @@ pub const MAX_ROWS: u32 = 1 << ROW_BITS;
 
 const TICKET_BITS: u32 = 40;
 const ROW_BITS: u32 = 10;
-const EPOCH_BITS: u32 = 9;
-const LANE_BITS: u32 = 2;
+const EPOCH_BITS: u32 = 6;
+const RING_BITS: u32 = 6;
+const KIND_BITS: u32 = 2;
 const TURN_BITS: u32 = 40;
 const CONTENT_BITS: u32 = 24;
-/// Blocks that a slot can name: half of the content's values, but the one for nothing.
-pub(crate) const MAX_BLOCKS: u32 = (1 << (CONTENT_BITS - 1)) - 1;
+/// Blocks that a slot can name in one word: half of the content's values, but the one for nothing.
+const MAX_IN_CONTENT: u32 = (1 << (CONTENT_BITS - 1)) - 1;
 
 const fn mask(bits: u32) -> u64 {
     (1 << bits) - 1
 }
 
 /// Who holds a block: a row of a participant table, and how often that row was handed out.
-///
-/// The epoch keeps a sweeper that slept from freeing what a newcomer in the same row holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Owner(u32);
+pub struct Owner {
+    row: u32,
+    epoch: u64,
+}
 
 impl Owner {
-    /// The participant in `row` (below [`MAX_ROWS`]; higher bits are cut off), in its `epoch` (modulo 512).
-    pub const fn new(row: u32, epoch: u32) -> Self {
-        Self((row & mask(ROW_BITS) as u32) << EPOCH_BITS | (epoch & mask(EPOCH_BITS) as u32))
+    /// The participant in `row` (below [`MAX_ROWS`]; higher bits are cut off), in its `epoch`.
+    pub const fn new(row: u32, epoch: u64) -> Self {
+        Self { row: row & mask(ROW_BITS) as u32, epoch }
     }
 
     /// The row.
     pub const fn row(self) -> u32 {
-        self.0 >> EPOCH_BITS
+        self.row
     }
 
-    /// The epoch, modulo 512.
-    pub const fn epoch(self) -> u32 {
-        self.0 & mask(EPOCH_BITS) as u32
+    /// The epoch.
+    pub const fn epoch(self) -> u64 {
+        self.epoch
+    }
+
+    /// What a block's state has room for.
+    const fn short(self) -> u64 {
+        (self.row as u64) << EPOCH_BITS | self.epoch & mask(EPOCH_BITS)
     }
 }
 
-/// One of the rings that share an arena.
+/// One of the sequences of messages that share an arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Lane {
@@ -56,13 +63,32 @@ pub enum Lane {
 impl Lane {
     pub(crate) const ALL: [Self; 4] = [Self::Main, Self::Returned, Self::Dead, Self::DeadReturned];
 
-    /// Whether the messages of this lane are done with, but for whoever reads them.
+    /// Whether the messages of this lane are done with, but for those who read the dead.
     pub(crate) const fn is_dead(self) -> bool {
         matches!(self, Self::Dead | Self::DeadReturned)
     }
+}
 
-    fn from_bits(bits: u64) -> Option<Self> {
-        Self::ALL.get(bits as usize).copied()
+/// One ring: a lane, and which of its rings, each larger than the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RingId(u8);
+
+impl RingId {
+    /// `class` is below 16.
+    pub(crate) const fn new(lane: Lane, class: u32) -> Self {
+        Self(lane as u8 | (class as u8 & 15) << 2)
+    }
+
+    const fn from_bits(bits: u64) -> Self {
+        Self((bits & mask(RING_BITS)) as u8)
+    }
+
+    pub(crate) const fn lane(self) -> Lane {
+        Lane::ALL[(self.0 & 3) as usize]
+    }
+
+    pub(crate) const fn class(self) -> u32 {
+        (self.0 >> 2) as u32
     }
 }
 
@@ -79,12 +105,15 @@ pub(crate) enum Kind {
     Taken = 3,
 }
 
-/// A block's state word: kind 3 bits, lane 2, owner 19, ticket 40.
+/// A block's state word: kind 2 bits, ring 6, owner 16 (row 10, epoch 6), ticket 40.
+///
+/// An owned block has no ticket: more bits of the epoch are in its place. So no state of a block ever comes again but
+/// [`FREE`](Self::FREE), and an exchange of a state that was read long ago fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BlockState(pub(crate) u64);
 
-const LANE_SHIFT: u32 = 3;
-const OWNER_SHIFT: u32 = LANE_SHIFT + LANE_BITS;
+const RING_SHIFT: u32 = KIND_BITS;
+const OWNER_SHIFT: u32 = RING_SHIFT + RING_BITS;
 const TICKET_SHIFT: u32 = OWNER_SHIFT + ROW_BITS + EPOCH_BITS;
 static_assertions::const_assert_eq!(TICKET_SHIFT + TICKET_BITS, 64);
 static_assertions::const_assert_eq!(TURN_BITS + CONTENT_BITS, 64);
@@ -93,39 +122,38 @@ impl BlockState {
     pub(crate) const FREE: Self = Self(Kind::Free as u64);
 
     pub(crate) const fn owned(owner: Owner) -> Self {
-        Self(Kind::Owned as u64 | (owner.0 as u64) << OWNER_SHIFT)
+        Self(Kind::Owned as u64 | owner.short() << OWNER_SHIFT | (owner.epoch >> EPOCH_BITS) << TICKET_SHIFT)
     }
 
-    pub(crate) const fn publishing(lane: Lane, owner: Owner, ticket: Ticket) -> Self {
-        Self::at(Kind::Publishing, lane, owner, ticket)
+    pub(crate) const fn publishing(ring: RingId, owner: Owner, ticket: Ticket) -> Self {
+        Self::at(Kind::Publishing, ring, owner, ticket)
     }
 
-    pub(crate) const fn taken(lane: Lane, owner: Owner, ticket: Ticket) -> Self {
-        Self::at(Kind::Taken, lane, owner, ticket)
+    pub(crate) const fn taken(ring: RingId, owner: Owner, ticket: Ticket) -> Self {
+        Self::at(Kind::Taken, ring, owner, ticket)
     }
 
-    const fn at(kind: Kind, lane: Lane, owner: Owner, ticket: Ticket) -> Self {
+    const fn at(kind: Kind, ring: RingId, owner: Owner, ticket: Ticket) -> Self {
         let low = ticket.low() << TICKET_SHIFT;
-        Self(kind as u64 | (lane as u64) << LANE_SHIFT | (owner.0 as u64) << OWNER_SHIFT | low)
+        Self(kind as u64 | (ring.0 as u64) << RING_SHIFT | owner.short() << OWNER_SHIFT | low)
     }
 
-    /// The kind, or `None` for bits that no one of us writes.
-    pub(crate) const fn kind(self) -> Option<Kind> {
-        match self.0 & mask(LANE_SHIFT) {
-            0 => Some(Kind::Free),
-            1 => Some(Kind::Owned),
-            2 => Some(Kind::Publishing),
-            3 => Some(Kind::Taken),
-            _ => None,
+    pub(crate) const fn kind(self) -> Kind {
+        match self.0 & mask(KIND_BITS) {
+            0 => Kind::Free,
+            1 => Kind::Owned,
+            2 => Kind::Publishing,
+            _ => Kind::Taken,
         }
     }
 
-    pub(crate) fn lane(self) -> Option<Lane> {
-        Lane::from_bits(self.0 >> LANE_SHIFT & mask(LANE_BITS))
+    pub(crate) const fn ring(self) -> RingId {
+        RingId::from_bits(self.0 >> RING_SHIFT)
     }
 
-    pub(crate) const fn owner(self) -> Owner {
-        Owner((self.0 >> OWNER_SHIFT & mask(ROW_BITS + EPOCH_BITS)) as u32)
+    /// Whether this may be a block of `owner`: of its row, and of an epoch that ends in the same bits.
+    pub(crate) const fn may_be_of(self, owner: Owner) -> bool {
+        self.0 >> OWNER_SHIFT & mask(ROW_BITS + EPOCH_BITS) == owner.short()
     }
 
     /// The low 40 bits of the ticket.
@@ -133,9 +161,10 @@ impl BlockState {
         self.0 >> TICKET_SHIFT
     }
 
-    /// Whether this block waits in `lane` under `ticket`, whoever put it there.
-    pub(crate) fn is_queued(self, lane: Lane, ticket: Ticket) -> bool {
-        self == Self::publishing(lane, self.owner(), ticket)
+    /// Whether this block waits in `ring` under `ticket`, whoever put it there.
+    pub(crate) const fn is_queued(self, ring: RingId, ticket: Ticket) -> bool {
+        const OWNER: u64 = mask(ROW_BITS + EPOCH_BITS) << OWNER_SHIFT;
+        self.0 & !OWNER == Self::publishing(ring, Owner::new(0, 0), ticket).0
     }
 }
 
@@ -229,21 +258,37 @@ impl Turns {
 /// | content | means |
 /// |---|---|
 /// | 0 | never used |
-/// | highest bit 0 | the number of a block, plus one: the block's state says whether it still waits |
+/// | highest bit 0 | a block. Where both words can be exchanged at once, the second word is its number; elsewhere the content is, plus one |
 /// | highest bit 1 | a message of up to 8 bytes in the slot's second word: taken or not 1 bit, length 4, tag 8 |
-/// | all ones | closed |
+/// | highest two bits 1 | closed, with an [`Era`]'s number |
+/// | first and third bit 1 | opened again, with an [`Era`]'s number |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Slot(pub(crate) u64);
 
 impl Slot {
-    const CLOSED: u64 = mask(CONTENT_BITS);
     const SMALL: u64 = 1 << (CONTENT_BITS - 1);
+    const CLOSED: u64 = Self::SMALL | 1 << (CONTENT_BITS - 2);
+    const OPENED: u64 = Self::SMALL | 1 << (CONTENT_BITS - 3);
     const TAKEN: u64 = 1 << 12;
     const LEN_SHIFT: u32 = 8;
     const LEN_BITS: u32 = 4;
+    const ERA_BITS: u32 = CONTENT_BITS - 3;
 
-    pub(crate) const fn holding(turn: u64, block: u32) -> Self {
-        Self(turn << CONTENT_BITS | (block as u64 + 1) & (Self::SMALL - 1))
+    /// What holds a block: the first word, and the second one where it is exchanged too. `None`: no slot can name the block.
+    #[inline(always)]
+    pub(crate) const fn holding(turn: u64, block: u32, whole: bool) -> Option<(Self, u64)> {
+        let first = turn << CONTENT_BITS;
+        match whole {
+            true => Some((Self(first | 1), block as u64)),
+            false if block < MAX_IN_CONTENT => Some((Self(first | (block as u64 + 1)), 0)),
+            false => None,
+        }
+    }
+
+    /// The number of the block that [`holding`](Self::holding) put here, `second` being the other word.
+    #[inline(always)]
+    pub(crate) const fn block(self, second: u64, whole: bool) -> u32 {
+        if whole { second as u32 } else { (self.0 & mask(CONTENT_BITS)).wrapping_sub(1) as u32 }
     }
 
     /// A message of `len` bytes (at most 15, of which 8 are used) that lies in the slot.
@@ -251,8 +296,14 @@ impl Slot {
         Self(turn << CONTENT_BITS | Self::SMALL | (len as u64 & mask(Self::LEN_BITS)) << Self::LEN_SHIFT | tag as u64)
     }
 
-    pub(crate) const fn closed(turn: u64) -> Self {
-        Self(turn << CONTENT_BITS | Self::CLOSED)
+    /// No message comes here or behind, in this era.
+    pub(crate) const fn closed(turn: u64, era: Era) -> Self {
+        Self(turn << CONTENT_BITS | Self::CLOSED | era.number() & mask(Self::ERA_BITS))
+    }
+
+    /// Free again, after it was closed: as in the turn before, for the era that begins.
+    pub(crate) const fn opened(turn_before: u64, era: Era) -> Self {
+        Self(turn_before << CONTENT_BITS | Self::OPENED | era.number() & mask(Self::ERA_BITS))
     }
 
     pub(crate) const fn never_used(turn: u64) -> Self {
@@ -263,12 +314,14 @@ impl Slot {
         self.0 >> CONTENT_BITS
     }
 
+    #[inline(always)]
     pub(crate) const fn content(self) -> Content {
         let content = self.0 & mask(CONTENT_BITS);
         match content {
             0 => Content::Nothing,
-            Self::CLOSED => Content::Closed,
-            _ if content & Self::SMALL == 0 => Content::Block(content as u32 - 1),
+            _ if content & Self::SMALL == 0 => Content::Block,
+            _ if content & Self::CLOSED == Self::CLOSED => Content::Closed,
+            _ if content & Self::OPENED == Self::OPENED => Content::Nothing,
             _ => Content::Small {
                 taken: content & Self::TAKEN != 0,
                 len: (content >> Self::LEN_SHIFT & mask(Self::LEN_BITS)) as usize,
@@ -295,36 +348,79 @@ impl Slot {
 pub(crate) enum Content {
     Nothing,
     Closed,
-    Block(u32),
+    Block,
     Small { taken: bool, len: usize, tag: u8 },
 }
 
-/// What a participant has finished: how many messages, and which one last. One word, so that a death can't come between
-/// the two.
+/// Which of a lane's rings is filled or drained, and how many were before it: number 59 bits, class 4, whether no more puts come 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Era(pub(crate) u64);
+
+impl Era {
+    const SHUT: u64 = 1;
+
+    pub(crate) const fn number(self) -> u64 {
+        self.0 >> 5
+    }
+
+    pub(crate) const fn class(self) -> u32 {
+        (self.0 >> 1 & 15) as u32
+    }
+
+    pub(crate) const fn is_shut(self) -> bool {
+        self.0 & Self::SHUT != 0
+    }
+
+    pub(crate) const fn shut(self) -> Self {
+        Self(self.0 | Self::SHUT)
+    }
+
+    /// The era after this one, in the ring of `class`.
+    pub(crate) const fn next(self, class: u32) -> Self {
+        Self(self.number().wrapping_add(1) << 5 | (class as u64 & 15) << 1)
+    }
+
+    /// The era after this one, `last` being the one that is filled now; `None` if that is not later.
+    ///
+    /// While eras wait to be drained, each one has the class after the last one's.
+    pub(crate) const fn next_towards(self, last: Self) -> Option<Self> {
+        let later = last.number().wrapping_sub(self.number());
+        match (last.class() as u64 + 1).checked_sub(later) {
+            Some(class) if later > 0 => Some(self.next(class as u32)),
+            _ => None,
+        }
+    }
+}
+
+/// What a participant has finished: how many messages in its low bits, and which one last. One word, so that a death can't come
+/// between the two. The count as a whole is in a word beside it, which follows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Completion(pub u64);
 
 impl Completion {
-    const COUNT_BITS: u32 = 23;
-    const COUNT_SHIFT: u32 = 1 + TICKET_BITS;
+    const COUNT_SHIFT: u32 = RING_BITS + TICKET_BITS;
+    const COUNT_BITS: u32 = 64 - Self::COUNT_SHIFT;
 
-    /// Messages finished, modulo 2^23.
-    pub const fn count(self) -> u64 {
+    const fn low_count(self) -> u64 {
         self.0 >> Self::COUNT_SHIFT
     }
 
-    /// Messages between two counts, modulo 2^23: more blocks than that there can't be.
-    pub const fn distance(later: u64, earlier: u64) -> u64 {
-        later.wrapping_sub(earlier) & mask(Self::COUNT_BITS)
+    /// How many messages were finished, if `before` is a count from before this word was read, fewer than 2^18 messages ago.
+    pub const fn count_since(self, before: u64) -> u64 {
+        before.wrapping_add(self.low_count().wrapping_sub(before) & mask(Self::COUNT_BITS))
     }
 
-    pub(crate) const fn with(self, lane: Lane, ticket_low: u64) -> Self {
-        let count = (self.count() + 1) & mask(Self::COUNT_BITS);
-        Self(count << Self::COUNT_SHIFT | (lane as u64 & 1) << TICKET_BITS | ticket_low)
+    /// Messages finished between two readings of a count beyond which [`count_since`](Self::count_since) can't tell.
+    pub const MOST_BETWEEN: u64 = 1 << (Self::COUNT_BITS - 1);
+
+    pub(crate) const fn with(self, ring: RingId, ticket_low: u64) -> Self {
+        let count = self.low_count().wrapping_add(1) & mask(Self::COUNT_BITS);
+        Self(count << Self::COUNT_SHIFT | (ring.0 as u64) << TICKET_BITS | ticket_low)
     }
 
-    pub(crate) fn is_of(self, lane: Lane, ticket_low: u64) -> bool {
-        self.count() != 0 && self.0 & mask(Self::COUNT_SHIFT) == (lane as u64 & 1) << TICKET_BITS | ticket_low
+    /// Whether the last message finished, of `count` in all, is this one.
+    pub(crate) const fn is_of(self, count: u64, ring: RingId, ticket_low: u64) -> bool {
+        count != 0 && self.0 & mask(Self::COUNT_SHIFT) == (ring.0 as u64) << TICKET_BITS | ticket_low
     }
 }
 
@@ -334,12 +430,20 @@ mod tests {
 
     #[test]
     fn every_field_of_a_block_state_comes_back() {
-        let owner = Owner::new(1023, 511);
-        let state = BlockState::taken(Lane::Dead, owner, Ticket(u64::MAX));
-        assert_eq!(state.kind(), Some(Kind::Taken));
-        assert_eq!(state.lane(), Some(Lane::Dead));
-        assert_eq!((state.owner().row(), state.owner().epoch()), (1023, 511));
-        assert_eq!(state.ticket_low(), mask(40));
+        let (owner, ring) = (Owner::new(1023, 63), RingId::new(Lane::Dead, 15));
+        let state = BlockState::taken(ring, owner, Ticket(u64::MAX));
+        assert_eq!((state.kind(), state.ring(), state.ticket_low()), (Kind::Taken, ring, mask(40)));
+        assert_eq!((ring.lane(), ring.class()), (Lane::Dead, 15));
+        assert!(state.may_be_of(owner) && !state.may_be_of(Owner::new(1022, 63)) && !state.may_be_of(Owner::new(1023, 62)));
+        let queued = BlockState::publishing(ring, owner, Ticket(7));
+        assert!(queued.is_queued(ring, Ticket(7)) && !queued.is_queued(ring, Ticket(8)));
+        assert!(!queued.is_queued(RingId::new(Lane::Dead, 14), Ticket(7)) && !state.is_queued(ring, Ticket(u64::MAX)));
+    }
+
+    #[test]
+    fn owned_blocks_of_epochs_that_end_alike_have_different_states() {
+        assert_ne!(BlockState::owned(Owner::new(1, 0)), BlockState::owned(Owner::new(1, 64)));
+        assert!(BlockState::owned(Owner::new(1, 64)).may_be_of(Owner::new(1, 0)));
     }
 
     #[test]
@@ -358,9 +462,15 @@ mod tests {
 
     #[test]
     fn every_content_of_a_slot_comes_back() {
+        let era = Era(0).next(3);
         assert_eq!(Slot::never_used(7).content(), Content::Nothing);
-        assert_eq!(Slot::closed(7).content(), Content::Closed);
-        assert_eq!(Slot::holding(7, MAX_BLOCKS - 1).content(), Content::Block(MAX_BLOCKS - 1));
+        assert_eq!(Slot::opened(7, era).content(), Content::Nothing);
+        assert_eq!(Slot::closed(7, era).content(), Content::Closed);
+        for (block, whole) in [(u32::MAX, true), (0, true), (0, false), (MAX_IN_CONTENT - 1, false)] {
+            let (slot, second) = Slot::holding(7, block, whole).unwrap();
+            assert_eq!((slot.content(), slot.turn(), slot.block(second, whole)), (Content::Block, 7, block));
+        }
+        assert_eq!(Slot::holding(7, MAX_IN_CONTENT, false), None);
         let small = Slot::small(7, 8, 255);
         assert_eq!(small.content(), Content::Small { taken: false, len: 8, tag: 255 });
         assert_eq!(small.taken().content(), Content::Small { taken: true, len: 8, tag: 255 });
@@ -368,18 +478,45 @@ mod tests {
     }
 
     #[test]
-    fn turns_compare_across_their_wrap() {
-        let last = mask(TURN_BITS);
-        assert_eq!(Slot::holding(0, 7).turns_ahead_of(last), 1);
-        assert_eq!(Slot::holding(last, 7).turns_ahead_of(last + 1), -1);
-        assert_eq!(Slot::holding(5, 7).turns_ahead_of(5), 0);
+    fn marks_of_different_eras_differ() {
+        let (first, second) = (Era(0).next(1), Era(0).next(1).next(2));
+        assert_ne!(Slot::closed(7, first), Slot::closed(7, second));
+        assert_ne!(Slot::opened(7, first), Slot::opened(7, second));
+        assert_ne!(Slot::opened(7, first), Slot::never_used(7));
     }
 
     #[test]
-    fn a_completion_names_its_last_message() {
-        let done = Completion::default().with(Lane::Returned, 9);
-        assert!(done.is_of(Lane::Returned, 9) && !done.is_of(Lane::Main, 9) && !done.is_of(Lane::Returned, 8));
-        assert!(!Completion::default().is_of(Lane::Main, 0));
-        assert_eq!(Completion::distance(1, mask(23)), 2);
+    fn eras_grow_by_a_class_each_until_the_last_one() {
+        let last = Era(0).next(0).next(1).next(2);
+        assert_eq!(Era(0).next_towards(last), Some(Era(0).next(0)));
+        assert_eq!(Era(0).next(0).next_towards(last), Some(Era(0).next(0).next(1)));
+        assert_eq!(Era(0).next(0).next(1).next_towards(last), Some(last));
+        assert_eq!(last.next_towards(last), None);
+        assert_eq!(Era(0).next_towards(Era(0).next(0).next(0)), None, "a hostile peer's");
+        assert!(last.shut().is_shut() && !last.is_shut() && last.shut().next_towards(last).is_none());
+        assert_eq!((last.shut().number(), last.shut().class()), (3, 2));
+    }
+
+    #[test]
+    fn turns_compare_across_their_wrap() {
+        let last = mask(TURN_BITS);
+        assert_eq!(Slot::never_used(0).turns_ahead_of(last), 1);
+        assert_eq!(Slot::never_used(last).turns_ahead_of(last + 1), -1);
+        assert_eq!(Slot::never_used(5).turns_ahead_of(5), 0);
+    }
+
+    #[test]
+    fn a_completion_names_its_last_message_however_many_there_were() {
+        let ring = RingId::new(Lane::Returned, 3);
+        let mut done = Completion::default();
+        assert!(!done.is_of(0, RingId::new(Lane::Main, 0), 0), "nothing was finished");
+        let most = 1 << Completion::COUNT_BITS;
+        for count in 1..=2 * most {
+            done = done.with(ring, 9);
+            // The count beside it is one behind at most.
+            assert_eq!((done.count_since(count - 1), done.count_since(count)), (count, count));
+            assert!(done.is_of(count, ring, 9));
+        }
+        assert!(!done.is_of(2 * most, ring, 8) && !done.is_of(2 * most, RingId::new(Lane::Main, 3), 9));
     }
 }

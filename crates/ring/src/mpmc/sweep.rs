@@ -17,7 +17,7 @@
 use super::arena::Found;
 use super::error::PublishError;
 use super::handle::{Held, Meta, Mpmc};
-use super::lane::Filling;
+use super::ring::Filling;
 use super::state::{BlockState, Completion, Kind, Lane, Owner, Ticket};
 use multiproc_prim::Ordering;
 
@@ -33,6 +33,15 @@ pub enum Orphans {
     },
 }
 
+/// What a participant has finished: how many messages, and the word that names the last one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Finished {
+    /// How many.
+    pub count: u64,
+    /// Which one last.
+    pub last: Completion,
+}
+
 /// What a sweep found. Two sweeps at once share the findings between them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
@@ -46,11 +55,24 @@ pub struct Swept {
     pub dead: usize,
 }
 
+impl std::ops::AddAssign for Swept {
+    fn add_assign(&mut self, more: Self) {
+        self.freed += more.freed;
+        self.lost += more.lost;
+        self.returned += more.returned;
+        self.dead += more.dead;
+    }
+}
+
 impl Mpmc {
     /// Accounts for every block of a dead owner. `dead` must really be dead, or its blocks are pulled from under it.
     ///
+    /// `is_still_dead` is asked after the state of a block was read and before anything is done to it: whether the owner's place is
+    /// still that of the same dead one, whom nobody has buried. A sweep that slept stops there, since the next one in that place may
+    /// look alike.
+    ///
     /// `done` is what it had finished. `finish` is called for each message that is lost, while it is in our hands: if it makes
-    /// [`Held::complete`] part of what we finished, in one store, then a loss is counted once, whoever dies when.
+    /// [`Held::complete`] part of what we finished, in one store, then a loss is counted once, no matter who dies when.
     ///
     /// # Errors
     ///
@@ -58,62 +80,71 @@ impl Mpmc {
     pub fn sweep(
         &self,
         dead: Owner,
-        done: Completion,
+        done: Finished,
         orphans: Orphans,
+        is_still_dead: impl Fn() -> bool,
         mut finish: impl FnMut(&Held),
     ) -> Result<Swept, PublishError> {
         let mut swept = Swept::default();
-        for number in self.arena.ever_used() {
-            let block = self.arena.find(number).ok_or(PublishError::Corrupt)?.map_err(|_| PublishError::NoMemory)?;
-            // Relaxed: what the dead one wrote is visible, since it died before it was found dead.
-            let state = BlockState(block.header.state.load(Ordering::Relaxed));
-            if state.owner() != dead {
+        for block in self.arena.ever_used() {
+            let block = block.map_err(|_| PublishError::NoMemory)?;
+            // Acquire: the question whether it is still dead comes after. What the dead one wrote is visible, since it died before it was
+            // found dead.
+            let state = BlockState(block.header.state.load(Ordering::Acquire));
+            if !state.may_be_of(dead) || state.kind() == Kind::Free {
                 continue;
             }
-            let (Some(kind), Some(lane)) = (state.kind(), state.lane()) else { continue };
-            match kind {
+            if !is_still_dead() {
+                break;
+            }
+            let ring = state.ring();
+            let ticket = Ticket(state.ticket_low());
+            match state.kind() {
                 Kind::Free => {}
                 Kind::Owned => swept.freed += usize::from(self.release(block, state)),
                 Kind::Publishing => {
-                    let ring = self.lane(lane).ok_or(PublishError::Corrupt)?;
-                    if ring.holds(state.ticket_low(), number).map_err(|_| PublishError::NoMemory)? {
+                    let rings = self.lane(ring.lane()).ok_or(PublishError::Corrupt)?;
+                    if rings.holds(ring.class(), ticket.0, block).map_err(|_| PublishError::NoMemory)? {
                         continue;
                     }
-                    // Relaxed: it comes before the state that we read. Should someone else sweep the block meanwhile, our exchange
+                    // Relaxed: it comes before the state that we read. Should another process sweep the block meanwhile, our exchange
                     // below fails.
                     let was_dead = Meta::unpack(block.header.meta.load(Ordering::Relaxed)).put_anew;
-                    if lane == Lane::Main && !was_dead {
+                    if ring.lane() == Lane::Main && !was_dead {
                         swept.freed += usize::from(self.release(block, state));
                         continue;
                     }
                     // The same slot, which does not hold it and never will: the state that the next sweep would find if we died here.
-                    let ours = BlockState::publishing(lane, self.owner(), Ticket(state.ticket_low()));
+                    let ours = BlockState::publishing(ring, self.owner(), ticket);
                     if self.make_ours(block, state, ours) {
-                        let target = if lane == Lane::Main { Lane::DeadReturned } else { lane };
+                        let target = if ring.lane() == Lane::Main { Lane::DeadReturned } else { ring.lane() };
                         self.bring_back(block, state, target)?;
+                        swept.returned += usize::from(target == Lane::Returned);
                     }
                 }
                 // What was finished, or counted as lost, and not freed yet.
-                Kind::Taken if !lane.is_dead() && done.is_of(lane, state.ticket_low()) => {
+                Kind::Taken if !ring.lane().is_dead() && done.last.is_of(done.count, ring, ticket.0) => {
                     swept.freed += usize::from(self.release(block, state));
                 }
                 Kind::Taken => {
                     // Ours as if we had taken it. Should we die from here on, it is found as ours.
-                    let ours = BlockState::taken(lane, self.owner(), Ticket(state.ticket_low()));
+                    let ours = BlockState::taken(ring, self.owner(), ticket);
                     if !self.make_ours(block, state, ours) {
                         continue;
                     }
                     match orphans {
-                        _ if lane.is_dead() => self.bring_back(block, state, Lane::DeadReturned)?,
+                        _ if ring.lane().is_dead() => self.bring_back(block, state, Lane::DeadReturned)?,
                         Orphans::Drop => {
-                            finish(&Held::of(block, lane, Ticket(state.ticket_low())));
+                            finish(&Held::of(block, ring, ticket));
                             block.free();
                             swept.lost += 1;
                         }
-                        Orphans::Redeliver { max_deliveries } => match self.deliver_again(block, state, lane, max_deliveries)? {
-                            Lane::Dead => swept.dead += 1,
-                            _ => swept.returned += 1,
-                        },
+                        Orphans::Redeliver { max_deliveries } => {
+                            match self.deliver_again(block, state, ring.lane(), max_deliveries)? {
+                                Lane::Dead => swept.dead += 1,
+                                _ => swept.returned += 1,
+                            }
+                        }
                     }
                 }
             }

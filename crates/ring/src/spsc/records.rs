@@ -59,7 +59,7 @@ impl Ring {
     fn attach(region: &Region, at: usize, capacity: usize) -> Result<Self, SpscError> {
         let len = records_len(capacity)?;
         let words = region.circle(at + size_of::<Ends>(), capacity / 8)?;
-        region.owner().commit(at..at + len).map_err(|error| SpscError::NoMemory(error.to_string()))?;
+        region.commit(at..at + len).map_err(|error| SpscError::NoMemory(error.to_string()))?;
         Ok(Self { ends: region.place(at)?, words })
     }
 

@@ -26,7 +26,7 @@ impl<T: Pod> Ring<T> {
     fn attach(region: &Region, at: usize, capacity: usize) -> Result<Self, SpscError> {
         let len = region_len::<T>(capacity)?;
         let values = region.circle(at + size_of::<Ends>(), capacity)?;
-        region.owner().commit(at..at + len).map_err(|error| SpscError::NoMemory(error.to_string()))?;
+        region.commit(at..at + len).map_err(|error| SpscError::NoMemory(error.to_string()))?;
         Ok(Self { ends: region.place(at)?, values })
     }
 

@@ -1,0 +1,127 @@
+//! What parent and new process tell each other, packet by packet.
+//!
+//! The child speaks first: [`Reply::Here`]. The parent answers with a word of welcome, whose sender the child checks, then with
+//! [`Hello`], then with the arguments. The child's last word is [`Reply::Ready`], or why not.
+
+use crate::image::{Image, Target};
+use multiproc_shm::pass::{decode_plain, encode_plain};
+use serde::{Deserialize, Serialize};
+
+/// Descriptors that arguments can hold.
+pub(crate) const MAX_DESCRIPTORS: usize = 1 << 16;
+/// Bytes that arguments can take, encoded.
+pub(crate) const MAX_ARGS: usize = 1 << 30;
+/// Bytes that a process's name can take.
+pub(crate) const MAX_NAME: usize = 1 << 16;
+/// Bytes of [`Hello`]: its name, and numbers.
+pub(crate) const MAX_HELLO: usize = MAX_NAME + (1 << 20);
+/// Bytes of a [`Reply`].
+pub(crate) const MAX_REPLY: usize = 1 << 16;
+
+/// What the parent says before its orders. Who sent it is all that counts.
+pub(crate) const WELCOME: &[u8] = b"welcome";
+
+/// What a new process is told, but for the arguments.
+#[derive(Debug)]
+pub(crate) struct Hello {
+    pub(crate) target: Target,
+    /// Whether to run before `main`, since the parent's `main` did not call `init` either.
+    pub(crate) early: bool,
+    pub(crate) daemon: bool,
+    /// Whether SIGINT is ignored.
+    pub(crate) ignore_interrupts: bool,
+    /// Whether to keep the socket open until the end, because the parent has nothing else to watch.
+    pub(crate) stay_connected: bool,
+    pub(crate) parent: u32,
+    pub(crate) name: String,
+    pub(crate) numbers: Vec<u32>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct HelloBytes {
+    identity: [u64; 4],
+    enter: u64,
+    function: u64,
+    early: bool,
+    daemon: bool,
+    ignore_interrupts: bool,
+    stay_connected: bool,
+    parent: u32,
+    name: String,
+    numbers: Vec<u32>,
+}
+
+impl Hello {
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let Self { target, early, daemon, ignore_interrupts, stay_connected, parent, name, numbers } = self;
+        to_bytes(&HelloBytes {
+            identity: target.image.identity,
+            enter: target.enter,
+            function: target.function,
+            early: *early,
+            daemon: *daemon,
+            ignore_interrupts: *ignore_interrupts,
+            stay_connected: *stay_connected,
+            parent: *parent,
+            name: name.clone(),
+            numbers: numbers.clone(),
+        })
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let told: HelloBytes = decode_plain(bytes).ok()?;
+        Some(Self {
+            target: Target { image: Image::told(told.identity), enter: told.enter, function: told.function },
+            early: told.early,
+            daemon: told.daemon,
+            ignore_interrupts: told.ignore_interrupts,
+            stay_connected: told.stay_connected,
+            parent: told.parent,
+            name: told.name,
+            numbers: told.numbers,
+        })
+    }
+}
+
+/// What a new process says.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Reply {
+    /// It runs, and asks for its orders.
+    Here,
+    /// It is about to call the function.
+    Ready,
+    /// The arguments can't be decoded.
+    Undecodable(String),
+    /// It can't begin, or may not.
+    Refused(String),
+}
+
+impl Reply {
+    pub(crate) fn undecodable(why: &str) -> Self {
+        Self::Undecodable(short(why))
+    }
+
+    pub(crate) fn refused(why: &str) -> Self {
+        Self::Refused(short(why))
+    }
+
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        to_bytes(self)
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        decode_plain(bytes).ok()
+    }
+}
+
+fn to_bytes<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut encoded = Vec::new();
+    // Numbers and strings have no way to refuse.
+    let _ = encode_plain(value, &mut encoded);
+    encoded
+}
+
+/// A text of the program's own may be of any length.
+fn short(text: &str) -> String {
+    text.chars().take(MAX_REPLY / 8).collect()
+}

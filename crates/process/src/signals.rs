@@ -1,0 +1,64 @@
+//! Signal masks and dispositions, which rustix leaves to the C library.
+
+use std::mem::MaybeUninit;
+
+/// Signals that the calling thread does not take until this is dropped. They wait for it.
+pub(crate) struct Blocked {
+    before: libc::sigset_t,
+    /// A mask belongs to its thread.
+    _not_send: std::marker::PhantomData<*const ()>,
+}
+
+impl Blocked {
+    /// One signal more than are blocked already.
+    pub(crate) fn also(signal: libc::c_int) -> Self {
+        let mut set = empty();
+        // SAFETY: `set` is an initialised set, and no one else has it.
+        unsafe { libc::sigaddset(&raw mut set, signal) };
+        Self::add(&set)
+    }
+
+    /// Every signal: for threads of this crate, which starts with the mask of the thread that starts it.
+    pub(crate) fn all() -> Self {
+        let mut set = empty();
+        // SAFETY: as above.
+        unsafe { libc::sigfillset(&raw mut set) };
+        Self::add(&set)
+    }
+
+    fn add(set: &libc::sigset_t) -> Self {
+        let mut before = empty();
+        // SAFETY: both sets are initialised and outlive the call, which changes the calling thread's mask alone.
+        unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, set, &raw mut before) };
+        Self { before, _not_send: std::marker::PhantomData }
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        // SAFETY: the set is the one that the system gave; the call changes the calling thread's mask alone.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.before, std::ptr::null_mut()) };
+    }
+}
+
+/// Blocks no signal in the calling thread. Those that waited arrive now.
+pub(crate) fn unblock_all() {
+    let none = empty();
+    // SAFETY: the set is initialised; the call changes the calling thread's mask alone.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut()) };
+}
+
+/// Ignores a signal, also one that waits because it is blocked. Programs that this one runs inherit that.
+pub(crate) fn ignore(signal: libc::c_int) {
+    // SAFETY: ignoring a signal runs no code and touches no memory of ours.
+    unsafe { libc::signal(signal, libc::SIG_IGN) };
+}
+
+fn empty() -> libc::sigset_t {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: the call initialises the whole set.
+    unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        set.assume_init()
+    }
+}

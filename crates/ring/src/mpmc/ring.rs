@@ -1,0 +1,581 @@
+//! The algorithm: one ring of slots, many producers and many consumers. (How a lane goes on from ring to ring is in `lane.rs`.)
+//!
+//! - A put takes effect when it exchanges the slot of its ticket from the turn before to this turn, with a block's number or, both
+//!   words at once, with a small message itself.
+//! - A take takes effect when it exchanges the block's state from `Publishing(ticket)` to `Taken`, or a small message's slot to
+//!   taken.
+//! - Slots are filled in order and taken in order, and each says in which turn it was filled. So whoever knows any ticket that was
+//!   the next one at some time finds the one that is next now by going on from slot to slot. Each handle remembers its own; the
+//!   two shared words follow every few tickets, for those who were away for long. Nobody waits for a process that stopped in
+//!   between, and no operation needs those words to be new.
+//!
+//! Slots are never cleared: a slot of the turn before is free once its small message is taken, or its block is no longer
+//! `Publishing` under that ticket. A consumer that read a slot long ago finds another ticket in the block's state, and goes on.
+//!
+//! The protocol is the one of the project's design notes with the clearing of slots and the helping at every ticket left out;
+//! crossbeam's `ArrayQueue` and Vyukov's bounded queue have the turns, but block everyone when a producer dies between its two
+//! steps.
+
+use super::arena::{Arena, Found};
+use super::error::{PublishError, TakeError};
+use super::layout::{Ends, SLOTS_AT};
+use super::state::{BlockState, Content, Era, Owner, RingId, Slot, Ticket, Turns};
+use crate::distance::Distance;
+use multiproc_prim::{Array, AtomicPair, AtomicU64, Backoff, Known, Ordering, OutOfBounds, Place, Region};
+
+/// Tries after which a loop that should have ended calls the memory corrupt. Each failed try is another process's success or
+/// rubbish; with back-off between them, so many successes in a row that all hit this process do not happen. (Where nobody else runs,
+/// fewer do.)
+const MOST_TRIES: u32 = if cfg!(fuzzing) { 1 << 8 } else { 1 << 16 };
+/// Looks after which a number of messages waiting that changes all the while is told as it was at least.
+const MOST_LOOKS: u32 = 1000;
+/// Slots that are committed at once, as a power of two.
+const CHUNK: u32 = 10;
+/// Tickets by which a shared end follows: beyond that, going from slot to slot costs more than it saves. (Of whole turns, a slot
+/// says how many to skip.)
+const LAG: u64 = 16;
+/// Slots that a walk looks at before it asks the shared end: as many as others are likely to have used meanwhile.
+const SHORT_WALK: u32 = 4;
+
+pub(crate) struct Ring {
+    id: RingId,
+    turns: Turns,
+    /// The ticket of the first message ever.
+    first: Ticket,
+    ends: Place<Ends>,
+    slots: Array<AtomicPair>,
+    region: Region,
+    /// Whether both words of a slot can be exchanged at once.
+    whole: bool,
+    /// The shared ends follow at tickets of which these bits are zero.
+    lag: u64,
+    /// Which chunks of slots this handle has seen committed, a bit each.
+    committed: Box<[Known]>,
+    /// A ticket that was the next to be filled: all before it are.
+    tail: AtomicU64,
+    /// A ticket that was the next to be taken: all before it are, for good.
+    head: AtomicU64,
+    behind_puts: Distance,
+    behind_takes: Distance,
+}
+
+/// A message that was taken.
+pub(crate) enum Taken<'a> {
+    /// The bytes of a small one, its length and its tag.
+    Small(u64, usize, u8),
+    /// The block of another one, now owned by the taker, and which ring it was in under which ticket.
+    Block(Found<'a>, (RingId, Ticket)),
+}
+
+/// What a producer puts into a slot.
+#[derive(Clone, Copy)]
+pub(crate) enum Filling<'a> {
+    Small(u64, usize, u8),
+    Block(Found<'a>),
+}
+
+/// What waits under the head ticket.
+enum Waiting<'a> {
+    Nothing,
+    Closed,
+    Small(usize, u8),
+    Block(Found<'a>, BlockState),
+}
+
+/// A ticket, and its slot as it was read.
+struct Spot<'r> {
+    ticket: Ticket,
+    slot: &'r AtomicPair,
+    word: Slot,
+}
+
+/// Memory in a state that no order of events explains, or that can't be touched.
+enum Trouble {
+    Corrupt,
+    NoMemory,
+}
+
+impl From<Trouble> for PublishError {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Corrupt => Self::Corrupt,
+            Trouble::NoMemory => Self::NoMemory,
+        }
+    }
+}
+
+impl From<Trouble> for TakeError {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Corrupt => Self::Corrupt,
+            Trouble::NoMemory => Self::NoMemory,
+        }
+    }
+}
+
+/// The way of one operation from slot to slot.
+struct Walk<'r> {
+    /// The shared word of the end that is looked for.
+    end: &'r AtomicU64,
+    /// The ticket to look at.
+    at: Ticket,
+    steps: u32,
+    /// Whether the shared word was asked.
+    asked: bool,
+}
+
+impl Ring {
+    /// A ring of so many slots in a stretch of its own.
+    pub(crate) fn new(region: Region, id: RingId, slots: u64, first_turn: u64) -> Result<Self, OutOfBounds> {
+        let count = slots as u32;
+        let turns = Turns::new(count);
+        let first = turns.first(first_turn);
+        // A model has few slots, and should see ends that are behind.
+        let lag = if cfg!(loom) { slots } else { LAG };
+        Ok(Self {
+            id,
+            turns,
+            first,
+            ends: region.place(0)?,
+            slots: region.array(SLOTS_AT, count as usize)?,
+            region,
+            whole: AtomicPair::is_whole(),
+            lag: (lag + 1).next_power_of_two() / 2 - 1,
+            committed: (0..((count >> CHUNK) + 1).div_ceil(64)).map(|_| Known::new(0)).collect(),
+            tail: AtomicU64::new(first.0),
+            head: AtomicU64::new(first.0),
+            behind_puts: Distance::default(),
+            behind_takes: Distance::default(),
+        })
+    }
+
+    /// Makes zeroed memory an empty ring whose tickets start in another turn than the first: for tests of their wrap.
+    pub(crate) fn make_fresh(&self, first_turn: u64) -> std::io::Result<()> {
+        self.ends.make_fresh();
+        self.slots.make_fresh();
+        if first_turn != 1 {
+            let first = self.turns.first(first_turn).0;
+            self.ensure(0)?;
+            // Nobody else has the memory yet; what hands it on orders these stores.
+            self.ends.tail.store(first, Ordering::Relaxed);
+            self.ends.head.store(first, Ordering::Relaxed);
+            for (index, slot) in self.slots.iter().enumerate() {
+                self.ensure(index)?;
+                slot.store_first(Slot::never_used(first_turn.wrapping_sub(1)).0, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Puts a message into the ring: a small one, or a block that `me` owns.
+    #[inline(always)]
+    pub(crate) fn publish(&self, arena: &Arena, me: Owner, filling: Filling<'_>) -> Result<(), PublishError> {
+        let (mut backoff, mut hung_back) = (Backoff::new(), false);
+        loop {
+            let spot = self.find_tail(&mut backoff)?;
+            let Spot { ticket, slot, word } = spot;
+            if word.content() == Content::Closed {
+                return Err(PublishError::Closed);
+            }
+            if !self.is_free_for(arena, &spot)? {
+                // Another look once, not as often as others make progress: this may be all the time that there is.
+                if !std::mem::replace(&mut hung_back, true) && self.hangs_back(&self.behind_takes, ticket) {
+                    continue;
+                }
+                return Err(PublishError::Full);
+            }
+            let turn = self.turns.turn(ticket);
+            let filled = match filling {
+                Filling::Small(message, len, tag) => {
+                    let old = (word.0, slot.second(Ordering::Relaxed));
+                    let new = (Slot::small(turn, len, tag).0, message);
+                    // Release: for whoever finds the slots before this one by it (pairs with: walk). The message comes with it.
+                    slot.exchange(old, new, Ordering::Release, Ordering::Relaxed)
+                }
+                Filling::Block(block) => {
+                    // It must be there before the slot is, since from then on it is what consumers compare with. Relaxed: nobody
+                    // comes to it but by the slot.
+                    block.header.state.store(BlockState::publishing(self.id, me, ticket).0, Ordering::Relaxed);
+                    let new = Slot::holding(turn, block.number(), self.whole).ok_or(PublishError::Corrupt)?;
+                    // Release: payload and state come before the slot (pairs with: take). Failure needs nothing: we look anew.
+                    match self.whole {
+                        true => {
+                            let old = (word.0, slot.second(Ordering::Relaxed));
+                            slot.exchange(old, (new.0.0, new.1), Ordering::Release, Ordering::Relaxed)
+                        }
+                        false => slot.exchange_first(word.0, new.0.0, Ordering::Release, Ordering::Relaxed),
+                    }
+                }
+            };
+            if filled {
+                self.pass(&self.tail, &self.ends.tail, ticket);
+                return Ok(());
+            }
+            // Someone else's message, or the mark that closes: the next look tells.
+            backoff.spin();
+        }
+    }
+
+    /// Whether a put would find room now. Closed counts as room: the put will say it.
+    pub(crate) fn has_room(&self, arena: &Arena) -> bool {
+        match self.find_tail(&mut Backoff::new()) {
+            Ok(spot) if spot.word.content() != Content::Closed => self.is_free_for(arena, &spot).unwrap_or(true),
+            _ => true,
+        }
+    }
+
+    /// Whether what the slot held one turn before `tail` is gone.
+    #[inline(always)]
+    fn is_free_for(&self, arena: &Arena, &Spot { ticket: tail, slot, word }: &Spot<'_>) -> Result<bool, Trouble> {
+        match word.content() {
+            Content::Nothing | Content::Closed => return Ok(true),
+            Content::Small { taken, .. } => return Ok(taken),
+            Content::Block => {}
+        }
+        let before = self.turns.one_turn_before(tail);
+        // Relaxed: that its message was taken is all that a head beyond that ticket tells here, and nothing of it is touched.
+        if Ticket(self.head.load(Ordering::Relaxed)).is_after(before) {
+            return Ok(true);
+        }
+        // Acquire: a later walk of this handle starts there (pairs with: end).
+        let head = Ticket(self.ends.head.load(Ordering::Acquire));
+        if head.is_after(before) {
+            self.head.store(head.0, Ordering::Release);
+            return Ok(true);
+        }
+        let block = self.block_in(arena, slot, word)?;
+        // Relaxed: at least as new as the slot that named the block (pairs with: take). If it still waits, the ring is full.
+        Ok(!BlockState(block.header.state.load(Ordering::Relaxed)).is_queued(self.id, before))
+    }
+
+    /// The block that a slot names.
+    #[inline(always)]
+    fn block_in<'a>(&self, arena: &'a Arena, slot: &AtomicPair, word: Slot) -> Result<Found<'a>, Trouble> {
+        // Relaxed: it came with the first word, or it is of a later turn: then the block's state is not the one that is looked for.
+        let second = if self.whole { slot.second(Ordering::Relaxed) } else { 0 };
+        arena.find(word.block(second, self.whole)).ok_or(Trouble::Corrupt)?.map_err(|_| Trouble::NoMemory)
+    }
+
+    /// Takes the oldest message, if this still is the ring to take from once that message has been seen; `None` if it is not.
+    #[inline(always)]
+    pub(crate) fn take<'a>(
+        &self,
+        arena: &'a Arena,
+        me: Owner,
+        is_drained: impl Fn() -> bool,
+    ) -> Result<Option<Taken<'a>>, TakeError> {
+        let (mut backoff, mut hung_back) = (Backoff::new(), false);
+        loop {
+            let (Spot { ticket, slot, word }, waiting) = self.find_head(arena, &mut backoff)?;
+            if !is_drained() {
+                return Ok(None);
+            }
+            let taken = match waiting {
+                // Another look once, as in a put.
+                Waiting::Nothing if !hung_back && self.hangs_back(&self.behind_puts, ticket) => {
+                    hung_back = true;
+                    continue;
+                }
+                Waiting::Nothing => return Err(TakeError::Empty),
+                Waiting::Closed => return Err(TakeError::Closed),
+                Waiting::Small(len, tag) => {
+                    // Relaxed: it came with the word that we have read (pairs with: take), and stays while that does.
+                    let message = slot.second(Ordering::Relaxed);
+                    // Release, beyond the models, in which the two words are one: our reading comes before the next turn's
+                    // message. Failure: someone else has it.
+                    let won = slot.exchange_first(word.0, word.taken().0, Ordering::Release, Ordering::Relaxed);
+                    won.then_some(Taken::Small(message, len, tag))
+                }
+                Waiting::Block(block, state) => {
+                    // What can fail comes before the exchange: then the message stays where it is.
+                    block.prepare_message().map_err(|_| TakeError::NoMemory)?;
+                    let taken = BlockState::taken(self.id, me, ticket).0;
+                    // Relaxed: the slot brought the payload (pairs with: take), and the exchange only decides whose it is.
+                    let won = block.header.state.compare_exchange(state.0, taken, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+                    won.then_some(Taken::Block(block, (self.id, ticket)))
+                }
+            };
+            self.pass(&self.head, &self.ends.head, ticket);
+            match taken {
+                Some(taken) => return Ok(Some(taken)),
+                None => backoff.spin(),
+            }
+        }
+    }
+
+    /// Where nothing is left to take, or no room is.
+    #[inline]
+    fn hangs_back(&self, distance: &Distance, ticket: Ticket) -> bool {
+        distance.hang_back(self.turns.number(ticket), self.slots.len() as u64)
+    }
+
+    /// Whether a take would find something now.
+    pub(crate) fn has_message(&self, arena: &Arena) -> bool {
+        let found = self.find_head(arena, &mut Backoff::new());
+        matches!(found, Ok((_, Waiting::Small(..) | Waiting::Block(..))))
+    }
+
+    /// The first ticket whose slot is not filled, or is filled with the mark that closes.
+    #[inline(always)]
+    fn find_tail(&self, backoff: &mut Backoff) -> Result<Spot<'_>, Trouble> {
+        let mut walk = Walk { end: &self.ends.tail, at: self.start(&self.tail), steps: 0, asked: false };
+        loop {
+            let spot = self.look(&walk)?;
+            match spot.word.turns_ahead_of(self.turns.turn(spot.ticket)) {
+                -1 => {
+                    self.arrive(&walk, &self.tail);
+                    return Ok(spot);
+                }
+                0 if spot.word.content() == Content::Closed => return Ok(spot),
+                ahead @ 0.. => self.go_on(&mut walk, ahead as u64)?,
+                _ => self.doubt(&mut walk, backoff)?,
+            }
+        }
+    }
+
+    /// The first ticket whose message is not taken, or not there yet.
+    #[inline(always)]
+    fn find_head<'a>(&self, arena: &'a Arena, backoff: &mut Backoff) -> Result<(Spot<'_>, Waiting<'a>), Trouble> {
+        let mut walk = Walk { end: &self.ends.head, at: self.start(&self.head), steps: 0, asked: false };
+        loop {
+            let spot = self.look(&walk)?;
+            let ahead = spot.word.turns_ahead_of(self.turns.turn(spot.ticket));
+            let waiting = match ahead {
+                -1 => Some(Waiting::Nothing),
+                0 => self.waiting(arena, &spot)?,
+                _ => None,
+            };
+            if let Some(waiting) = waiting {
+                self.arrive(&walk, &self.head);
+                return Ok((spot, waiting));
+            }
+            match ahead {
+                // Filled in a later turn: what it held the turn before that was taken.
+                0.. => self.go_on(&mut walk, (ahead as u64).saturating_sub(1))?,
+                _ => self.doubt(&mut walk, backoff)?,
+            }
+        }
+    }
+
+    /// What a slot that was filled in this turn has for a consumer; `None`: it was taken.
+    #[inline(always)]
+    fn waiting<'a>(&self, arena: &'a Arena, spot: &Spot<'_>) -> Result<Option<Waiting<'a>>, Trouble> {
+        Ok(match spot.word.content() {
+            // It was opened again after it was closed in the turn after this one: what it held in this turn is long taken.
+            Content::Nothing => None,
+            Content::Closed => Some(Waiting::Closed),
+            Content::Small { taken: true, .. } => None,
+            Content::Small { len, tag, .. } => Some(Waiting::Small(len, tag)),
+            Content::Block => {
+                let block = self.block_in(arena, spot.slot, spot.word)?;
+                // Relaxed: at least as new as the slot that named the block (pairs with: take).
+                let state = BlockState(block.header.state.load(Ordering::Relaxed));
+                state.is_queued(self.id, spot.ticket).then_some(Waiting::Block(block, state))
+            }
+        })
+    }
+
+    /// Reads the slot where a walk is.
+    #[inline(always)]
+    fn look(&self, walk: &Walk<'_>) -> Result<Spot<'_>, Trouble> {
+        let ticket = walk.at;
+        let index = self.turns.index(ticket).ok_or(Trouble::Corrupt)?;
+        let slot = self.slots.get(index).ok_or(Trouble::Corrupt)?;
+        self.ensure(index).map_err(|_| Trouble::NoMemory)?;
+        // Acquire: what came with the message (pairs with: take), and the slots after this one at least as new as whoever filled
+        // this one saw them (pairs with: walk).
+        Ok(Spot { ticket, slot, word: Slot(slot.first(Ordering::Acquire)) })
+    }
+
+    /// Goes on from a ticket that is used up, and whose slot is so many turns ahead of it.
+    #[inline]
+    fn go_on(&self, walk: &mut Walk<'_>, turns_ahead: u64) -> Result<(), Trouble> {
+        walk.steps += 1;
+        // In a ring of so many slots, so many steps are one turn. More than that only if others make progress all the while.
+        if walk.steps > MOST_TRIES + 2 * self.slots.len() as u32 {
+            return Err(Trouble::Corrupt);
+        }
+        walk.at = self.turns.next(self.turns.turns_later(walk.at, turns_ahead));
+        if !walk.asked && (turns_ahead > 0 || walk.steps >= SHORT_WALK) {
+            self.ask(walk);
+        }
+        Ok(())
+    }
+
+    /// Asks the shared end, and goes there if it is further.
+    #[cold]
+    fn ask(&self, walk: &mut Walk<'_>) {
+        let end = self.shared_end(walk.end);
+        walk.asked = true;
+        if end.is_after(walk.at) {
+            walk.at = end;
+        }
+    }
+
+    /// Where this handle was last.
+    #[inline(always)]
+    fn start(&self, own: &AtomicU64) -> Ticket {
+        // Acquire: the slots are at least as new as what the thread of this process that wrote it saw (pairs with: own).
+        Ticket(own.load(Ordering::Acquire))
+    }
+
+    fn shared_end(&self, end: &AtomicU64) -> Ticket {
+        // Acquire: the slots are at least as new as what the one that wrote the end saw (pairs with: end).
+        match end.load(Ordering::Acquire) {
+            // Nobody wrote it yet.
+            0 => self.first,
+            known => Ticket(known),
+        }
+    }
+
+    /// Remembers where a walk ended, and lets others start there if it was long.
+    #[inline(always)]
+    fn arrive(&self, walk: &Walk<'_>, own: &AtomicU64) {
+        if walk.steps > 0 {
+            // Release (pairs with: own).
+            own.store(walk.at.0, Ordering::Release);
+            // Whoever should have moved the end on was killed or stopped before it did.
+            if walk.asked && u64::from(walk.steps) > 2 * self.lag + u64::from(SHORT_WALK) {
+                self.move_end(walk.end, walk.at);
+            }
+        }
+    }
+
+    /// Remembers that a ticket is used up, and tells others at every few.
+    #[inline(always)]
+    fn pass(&self, own: &AtomicU64, end: &AtomicU64, ticket: Ticket) {
+        let next = self.turns.next(ticket);
+        // Release (pairs with: own).
+        own.store(next.0, Ordering::Release);
+        if next.0 & self.lag == 0 {
+            self.move_end(end, next);
+        }
+    }
+
+    /// Moves a shared end on, unless it is further already. Looks first, since a failed exchange costs as much as a successful one.
+    #[inline]
+    fn move_end(&self, end: &AtomicU64, to: Ticket) {
+        let seen = Ticket(end.load(Ordering::Relaxed));
+        if to.is_after(seen) {
+            // Release: whoever reads the end sees the slots before it as we do (pairs with: end). Failure: someone else moved it.
+            let _ = end.compare_exchange(seen.0, to.0, Ordering::Release, Ordering::Relaxed);
+        }
+    }
+
+    /// A slot that no order of events explains. If the shared end explains it no better, and does not move, the memory is rubbish.
+    #[cold]
+    fn doubt(&self, walk: &mut Walk<'_>, backoff: &mut Backoff) -> Result<(), Trouble> {
+        backoff.spin();
+        let before = walk.at;
+        walk.asked = false;
+        walk.at = self.shared_end(walk.end);
+        if walk.at == before || backoff.tries() > MOST_TRIES { Err(Trouble::Corrupt) } else { Ok(()) }
+    }
+
+    /// Closes a ring that is empty: fills the next slot with a mark that no put gets past, if this still is the ring to close once
+    /// that slot has been seen. `Empty` if a message was there or it is not, `Closed` once it is done.
+    pub(crate) fn close_if_empty(&self, arena: &Arena, era: Era, is_drained: impl Fn() -> bool) -> TakeError {
+        let mut backoff = Backoff::new();
+        while backoff.tries() <= MOST_TRIES {
+            match self.find_head(arena, &mut backoff) {
+                Ok((_, Waiting::Closed)) => return TakeError::Closed,
+                Ok((_, Waiting::Small(..) | Waiting::Block(..))) => return TakeError::Empty,
+                Ok((Spot { ticket, slot, word }, Waiting::Nothing)) => {
+                    if !is_drained() {
+                        return TakeError::Empty;
+                    }
+                    let mark = Slot::closed(self.turns.turn(ticket), era);
+                    // Release: what made us close it, a later era or the end, is seen by those who see the mark (pairs with: walk).
+                    slot.exchange_first(word.0, mark.0, Ordering::Release, Ordering::Relaxed);
+                }
+                Err(trouble) => return trouble.into(),
+            }
+            backoff.spin();
+        }
+        TakeError::Corrupt
+    }
+
+    /// Opens a ring that was closed, for `era`, unless `is_over` says that it was opened since. Its tickets go on where they ended.
+    pub(crate) fn open(&self, era: Era, is_over: impl Fn() -> bool) -> Result<(), PublishError> {
+        let mut backoff = Backoff::new();
+        while backoff.tries() <= MOST_TRIES {
+            let Spot { ticket, slot, word } = self.find_tail(&mut backoff)?;
+            // The mark that was seen is of an earlier era only if this one has not begun since.
+            if word.content() != Content::Closed || is_over() {
+                return Ok(());
+            }
+            let opened = Slot::opened(self.turns.turn(ticket).wrapping_sub(1), era);
+            // Relaxed: the era's own word shows it (pairs with: era). Failure: another process opened it, for the same era.
+            slot.exchange_first(word.0, opened.0, Ordering::Relaxed, Ordering::Relaxed);
+            backoff.spin();
+        }
+        Err(PublishError::Corrupt)
+    }
+
+    /// Messages waiting, at some moment during the call.
+    pub(crate) fn len(&self, arena: &Arena) -> usize {
+        let head = || self.find_head(arena, &mut Backoff::new()).map(|(spot, _)| self.turns.number(spot.ticket));
+        let Ok(mut before) = head() else { return 0 };
+        let mut least = 0;
+        for _ in 0..MOST_LOOKS {
+            let Ok(tail) = self.find_tail(&mut Backoff::new()) else { return 0 };
+            let Ok(after) = head() else { return 0 };
+            // At the moment the tail was read, at least so many waited, and exactly so many if the head stood still.
+            let waiting = self.turns.number(tail.ticket).wrapping_sub(after) as i64;
+            least = waiting.clamp(0, self.slots.len() as i64) as usize;
+            if before == after {
+                break;
+            }
+            before = after;
+        }
+        least
+    }
+
+    /// Messages published since the ring was made, at least all whose put has returned.
+    pub(crate) fn published(&self) -> u64 {
+        let tail = match self.find_tail(&mut Backoff::new()) {
+            Ok(spot) => spot.ticket,
+            Err(_) => Ticket(self.ends.tail.load(Ordering::Relaxed)),
+        };
+        self.turns.number(tail).wrapping_sub(self.turns.number(self.first))
+    }
+
+    /// Whether the slot of a ticket, known by its low bits, holds `block` in that ticket's turn.
+    pub(crate) fn holds(&self, ticket_low: u64, block: Found<'_>) -> std::io::Result<bool> {
+        let (index, turn_low) = self.turns.split_low(ticket_low);
+        let Some(slot) = self.slots.get(index) else { return Ok(false) };
+        self.ensure(index)?;
+        // Relaxed: asked for a block of the dead, whose last writes are visible since it died before it was found dead.
+        let word = Slot(slot.first(Ordering::Relaxed));
+        let second = if self.whole { slot.second(Ordering::Relaxed) } else { 0 };
+        let same = word.content() == Content::Block && word.block(second, self.whole) == block.number();
+        Ok(same && self.turns.same_turn_low(word.turn(), turn_low))
+    }
+
+    /// Makes sure that the slot at `index` can be touched.
+    #[inline(always)]
+    fn ensure(&self, index: usize) -> std::io::Result<()> {
+        let chunk = index >> CHUNK;
+        match self.committed.get(chunk / 64) {
+            Some(known) if known.get() >> (chunk % 64) & 1 != 0 => Ok(()),
+            _ => self.commit(chunk),
+        }
+    }
+
+    #[cold]
+    fn commit(&self, chunk: usize) -> std::io::Result<()> {
+        let from = chunk << CHUNK;
+        let to = (from + (1 << CHUNK)).min(self.slots.len());
+        let [from, to] = [from, to].map(|slot| SLOTS_AT + slot * size_of::<AtomicPair>());
+        // The ends are before the first slot.
+        self.region.commit(if chunk == 0 { 0 } else { from }..to)?;
+        if let Some(known) = self.committed.get(chunk / 64) {
+            known.set(known.get() | 1 << (chunk % 64));
+        }
+        Ok(())
+    }
+}

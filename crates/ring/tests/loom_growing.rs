@@ -1,0 +1,216 @@
+//! The shipped ring when it grows and shrinks, in every interleaving, and with a death between any two steps: order holds, each
+//! message comes once, "empty" is said only of an empty ring, and nobody waits for a process that stopped on the way.
+//!
+//! Without loom each model runs once, for real, and nobody dies.
+
+use multiproc_prim::model::{Arc, model, model_deaths, mortal, thread};
+use multiproc_prim::{Heap, Region};
+use multiproc_ring::mpmc::{Finished, Geometry, Lane, Mpmc, Orphans, Owner, PublishError, PushError, TakeError};
+
+const BLOCKS: u64 = 4;
+
+/// One slot, then four: as few as can grow. The tickets of the first ring are about to wrap.
+fn geometry(small_in_slots: bool) -> Geometry {
+    let first_turn = (1 << 40) - 1;
+    Geometry { grows: true, small_in_slots, memory: BLOCKS * 64, max_message: 32, first_turn, ..Geometry::new(1) }
+}
+
+fn handles<const N: usize>(geometry: &Geometry) -> [Arc<Mpmc>; N] {
+    let region = Region::new(Heap::new(geometry.region_len().unwrap()));
+    let mut first = Some(Mpmc::create(&region, 0, geometry, Owner::new(0, 0)).unwrap());
+    std::array::from_fn(|row| {
+        let attach = || Mpmc::attach(&region, 0, geometry, Owner::new(row as u32, 0)).unwrap();
+        Arc::new(first.take().unwrap_or_else(attach))
+    })
+}
+
+fn pop(ring: &Mpmc) -> Option<u64> {
+    let block = match ring.take(Lane::Main) {
+        Ok(block) => block,
+        Err(TakeError::Empty) => return None,
+        Err(error) => panic!("{error}"),
+    };
+    let mut word = [0; 8];
+    assert!(block.payload().read(&mut word));
+    Some(u64::from_le_bytes(word))
+}
+
+fn push(ring: &Mpmc, value: u64) {
+    ring.push(&value.to_le_bytes()).unwrap();
+}
+
+fn drain(ring: &Mpmc) -> Vec<u64> {
+    std::iter::from_fn(|| pop(ring)).collect()
+}
+
+/// Explores `body` with messages in the slots and in blocks.
+fn for_each_shape(body: impl Fn(Geometry) + Copy + Send + Sync + 'static) {
+    for small_in_slots in [true, false] {
+        model(move || body(geometry(small_in_slots)));
+    }
+}
+
+#[test]
+fn two_producers_that_make_it_grow_lose_nothing_and_keep_their_order() {
+    for_each_shape(|geometry| {
+        let [a, b] = handles(&geometry);
+        let other = thread::spawn(move || [10, 11].map(|value| push(&b, value)));
+        push(&a, 1);
+        push(&a, 2);
+        other.join().unwrap();
+        let got = drain(&a);
+        let of = |from: u64| got.iter().copied().filter(|value| value / 10 == from / 10).collect::<Vec<_>>();
+        assert_eq!((of(1), of(10)), (vec![1, 2], vec![10, 11]), "{got:?}");
+    });
+}
+
+#[test]
+fn a_consumer_goes_on_to_the_larger_ring_only_when_the_smaller_one_is_empty() {
+    for_each_shape(|geometry| {
+        let [a, b] = handles(&geometry);
+        push(&a, 1);
+        let other = thread::spawn(move || [2, 3].map(|value| push(&b, value)));
+        let mut got = vec![pop(&a).expect("one was there")];
+        got.extend(pop(&a));
+        other.join().unwrap();
+        got.extend(drain(&a));
+        assert_eq!(got, [1, 2, 3]);
+    });
+}
+
+#[test]
+fn consumers_that_meet_where_it_grew_share_without_doubles() {
+    for_each_shape(|geometry| {
+        let [a, b] = handles(&geometry);
+        for value in 1..=3 {
+            push(&a, value);
+        }
+        let other = thread::spawn(move || [pop(&b), pop(&b)]);
+        let mine = [pop(&a), pop(&a)];
+        let theirs = other.join().unwrap();
+        for pair in [mine, theirs] {
+            assert!(pair[1].is_none() || pair[0] < pair[1], "{mine:?} {theirs:?}");
+        }
+        let mut all: Vec<u64> = mine.into_iter().chain(theirs).flatten().collect();
+        all.sort_unstable();
+        assert_eq!(all, [1, 2, 3]);
+        assert_eq!(pop(&a), None);
+    });
+}
+
+#[test]
+fn it_shrinks_when_it_is_empty_and_a_put_beside_that_is_not_lost() {
+    for_each_shape(|geometry| {
+        let [a, b] = handles(&geometry);
+        push(&a, 1);
+        push(&a, 2);
+        assert_eq!([pop(&a), pop(&a)], [Some(1), Some(2)]);
+        // What is empty now is the larger ring.
+        let other = thread::spawn(move || [3, 4].map(|value| push(&b, value)));
+        let mut got: Vec<u64> = pop(&a).into_iter().collect();
+        got.extend(pop(&a));
+        other.join().unwrap();
+        got.extend(drain(&a));
+        assert_eq!(got, [3, 4]);
+    });
+}
+
+#[test]
+fn a_consumer_that_slept_while_it_grew_and_shrank_and_grew_takes_the_oldest() {
+    for_each_shape(|geometry| {
+        let [a, b] = handles(&geometry);
+        push(&a, 1);
+        let other = thread::spawn(move || pop(&b));
+        // The smallest ring is used again, and what it holds is not the oldest: that is in the larger one.
+        let mut got: Vec<u64> = pop(&a).into_iter().collect();
+        push(&a, 2);
+        push(&a, 3);
+        got.extend(pop(&a));
+        let theirs = other.join().unwrap();
+        got.extend(drain(&a));
+        assert!(got.is_sorted(), "{got:?}");
+        got.extend(theirs);
+        got.sort_unstable();
+        assert_eq!(got, [1, 2, 3]);
+    });
+}
+
+#[test]
+fn what_was_put_before_the_end_is_got_although_it_grows_meanwhile() {
+    for_each_shape(|geometry| {
+        let [a, b] = handles(&geometry);
+        let put = |ring: &Mpmc, value: u64| match ring.push(&value.to_le_bytes()) {
+            Ok(()) => true,
+            Err(PushError::Publish(PublishError::Closed)) => false,
+            Err(error) => panic!("{error}"),
+        };
+        let other = thread::spawn(move || [1, 2].map(|value| put(&b, value)));
+        a.shut();
+        let mut got = Vec::new();
+        loop {
+            match a.take(Lane::Main) {
+                Ok(block) => {
+                    let mut word = [0; 8];
+                    block.payload().read(&mut word);
+                    got.push(u64::from_le_bytes(word));
+                }
+                Err(TakeError::Empty) if a.close_if_empty() == TakeError::Closed => break,
+                Err(TakeError::Empty) => {}
+                Err(TakeError::Closed) => break,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        let put = other.join().unwrap();
+        assert!(!put[1] || put[0]);
+        assert_eq!(got.len(), put.iter().filter(|&&put| put).count(), "{got:?} of {put:?}");
+        assert!(matches!(a.take(Lane::Main), Err(TakeError::Closed)));
+    });
+}
+
+#[test]
+fn whoever_dies_anywhere_while_it_grows_and_shrinks_loses_its_own_messages_at_most() {
+    for small_in_slots in [true, false] {
+        model_deaths(if small_in_slots { dies::<true> } else { dies::<false> });
+    }
+}
+
+fn dies<const SMALL: bool>(steps: u32) {
+    const DEAD: Owner = Owner::new(3, 0);
+    let geometry = geometry(SMALL);
+    let region = Region::new(Heap::new(geometry.region_len().unwrap()));
+    let first = Mpmc::create(&region, 0, &geometry, Owner::new(0, 0)).unwrap();
+    let [dead, living] = [DEAD, Owner::new(1, 0)].map(|owner| Mpmc::attach(&region, 0, &geometry, owner).unwrap());
+    push(&first, 1);
+    // It grows with the first message, and shrinks after the last one.
+    let victim = thread::spawn(move || {
+        mortal(steps, || {
+            push(&dead, 2);
+            [pop(&dead), pop(&dead), pop(&dead)]
+        })
+    });
+    let living = thread::spawn(move || {
+        push(&living, 3);
+        pop(&living)
+    });
+    let theirs = victim.join().unwrap();
+    let mut got: Vec<u64> = living.join().unwrap().into_iter().collect();
+    let died = theirs.is_none();
+    if died {
+        first.sweep(DEAD, Finished::default(), Orphans::Drop, || true, |_| ()).unwrap();
+    }
+    got.extend(theirs.into_iter().flatten().flatten());
+    got.extend(drain(&first));
+    got.sort_unstable();
+    // Of what the dead one put or took one may be gone; the rest is there once.
+    match died {
+        false => assert_eq!(got, [1, 2, 3]),
+        true => assert!(got.len() <= 3 && got.windows(2).all(|pair| pair[0] < pair[1]), "{got:?}"),
+    }
+    // And it works on, in both rings.
+    for value in 4..8 {
+        push(&first, value);
+    }
+    assert_eq!(drain(&first), [4, 5, 6, 7]);
+    let free: Vec<_> = std::iter::from_fn(|| first.alloc(9).ok()).collect();
+    assert_eq!(free.len() as u64, BLOCKS, "blocks leaked");
+}
