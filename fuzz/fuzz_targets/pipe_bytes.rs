@@ -8,11 +8,12 @@ use multiproc_shm::{Kind, Segment, pass};
 use std::time::Duration;
 
 fuzz_target!(|ops: Vec<(u8, u16, u64)>| {
-    let (a, b) = pipe::<Vec<u8>>().unwrap();
+    let (mut a, b) = pipe::<Vec<u8>>().unwrap();
     let parcel = pass::encode(&a).unwrap();
     let as_segment = |descriptor: &std::os::fd::OwnedFd| Segment::attach(descriptor.try_clone().ok()?, Kind(*b"PIPE")).ok();
     let segment = parcel.descriptors.iter().find_map(as_segment).unwrap();
-    let mut a: Connection<Vec<u8>> = pass::decode(&parcel.bytes, parcel.descriptors).unwrap();
+    // It was encoded for its memory alone: the end comes back.
+    drop(parcel);
     let word = |at: u16| segment.region().bytes(usize::from(at) * 8 % segment.region().len(), 8).unwrap();
     let mut room = 48 << 10;
     for (op, at, value) in ops.into_iter().take(64) {
@@ -28,10 +29,27 @@ fuzz_target!(|ops: Vec<(u8, u16, u64)>| {
             3 => drop(end.recv_timeout(Duration::ZERO)),
             4 => {
                 // The end moves on, as to another process: its positions are read anew.
-                let moved = pass::encode(&a).unwrap();
-                match pass::decode(&moved.bytes, moved.descriptors) {
-                    Ok(again) => a = again,
+                let Ok(mut moved) = pass::encode(&a) else { continue };
+                let descriptors = std::mem::take(&mut moved.descriptors);
+                match pass::decode::<Connection<Vec<u8>>>(&moved.bytes, descriptors) {
+                    Ok(again) => {
+                        moved.sent();
+                        a = again;
+                    }
                     Err(_) => return,
+                }
+            }
+            5 => {
+                room = 0;
+                drop(end.try_send(&vec![op; usize::from(at)]));
+            }
+            6 => {
+                if let Ok(standby) = a.standby() {
+                    drop(a);
+                    match standby.try_take_over() {
+                        Ok(again) => a = again,
+                        Err(_) => return,
+                    }
                 }
             }
             _ => {

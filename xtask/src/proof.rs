@@ -27,7 +27,7 @@ struct Entry {
     in_ci: bool,
 }
 
-const PROOFS: [Entry; 13] = [
+const PROOFS: [Entry; 14] = [
     Entry {
         name: "loom",
         about: "the models with more preemptions",
@@ -80,6 +80,12 @@ const PROOFS: [Entry; 13] = [
         name: "faults",
         about: "each system call fails in turn with each error it documents; then a signal every 100 microseconds",
         run: |short| example("faults", &[if short { "20" } else { "0" }]),
+        in_ci: true,
+    },
+    Entry {
+        name: "worlds",
+        about: "small programs in environments made for the purpose: limits, namespaces, sandboxes, users, missing devices",
+        run: |short| example("worlds", &[if short { "short" } else { "full" }]),
         in_ci: true,
     },
     Entry {

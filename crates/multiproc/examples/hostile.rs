@@ -157,7 +157,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             pass::encode(&shared.in_place)?.descriptors.remove(0),
         ];
         targets.push(parcel.descriptors.iter().find(is_segment).ok_or("a pipe without memory")?.try_clone()?);
-        let ours: Connection<Vec<u8>> = pass::decode(&parcel.bytes, parcel.descriptors)?;
+        // It was encoded for its memory alone: the end comes back.
+        drop(parcel);
         let workers = [put, get, put_jobs, do_jobs, use_in_place, come_and_go].map(|work| Process::spawn(work, shared.share()));
         let mut workers: Vec<Process> = workers.into_iter().collect::<Result<_, _>>()?;
         workers.push(Process::spawn(send, (shared.share(), ours))?);

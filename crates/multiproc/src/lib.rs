@@ -4,7 +4,9 @@
 #[doc = include_str!("../GUIDE.md")]
 pub mod guide {}
 
-pub use multiproc_pipe::{Connection, PipeError, Receiver, RecvError, RecvIntoError, SendError, Sender, pipe, pipe_oneway};
+pub use multiproc_pipe::{
+    Connection, PipeEnd, PipeError, Receiver, RecvError, RecvIntoError, SendError, Sender, Standby, StandbyError, pipe, pipe_oneway,
+};
 pub use multiproc_process::{
     Current, Exit, JoinError, Main, Outcome, Process, ProcessBuilder, SignalError, SpawnError, active_children, current_process,
     init,
@@ -18,7 +20,7 @@ pub use multiproc_shm::pass::{DecodeError, Descriptor, EncodeError};
 /// Everything that a program with processes, queues and pipes names.
 pub mod prelude {
     pub use crate::{
-        Connection, Exit, GetError, JoinableQueue, Process, PutError, Queue, Receiver, RecvError, Sender, SimpleQueue,
+        Connection, Exit, GetError, JoinableQueue, Process, PutError, Queue, Receiver, RecvError, Sender, SimpleQueue, Standby,
         active_children, current_process, pipe, pipe_oneway,
     };
 }

@@ -30,9 +30,29 @@ pub enum SendError {
     /// The other end is closed, or its process is dead (Python: `BrokenPipeError`).
     #[error("the other end of the pipe is closed, or its process has died")]
     Disconnected,
+    /// There is no room now, and the call does not wait.
+    #[error("the pipe is full: nothing was sent")]
+    Full,
+    /// There was no room until the deadline.
+    #[error("the pipe had no room until the deadline: nothing was sent")]
+    Timeout,
+    /// The receiver would refuse the message for its length.
+    #[error("a message of {len} bytes is longer than the limit of {max}: send it in parts")]
+    TooLong {
+        /// Length of the message in bytes.
+        len: usize,
+        /// Longest message in bytes.
+        max: usize,
+    },
     /// The value refuses to be encoded. Nothing was sent.
     #[error(transparent)]
     Encode(#[from] EncodeError),
+    /// This end was sent to another process, or taken over or closed by one (Python: `OSError`, handle is closed).
+    #[error("this end of the pipe has moved to another process: use it there")]
+    Moved,
+    /// The value holds this very end. Nothing was sent, and the end is still here.
+    #[error("an end of a pipe can't be sent through itself")]
+    ThroughItself,
     /// Another process uses this end (Python: the data becomes corrupted).
     #[error("process {pid} uses this end of the pipe: an end belongs to one process at a time")]
     InUse {
@@ -69,6 +89,9 @@ pub enum RecvError {
     /// The bytes make no value of the type asked for.
     #[error(transparent)]
     Decode(#[from] DecodeError),
+    /// This end was sent to another process, or taken over or closed by one (Python: `OSError`, handle is closed).
+    #[error("this end of the pipe has moved to another process: use it there")]
+    Moved,
     /// Another process uses this end (Python: the data becomes corrupted).
     #[error("process {pid} uses this end of the pipe: an end belongs to one process at a time")]
     InUse {
@@ -78,16 +101,40 @@ pub enum RecvError {
     /// This process could not take over the end, which another one had before: the system has no memory, or it is corrupt.
     #[error("this process can't use its end of the pipe: {0}")]
     Unusable(#[source] PipeError),
-    /// The other process wrote rubbish over the pipe.
+    /// The other process wrote rubbish over the pipe, or announced descriptors that did not come.
     #[error("the pipe is corrupt: the other process wrote over its memory")]
     Corrupt,
-    /// The system refuses to receive descriptors.
-    #[error("can't receive descriptors: {0}")]
+    /// The system refuses to receive the descriptors of the next message, which stays where it is: close other descriptors and receive it
+    /// again, or receive its bytes alone.
+    #[error("can't receive the message's descriptors, so it stays in the pipe: {0}")]
     Descriptors(#[source] std::io::Error),
 }
 
+/// Why there is no stand-by, or why it does not take over.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StandbyError {
+    /// The end has a stand-by already.
+    #[error("this end of the pipe has a stand-by already: drop that one first")]
+    Taken,
+    /// It is a half of an end, or the other half is in use.
+    #[error("this is one half of an end of a pipe: make the stand-by before the end is split")]
+    Half,
+    /// The end, or this stand-by, was sent to another process.
+    #[error("this end of the pipe, or its stand-by, has moved to another process: use it there")]
+    Moved,
+    /// The end is still in use: by its user, or for one that asks for a stand-by by another process.
+    #[error("the end of the pipe is still in use")]
+    InUse,
+    /// The system has no memory or descriptors, or the pipe is corrupt.
+    #[error(transparent)]
+    Unusable(#[from] PipeError),
+}
+
 /// Why this process does not have an end to itself.
+#[derive(Debug)]
 pub(crate) enum ClaimError {
+    Moved,
     InUse(u32),
     Unusable(PipeError),
 }
@@ -95,6 +142,7 @@ pub(crate) enum ClaimError {
 impl From<ClaimError> for SendError {
     fn from(error: ClaimError) -> Self {
         match error {
+            ClaimError::Moved => Self::Moved,
             ClaimError::InUse(pid) => Self::InUse { pid },
             ClaimError::Unusable(why) => Self::Unusable(why),
         }
@@ -104,7 +152,18 @@ impl From<ClaimError> for SendError {
 impl From<ClaimError> for RecvError {
     fn from(error: ClaimError) -> Self {
         match error {
+            ClaimError::Moved => Self::Moved,
             ClaimError::InUse(pid) => Self::InUse { pid },
+            ClaimError::Unusable(why) => Self::Unusable(why),
+        }
+    }
+}
+
+impl From<ClaimError> for StandbyError {
+    fn from(error: ClaimError) -> Self {
+        match error {
+            ClaimError::Moved => Self::Moved,
+            ClaimError::InUse(_) => Self::InUse,
             ClaimError::Unusable(why) => Self::Unusable(why),
         }
     }

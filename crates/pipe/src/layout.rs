@@ -2,19 +2,33 @@
 
 use crate::CAPACITY;
 use crate::error::PipeError;
-use multiproc_prim::{AtomicU32, AtomicU64, Padded, shared_struct};
-use multiproc_shm::{Kind, Segment, Spec};
+use multiproc_prim::{AtomicU32, AtomicU64, Ordering, Padded, shared_struct};
+use multiproc_shm::{Identity, Kind, Segment, Spec, has_ended};
 use multiproc_sync::stream_len;
 
 shared_struct! {
     /// What both ends know of each other.
     pub(crate) struct PipeWords {
-        /// Which process uses each end: pid in the low half, start time above. 0: none does.
-        pub(crate) holder_first: Padded<AtomicU64>,
-        pub(crate) holder_second: Padded<AtomicU64>,
-        /// Whether the receiver of each direction wants its bell rung: `EVERY`, `NEXT`, both or neither. Receivers alone set it.
+        pub(crate) first: Padded<SideWords>,
+        pub(crate) second: Padded<SideWords>,
+        /// Whether the receiver of each direction wants to be rung for: `EVERY`, `NEXT`, both or neither. Receivers alone set it.
         pub(crate) watched_to_second: Padded<AtomicU32>,
         pub(crate) watched_to_first: Padded<AtomicU32>,
+    }
+}
+
+shared_struct! {
+    /// What is known of one end.
+    pub(crate) struct SideWords {
+        /// Which process uses the end: an [`Owner`].
+        pub(crate) owner: AtomicU64,
+        /// How often the end has moved, was closed, was taken over or got a stand-by. A handle that remembers another number is a copy
+        /// that was left behind.
+        pub(crate) generation: AtomicU64,
+        /// Which stand-by may take over: the generation in which it was made. 0: none.
+        pub(crate) stand_by: AtomicU64,
+        /// Under which number descriptors were sent last.
+        pub(crate) parcels: AtomicU64,
     }
 }
 
@@ -32,11 +46,72 @@ pub(crate) enum Side {
     Second,
 }
 
+impl Side {
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::First => Self::Second,
+            Self::Second => Self::First,
+        }
+    }
+}
+
+/// Who uses an end, in one word: the low bits of the generation, a process, and the pid namespace that numbers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub(crate) generation: u64,
+    /// 0: nobody does yet.
+    pub(crate) pid: u32,
+    /// 0: not known. With the process 0, [`LEFT`](Self::LEFT) says that the user has gone.
+    pub(crate) namespace: u32,
+}
+
+const PID_BITS: u32 = 22;
+const GENERATION_BITS: u32 = 10;
+
+impl Owner {
+    /// In place of a namespace: the user has closed the end, and a stand-by may take over.
+    pub(crate) const LEFT: u32 = 1;
+
+    /// Nobody uses the end in this generation yet.
+    pub(crate) fn nobody(generation: u64) -> Self {
+        Self { generation: generation % (1 << GENERATION_BITS), pid: 0, namespace: 0 }
+    }
+
+    /// This process uses the end.
+    pub(crate) fn us(generation: u64) -> Self {
+        let me = Identity::current();
+        Self { pid: me.pid, namespace: u32::try_from(me.namespace).unwrap_or(0), ..Self::nobody(generation) }
+    }
+
+    /// Whether the user of the end has surely gone without saying so.
+    pub(crate) fn has_died(self) -> bool {
+        self.pid != 0 && has_ended(self.pid, self.namespace.into())
+    }
+
+    pub(crate) fn word(self) -> u64 {
+        // The kernel's process ids have 22 bits at most.
+        self.generation << (PID_BITS + 32) | u64::from(self.pid) << 32 | u64::from(self.namespace)
+    }
+
+    pub(crate) fn from_word(word: u64) -> Self {
+        let pid = (word >> 32) as u32 & ((1 << PID_BITS) - 1);
+        Self { generation: word >> (PID_BITS + 32), pid, namespace: word as u32 }
+    }
+}
+
+static_assertions::const_assert_eq!(GENERATION_BITS + PID_BITS + 32, 64);
+
+impl SideWords {
+    pub(crate) fn user(&self, ordering: Ordering) -> Owner {
+        Owner::from_word(self.owner.load(ordering))
+    }
+}
+
 impl PipeWords {
-    pub(crate) fn holder(&self, side: Side) -> &AtomicU64 {
+    pub(crate) fn side(&self, side: Side) -> &SideWords {
         match side {
-            Side::First => &self.holder_first,
-            Side::Second => &self.holder_second,
+            Side::First => &self.first,
+            Side::Second => &self.second,
         }
     }
 

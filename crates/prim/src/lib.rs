@@ -8,6 +8,7 @@ mod hint;
 mod pair;
 mod region;
 mod renewed;
+mod roll;
 mod time;
 
 #[cfg_attr(loom, path = "futex_loom.rs")]
@@ -27,6 +28,7 @@ pub use loom::sync::{Mutex, MutexGuard};
 pub use pair::AtomicPair;
 pub use region::{Array, Heap, Memory, OutOfBounds, Padded, Place, Region, Shared};
 pub use renewed::Renewed;
+pub use roll::{Entry, OnceWord, Roll};
 #[cfg(not(loom))]
 pub use std::sync::{Mutex, MutexGuard};
 pub use time::{Deadline, monotonic_millis};

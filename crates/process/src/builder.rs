@@ -131,8 +131,10 @@ impl ProcessBuilder {
             name,
             numbers,
         };
-        start(hello, &parcel, self.patience)
-        // The arguments go here, after the new process has its own copies.
+        let process = start(hello, &parcel, self.patience)?;
+        // The new process has its own copies. What it got of handles that move is gone here.
+        parcel.sent();
+        Ok(process)
     }
 }
 

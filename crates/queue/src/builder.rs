@@ -65,7 +65,7 @@ impl<Q> Builder<Q> {
         self
     }
 
-    /// Processes that can have the queue open at once: 1 to 1023, the default.
+    /// Processes that can have the queue open at once: 1 to 1016, the default.
     pub fn participants(mut self, processes: u32) -> Self {
         self.shape.participants = processes;
         self

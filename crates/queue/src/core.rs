@@ -5,15 +5,15 @@ use crate::error::OpenError;
 use crate::layout::{Flavor, QueueWords, Shape, Tally, Waiting, tally_of};
 use crate::registry;
 use crate::watch;
-use multiproc_prim::{Array, AtomicU64, Deadline, Ordering, Place, Renewed};
+use multiproc_prim::{Array, AtomicU64, Deadline, Hint, Ordering, Place, Renewed};
 use multiproc_ring::mpmc::{Block, Lane, Orphans, Owner, Swept, TakeError};
 use multiproc_shm::{
-    AttachError, CreateError, FileId, Flaw, Janitor, JoinError, Look, Membership, Participant, Segment, SegmentName, file_id, stamp,
+    AttachError, CreateError, FileId, Flaw, JoinError, Membership, Notice, Participant, Segment, SegmentName, Watched, file_id, stamp,
 };
-use multiproc_sync::{Channel, ChannelError, GetError, Pace, PutError, SLICE};
+use multiproc_sync::{Channel, ChannelError, GetError, Pace, PutError};
 use std::cell::OnceCell;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 pub(crate) struct Core {
@@ -25,11 +25,15 @@ pub(crate) struct Core {
     pub(crate) tallies: Array<Tally>,
     pub(crate) in_hand: InHand,
     pub(crate) join_pace: Pace,
+    /// Operations of this process, about.
+    operations: Hint,
     /// What the registry knows it by.
     file: FileId,
     /// The attachment of a forked copy of this process, once it has used the queue. Each copy has a cell of its own: it may have
     /// been forked while another thread filled this process's.
     forked: Renewed<OnceLock<Arc<Core>>>,
+    /// For the watcher of the dead, which must not keep the attachment alive.
+    itself: Weak<Core>,
 }
 
 impl std::fmt::Debug for Core {
@@ -111,22 +115,16 @@ impl Core {
         }
         let channel_at = at + shape.channel_at();
         let membership = join(&segment, |janitor| {
-            let as_janitor = owner(Janitor::PARTICIPANT);
-            let Ok(channel) = Channel::attach(&region, channel_at, &shape.ring(), as_janitor) else { return };
+            let Ok(channel) = Channel::attach(&region, channel_at, &shape.ring(), owner(janitor.participant())) else { return };
             let nothing = InHand::default();
-            let account = |who| {
-                let still = || who == Janitor::PARTICIPANT || janitor.is_there(who);
-                account_for(who, Janitor::PARTICIPANT, &shape, &channel, &tallies, &nothing, still)
-            };
-            // What an earlier janitor held when it died, then the dead.
-            let mut swept = account(Janitor::PARTICIPANT).unwrap_or_default();
-            for who in janitor.dead() {
-                if let Some(more) = account(who) {
-                    swept += more;
+            for who in janitor.others().filter(|who| janitor.is_dead(*who)) {
+                let still = || janitor.is_there(who);
+                if let Some(swept) = account_for(who, janitor.participant(), &shape, &channel, &tallies, &nothing, still) {
                     janitor.bury(who);
+                    channel.wake_after_sweep(&swept);
+                    words.all_done.wake_all();
                 }
             }
-            channel.wake_after_sweep(&swept);
         })?;
         let owner = owner(membership.participant());
         // Before anything is counted in our row.
@@ -139,7 +137,7 @@ impl Core {
         if let Some(tally) = tally_of(&tallies, membership.participant()) {
             tally.clear();
         }
-        let core = Arc::new(Self {
+        let core = Arc::new_cyclic(|itself: &Weak<Self>| Self {
             segment,
             shape,
             channel,
@@ -148,12 +146,17 @@ impl Core {
             tallies,
             in_hand: InHand::default(),
             join_pace: Pace::default(),
+            operations: Hint::new(0),
             file,
             forked: Renewed::new(),
+            itself: itself.clone(),
         });
-        // Whoever comes tidies up: where many come and die, nobody may ever be idle long enough to.
-        core.look_around();
-        core.awake();
+        // A process that comes tidies up: where many come and die, nobody may ever be idle long enough to.
+        core.sweep_the_dead();
+        if !core.membership.is_announced() {
+            // Nobody would be told of our death: from now on each sleeper has to look for itself.
+            core.wake_everyone();
+        }
         Ok(core)
     }
 
@@ -184,7 +187,7 @@ impl Core {
 
     /// What participants have written, from the first to the last that ever was.
     pub(crate) fn tallies_in_use(&self) -> impl Iterator<Item = &Tally> {
-        self.tallies.iter().take((read(&self.words.rows) as usize).saturating_add(1))
+        self.tallies.iter().take(read(&self.words.rows) as usize)
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -207,18 +210,15 @@ impl Core {
 
     #[inline(always)]
     pub(crate) fn push(&self, message: &[u8], deadline: Deadline) -> Result<(), PutError> {
-        let done = self.channel.push(message, deadline, || self.look_around());
-        self.awake();
-        done
+        self.glance();
+        self.channel.push(message, deadline, || self.look_around())
     }
 
     #[inline(always)]
     pub(crate) fn take(&self, deadline: Deadline) -> Result<Block<'_>, GetError> {
+        self.glance();
         match self.channel.take_first(self.lanes()) {
-            Ok(block) => {
-                self.awake();
-                Ok(block)
-            }
+            Ok(block) => Ok(block),
             Err(end) => self.take_later(end, deadline),
         }
     }
@@ -231,9 +231,7 @@ impl Core {
             waiting.get_or_init(|| self.wait_after_shutdown());
             self.is_over()
         };
-        let taken = self.channel.take_later(end, self.lanes(), deadline, || self.look_around(), is_over);
-        self.awake();
-        taken
+        self.channel.take_later(end, self.lanes(), deadline, || self.look_around(), is_over)
     }
 
     /// Whether nothing can come back after a shutdown: of what was put, all is done, or in the hands of those who wait for more.
@@ -265,46 +263,57 @@ impl Core {
         !self.lanes().iter().any(|&lane| ring.has_message(lane))
     }
 
-    /// Looks for dead participants and accounts for what they held, unless someone did so a moment ago. Returns how long the
-    /// caller may sleep until its next look.
+    /// Before an operation: looks for the dead, if it is time. What they had in hand comes before new values.
+    #[inline(always)]
+    pub(crate) fn glance(&self) {
+        /// Operations between two looks at the clock, where no value can come back.
+        const SELDOM: u64 = 64;
+        let joinable = self.shape.flavor == Flavor::Joinable;
+        if !joinable {
+            let count = self.operations.get().wrapping_add(1);
+            self.operations.set(count);
+            if !count.is_multiple_of(SELDOM) {
+                return;
+            }
+        }
+        if watch::is_due(&self.words.looked) {
+            self.sweep_the_dead();
+        }
+    }
+
+    /// Between two sleeps: looks for the dead, if it is time. Returns how long the next sleep may take.
     pub(crate) fn look_around(&self) -> Duration {
         self.give_back_again();
-        let due = watch::due(&self.words.looked);
-        if let Some(how) = due {
-            self.sweep_the_dead(how);
+        if watch::is_due(&self.words.looked) {
+            self.sweep_the_dead();
             self.channel.nudge(self.lanes());
         }
-        let Some(tally) = self.tally() else { return SLICE };
-        tally.asleep.store(1, Ordering::Relaxed);
-        watch::next_slice(self.tallies_in_use(), tally, due.is_some())
-    }
-
-    /// Says that this process sleeps no more, if it did.
-    #[inline]
-    pub(crate) fn awake(&self) {
-        if let Some(tally) = self.tally()
-            && tally.asleep.load(Ordering::Relaxed) != 0
-        {
-            tally.asleep.store(0, Ordering::Relaxed);
-        }
-    }
-
-    /// Looks for dead participants and accounts for what they held. Idempotent; anyone may do it, several at once.
-    fn sweep_the_dead(&self, how: Look) {
-        for who in self.membership.others() {
-            if self.membership.is_dead(who, how)
-                && let Some(swept) = self.account_for(who)
-            {
-                self.membership.bury(who);
-                self.wake_after_sweep(&swept);
+        match self.membership.keep_watch(&self.itself) {
+            Notice::Nobody => watch::ALONE,
+            Notice::Lookout => watch::REST,
+            Notice::Us => {
+                self.sweep_the_dead();
+                watch::REST
             }
         }
     }
 
-    /// Wakes those for whom a sweep has something.
-    fn wake_after_sweep(&self, swept: &Swept) {
-        self.channel.wake_after_sweep(swept);
-        self.wake_if_all_done();
+    /// Looks for dead participants and accounts for what they held. Idempotent; anyone may do it, several at once.
+    #[cold]
+    fn sweep_the_dead(&self) {
+        let mut buried = false;
+        for who in self.membership.others().filter(|who| self.membership.is_dead(*who)) {
+            if let Some(swept) = self.account_for(who) {
+                self.membership.bury(who);
+                self.channel.wake_after_sweep(&swept);
+                buried = true;
+            }
+        }
+        if buried {
+            // A wake-up may have gone to a process that died before it acted.
+            self.channel.nudge(self.lanes());
+            self.wake_if_all_done();
+        }
     }
 
     /// Frees, returns or counts everything that a dead participant, or one that leaves, has in its hands. `None`: not all of it.
@@ -315,7 +324,20 @@ impl Core {
     }
 }
 
-/// The caller, who writes to the tally of `me`, holds its `in_hand`.
+impl Watched for Core {
+    fn look(&self) {
+        if !self.membership.is_inherited() {
+            self.sweep_the_dead();
+        }
+    }
+
+    fn wake_everyone(&self) {
+        self.channel.wake_everyone();
+        self.words.all_done.wake_all();
+    }
+}
+
+/// Writes to the tally of `me` while it holds its `in_hand`.
 fn account_for(
     who: Participant,
     me: Participant,
@@ -340,12 +362,13 @@ fn account_for(
 }
 
 /// Takes a place in the table. If there is none, clears away the dead first: there may be no member left to do it.
-fn join(segment: &Segment, clear: impl FnOnce(&Janitor)) -> Result<Membership, OpenError> {
+fn join(segment: &Segment, clear: impl FnOnce(&Membership)) -> Result<Membership, OpenError> {
     let table = segment.participants().ok_or_else(|| segment.refuse(Flaw::Geometry("no participants".into())))?;
     let joined = match table.join() {
         Err(JoinError::Full(_)) => {
-            if let Some(janitor) = table.janitor() {
+            if let Ok(janitor) = table.join_as_janitor() {
                 clear(&janitor);
+                janitor.leave();
             }
             table.join()
         }
@@ -360,9 +383,15 @@ impl Drop for Core {
             return;
         }
         // What is still in hand goes the way of the dead's: a joinable queue delivers it to someone else.
-        if let Some(swept) = self.account_for(self.membership.participant()) {
+        let swept = self.account_for(self.membership.participant());
+        let was_lookout = self.membership.stop_watching();
+        if let Some(swept) = swept {
             self.membership.leave();
-            self.wake_after_sweep(&swept);
+            self.channel.wake_after_sweep(&swept);
+            self.wake_if_all_done();
+        }
+        if was_lookout {
+            self.wake_everyone();
         }
         // Last: a thread that waits to attach anew takes the place that is free now.
         registry::forget(self.file);

@@ -245,7 +245,6 @@ impl Core {
     pub(crate) fn join(&self, deadline: Deadline) -> Result<(), QueueJoinError> {
         let done = || (self.unfinished() == 0).then_some(());
         let joined = self.words.all_done.wait_until(deadline, &self.join_pace, || self.look_around(), done);
-        self.awake();
         joined.ok_or_else(|| QueueJoinError::Timeout { unfinished: self.unfinished() as usize })
     }
 

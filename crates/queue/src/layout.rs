@@ -2,7 +2,7 @@
 
 use multiproc_prim::{Array, AtomicU64, Ordering, OutOfBounds, Padded, Place, Region, shared_struct};
 use multiproc_ring::mpmc::{Completion, Finished, Geometry, Held};
-use multiproc_shm::{Janitor, Kind, MAX_PARTICIPANTS, Participant, Segment, Spec};
+use multiproc_shm::{Kind, MAX_PARTICIPANTS, Participant, Segment, Spec, table_rows};
 use multiproc_sync::{ChannelError, EventCount, fixed_channel_len};
 
 shared_struct! {
@@ -23,8 +23,6 @@ shared_struct! {
         last: AtomicU64,
         /// How many it finished: as many as the word before says, or one less.
         count: AtomicU64,
-        /// Not 0 while it sleeps and looks around now and then.
-        pub(crate) asleep: AtomicU64,
         /// Values of a queue that is not joinable which went with a panic of one of its threads.
         pub(crate) dropped: AtomicU64,
         /// A [`Waiting`]: its threads that wait for values after a shutdown.
@@ -32,8 +30,9 @@ shared_struct! {
         /// Values that it has in hand as deliveries, and that no thread has in its list.
         pub(crate) deliveries: AtomicU64,
         /// Makes it a cache line.
-        reserved_first: AtomicU64,
-        reserved_second: AtomicU64,
+        reserved: AtomicU64,
+        reserved2: AtomicU64,
+        reserved3: AtomicU64,
     }
 }
 
@@ -62,7 +61,6 @@ impl Tally {
 
     /// For a process that takes the place, or is gone from it.
     pub(crate) fn clear(&self) {
-        self.asleep.store(0, Ordering::Relaxed);
         self.waiting.store(0, Ordering::Release);
         self.deliveries.store(0, Ordering::Release);
     }
@@ -93,9 +91,9 @@ impl Tally {
     }
 }
 
-/// The tally of a participant. The first one is the janitor's.
+/// The tally of a participant.
 pub(crate) fn tally_of(tallies: &Array<Tally>, who: Participant) -> Option<&Tally> {
-    tallies.get(if who == Janitor::PARTICIPANT { 0 } else { who.row as usize + 1 })
+    tallies.get(who.row as usize)
 }
 
 /// Which of the three a segment holds.
@@ -151,9 +149,9 @@ impl Shape {
         size_of::<QueueWords>()
     }
 
-    /// One per participant and the janitor's.
+    /// One per row of the participant table.
     fn tallies(&self) -> usize {
-        self.participants as usize + 1
+        table_rows(self.participants) as usize
     }
 
     /// Where the channel starts, from the start of the content.

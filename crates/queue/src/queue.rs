@@ -343,12 +343,10 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
 
     #[inline]
     fn get_from(core: &Arc<Core>, deadline: Deadline) -> Result<T, GetError> {
+        core.glance();
         // The common case first, so that the block need not be handed on.
         match core.channel.take_first(core.lanes()) {
-            Ok(block) => {
-                core.awake();
-                Self::read(core, block)
-            }
+            Ok(block) => Self::read(core, block),
             Err(end) => Self::get_later(core, end, deadline),
         }
     }

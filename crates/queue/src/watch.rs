@@ -1,45 +1,27 @@
-//! Watching over the dead: who of those that sleep looks, and when.
+//! When to look for the dead: at once when the kernel tells a lookout of an end, and now and then whatever it tells.
 //!
-//! Waking up costs far more than looking, so of all who sleep only one, the lookout, wakes up often. The others wake up in
-//! turn, one per slice, to see whether there still is a lookout; whoever finds that nobody looked takes over.
+//! A process that sleeps relies on the lookouts (`multiproc_shm`), where there are any. A process that works looks by itself, before
+//! it takes: under constant load nobody sleeps, and a stopped lookout must keep nobody from what the dead left.
 
-use crate::layout::Tally;
 use multiproc_prim::{AtomicU64, Ordering, monotonic_millis};
-use multiproc_shm::Look;
-use multiproc_sync::SLICE;
 use std::time::Duration;
 
-/// Looks at the dead are at least this far apart, in milliseconds, however many processes wait.
+/// Looks at the dead are at least this far apart, in milliseconds, however many processes work or wait.
 const APART: u64 = 25;
-/// Hard looks are this far apart, in milliseconds.
-const HARD_APART: u64 = 1000;
 
-/// How to look for the dead now; `None` if somebody did a moment ago.
-pub(crate) fn due(looked: &AtomicU64) -> Option<Look> {
+/// How long to sleep while a lookout is there. Nothing should happen that needs this: it turns into a delay what would be a hang, such
+/// as the death of a process whose lock a copy of it holds that no C library knew of.
+pub(crate) const REST: Duration = Duration::from_secs(10);
+
+/// How long to sleep where no lookout can be: short enough that a look in its turn, on a busy machine, comes within 100 ms of a death.
+pub(crate) const ALONE: Duration = Duration::from_millis(50);
+
+/// Whether to look for the dead now: nobody did in the last milliseconds.
+#[inline]
+pub(crate) fn is_due(looked: &AtomicU64) -> bool {
     let now = monotonic_millis();
-    // Relaxed: it only spares work. A time in the future is a hostile peer's, and counts as long ago.
+    // Relaxed: it only spares work. A time in the future is a hostile peer's or another time namespace's, and counts as long ago.
     let last = looked.load(Ordering::Relaxed);
     let recent = last <= now && now - last < APART;
-    let ours = !recent && looked.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-    let how = if last / HARD_APART == now / HARD_APART { Look::Quick } else { Look::Hard };
-    ours.then_some(how)
-}
-
-/// How long to sleep now: a slice for the lookout, until our turn among the sleepers for all others.
-pub(crate) fn next_slice<'a>(tallies: impl Iterator<Item = &'a Tally>, me: &Tally, is_lookout: bool) -> Duration {
-    if is_lookout {
-        return SLICE;
-    }
-    let (mut sleepers, mut before) = (0u64, 0u64);
-    for tally in tallies {
-        if std::ptr::eq(tally, me) {
-            before = sleepers;
-        }
-        sleepers += u64::from(tally.asleep.load(Ordering::Relaxed) != 0);
-    }
-    let slice = SLICE.as_millis() as u64;
-    let round = slice * sleepers.max(1);
-    // Our turn comes at the same point of every round, at least half a slice from now.
-    let now = monotonic_millis() + slice / 2;
-    Duration::from_millis(slice / 2 + (before * slice + round - now % round) % round)
+    !recent && looked.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
 }

@@ -136,6 +136,27 @@ fn a_consumer_that_slept_while_it_grew_and_shrank_and_grew_takes_the_oldest() {
 }
 
 #[test]
+fn a_producer_that_was_away_for_turns_does_not_pass_the_mark_of_a_closed_ring() {
+    for_each_shape(|geometry| {
+        let [a, away] = handles(&geometry);
+        for value in 1..=3 {
+            push(&a, value);
+            assert_eq!(pop(&a), Some(value));
+        }
+        let other = thread::spawn(move || [4, 5].map(|value| push(&away, value)));
+        // It grows, and the first ring is closed when it is empty.
+        push(&a, 10);
+        push(&a, 11);
+        let mut got: Vec<u64> = std::iter::from_fn(|| pop(&a)).collect();
+        other.join().unwrap();
+        got.extend(drain(&a));
+        let of = |from: u64| got.iter().copied().filter(|value| value / 10 == from / 10).collect::<Vec<_>>();
+        assert_eq!((of(4), of(10)), (vec![4, 5], vec![10, 11]), "{got:?}");
+        assert_eq!((a.len(), a.published(Lane::Main)), (0, 7));
+    });
+}
+
+#[test]
 fn what_was_put_before_the_end_is_got_although_it_grows_meanwhile() {
     for_each_shape(|geometry| {
         let [a, b] = handles(&geometry);

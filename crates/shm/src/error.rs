@@ -82,6 +82,12 @@ pub enum Flaw {
         /// Its permission bits.
         mode: u32,
     },
+    /// Others may add or swap names in the directory of named segments.
+    #[error("its mode {mode:o} lets others in: make it 700 (chmod 700), or remove it")]
+    DirectoryMode {
+        /// Its permission bits.
+        mode: u32,
+    },
     /// It could be cut short under the feet of those who use it.
     #[error("it is not sealed against shrinking and against further seals")]
     Unsealed,

@@ -1,50 +1,58 @@
 //! Notices `fork()` without a system call: a page that the kernel wipes in the child.
 
-use multiproc_prim::{Hint, Renewed};
-use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
-use std::sync::OnceLock;
+use multiproc_prim::{OnceWord, Renewed};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
+use std::ffi::c_void;
 
-struct Page(Option<&'static Hint>);
+/// The address of the word on that page; [`NONE`] where the kernel can't wipe pages.
+///
+/// No lock guards it: one that another thread held during a fork would stay held in the child for ever.
+static MARK: OnceWord = OnceWord::new();
+static LAST: OnceWord = OnceWord::new();
 
-static PAGE: OnceLock<Page> = OnceLock::new();
-static NEXT: Hint = Hint::new(1);
+const NONE: u64 = 1;
+const LEN: usize = 4096;
 
 /// A number that stays the same for the life of a process and differs from that of every process it was forked from.
 ///
 /// Costs two loads. Where the kernel can't wipe pages (before 4.14), it asks for the process id instead.
 #[inline]
 pub fn stamp() -> u64 {
-    match PAGE.get_or_init(Page::new).0 {
-        Some(mark) => {
+    match MARK.get() {
+        0 => {
+            MARK.set(new_mark());
+            stamp()
+        }
+        NONE => u64::from(std::process::id()) << 32,
+        mark => {
+            // SAFETY: `new_mark` has exposed the address of a page that stays mapped for ever and holds one such word.
+            let mark = unsafe { &*std::ptr::with_exposed_provenance::<OnceWord>(mark as usize) };
             let found = mark.get();
             if found != 0 { found } else { renew(mark) }
         }
-        None => u64::from(std::process::id()) << 32,
     }
 }
 
-/// After a fork, or at the first use: one thread alone runs in a new child, so nobody races with us there.
+/// After a fork, or at the first use, when two threads may be here at once: the first number stays.
 #[cold]
-fn renew(mark: &Hint) -> u64 {
+fn renew(mark: &OnceWord) -> u64 {
     // The number goes on from the parent's, which the child has a copy of.
-    let mine = NEXT.add(1) + (u64::from(std::process::id()) << 32);
-    mark.set(mine);
-    mine
+    mark.set(LAST.count() + (u64::from(std::process::id()) << 32))
 }
 
-impl Page {
-    fn new() -> Self {
-        let len = 4096;
-        // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no memory of ours.
-        let page = unsafe { mmap_anonymous(std::ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE) };
-        let Ok(page) = page else { return Self(None) };
-        // SAFETY: the advice changes what a child sees of this page, which nobody refers to yet.
-        if unsafe { madvise(page, len, Advice::LinuxWipeOnFork) }.is_err() {
-            return Self(None);
-        }
-        // SAFETY: the page is mapped for ever, aligned, zeroed (a valid `Hint`, which is one atomic word), and ours alone.
-        Self(Some(unsafe { &*page.cast::<Hint>() }))
+/// The address of a word that reads as 0 in a forked copy. Of two threads that make one at once, one leaves a page unused.
+#[cold]
+fn new_mark() -> u64 {
+    // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no memory of ours.
+    let page = unsafe { mmap_anonymous(std::ptr::null_mut(), LEN, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE) };
+    let Ok(page): Result<*mut c_void, _> = page else { return NONE };
+    // SAFETY: the advice changes what a child sees of this page, which nobody refers to yet.
+    if unsafe { madvise(page, LEN, Advice::LinuxWipeOnFork) }.is_err() {
+        // SAFETY: mapped above, and nobody has its address.
+        let _ = unsafe { munmap(page, LEN) };
+        return NONE;
     }
+    page.expose_provenance() as u64
 }
 
 /// A value of this process's own, for statics: a forked copy of the process starts with a fresh one.

@@ -15,9 +15,12 @@ impl fmt::Debug for Kind {
     }
 }
 
-/// Processes that can be attached to one segment at once. (One row number less than an owner of blocks can have: see
-/// [`Janitor`](crate::Janitor).)
-pub const MAX_PARTICIPANTS: u32 = 1023;
+/// Processes that can be attached to one segment at once: as many rows as an owner of blocks can have a number of, but for those
+/// of the [janitors](crate::Participants::join_as_janitor).
+pub const MAX_PARTICIPANTS: u32 = 1024 - JANITORS;
+
+/// Rows kept for processes that clear the dead out of a full table. One alone could be held by a process that is stopped.
+pub(crate) const JANITORS: u32 = 8;
 
 /// Changes whenever the bytes of any structure do.
 const VERSION: u32 = 2;
@@ -73,7 +76,12 @@ impl Header {
     }
 }
 
+/// Rows of the table of so many participants, those of the janitors included, which come first.
+pub const fn table_rows(participants: u32) -> u32 {
+    if participants == 0 { 0 } else { participants + JANITORS }
+}
+
 /// Offset of the kind's own bytes: behind the header and the participant table, on a page of their own.
 pub(crate) fn content_at(participants: u32) -> usize {
-    (HEADER_LEN + participants as usize * size_of::<crate::participant::Row>()).next_multiple_of(4096)
+    (HEADER_LEN + table_rows(participants) as usize * size_of::<crate::participant::Row>()).next_multiple_of(4096)
 }

@@ -1,7 +1,7 @@
 //! A pair of sockets between two ends: it carries descriptors, and its hang-up tells of a death at once.
 
 use crate::descriptor::{Apart, apart, occupy_standard_streams};
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
@@ -154,74 +154,6 @@ impl From<Link> for OwnedFd {
 }
 
 impl AsFd for Link {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-/// A descriptor that is readable from [`ring`](Self::ring) to [`clear`](Self::clear), in whatever process.
-#[derive(Debug)]
-pub struct Bell(OwnedFd);
-
-impl Bell {
-    /// A new one, not ringing.
-    ///
-    /// # Errors
-    ///
-    /// The process or the system has no descriptors left.
-    pub fn new() -> io::Result<Self> {
-        Ok(Self(apart(|| eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK))?))
-    }
-
-    /// One that came from another process.
-    ///
-    /// # Errors
-    ///
-    /// It is no bell: using it could block.
-    pub fn from_descriptor(descriptor: OwnedFd) -> io::Result<Self> {
-        if !rustix::fs::fcntl_getfl(&descriptor)?.contains(rustix::fs::OFlags::NONBLOCK) {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a descriptor that should be a bell could block"));
-        }
-        Ok(Self(descriptor))
-    }
-
-    /// Makes it readable.
-    pub fn ring(&self) {
-        // A counter that is full rings already.
-        let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
-    }
-
-    /// Makes it unreadable.
-    pub fn clear(&self) {
-        let _ = rustix::io::read(&self.0, &mut [0; 8]);
-    }
-
-    /// Waits until this bell rings or the link's other end is closed, for at most `limit` (`None`: no limit). Returns for a
-    /// signal too.
-    pub fn wait_or_hang_up(&self, link: &Link, limit: Option<Duration>) {
-        let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
-        let mut entries = [PollFd::new(&self.0, PollFlags::IN), PollFd::new(link, PollFlags::RDHUP)];
-        match poll(&mut entries, limit.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => {}
-            // A system that refuses still makes progress, at a slow pace instead of a spin's.
-            Err(_) => std::thread::sleep(Duration::from_millis(1)),
-        }
-    }
-
-    /// A descriptor that is readable while this bell rings or the link's other end is closed.
-    ///
-    /// # Errors
-    ///
-    /// The process or the system has no descriptors left.
-    pub fn or_hang_up(&self, link: &Link) -> io::Result<OwnedFd> {
-        let set = apart(|| epoll::create(epoll::CreateFlags::CLOEXEC))?;
-        epoll::add(&set, &self.0, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
-        epoll::add(&set, link, epoll::EventData::new_u64(1), epoll::EventFlags::RDHUP)?;
-        Ok(set)
-    }
-}
-
-impl AsFd for Bell {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }

@@ -1,63 +1,124 @@
 //! Locks on single bytes of a segment that go when the open file description goes: the kernel's word for who lives.
 
-use crate::descriptor::apart;
+use crate::private::PrivateFd;
+use crate::segment::Segment;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-/// A private open file description of a segment. Its locks fall when the last copy of its descriptor is closed, that is,
-/// with the process.
+/// An open file description of a segment that no other process has. Its locks fall when it is closed: with this process,
+/// whatever ends it, or when it becomes another program. A forked copy closes its descriptor at once.
 #[derive(Debug)]
-pub(crate) struct LockFile(OwnedFd);
+pub(crate) struct LockFile(PrivateFd);
 
 /// The lock bytes lie far behind any content.
 const FIRST_BYTE: i64 = 1 << 50;
 
 impl LockFile {
-    /// Opens the file behind `segment` anew.
+    /// Opens the file behind `segment` anew, which takes `/proc`: the kernel has no other way for a file without a name.
     pub(crate) fn open(segment: BorrowedFd<'_>) -> std::io::Result<Self> {
-        let path = format!("/proc/self/fd/{}", segment.as_raw_fd());
+        let path = path_of(segment);
         let open = || rustix::fs::open(&path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
-        Ok(Self(apart(|| retry_on_intr(open))?))
+        Ok(Self(PrivateFd::new(retry_on_intr(open)?)?))
     }
 
-    /// Takes the lock of `row` unless another description has it.
-    pub(crate) fn try_lock(&self, row: u32) -> std::io::Result<bool> {
-        match self.control(libc::F_OFD_SETLK, libc::F_WRLCK, row) {
+    /// Takes the lock of `byte` unless another description has it.
+    pub(crate) fn try_lock(&self, byte: u32) -> std::io::Result<bool> {
+        let file = self.0.get().ok_or(Errno::BADF)?;
+        match control(file, libc::F_OFD_SETLK, libc::F_WRLCK, byte) {
             Ok(_) => Ok(true),
             Err(Errno::AGAIN | Errno::ACCESS) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
 
-    pub(crate) fn unlock(&self, row: u32) {
-        let _ = self.control(libc::F_OFD_SETLK, libc::F_UNLCK, row);
-    }
-
-    /// Whether another description holds the lock of `row`. `None`: the system won't say.
-    pub(crate) fn is_locked(&self, row: u32) -> Option<bool> {
-        let answer = self.control(libc::F_OFD_GETLK, libc::F_WRLCK, row).ok()?;
-        Some(answer != libc::F_UNLCK as i16)
-    }
-
-    fn control(&self, command: libc::c_int, kind: libc::c_int, row: u32) -> Result<i16, Errno> {
-        let mut lock = libc::flock {
-            l_type: kind as i16,
-            l_whence: libc::SEEK_SET as i16,
-            l_start: FIRST_BYTE + i64::from(row),
-            l_len: 1,
-            l_pid: 0,
-        };
-        loop {
-            // rustix has no open-file-description locks. SAFETY: the descriptor is open for as long as `self`, and `lock` is the
-            // structure that these three commands take.
-            if unsafe { libc::fcntl(self.0.as_fd().as_raw_fd(), command, &raw mut lock) } != -1 {
-                return Ok(lock.l_type);
-            }
-            match Errno::from_io_error(&std::io::Error::last_os_error()) {
-                Some(Errno::INTR) => {}
-                other => return Err(other.unwrap_or(Errno::INVAL)),
-            }
+    pub(crate) fn unlock(&self, byte: u32) {
+        if let Some(file) = self.0.get() {
+            let _ = control(file, libc::F_OFD_SETLK, libc::F_UNLCK, byte);
         }
+    }
+}
+
+/// Where the system has another name for an open file.
+pub(crate) fn path_of(file: BorrowedFd<'_>) -> String {
+    format!("/proc/self/fd/{}", file.as_raw_fd())
+}
+
+/// Whether the lock of `byte` is held through any [`LockFile`]. `None`: the system won't say.
+///
+/// Nobody takes locks through the description that all share, so asking through it gives the same answer to everybody.
+pub(crate) fn is_locked(segment: BorrowedFd<'_>, byte: u32) -> Option<bool> {
+    let answer = control(segment, libc::F_OFD_GETLK, libc::F_WRLCK, byte).ok()?;
+    Some(answer != libc::F_UNLCK as i16)
+}
+
+fn control(file: BorrowedFd<'_>, command: libc::c_int, kind: libc::c_int, byte: u32) -> Result<i16, Errno> {
+    let mut lock = libc::flock {
+        l_type: kind as i16,
+        l_whence: libc::SEEK_SET as i16,
+        l_start: FIRST_BYTE + i64::from(byte),
+        l_len: 1,
+        l_pid: 0,
+    };
+    loop {
+        // rustix has no open-file-description locks. SAFETY: the descriptor is open for as long as it is borrowed, and `lock` is
+        // the structure that these commands take.
+        if unsafe { libc::fcntl(file.as_raw_fd(), command, &raw mut lock) } != -1 {
+            return Ok(lock.l_type);
+        }
+        match Errno::from_io_error(&std::io::Error::last_os_error()) {
+            Some(Errno::INTR) => {}
+            other => return Err(other.unwrap_or(Errno::INVAL)),
+        }
+    }
+}
+
+/// A numbered lock of a segment, held until it is dropped or its process ends: for segments without a participant table.
+///
+/// The numbers are the user's own. A segment with a participant table uses those below 2048 for itself.
+///
+/// ```
+/// use multiproc_shm::{ByteLock, Kind, Segment, Spec};
+///
+/// let segment = Segment::create(&Spec { kind: Kind(*b"DEMO"), len: 4096, participants: 0, geometry: [0; 8] })?;
+/// let held = ByteLock::try_take(&segment, 7)?.expect("nobody has it");
+/// assert!(ByteLock::try_take(&segment, 7)?.is_none());
+/// assert_eq!(ByteLock::is_taken(&segment, 7), Some(true));
+/// drop(held);
+/// assert_eq!(ByteLock::is_taken(&segment, 7), Some(false));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct ByteLock {
+    file: LockFile,
+    number: u32,
+}
+
+impl ByteLock {
+    /// Takes the lock, unless somebody has it: `None` then. Does not wait.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses: it has no `/proc`, the segment belongs to another user, or no descriptor is left. Nothing can be
+    /// concluded about the lock then.
+    pub fn try_take(segment: &Segment, number: u32) -> std::io::Result<Option<Self>> {
+        let file = LockFile::open(segment.as_fd())?;
+        Ok(file.try_lock(number)?.then_some(Self { file, number }))
+    }
+
+    /// Whether somebody has it, this process included. `None`: the system won't say.
+    pub fn is_taken(segment: &Segment, number: u32) -> Option<bool> {
+        is_locked(segment.as_fd(), number)
+    }
+
+    /// Which one it is.
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+}
+
+impl Drop for ByteLock {
+    fn drop(&mut self) {
+        self.file.unlock(self.number);
     }
 }

@@ -2,10 +2,11 @@
 
 use crate::descriptor::{apart, occupy_standard_streams};
 use crate::error::{AttachError, CreateError, Flaw};
+use crate::lock::path_of;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 use std::fmt;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use thiserror::Error;
 
 /// A name that a segment can have: 1 to 200 letters, digits, `.`, `_` or `-`, not starting with a dot.
@@ -41,59 +42,100 @@ impl fmt::Display for SegmentName {
 /// Where named segments live: memory, not a disk.
 const PARENT: &str = "/dev/shm";
 
-/// The directory of this user's segments, checked: nobody else may add, swap or read names in it.
-fn directory() -> Result<OwnedFd, AttachError> {
+/// Times that a directory may be removed under our hands before we give up.
+const TRIES: u32 = 100;
+
+fn path() -> String {
+    format!("{PARENT}/multiproc-{}", rustix::process::geteuid().as_raw())
+}
+
+/// The directory of this user's segments, checked: nobody else may add, swap or read names in it. `None`: there is none.
+fn directory() -> Result<Option<OwnedFd>, AttachError> {
     let system = |what| move |error: Errno| AttachError::System { what, source: error.into() };
     // All files here are opened after this.
     occupy_standard_streams().map_err(|source| AttachError::System { what: "open a closed standard stream", source })?;
-    let uid = rustix::process::geteuid();
-    let path = format!("{PARENT}/multiproc-{}", uid.as_raw());
-    match rustix::fs::mkdir(&path, Mode::RWXU) {
-        Ok(()) | Err(Errno::EXIST) => {}
-        Err(error) => return Err(system("make the directory of named segments")(error)),
-    }
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let (path, uid) = (path(), rustix::process::geteuid().as_raw());
+    // As a place only: this works whatever the directory's mode is.
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let refused = |flaw| AttachError::Refused { segment: path.clone(), flaw };
     let directory = match retry_on_intr(|| rustix::fs::open(&path, flags, Mode::empty())) {
+        Err(Errno::NOENT) => return Ok(None),
         Err(Errno::LOOP | Errno::NOTDIR) => return Err(refused(Flaw::Symlink)),
         other => other.map_err(system("open the directory of named segments"))?,
     };
     let stat = rustix::fs::fstat(&directory).map_err(system("look at the directory of named segments"))?;
-    if stat.st_uid != uid.as_raw() {
-        return Err(refused(Flaw::Owner { owner: stat.st_uid, expected: uid.as_raw() }));
+    if stat.st_uid != uid {
+        return Err(refused(Flaw::Owner { owner: stat.st_uid, expected: uid }));
     }
     if stat.st_mode & 0o077 != 0 {
-        return Err(refused(Flaw::Mode { mode: stat.st_mode & 0o777 }));
+        return Err(refused(Flaw::DirectoryMode { mode: stat.st_mode & 0o777 }));
     }
-    Ok(directory)
+    if stat.st_mode & 0o700 != 0o700 {
+        // It was made under a umask that took rights from its owner. The descriptor's own path can't be swapped for another.
+        let repaired = rustix::fs::chmod(path_of(directory.as_fd()), Mode::RWXU);
+        repaired.map_err(system("give the directory of named segments its mode of 700"))?;
+    }
+    Ok(Some(directory))
 }
 
-/// A file without a name yet, in the directory where it will get one.
+/// The same, made if there is none.
+fn make_directory() -> Result<OwnedFd, AttachError> {
+    let system = |error: Errno| AttachError::System { what: "make the directory of named segments", source: error.into() };
+    for _ in 0..TRIES {
+        match rustix::fs::mkdir(path(), Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(system(error)),
+        }
+        if let Some(directory) = directory()? {
+            return Ok(directory);
+        }
+    }
+    Err(system(Errno::NOENT))
+}
+
+/// Takes the directory away, unless it has names.
+fn tidy() {
+    let _ = rustix::fs::rmdir(path());
+}
+
+/// A file without a name yet, on the file system where it will get one.
 pub(crate) fn create_unnamed() -> Result<OwnedFd, CreateError> {
-    let directory = directory().map_err(|error| CreateError::System {
-        what: "use the directory of named segments",
-        source: std::io::Error::other(error),
-    })?;
+    let system = |error: Errno| CreateError::System { what: "create a file for the segment", source: error.into() };
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-    apart(|| retry_on_intr(|| rustix::fs::openat(&directory, ".", flags, Mode::RUSR | Mode::WUSR)))
-        .map_err(|source| CreateError::System { what: "create a file for the segment", source })
+    let mode = Mode::RUSR | Mode::WUSR;
+    let file = apart(|| retry_on_intr(|| rustix::fs::open(PARENT, flags, mode)));
+    let file = file.map_err(|source| CreateError::System { what: "create a file for the segment", source })?;
+    // Whatever the umask took.
+    rustix::fs::fchmod(&file, mode).map_err(system)?;
+    Ok(file)
 }
 
 /// Gives the finished file its name, unless that is taken.
 pub(crate) fn link(file: BorrowedFd<'_>, name: &SegmentName) -> Result<(), CreateError> {
     let system = |source| CreateError::System { what: "name the segment", source };
-    let directory = directory().map_err(|error| system(std::io::Error::other(error)))?;
-    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    match rustix::fs::linkat(rustix::fs::CWD, path, &directory, &name.0, AtFlags::SYMLINK_FOLLOW) {
-        Ok(()) => Ok(()),
-        Err(Errno::EXIST) => Err(CreateError::Exists(name.0.clone())),
-        Err(error) => Err(system(error.into())),
-    }
+    let path = path_of(file);
+    let mut tries = 0;
+    let linked = loop {
+        let directory = match make_directory() {
+            Ok(directory) => directory,
+            Err(error) => break Err(system(std::io::Error::other(error))),
+        };
+        match rustix::fs::linkat(rustix::fs::CWD, &path, &directory, &name.0, AtFlags::SYMLINK_FOLLOW) {
+            Ok(()) => return Ok(()),
+            Err(Errno::EXIST) => break Err(CreateError::Exists(name.0.clone())),
+            // The directory was removed with its last name.
+            Err(Errno::NOENT) if tries < TRIES => tries += 1,
+            Err(error) => break Err(system(error.into())),
+        }
+    };
+    tidy();
+    linked
 }
 
 /// Opens a named file, never through a symbolic link.
 pub(crate) fn open(name: &SegmentName) -> Result<OwnedFd, AttachError> {
-    let directory = directory()?;
+    let not_found = || AttachError::NotFound(name.0.clone());
+    let directory = directory()?.ok_or_else(not_found)?;
     // Not blocking: a fifo in its place must not stop us.
     let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let refused = |flaw| AttachError::Refused { segment: name.0.clone(), flaw };
@@ -101,18 +143,27 @@ pub(crate) fn open(name: &SegmentName) -> Result<OwnedFd, AttachError> {
         Ok(file) => {
             apart(|| Ok::<_, Errno>(file)).map_err(|source| AttachError::System { what: "open the named segment", source })
         }
-        Err(Errno::NOENT) => Err(AttachError::NotFound(name.0.clone())),
+        Err(Errno::NOENT) => Err(not_found()),
         Err(Errno::LOOP) => Err(refused(Flaw::Symlink)),
         Err(Errno::ISDIR | Errno::NXIO) => Err(refused(Flaw::NotAFile)),
         Err(error) => Err(AttachError::System { what: "open the named segment", source: error.into() }),
     }
 }
 
-/// Takes the name away. Processes that have the segment open keep it.
+/// Takes the name away, and the directory with the last one. Processes that have the segment open keep it.
 pub(crate) fn remove(name: &SegmentName) -> Result<(), AttachError> {
-    match rustix::fs::unlinkat(directory()?, &name.0, AtFlags::empty()) {
-        Ok(()) => Ok(()),
-        Err(Errno::NOENT) => Err(AttachError::NotFound(name.0.clone())),
+    let not_found = || AttachError::NotFound(name.0.clone());
+    match rustix::fs::unlinkat(directory()?.ok_or_else(not_found)?, &name.0, AtFlags::empty()) {
+        Ok(()) => {
+            tidy();
+            Ok(())
+        }
+        Err(Errno::NOENT) => Err(not_found()),
         Err(error) => Err(AttachError::System { what: "remove the named segment", source: error.into() }),
     }
+}
+
+/// Whether a file lies where named segments do. A memory file never does, so one that lies there had a name or could get it.
+pub(crate) fn is_at_home(device: u64) -> bool {
+    rustix::fs::stat(PARENT).is_ok_and(|parent| parent.st_dev == device)
 }

@@ -149,9 +149,9 @@ impl Segment {
         }
         let sealed = rustix::fs::fcntl_get_seals(&file).is_ok_and(|seals| seals.contains(SEALS));
         if !sealed {
-            // A named file can't be sealed: the trust is in its directory, its owner and its mode. Without a name it is an
-            // unsealed memory file, which whoever made it could cut short.
-            if stat.st_nlink == 0 {
+            // A named file can't be sealed: the trust is in its directory, its owner and its mode. One without a name may be an
+            // unsealed memory file, whose maker could cut it short; if its name was removed, it lies where named segments do.
+            if stat.st_nlink == 0 && !named::is_at_home(stat.st_dev) {
                 return Err(refused(Flaw::Unsealed));
             }
             let uid = rustix::process::geteuid().as_raw();

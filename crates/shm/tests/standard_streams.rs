@@ -1,6 +1,6 @@
 //! A process without standard streams. One test alone in its program, because it closes them.
 
-use multiproc_shm::{Bell, Kind, Link, Segment, SegmentName, Spec};
+use multiproc_shm::{Kind, Link, Readiness, Segment, SegmentName, Spec, Wire, write_own_file};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 /// Closes them all, so that the lowest free numbers are 0, 1 and 2.
@@ -41,10 +41,18 @@ fn no_descriptor_of_ours_is_a_standard_streams() {
         let (a, b) = Link::pair().unwrap();
         numbers.extend([a.as_fd().as_raw_fd(), b.as_fd().as_raw_fd()]);
         close_all(set);
-        let bell = Bell::new().unwrap();
+        let (wire, far) = Wire::pair().unwrap();
+        numbers.extend([wire.as_fd().as_raw_fd(), far.as_fd().as_raw_fd()]);
         close_all(set);
-        let both = bell.or_hang_up(&a).unwrap();
-        numbers.extend([bell.as_fd().as_raw_fd(), both.as_raw_fd()]);
+        let readiness = Readiness::new().unwrap();
+        numbers.push(readiness.as_fd().as_raw_fd());
+        close_all(set);
+        numbers.push(write_own_file(b"x").unwrap().as_raw_fd());
+        far.send(1, &[sender.as_fd()], multiproc_prim::Deadline::NEVER).unwrap();
+        close_all(set);
+        let mut arrived = Vec::new();
+        wire.fetch(1, &mut arrived).unwrap();
+        numbers.extend(arrived.iter().map(AsRawFd::as_raw_fd));
         close_all(set);
         sender.send(b"x", &extra).unwrap();
         let (_, arrived) = receiver.receive(10, 10, true).unwrap();

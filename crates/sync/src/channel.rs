@@ -403,7 +403,7 @@ impl Channel {
         }
     }
 
-    /// Wakes everyone who waits: after a sweep, which may have brought messages and room.
+    /// Wakes everyone who waits.
     pub fn wake_everyone(&self) {
         self.control.items.wake_all();
         self.control.slots.wake_all();

@@ -5,10 +5,14 @@
 //! the first is as it read it. A waker that finds every announcement answered does nothing; otherwise it counts up and wakes, and
 //! once the kernel says that nobody is left, the announcements that it saw are answered. There is no number of sleepers that
 //! a death could leave too high, and no loop that another process could keep from ending.
+//!
+//! A process that is woken may be stopped before it acts. While things happen, one of the sleepers is therefore *on watch*: it sleeps
+//! for one slice at a time and looks again. A fourth word says when it last did. A waker that finds nobody on watch wakes one sleeper
+//! more, which is on watch from then on, until a whole slice passes in which nobody was woken.
 
 use multiproc_prim::{
-    AtomicU32, Deadline, Hint, Ordering, fence, fence_after_exchange, futex, heavy_fence, light_fence, shared_struct, spin_loop,
-    yield_now,
+    AtomicU32, Deadline, Hint, Ordering, fence, fence_after_exchange, futex, heavy_fence, light_fence, monotonic_millis,
+    shared_struct, spin_loop, yield_now,
 };
 use std::time::Duration;
 
@@ -18,6 +22,7 @@ shared_struct! {
         wakes: AtomicU32,
         announced: AtomicU32,
         answered: AtomicU32,
+        watched: AtomicU32,
     }
 }
 
@@ -80,11 +85,19 @@ impl Pace {
     }
 }
 
+/// How long a look of a sleeper on watch holds, in milliseconds: a little less than its slice, by the clock's tick.
+const WATCH: u32 = 72;
+
+/// Milliseconds, as they come round every 50 days: at worst a sleeper more is woken then, or one less watches for a slice.
+fn now() -> u32 {
+    monotonic_millis() as u32
+}
+
 impl EventCount {
     /// Tries `attempt` until it gives something or the deadline has passed (`None`): spins first, then sleeps.
     ///
     /// Whatever makes `attempt` succeed must be followed by a wake-up. After a sleep that was in vain `look_around` is called,
-    /// and says how long the next one may take; the first takes at most a [`SLICE`]. `attempt` is made at least once, and once
+    /// and says how long the next one may take (on watch at most a [`SLICE`]); the first takes at most a [`SLICE`]. `attempt` is made at least once, and once
     /// more after the deadline.
     pub fn wait_until<T>(
         &self,
@@ -114,6 +127,7 @@ impl EventCount {
             return Some(result);
         }
         let mut slice = SLICE;
+        let mut on_watch = None;
         loop {
             // Relaxed: the announcement keeps it before itself.
             let seen = self.wakes.load(Ordering::Relaxed);
@@ -124,16 +138,24 @@ impl EventCount {
             // (pairs with: wake).
             fence();
             if let Some(result) = attempt() {
+                self.leave_watch(on_watch);
                 return Some(result);
             }
             if deadline.is_over() {
+                self.leave_watch(on_watch);
                 return None;
             }
             futex::wait(&self.wakes, seen, Some(deadline.within(slice)));
             if let Some(result) = attempt() {
+                self.leave_watch(on_watch);
                 return Some(result);
             }
             slice = look_around();
+            // Relaxed: a wake-up seen late is one that came late, and its waker saw that nobody was on watch.
+            on_watch = (self.wakes.load(Ordering::Relaxed) != seen).then(|| self.go_on_watch()).flatten();
+            if on_watch.is_some() {
+                slice = slice.min(SLICE);
+            }
         }
     }
 
@@ -182,8 +204,33 @@ impl EventCount {
         self.wake(u32::MAX);
     }
 
+    /// The moment, unless another sleeper is on watch.
+    fn go_on_watch(&self) -> Option<u32> {
+        // In the models nobody is stopped for ever.
+        if cfg!(loom) {
+            return None;
+        }
+        let now = now();
+        // Relaxed, here and below: it is about time, not about order.
+        let last = self.watched.load(Ordering::Relaxed);
+        let ours = now.wrapping_sub(last) >= WATCH / 2;
+        (ours && self.watched.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()).then_some(now)
+    }
+
+    /// A sleeper that goes on with what it got watches no more.
+    fn leave_watch(&self, since: Option<u32>) {
+        if let Some(since) = since {
+            let _ = self.watched.compare_exchange(since, since.wrapping_sub(WATCH), Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
+    fn is_watched(&self) -> bool {
+        now().wrapping_sub(self.watched.load(Ordering::Relaxed)) < WATCH
+    }
+
     #[cold]
     fn wake_sleepers(&self, announced: u32, count: u32) {
+        let count = if cfg!(loom) || self.is_watched() { count } else { count.saturating_add(1) };
         // Whoever is announced but does not sleep yet finds this changed, and looks again. Relaxed: the kernel compares under its
         // own lock, and what to look at is ordered by the fences.
         self.wakes.fetch_add(1, Ordering::Relaxed);

@@ -3,7 +3,7 @@
 use crate::error::{ChannelError, RecvError, SendError};
 use crate::event::{BusyEvent, Pace, SLICE};
 use multiproc_prim::{AtomicU32, Deadline, Ordering, Padded, Place, Region, shared_struct};
-use multiproc_ring::spsc::{Reader, Record, WriteError, Writer, longest_record, records_len};
+use multiproc_ring::spsc::{Reader, Record, Writer, longest_record, records_len};
 
 shared_struct! {
     /// What a stream adds to its ring.
@@ -115,29 +115,35 @@ impl StreamSender {
 
     #[cold]
     fn send_later(&mut self, tag: u32, payload: &[u8], deadline: Deadline, still_there: StillThere<'_>) -> Result<(), SendError> {
+        self.room(payload.len(), deadline, still_there)?;
+        // Nobody else writes, so the room is still there.
+        self.writer.write(tag, payload).map_err(|_| SendError::Full)?;
+        self.control.items.wake(1);
+        Ok(())
+    }
+
+    /// Waits for room for a record of `len` bytes, which the next [`send`](Self::send) then finds: until the deadline, or until
+    /// `still_there` says that nobody reads any more.
+    ///
+    /// # Errors
+    ///
+    /// As `send`.
+    pub fn room(&mut self, len: usize, deadline: Deadline, still_there: StillThere<'_>) -> Result<(), SendError> {
+        let max = self.longest();
+        if len > max {
+            return Err(SendError::TooLong { len, max });
+        }
         let Self { writer, control, pace, .. } = self;
         let gone = std::cell::Cell::new(false);
-        let done = control.space.wait_until(
-            deadline,
-            pace,
-            || {
-                gone.set(!still_there());
-                SLICE
-            },
-            || {
-                if gone.get() || control.reader_closed.load(Ordering::Relaxed) != 0 {
-                    return Some(Err(SendError::Closed));
-                }
-                match writer.write(tag, payload) {
-                    Ok(()) => Some(Ok(())),
-                    Err(WriteError::TooLong { len, max }) => Some(Err(SendError::TooLong { len, max })),
-                    Err(_) => None,
-                }
-            },
-        );
-        done.unwrap_or(Err(SendError::Full))?;
-        control.items.wake(1);
-        Ok(())
+        let look_around = || {
+            gone.set(!still_there());
+            SLICE
+        };
+        let attempt = || match gone.get() || control.reader_closed.load(Ordering::Relaxed) != 0 {
+            true => Some(Err(SendError::Closed)),
+            false => writer.has_room(len).then_some(Ok(())),
+        };
+        control.space.wait_until(deadline, pace, look_around, attempt).unwrap_or(Err(SendError::Full))
     }
 
     /// Says that nothing more comes.

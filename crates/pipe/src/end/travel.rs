@@ -1,51 +1,90 @@
-//! An end on its way to another process, as an argument or through another pipe.
+//! An end, or a stand-by, on its way to another process: as an argument or through another pipe.
 
-use super::End;
+use super::incoming::Partial;
+use super::{End, Waiting};
 use crate::layout::{self, KIND, Side};
+use crate::slot::Travels;
 use multiproc_shm::pass::{self, Descriptor};
-use multiproc_shm::{Bell, Flaw, Link, Segment, stamp};
+use multiproc_shm::{Flaw, Link, Segment, Wire};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
-/// What travels of an end.
-#[derive(Serialize, Deserialize)]
-struct Traveller {
-    second: bool,
-    segment: Descriptor,
-    link: Descriptor,
-    ours: Descriptor,
-    theirs: Descriptor,
+/// A descriptor that arrives as a [`Descriptor`], and stays here for the time.
+struct Lent<'a>(BorrowedFd<'a>);
+
+impl Serialize for Lent<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        pass::serialize_descriptor(self.0, serializer)
+    }
 }
 
-impl Serialize for End {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let copy = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map(Descriptor::from).map_err(serde::ser::Error::custom);
-        let traveller = Traveller {
-            second: self.side == Side::Second,
-            segment: copy(self.segment.as_fd())?,
-            link: copy(self.link.as_fd())?,
-            ours: copy(self.ours.as_fd())?,
-            theirs: copy(self.theirs.as_fd())?,
-        };
-        let done = traveller.serialize(serializer)?;
-        // From here on the copy may be used. If this one is used again all the same, it has to claim the end anew.
-        if self.held_by.get() == stamp() {
-            self.give_up();
+/// What stands for an end in a message: side, segment, socket, lease, generation, and what has come of a message.
+type EndParts = (bool, Descriptor, Descriptor, Option<Descriptor>, u64, Partial, (u64, Vec<Descriptor>));
+/// What stands for a stand-by: side, segment, socket, lease, number.
+type WaitingParts = (bool, Descriptor, Descriptor, Descriptor, u64);
+
+impl Travels for End {
+    fn depart(&mut self) -> Result<(), String> {
+        if self.is_half() {
+            return Err("a half of an end stays in its process: send the whole end, or make two one-way pipes".into());
         }
-        self.travelled.set(1);
-        Ok(done)
+        End::depart(self).map_err(|error| crate::SendError::from(error).to_string())
     }
+
+    fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let shared = &self.shared;
+        let nothing = (0, Vec::new());
+        let (partial, (number, arriving)) = match &self.incoming {
+            Some(incoming) => (&incoming.partial, &incoming.arriving),
+            None => (&Partial::Nothing, &nothing),
+        };
+        let arriving: Vec<Lent<'_>> = arriving.iter().map(|descriptor| Lent(descriptor.as_fd())).collect();
+        let lease = shared.lease.as_ref().map(|lease| Lent(lease.as_fd()));
+        let (segment, wire) = (Lent(shared.segment.as_fd()), Lent(shared.wire.as_fd()));
+        (shared.side == Side::Second, segment, wire, lease, shared.generation, partial, (*number, arriving)).serialize(serializer)
+    }
+}
+
+impl Travels for Waiting {
+    fn depart(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let lent = |descriptor| Lent(descriptor);
+        let (segment, wire, lease) = (lent(self.segment.as_fd()), lent(self.wire.as_fd()), lent(self.lease.as_fd()));
+        (self.side == Side::Second, segment, wire, lease, self.number).serialize(serializer)
+    }
+}
+
+/// The segment that came, checked, and which end of it.
+fn arrived<E: serde::de::Error>(second: bool, segment: Descriptor) -> Result<(Segment, Side, bool), E> {
+    let segment = Segment::attach(segment.into(), KIND).map_err(pass::refuse)?;
+    let duplex = layout::check(&segment).map_err(|why| pass::refuse(segment.refuse(Flaw::Geometry(why))))?;
+    Ok((segment, if second { Side::Second } else { Side::First }, duplex))
 }
 
 impl<'de> Deserialize<'de> for End {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let came = Traveller::deserialize(deserializer)?;
-        let segment = Segment::attach(came.segment.into(), KIND).map_err(pass::refuse)?;
-        let duplex = layout::check(&segment).map_err(|why| pass::refuse(segment.refuse(Flaw::Geometry(why))))?;
-        let side = if came.second { Side::Second } else { Side::First };
-        let link = Link::from_descriptor(came.link.into());
-        let bell = |descriptor: Descriptor| Bell::from_descriptor(descriptor.into()).map_err(pass::refuse);
-        let (ours, theirs) = (bell(came.ours)?, bell(came.theirs)?);
-        Self::build(segment, side, duplex, link, ours, theirs).map_err(pass::refuse)
+        let (second, segment, wire, lease, generation, partial, (number, arriving)) = EndParts::deserialize(deserializer)?;
+        let (segment, side, duplex) = arrived(second, segment)?;
+        let wire = Wire::from_descriptor(wire.into()).map_err(pass::refuse)?;
+        let lease = lease.map(|lease| Link::from_descriptor(lease.into()));
+        let mut end = Self::build(segment, side, duplex, Arc::new(wire), generation, lease).map_err(pass::refuse)?;
+        if let Some(incoming) = &mut end.incoming {
+            incoming.partial = partial;
+            incoming.arriving = (number, arriving.into_iter().map(OwnedFd::from).collect());
+        }
+        Ok(end)
+    }
+}
+
+impl<'de> Deserialize<'de> for Waiting {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (second, segment, wire, lease, number) = WaitingParts::deserialize(deserializer)?;
+        let (segment, side, duplex) = arrived(second, segment)?;
+        let wire = Wire::from_descriptor(wire.into()).map_err(pass::refuse)?;
+        Self::build(segment, (side, duplex), wire, Link::from_descriptor(lease.into()), number).map_err(pass::refuse)
     }
 }

@@ -331,6 +331,11 @@ impl Ring {
                     return Ok(spot);
                 }
                 0 if spot.word.content() == Content::Closed => return Ok(spot),
+                // The ticket of the mark is the next one, not used up: a put must not pass it.
+                ahead @ 1.. if spot.word.content() == Content::Closed => {
+                    walk.at = self.turns.turns_later(spot.ticket, ahead as u64);
+                    walk.steps += 1;
+                }
                 ahead @ 0.. => self.go_on(&mut walk, ahead as u64)?,
                 _ => self.doubt(&mut walk, backoff)?,
             }

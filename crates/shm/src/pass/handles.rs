@@ -8,6 +8,22 @@ use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread::LocalKey;
 
+/// What goes along with a value's bytes.
+#[derive(Default)]
+pub(super) struct Luggage {
+    pub(super) descriptors: Vec<OwnedFd>,
+    pub(super) movers: Vec<Box<dyn Mover>>,
+}
+
+/// A handle that moves with the value it is a part of, so that it is never in two places: an end of a pipe.
+///
+/// It is inside the [`Parcel`](super::Parcel) while that is on its way. A mover that is dropped goes back to where it came from: its value
+/// could not be encoded or sent.
+pub trait Mover: Send + std::fmt::Debug {
+    /// The parcel is on its way to another process: there is no way back.
+    fn left(self: Box<Self>);
+}
+
 /// What becomes of handles that are encoded.
 #[derive(Default)]
 pub(super) enum Leaving {
@@ -16,8 +32,8 @@ pub(super) enum Leaving {
     Nowhere,
     /// They are told to wait, and it is noted that there are some: nothing is given away twice.
     Asked { found: bool },
-    /// Their descriptors.
-    Travel(Vec<OwnedFd>),
+    /// They go along.
+    Travel(Luggage),
 }
 
 /// Where handles that are decoded come from.
@@ -111,21 +127,49 @@ impl AsFd for Descriptor {
 ///
 /// Descriptors can't travel here, or the process has none left.
 pub fn serialize_descriptor<S: Serializer>(descriptor: BorrowedFd<'_>, serializer: S) -> Result<S::Ok, S::Error> {
+    check_leaving()?;
+    let copy =
+        descriptor.try_clone_to_owned().map_err(|error| S::Error::custom(format_args!("can't copy a descriptor: {error}")))?;
     let number = LEAVING.with_borrow_mut(|leaving| match &mut **leaving {
-        Leaving::Nowhere => Err("a handle travels as an argument of a new process or through a connection, not here".into()),
+        Leaving::Travel(luggage) => {
+            luggage.descriptors.push(copy);
+            luggage.descriptors.len() as u32 - 1
+        }
+        // Not after the check above; what number it has is of no account then.
+        Leaving::Nowhere | Leaving::Asked { .. } => 0,
+    });
+    serializer.serialize_u32(number)
+}
+
+/// For `Serialize` of handles that move: makes sure that descriptors can travel here, before anything is moved.
+///
+/// # Errors
+///
+/// They can't; or not yet: a value that has handles is encoded once more.
+pub fn check_leaving<E: serde::ser::Error>() -> Result<(), E> {
+    LEAVING.with_borrow_mut(|leaving| match &mut **leaving {
+        Leaving::Nowhere => Err(E::custom("a handle travels as an argument of a new process or through a connection, not here")),
         Leaving::Asked { found } => {
             *found = true;
-            Err("a handle travels in the next attempt".into())
+            Err(E::custom("a handle travels only once it is known that there is one"))
         }
-        Leaving::Travel(leaving) => match descriptor.try_clone_to_owned() {
-            Ok(copy) => {
-                leaving.push(copy);
-                Ok(leaving.len() as u32 - 1)
-            }
-            Err(error) => Err(format!("can't copy a descriptor: {error}")),
-        },
+        Leaving::Travel(_) => Ok(()),
+    })
+}
+
+/// For `Serialize` of handles that move: puts one into the parcel, once everything else of it is encoded.
+pub fn move_along(mover: Box<dyn Mover>) {
+    LEAVING.with_borrow_mut(|leaving| {
+        // Where nothing can leave, the mover is dropped, and so goes back.
+        if let Leaving::Travel(luggage) = &mut **leaving {
+            luggage.movers.push(mover);
+        }
     });
-    serializer.serialize_u32(number.map_err(|why: String| S::Error::custom(why))?)
+}
+
+/// For `Serialize` of handles: what is wrong with them, in words that reach the user.
+pub fn refuse_to_leave<E: serde::ser::Error>(why: impl std::fmt::Display) -> E {
+    E::custom(why)
 }
 
 impl Serialize for Descriptor {

@@ -32,8 +32,8 @@ mod trial;
 mod why;
 mod write;
 
-use handles::{ARRIVING, Arriving, LEAVING, Leaving, Scope, no_arriving, no_leaving};
-pub use handles::{Descriptor, refuse, serialize_descriptor};
+use handles::{ARRIVING, Arriving, LEAVING, Leaving, Luggage, Scope, no_arriving, no_leaving};
+pub use handles::{Descriptor, Mover, check_leaving, move_along, refuse, refuse_to_leave, serialize_descriptor};
 pub use identity::{identity, type_name};
 pub use kind::MAX_DEPTH;
 use read::Reader;
@@ -51,6 +51,15 @@ pub struct Parcel {
     pub bytes: Vec<u8>,
     /// What the handles inside it need.
     pub descriptors: Vec<OwnedFd>,
+    /// The handles inside it that move.
+    pub movers: Vec<Box<dyn Mover>>,
+}
+
+impl Parcel {
+    /// Says that the parcel was sent: the handles that move have left this process, and nothing of them is kept open here.
+    pub fn sent(self) {
+        self.movers.into_iter().for_each(Mover::left);
+    }
 }
 
 /// Why a value can't travel: in the words of its own type, if it refuses.
@@ -80,11 +89,11 @@ pub fn encode<T: Serialize + DeserializeOwned>(value: &T) -> Result<Parcel, Enco
     let asked = Scope::enter(&LEAVING, Leaving::Asked { found: false });
     let done = append(value, &mut bytes);
     if !matches!(asked.leave(), Leaving::Asked { found: true }) {
-        return done.map(|()| Parcel { bytes, descriptors: Vec::new() }).map_err(encode_error::<T>);
+        return done.map(|()| Parcel { bytes, ..Parcel::default() }).map_err(encode_error::<T>);
     }
     // Handles are given away once, and can't be tried out: so the value gets the form that is right for most types.
     bytes.clear();
-    let travel = Scope::enter(&LEAVING, Leaving::Travel(Vec::new()));
+    let travel = Scope::enter(&LEAVING, Leaving::Travel(Luggage::default()));
     let done = shape::with(|shapes| trial::write_named(value, shapes, true, &mut bytes));
     let travel = travel.leave();
     done.map_err(encode_error::<T>)?;
@@ -93,8 +102,8 @@ pub fn encode<T: Serialize + DeserializeOwned>(value: &T) -> Result<Parcel, Enco
     if !matches!(trial.leave(), Arriving::Trial { found: true }) {
         read.map_err(encode_error::<T>)?;
     }
-    let descriptors = if let Leaving::Travel(descriptors) = travel { descriptors } else { Vec::new() };
-    Ok(Parcel { bytes, descriptors })
+    let Luggage { descriptors, movers } = if let Leaving::Travel(luggage) = travel { luggage } else { Luggage::default() };
+    Ok(Parcel { bytes, descriptors, movers })
 }
 
 /// Appends a value without handles to `target`, which is as before if it can't be encoded.

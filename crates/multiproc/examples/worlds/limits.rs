@@ -1,0 +1,165 @@
+//! Programs that come to the end of something: it is an error that names it, and with less in use all goes on.
+
+use crate::programs::{PATIENCE, Program, expect, text};
+use multiproc::{Process, PutError, Queue, pipe};
+use std::time::{Duration, Instant};
+
+pub(crate) const THOUSAND: Program = Program { name: "1,000 queues", run: thousand_queues };
+pub(crate) const DESCRIPTORS: Program = Program { name: "queues", run: queues_until_the_end };
+pub(crate) const PIPES: Program = Program { name: "pipes", run: pipes_until_the_end };
+pub(crate) const TOO_LARGE: Program = Program { name: "16 MiB", run: too_large };
+pub(crate) const FILLED: Program = Program { name: "filled", run: filled };
+pub(crate) const CORE: Program = Program { name: "core dump", run: core_dump };
+
+fn thousand_queues() -> Result<String, String> {
+    let mut queues: Vec<Queue<u64>> = Vec::new();
+    for number in 0..1000 {
+        let q = Queue::unbounded().map_err(|error| format!("queue {number}: {error}"))?;
+        q.put(number).map_err(|error| format!("queue {number}: {error}"))?;
+        queues.push(q);
+    }
+    for (number, q) in queues.iter().enumerate() {
+        expect("value", q.get_timeout(PATIENCE).map_err(text)?, number as u64)?;
+    }
+    Ok(String::new())
+}
+
+/// Makes things until that fails. Returns how many there were, and why there is not one more.
+fn until_the_end<T>(make: impl Fn() -> Result<T, String>) -> Result<(usize, String), String> {
+    let mut made = Vec::new();
+    loop {
+        match make() {
+            Ok(one) => made.push(one),
+            Err(why) => {
+                // With nothing left, a process can't be started either.
+                let child = Process::spawn(crate::programs::wait_for_ever, ());
+                if let Ok(child) = child {
+                    child.kill().map_err(text)?;
+                    child.join().map_err(text)?;
+                }
+                return Ok((made.len(), why));
+            }
+        }
+        if made.len() > 50_000 {
+            return Err("there is no end".into());
+        }
+    }
+}
+
+fn used_queue() -> Result<Queue<u64>, String> {
+    let q = Queue::unbounded().map_err(text)?;
+    q.put(1).map_err(text)?;
+    expect("value", q.get().map_err(text)?, 1)?;
+    Ok(q)
+}
+
+/// Both times the end comes at the same place: nothing was left over.
+fn twice<T>(make: impl Fn() -> Result<T, String> + Copy) -> Result<String, String> {
+    let (first, why) = until_the_end(make)?;
+    make().map_err(|error| format!("after giving back {first}: {error}"))?;
+    let (second, _) = until_the_end(make)?;
+    // A thread that was started meanwhile may keep a little.
+    if first < 4 || second + 4 < first {
+        return Err(format!("{first} at first, {second} the second time: {why}"));
+    }
+    let named = ["too many open files", "cannot allocate memory", "descriptors", "memory", "address space"];
+    let clear = named.iter().any(|name| why.to_lowercase().contains(name));
+    if clear { Ok(format!("{first}, then: {why}")) } else { Err(format!("after {first}, not clear: {why}")) }
+}
+
+fn queues_until_the_end() -> Result<String, String> {
+    twice(used_queue)
+}
+
+fn pipes_until_the_end() -> Result<String, String> {
+    twice(|| {
+        let (a, b) = pipe().map_err(text)?;
+        a.send(&1_u64).map_err(text)?;
+        expect("value", b.recv_timeout(PATIENCE).map_err(text)?, 1)?;
+        Ok((a, b))
+    })
+}
+
+/// Does something with a queue that has a name, and so lies in `/dev/shm`.
+fn with_named<T>(bounded: bool, work: impl FnOnce(&Queue<T>) -> Result<String, String>) -> Result<String, String> {
+    let name = format!("world-{}", std::process::id());
+    let builder = Queue::builder();
+    let builder = if bounded { builder.bounded(4) } else { builder };
+    let q = builder.named(&name).build().map_err(text)?;
+    let done = work(&q);
+    Queue::<T>::remove(&name).map_err(text)?;
+    done
+}
+
+/// What can never fit, however long one waits, is an error at once.
+fn too_large() -> Result<String, String> {
+    for bounded in [false, true] {
+        with_named(bounded, |q: &Queue<Vec<u8>>| {
+            let begin = Instant::now();
+            let Err(error) = q.put(vec![7; 16 << 20]) else { return Err("16 MiB went into 8".into()) };
+            let took = begin.elapsed();
+            let why = error.to_string();
+            if !why.contains("memory") && !why.contains("/dev/shm") {
+                return Err(format!("not clear: {why}"));
+            }
+            expect("length of the value that came back", error.into_inner().len(), 16 << 20)?;
+            q.put(vec![7; 100]).map_err(text)?;
+            expect("length", q.get_timeout(PATIENCE).map_err(text)?.len(), 100)?;
+            if took > Duration::from_secs(2) { Err(format!("refused after {took:?}")) } else { Ok(String::new()) }
+        })?;
+    }
+    Ok(String::new())
+}
+
+/// A queue that grew until the memory ended: puts wait or fail, nothing is lost, and what was used is given back.
+fn filled() -> Result<String, String> {
+    with_named(false, |q: &Queue<Vec<u8>>| {
+        let mut fitted = Vec::new();
+        for _ in 0..3 {
+            let mut put = 0;
+            let refused = loop {
+                match q.try_put(vec![put as u8; 60_000]) {
+                    Ok(()) => put += 1,
+                    Err(error) => break error,
+                }
+            };
+            if !matches!(refused, PutError::NoMemory(_)) {
+                return Err(format!("after {put} values: {refused:?}"));
+            }
+            let waited = q.put_timeout(vec![0; 60_000], Duration::from_millis(30));
+            if !matches!(waited, Err(PutError::NoMemory(_) | PutError::Timeout(_))) {
+                return Err(format!("a wait at the end of memory: {waited:?}"));
+            }
+            for number in 0..put {
+                expect("value", q.get_timeout(PATIENCE).map_err(text)?, vec![number as u8; 60_000])?;
+            }
+            fitted.push(put);
+        }
+        // Less than half of 8 MiB would be waste, and less each time a leak.
+        if fitted.iter().all(|&put| put >= 60) {
+            Ok(format!("{fitted:?} values of 60,000 bytes"))
+        } else {
+            Err(format!("{fitted:?}"))
+        }
+    })
+}
+
+/// What the system would write of our shared memory if this process crashed now: the lengths of what is mapped, unless marked.
+fn core_dump() -> Result<String, String> {
+    let queues: Result<Vec<Queue<u64>>, String> = (0..10).map(|_| used_queue()).collect();
+    let queues = queues?;
+    let mut dumped = 0;
+    let mut len = 0;
+    for line in std::fs::read_to_string("/proc/self/smaps").map_err(text)?.lines() {
+        let mut words = line.split_whitespace();
+        let first = words.next().unwrap_or_default();
+        if let Some((from, to)) = first.split_once('-') {
+            let [from, to] = [from, to].map(|address| u64::from_str_radix(address, 16).unwrap_or(0));
+            len = if words.next().is_some_and(|rights| rights.ends_with('s')) { to - from } else { 0 };
+        } else if first == "VmFlags:" && !words.any(|flag| flag == "dd") {
+            dumped += len;
+        }
+    }
+    drop(queues);
+    if dumped <= 4 << 20 { Ok(format!("{} KiB", dumped >> 10)) } else { Err(format!("{} MiB would be written", dumped >> 20)) }
+}

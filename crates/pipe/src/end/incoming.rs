@@ -1,0 +1,355 @@
+//! The direction that receives.
+
+use super::{APART, CONTINUES, DESCRIPTORS_SHIFT, End, MORE, NUMBER, Shared};
+use crate::error::{ClaimError, PipeError, RecvError};
+use crate::layout::{EVERY, NEXT, stream_at};
+use multiproc_prim::{Bytes, Deadline, Ordering, heavy_fence};
+use multiproc_shm::{Readiness, read_own_file, stamp};
+use multiproc_sync as sync;
+use multiproc_sync::StreamReceiver;
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+/// Records that are still read for a message after the deadline: far more than a stream holds.
+const MOST_LATE: u32 = 1 << 15;
+
+#[derive(Debug)]
+pub(super) struct Incoming {
+    stream: StreamReceiver,
+    /// The stamp of the process that has claimed this direction and knows its positions.
+    since: u64,
+    /// The stamp of the process whose message `partial` is.
+    home: u64,
+    pub(super) partial: Partial,
+    /// Descriptors of a message that came already, and their number: there was no room for the others.
+    pub(super) arriving: (u64, Vec<OwnedFd>),
+    /// Whether no message was received whole since this process took the end over: the first one may lack what died with its user.
+    is_fresh: bool,
+    /// Whether the socket holds descriptors whose message has not come, so that sleeping on it is no use.
+    is_blocked: bool,
+    /// What others wait for, whether it was set, and whether it must stay so.
+    readiness: Option<Arc<Readiness>>,
+    is_lit: bool,
+    is_pinned: bool,
+}
+
+/// What has come of a message that is not whole yet.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) enum Partial {
+    #[default]
+    Nothing,
+    Bytes(Vec<u8>),
+    /// Too much for whoever asked: the rest is dropped.
+    TooLong,
+    /// Its start went to a process that had this end before us: the rest is dropped, and nobody told.
+    Headless,
+}
+
+/// A message's bytes and descriptors.
+pub(crate) type Message = (Vec<u8>, Vec<OwnedFd>);
+
+/// What a message's last record says of its descriptors.
+#[derive(Clone, Copy)]
+struct Trailer {
+    count: usize,
+    number: u64,
+}
+
+impl Incoming {
+    pub(super) fn new(shared: &Shared) -> Result<Self, PipeError> {
+        Ok(Self {
+            stream: attach(shared)?,
+            since: 0,
+            home: stamp(),
+            partial: Partial::Nothing,
+            arriving: (0, Vec::new()),
+            is_fresh: true,
+            is_blocked: false,
+            readiness: None,
+            is_lit: false,
+            is_pinned: false,
+        })
+    }
+
+    #[inline]
+    pub(super) fn claim(&mut self, shared: &Shared) -> Result<(), ClaimError> {
+        if self.since == stamp() { Ok(()) } else { self.claim_anew(shared) }
+    }
+
+    #[cold]
+    fn claim_anew(&mut self, shared: &Shared) -> Result<(), ClaimError> {
+        shared.claim()?;
+        // Another process may have moved the positions since we read them. Should this fail, the next use tries again.
+        self.stream = attach(shared).map_err(ClaimError::Unusable)?;
+        if self.home != stamp() {
+            // We are a forked copy: the process that had the end may have gone on with that message.
+            (self.partial, self.arriving) = (Partial::Nothing, (0, Vec::new()));
+        }
+        (self.since, self.home, self.is_fresh) = (stamp(), stamp(), true);
+        self.watch_again(shared);
+        Ok(())
+    }
+
+    pub(super) fn depart(&mut self, shared: &Shared) {
+        self.since = 0;
+        if let Some(readiness) = &self.readiness {
+            // Receiving is an error from now on, and does not wait.
+            readiness.forget(&shared.wire);
+            readiness.set(true);
+        }
+    }
+
+    pub(super) fn close(&self) {
+        self.stream.close();
+    }
+
+    fn recv_whole(&mut self, shared: &Shared, max: usize, wants_fds: bool, deadline: Deadline) -> Result<Message, RecvError> {
+        let mut late = 0;
+        loop {
+            self.wait(shared, deadline).map_err(recv_error)?;
+            if let Some(message) = self.take_record(shared, max, wants_fds)? {
+                return Ok(message);
+            }
+            // What has come of the message stays. A sender that never ends one must not keep us beyond the deadline.
+            late += u32::from(deadline.is_over());
+            if late > MOST_LATE {
+                return Err(RecvError::Empty);
+            }
+        }
+    }
+
+    /// Takes the record that is there. Gives the message if this was the last of it.
+    fn take_record(&mut self, shared: &Shared, max: usize, wants_fds: bool) -> Result<Option<Message>, RecvError> {
+        let record = self.stream.peek().ok_or(RecvError::Corrupt)?;
+        let (tag, payload) = (record.tag, record.payload());
+        let trailer = Trailer::of(tag, &payload);
+        let text = payload.part(0, payload.len() - trailer.map_or(0, |_| NUMBER)).ok_or(RecvError::Corrupt)?;
+        let apart = length_apart(tag, &text);
+        let mut so_far = match std::mem::take(&mut self.partial) {
+            // What came before, if it was not whole, is of a sender that died or gave up in the middle of it.
+            _ if tag & CONTINUES == 0 => Partial::Bytes(Vec::new()),
+            Partial::Nothing => Partial::Headless,
+            before => before,
+        };
+        if matches!(&so_far, Partial::Bytes(bytes) if bytes.len().saturating_add(apart.unwrap_or(text.len())) > max) {
+            so_far = Partial::TooLong;
+        }
+        // Before anything is taken: descriptors that this process has no room for stay, and their message with them.
+        let mut descriptors = Some(Vec::new());
+        if let (Some(trailer), Partial::Bytes(_), true) = (trailer, &so_far, wants_fds || apart.is_some()) {
+            descriptors = match trailer.fetch(shared, &mut self.arriving) {
+                Ok(found) => Some(found),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                Err(error) => {
+                    self.partial = so_far;
+                    return Err(RecvError::Descriptors(error));
+                }
+            };
+        }
+        if let (Partial::Bytes(bytes), Some(found)) = (&mut so_far, &mut descriptors) {
+            match apart {
+                None => text.append_to(bytes),
+                Some(len) => match found.pop().and_then(|file| read_own_file(&file, len).ok()) {
+                    Some(read) => *bytes = read,
+                    None => descriptors = None,
+                },
+            }
+        }
+        record.release();
+        self.stream.released();
+        if let Some(trailer) = trailer {
+            shared.wire.finish(trailer.number);
+            self.is_blocked = false;
+        }
+        if tag & MORE != 0 {
+            self.partial = so_far;
+            return Ok(None);
+        }
+        let is_fresh = std::mem::take(&mut self.is_fresh);
+        match (so_far, descriptors) {
+            (Partial::Bytes(bytes), Some(descriptors)) => Ok(Some((bytes, descriptors))),
+            // They were sent before the record. The user of this end before us has died with them, or the record lies.
+            (Partial::Bytes(_), None) if !is_fresh => Err(RecvError::Corrupt),
+            (Partial::TooLong, _) => Err(RecvError::TooLong { max }),
+            _ => Ok(None),
+        }
+    }
+
+    /// Waits for a record or the end: spins, then sleeps on the socket, where the sender rings and whose hang-up tells of a death at
+    /// once. Sleeping costs nothing, and needs no looks around.
+    fn wait(&mut self, shared: &Shared, deadline: Deadline) -> Result<(), sync::RecvError> {
+        loop {
+            let over = deadline.is_over();
+            match if over { self.stream.wait(Deadline::NOW, &mut || true) } else { self.stream.spin() } {
+                Err(sync::RecvError::Empty) if over => return self.last_look(shared),
+                Err(sync::RecvError::Empty) => {}
+                other => return other,
+            }
+            let watched = shared.words.watched(shared.side);
+            let every = if self.readiness.is_some() { EVERY } else { 0 };
+            watched.store(every | NEXT, Ordering::Relaxed);
+            // Either the sender sees the wish and rings, or we see its record below (pairs with: watch).
+            heavy_fence();
+            let mut seen = self.last_look(shared);
+            if seen == Err(sync::RecvError::Empty) {
+                if self.is_blocked {
+                    // Descriptors came whose sender was stopped or died before their message: the socket would not let us sleep.
+                    seen = self.stream.wait(deadline, &mut || !shared.wire.is_hung_up());
+                } else {
+                    shared.wire.wait(deadline.remaining());
+                }
+                self.is_blocked = shared.wire.hush();
+            }
+            watched.store(every, Ordering::Relaxed);
+            if seen != Err(sync::RecvError::Empty) {
+                return seen;
+            }
+        }
+    }
+
+    /// What is there now, the death of the other side included.
+    fn last_look(&mut self, shared: &Shared) -> Result<(), sync::RecvError> {
+        let gone = shared.wire.is_hung_up();
+        match self.stream.wait(Deadline::NOW, &mut || true) {
+            // What was sent before the end came first: it was looked for after.
+            Err(sync::RecvError::Empty) if gone => Err(sync::RecvError::Closed),
+            other => other,
+        }
+    }
+
+    /// From here on the sender rings for each message, if anybody waits for the descriptor.
+    fn watch_again(&mut self, shared: &Shared) {
+        let every = if self.readiness.is_some() { EVERY } else { 0 };
+        shared.words.watched(shared.side).store(every, Ordering::Relaxed);
+        if let Some(readiness) = &self.readiness {
+            readiness.forget(&shared.wire);
+            // One that the system has no memory to watch for says "look" too often, rather than never.
+            self.is_pinned = readiness.watch(&shared.wire).is_err();
+            readiness.set(true);
+            self.is_lit = true;
+            // Either a sender sees the flag and rings, or we see its record below (pairs with: watch).
+            heavy_fence();
+            self.refresh(shared);
+        }
+    }
+
+    /// Lets the descriptor be readable exactly while something is there.
+    fn refresh(&mut self, shared: &Shared) {
+        let Some(readiness) = self.readiness.clone().filter(|_| !self.is_pinned) else { return };
+        if shared.wire.hush() {
+            readiness.clear();
+        }
+        // Every sender rings by now: what comes after the rings that we took out rings again.
+        let mut seen = self.stream.wait(Deadline::NOW, &mut || true);
+        if seen == Err(sync::RecvError::Empty) {
+            seen = self.last_look(shared);
+        }
+        let ready = seen != Err(sync::RecvError::Empty);
+        if ready != self.is_lit {
+            readiness.set(ready);
+            self.is_lit = ready;
+        }
+    }
+}
+
+/// The length of a message that is in a file of its own.
+fn length_apart(tag: u32, text: &Bytes<'_>) -> Option<usize> {
+    let mut length = [0; 8];
+    let is_apart = tag & APART != 0 && text.len() == length.len() && text.read(&mut length);
+    is_apart.then(|| usize::try_from(u64::from_le_bytes(length)).unwrap_or(usize::MAX))
+}
+
+impl Trailer {
+    fn of(tag: u32, payload: &Bytes<'_>) -> Option<Self> {
+        let count = (tag >> DESCRIPTORS_SHIFT) as usize;
+        let mut number = [0; NUMBER];
+        let at = payload.len().checked_sub(NUMBER)?;
+        let has_one = tag & MORE == 0 && count > 0 && payload.part(at, NUMBER)?.read(&mut number);
+        has_one.then_some(Self { count, number: u64::from_le_bytes(number) })
+    }
+
+    /// The descriptors, whose last packet stays in the socket.
+    fn fetch(self, shared: &Shared, arriving: &mut (u64, Vec<OwnedFd>)) -> io::Result<Vec<OwnedFd>> {
+        if arriving.0 != self.number {
+            *arriving = (self.number, Vec::new());
+        }
+        shared.wire.fetch(self.number, &mut arriving.1)?;
+        let found = std::mem::take(&mut arriving.1);
+        if found.len() == self.count { Ok(found) } else { Err(io::ErrorKind::NotFound.into()) }
+    }
+}
+
+impl End {
+    /// The next message, copied straight into `buffer`, if it is whole in one record, fits, brings no descriptors and comes soon: the
+    /// fast way. `None`, and nothing is taken, in any other case.
+    #[inline]
+    pub(crate) fn recv_into(&mut self, buffer: &mut [u8]) -> Option<usize> {
+        let incoming = self.incoming.as_mut()?;
+        incoming.claim(&self.shared).ok()?;
+        if incoming.readiness.is_some() || !matches!(incoming.partial, Partial::Nothing) {
+            return None;
+        }
+        incoming.stream.spin().ok()?;
+        let record = incoming.stream.peek().filter(|record| record.tag == 0)?;
+        let payload = record.payload();
+        let len = payload.len();
+        payload.read(buffer.get_mut(..len)?);
+        record.release();
+        incoming.stream.released();
+        incoming.is_fresh = false;
+        Some(len)
+    }
+
+    /// The next message of at most `max` bytes; with its descriptors, or without.
+    pub(crate) fn recv(&mut self, max: usize, wants_fds: bool, deadline: Deadline) -> Result<Message, RecvError> {
+        let incoming = self.incoming.as_mut().ok_or(RecvError::Disconnected)?;
+        incoming.claim(&self.shared)?;
+        let result = incoming.recv_whole(&self.shared, max, wants_fds, deadline);
+        incoming.refresh(&self.shared);
+        result
+    }
+
+    /// Whether a message, or the end, is there or comes before the deadline.
+    pub(crate) fn poll(&mut self, deadline: Deadline) -> Result<bool, RecvError> {
+        let incoming = self.incoming.as_mut().ok_or(RecvError::Disconnected)?;
+        incoming.claim(&self.shared)?;
+        let seen = incoming.wait(&self.shared, deadline);
+        incoming.refresh(&self.shared);
+        match seen {
+            Ok(()) | Err(sync::RecvError::Closed) => Ok(true),
+            Err(sync::RecvError::Empty) => Ok(false),
+            Err(_) => Err(RecvError::Corrupt),
+        }
+    }
+
+    /// A descriptor that is readable while a message, or the end, is there.
+    pub(crate) fn readiness(&mut self) -> io::Result<Arc<Readiness>> {
+        let incoming = self.incoming.as_mut().ok_or(io::ErrorKind::InvalidInput)?;
+        if let Some(known) = &incoming.readiness {
+            return Ok(known.clone());
+        }
+        let new = Arc::new(Readiness::new()?);
+        incoming.readiness = Some(new.clone());
+        // A copy that another process uses would tell of that one's messages.
+        match incoming.claim(&self.shared) {
+            Ok(()) => incoming.watch_again(&self.shared),
+            Err(_) => new.set(true),
+        }
+        Ok(new)
+    }
+}
+
+fn attach(shared: &Shared) -> Result<StreamReceiver, PipeError> {
+    let at = shared.segment.content_at() + stream_at(shared.side)?;
+    Ok(StreamReceiver::attach(shared.segment.region(), at, crate::CAPACITY)?)
+}
+
+fn recv_error(error: sync::RecvError) -> RecvError {
+    match error {
+        sync::RecvError::Empty => RecvError::Empty,
+        sync::RecvError::Closed => RecvError::Disconnected,
+        _ => RecvError::Corrupt,
+    }
+}

@@ -1,0 +1,160 @@
+//! The direction that sends.
+
+use super::{APART, CONTINUES, DESCRIPTORS_SHIFT, End, MAX_DESCRIPTORS, MORE, NUMBER, Shared};
+use crate::MAX_MESSAGE;
+use crate::error::{ClaimError, PipeError, SendError};
+use crate::layout::{NEXT, stream_at};
+use multiproc_prim::{Deadline, Ordering, monotonic_millis};
+use multiproc_shm::{stamp, write_own_file};
+use multiproc_sync as sync;
+use multiproc_sync::StreamSender;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// A quarter of the room at a time, so that both sides work at once on a message that does not fit.
+const PART: usize = crate::CAPACITY / 4;
+
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    stream: StreamSender,
+    /// The stamp of the process that has claimed this direction and knows its positions.
+    since: u64,
+    /// When we last looked whether the other end is there.
+    looked: u64,
+}
+
+impl Outgoing {
+    pub(super) fn new(shared: &Shared) -> Result<Self, PipeError> {
+        Ok(Self { stream: attach(shared)?, since: 0, looked: 0 })
+    }
+
+    #[inline]
+    pub(super) fn claim(&mut self, shared: &Shared) -> Result<(), ClaimError> {
+        if self.since == stamp() { Ok(()) } else { self.claim_anew(shared) }
+    }
+
+    #[cold]
+    fn claim_anew(&mut self, shared: &Shared) -> Result<(), ClaimError> {
+        shared.claim()?;
+        // Another process may have moved the positions since we read them. Should this fail, the next use tries again.
+        self.stream = attach(shared).map_err(ClaimError::Unusable)?;
+        self.since = stamp();
+        Ok(())
+    }
+
+    pub(super) fn depart(&mut self) {
+        self.since = 0;
+    }
+
+    pub(super) fn close(&self) {
+        self.stream.close();
+    }
+
+    /// Sends a message in as many records as it takes.
+    #[cold]
+    fn send_long(&mut self, shared: &Shared, bytes: &[u8], fds: &[OwnedFd], deadline: Deadline) -> Result<(), SendError> {
+        if fds.len() >= MAX_DESCRIPTORS {
+            return Err(SendError::Descriptors(io::Error::other("more than 65,535 descriptors in one message")));
+        }
+        let mut fds: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
+        if deadline == Deadline::NOW && bytes.len() + NUMBER > self.stream.longest() {
+            // What does not fit, and must not wait for the receiver, goes beside the stream.
+            let file = write_own_file(bytes).map_err(SendError::Descriptors)?;
+            fds.push(file.as_fd());
+            return self.send_last(shared, APART, &(bytes.len() as u64).to_le_bytes(), &fds, deadline);
+        }
+        let longest = if deadline == Deadline::NOW { self.stream.longest() } else { PART.min(self.stream.longest()) };
+        let trailer = if fds.is_empty() { 0 } else { NUMBER };
+        let (mut rest, mut continues) = (bytes, 0);
+        while rest.len() + trailer > longest {
+            let (now, later) = rest.split_at(longest.min(rest.len()));
+            // Should the deadline pass on the way, the receiver drops what came when the next message begins.
+            self.send_record(shared, MORE | continues, now, deadline)?;
+            (rest, continues) = (later, CONTINUES);
+        }
+        self.send_last(shared, continues, rest, &fds, deadline)
+    }
+
+    /// Sends the last record of a message, and the descriptors before it: whoever reads the record finds them in the socket.
+    fn send_last(
+        &mut self,
+        shared: &Shared,
+        tag: u32,
+        bytes: &[u8],
+        fds: &[BorrowedFd<'_>],
+        deadline: Deadline,
+    ) -> Result<(), SendError> {
+        if fds.is_empty() {
+            return self.send_record(shared, tag, bytes, deadline);
+        }
+        let record_len = bytes.len() + NUMBER;
+        let room = self.stream.room(record_len, deadline, &mut || !shared.wire.is_hung_up());
+        room.map_err(|error| send_error(error, deadline))?;
+        // Larger than any before, of other processes too. Relaxed: nobody else uses this end, and claiming it orders the rest.
+        let parcels = &shared.words().parcels;
+        let number = parcels.load(Ordering::Relaxed).wrapping_add(1);
+        parcels.store(number, Ordering::Relaxed);
+        shared.wire.send(number, fds, deadline).map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => SendError::Disconnected,
+            io::ErrorKind::TimedOut => send_error(sync::SendError::Full, deadline),
+            _ => SendError::Descriptors(error),
+        })?;
+        let tag = tag | (fds.len() as u32) << DESCRIPTORS_SHIFT;
+        // The room is still there, since nobody else sends.
+        self.send_record(shared, tag, &[bytes, &number.to_le_bytes()].concat(), deadline)
+    }
+
+    #[inline]
+    fn send_record(&mut self, shared: &Shared, tag: u32, bytes: &[u8], deadline: Deadline) -> Result<(), SendError> {
+        let sent = self.stream.send(tag, bytes, deadline, &mut || !shared.wire.is_hung_up());
+        sent.map_err(|error| send_error(error, deadline))?;
+        // The light fence in `send` puts the record before our look at the flag (pairs with: watch).
+        let watched = shared.words.watched(shared.side.other());
+        match watched.load(Ordering::Relaxed) {
+            0 => {}
+            // Asleep: one ring is enough, so the first of us who sees it takes the wish away.
+            NEXT if watched.compare_exchange(NEXT, 0, Ordering::Relaxed, Ordering::Relaxed).is_err() => {}
+            _ => shared.wire.ring(),
+        }
+        Ok(())
+    }
+}
+
+impl End {
+    /// Sends a message, whole or not at all.
+    #[inline]
+    pub(crate) fn send(&mut self, bytes: &[u8], descriptors: &[OwnedFd], deadline: Deadline) -> Result<(), SendError> {
+        // The types of the handles see to it that there is one.
+        let outgoing = self.outgoing.as_mut().ok_or(SendError::Disconnected)?;
+        outgoing.claim(&self.shared)?;
+        if bytes.len() > MAX_MESSAGE {
+            return Err(SendError::TooLong { len: bytes.len(), max: MAX_MESSAGE });
+        }
+        // The kernel knows whether the other end is there, but asking costs more than a message: once per tick of the clock.
+        let now = monotonic_millis();
+        if outgoing.looked != now {
+            if self.shared.wire.is_hung_up() {
+                return Err(SendError::Disconnected);
+            }
+            outgoing.looked = now;
+        }
+        if descriptors.is_empty() && bytes.len() <= PART {
+            return outgoing.send_record(&self.shared, 0, bytes, deadline);
+        }
+        outgoing.send_long(&self.shared, bytes, descriptors, deadline)
+    }
+}
+
+fn attach(shared: &Shared) -> Result<StreamSender, PipeError> {
+    let at = shared.segment.content_at() + stream_at(shared.side.other())?;
+    Ok(StreamSender::attach(shared.segment.region(), at, crate::CAPACITY)?)
+}
+
+fn send_error(error: sync::SendError, deadline: Deadline) -> SendError {
+    match error {
+        sync::SendError::Full if deadline == Deadline::NOW => SendError::Full,
+        sync::SendError::Full => SendError::Timeout,
+        // A record always fits the stream, so the end is all that can be wrong.
+        _ => SendError::Disconnected,
+    }
+}

@@ -1,0 +1,117 @@
+//! Where a handle keeps its end, which leaves when it is sent and comes back if it could not be.
+
+use multiproc_shm::pass::{self, Mover};
+use serde::{Serialize, Serializer};
+use std::cell::RefCell;
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What can be sent to another process, and is gone here afterwards.
+pub(crate) trait Travels: Debug + Send + 'static {
+    /// Gives up everything that only one process can have.
+    fn depart(&mut self) -> Result<(), String>;
+    fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error>;
+}
+
+/// Where an end goes back to.
+type Home<T> = Arc<Mutex<Option<T>>>;
+
+/// One owner's place for an end. It is not `Sync`, and so needs no lock while the end is here.
+#[derive(Debug)]
+pub(crate) struct Slot<T: Travels>(RefCell<State<T>>);
+
+#[derive(Debug)]
+enum State<T> {
+    Here(T),
+    /// In a parcel, which is perhaps sent by another thread. If it can't be sent, the end is here again.
+    Away(Home<T>),
+}
+
+/// The end is not here: it was sent to another process.
+#[derive(Debug)]
+pub(crate) struct Gone;
+
+impl<T: Travels> Slot<T> {
+    pub(crate) fn new(content: T) -> Self {
+        Self(RefCell::new(State::Here(content)))
+    }
+
+    /// A slot whose end is gone.
+    pub(crate) fn gone() -> Self {
+        Self(RefCell::new(State::Away(Arc::new(Mutex::new(None)))))
+    }
+
+    /// Works with what is here. `work` calls no code of a user's, who could come back here.
+    #[inline]
+    pub(crate) fn with<R>(&self, work: impl FnOnce(&mut T) -> R) -> Result<R, Gone> {
+        let mut state = self.0.try_borrow_mut().map_err(|_| Gone)?;
+        match &mut *state {
+            State::Here(content) => Ok(work(content)),
+            State::Away(_) => work_on_returned(&mut state, work),
+        }
+    }
+
+    pub(crate) fn is_here(&self) -> bool {
+        self.with(|_| ()).is_ok()
+    }
+
+    /// Takes out what is here. From then on it is gone.
+    pub(crate) fn take(&self) -> Result<T, Gone> {
+        self.lend().map(|(content, _)| content)
+    }
+
+    fn lend(&self) -> Result<(T, Home<T>), Gone> {
+        self.with(|_| ())?;
+        let home = Arc::new(Mutex::new(None));
+        match self.0.replace(State::Away(home.clone())) {
+            State::Here(content) => Ok((content, home)),
+            State::Away(_) => Err(Gone),
+        }
+    }
+}
+
+#[cold]
+fn work_on_returned<T, R>(state: &mut State<T>, work: impl FnOnce(&mut T) -> R) -> Result<R, Gone> {
+    let State::Away(home) = &*state else { return Err(Gone) };
+    let returned = home.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let mut content = returned.ok_or(Gone)?;
+    let result = work(&mut content);
+    *state = State::Here(content);
+    Ok(result)
+}
+
+/// What left a slot, as a part of a parcel. It goes back if it is dropped.
+#[derive(Debug)]
+struct Luggage<T: Travels> {
+    content: Option<T>,
+    home: Home<T>,
+}
+
+impl<T: Travels> Mover for Luggage<T> {
+    fn left(mut self: Box<Self>) {
+        self.content = None;
+    }
+}
+
+impl<T: Travels> Drop for Luggage<T> {
+    fn drop(&mut self) {
+        if let Some(content) = self.content.take() {
+            *self.home.lock().unwrap_or_else(PoisonError::into_inner) = Some(content);
+        }
+    }
+}
+
+impl<T: Travels> Serialize for Slot<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        pass::check_leaving()?;
+        let (content, home) = self.lend().map_err(|Gone| {
+            pass::refuse_to_leave("this end of a pipe was sent already, or is twice in this value: an end is one owner's")
+        })?;
+        let mut luggage = Luggage { content: Some(content), home };
+        let Some(content) = &mut luggage.content else { return Err(pass::refuse_to_leave("nothing is here")) };
+        content.depart().map_err(pass::refuse_to_leave)?;
+        let done = content.write(serializer)?;
+        pass::move_along(Box::new(luggage));
+        Ok(done)
+    }
+}

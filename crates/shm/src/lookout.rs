@@ -1,0 +1,301 @@
+//! How sleepers learn of a death without waking up to look for one.
+//!
+//! Up to two processes of a segment are its *lookouts*. A lookout holds a seat (a lock byte), and a thread of it sleeps until the
+//! kernel says that somebody has closed an open file description of the segment (inotify), which every kind of death does. Then it
+//! looks at all participants. There are two because one may be stopped.
+//!
+//! All other processes with sleepers hold pidfds of the lookouts. When a lookout dies, they are told, and one of them takes its
+//! seat, starts to listen, and *then* looks at all participants: so no death is missed, however many die at once, as long as one
+//! process is left.
+//!
+//! | what happens | who acts |
+//! |---|---|
+//! | a participant dies or leaves | the lookouts look |
+//! | a lookout dies | the others are told by its pidfd: one takes the seat, listens, looks |
+//! | a lookout leaves, or becomes another program | it, or the other lookout, wakes the sleepers, who choose anew |
+//! | a lookout is stopped | the other one looks |
+//! | neither inotify nor a pidfd of a lookout is to be had | [`Notice::Nobody`]: sleepers look for themselves every slice |
+//!
+//! The thread is started when a sleeper has slept a whole slice in vain. A process has one for all its segments.
+
+use crate::fork::PerProcess;
+use crate::liveness::Identity;
+use crate::lock::{LockFile, path_of};
+use crate::participant::{Membership, Participant, Participants};
+use crate::private::PrivateFd;
+use crate::watcher;
+use multiproc_prim::{OnceWord, Ordering};
+use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
+use rustix::fs::inotify;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// Lookouts of a segment.
+pub(crate) const SEATS: usize = 2;
+/// Where their words are: on the header's page, behind all that the header has.
+pub(crate) const SEATS_AT: usize = 2048;
+/// The lock byte of the first seat. Those of the rows come before.
+const FIRST_SEAT: u32 = 1024;
+/// Row numbers have so many bits in a seat's word; the epoch is above. 0: nobody yet.
+const ROW_BITS: u32 = 10;
+
+/// What the thread that keeps watch does.
+pub trait Watched: Send + Sync {
+    /// Looks at all participants for dead ones, and accounts for them.
+    fn look(&self);
+
+    /// Wakes everyone that sleeps, so that each one sees anew to it that it is told of deaths.
+    fn wake_everyone(&self);
+}
+
+/// Whether a death among the participants is noticed while a process sleeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// By nobody: look again soon.
+    Nobody,
+    /// By a lookout.
+    Lookout,
+    /// By this process, from now on: look now, for deaths that came before.
+    Us,
+}
+
+/// What this process has to do with the watch over one membership.
+pub(crate) struct Charge {
+    number: u64,
+    table: Participants,
+    locks: Arc<LockFile>,
+    me: Participant,
+    pub(crate) watched: Weak<dyn Watched>,
+    pub(crate) standing: Standing,
+}
+
+pub(crate) enum Standing {
+    /// We are a lookout: our seat, and the segment's number among what the process listens to.
+    Lookout { seat: usize, heard_as: i32 },
+    /// Others are: their words when we looked, and pidfds of one of them at least.
+    Behind { words: [u64; SEATS], _lookouts: Vec<PrivateFd> },
+    /// One of them died, and nobody has taken its seat yet.
+    Seeking { tries: u32 },
+}
+
+/// One for each process.
+#[derive(Default)]
+pub(crate) struct Watcher {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) charges: Vec<Charge>,
+    /// What the thread sleeps on, once it runs.
+    pub(crate) bells: Option<Arc<PrivateFd>>,
+    pub(crate) ear: Option<PrivateFd>,
+}
+
+pub(crate) static WATCHER: PerProcess<Watcher> = PerProcess::new(Watcher::default);
+
+impl Watcher {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A number that no other membership of this process has. 0 is none.
+pub(crate) fn next_number() -> u64 {
+    static LAST: OnceWord = OnceWord::new();
+    LAST.count()
+}
+
+pub(crate) fn keep_watch(member: &Membership, watched: impl FnOnce() -> Weak<dyn Watched>) -> Notice {
+    // Of the death of a participant without a lock the kernel tells nobody.
+    let Some(locks) = member.locks.as_ref().filter(|_| member.table.all_have_locks()) else { return Notice::Nobody };
+    let mut state = WATCHER.get().lock();
+    if let Some(at) = state.charges.iter().position(|charge| charge.number == member.number) {
+        match &state.charges[at].standing {
+            Standing::Lookout { .. } => return Notice::Lookout,
+            Standing::Behind { words, .. } if member.table.has_lookouts(words) => return Notice::Lookout,
+            Standing::Behind { .. } => drop(state.charges.swap_remove(at)),
+            // The thread is at it.
+            Standing::Seeking { .. } => return Notice::Nobody,
+        }
+    }
+    let Some(standing) = state.choose(&member.table, locks, member.participant(), member.number) else { return Notice::Nobody };
+    let notice = if matches!(standing, Standing::Lookout { .. }) { Notice::Us } else { Notice::Lookout };
+    state.charges.push(Charge {
+        number: member.number,
+        table: member.table.clone(),
+        locks: Arc::clone(locks),
+        me: member.participant(),
+        watched: watched(),
+        standing,
+    });
+    notice
+}
+
+/// Ends the watch of a membership. Returns whether it was a lookout.
+pub(crate) fn leave(member: &Membership) -> bool {
+    let mut state = WATCHER.get().lock();
+    let Some(at) = state.charges.iter().position(|charge| charge.number == member.number) else { return false };
+    let charge = state.charges.swap_remove(at);
+    let Standing::Lookout { seat, heard_as } = charge.standing else { return false };
+    state.stop_listening(heard_as);
+    charge.table.give_up_seat(seat, &charge.locks);
+    true
+}
+
+impl Participants {
+    /// Whether the lookouts are those of `words`, and all of them live.
+    fn has_lookouts(&self, words: &[u64; SEATS]) -> bool {
+        *words == self.seat_words() && (0..SEATS).all(|seat| self.is_seat_taken(seat))
+    }
+
+    fn seat_words(&self) -> [u64; SEATS] {
+        // Acquire: the lookout listened before it wrote its word (pairs with: seat).
+        std::array::from_fn(|seat| self.seats.get(seat).map_or(0, |word| word.load(Ordering::Acquire)))
+    }
+
+    fn is_seat_taken(&self, seat: usize) -> bool {
+        self.lock_of(FIRST_SEAT + seat as u32) == Some(true)
+    }
+
+    fn give_up_seat(&self, seat: usize, locks: &LockFile) {
+        if let Some(word) = self.seats.get(seat) {
+            word.store(0, Ordering::Relaxed);
+        }
+        locks.unlock(FIRST_SEAT + seat as u32);
+    }
+
+    /// A pidfd of the process in a seat, if it is surely that process.
+    fn pidfd_of(&self, seat: usize, word: u64) -> Option<OwnedFd> {
+        let who = Participant { row: (word & ((1 << ROW_BITS) - 1)) as u32, epoch: word >> ROW_BITS };
+        let (process, _) = self.process_of(who).filter(|_| word != 0)?;
+        let here = Identity::current();
+        if !process.is_neighbour_of(&here) || process.pid == here.pid {
+            return None;
+        }
+        let pid = Pid::from_raw(i32::try_from(process.pid).ok()?)?;
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+        // It holds its locks even now, so the number was its own all the time.
+        let same = self.seat_words()[seat] == word && self.is_seat_taken(seat) && self.lock_of(who.row) == Some(true);
+        same.then_some(pidfd)
+    }
+
+    /// Whether the process in a seat let go of it without dying, which no pidfd tells: it has become another program. Says so once.
+    fn is_abandoned(&self, seat: usize) -> bool {
+        let (word, Some(place)) = (self.seat_words()[seat], self.seats.get(seat)) else { return false };
+        if word == 0 || self.is_seat_taken(seat) {
+            return false;
+        }
+        let who = Participant { row: (word & ((1 << ROW_BITS) - 1)) as u32, epoch: word >> ROW_BITS };
+        let pid = self.process_of(who).and_then(|(process, _)| Pid::from_raw(i32::try_from(process.pid).ok()?));
+        // Relaxed: it only says who speaks of it.
+        if place.compare_exchange(word, 0, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+            return false;
+        }
+        // Where its end can be seen, the others have seen it, too.
+        let ended = |pidfd: &OwnedFd| {
+            let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+            poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&now)) == Ok(1)
+        };
+        match pid.map(|pid| pidfd_open(pid, PidfdFlags::empty())) {
+            Some(Ok(pidfd)) => !ended(&pidfd),
+            Some(Err(rustix::io::Errno::SRCH)) => false,
+            _ => true,
+        }
+    }
+}
+
+impl Charge {
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Whether another lookout has gone in a way that nobody was told of.
+    pub(crate) fn is_left_alone(&self) -> bool {
+        let Standing::Lookout { seat: ours, .. } = self.standing else { return false };
+        (0..SEATS).filter(|&seat| seat != ours).any(|seat| self.table.is_abandoned(seat))
+    }
+}
+
+impl State {
+    /// Takes a free seat, or learns who sits there; `None` if deaths would go unnoticed.
+    fn choose(&mut self, table: &Participants, locks: &LockFile, me: Participant, number: u64) -> Option<Standing> {
+        watcher::start(self)?;
+        for seat in 0..SEATS {
+            let byte = FIRST_SEAT + seat as u32;
+            if !locks.try_lock(byte).ok()? {
+                continue;
+            }
+            let Some(heard_as) = self.listen(table) else {
+                locks.unlock(byte);
+                return None;
+            };
+            if let Some(word) = table.seats.get(seat) {
+                // Release: we listen before anybody relies on us (pairs with: seat).
+                word.store(me.epoch << ROW_BITS | u64::from(me.row), Ordering::Release);
+            }
+            return Some(Standing::Lookout { seat, heard_as });
+        }
+        let words = table.seat_words();
+        let bells = self.bells.clone()?;
+        let told = |pidfd: OwnedFd| {
+            let pidfd = PrivateFd::new(pidfd).ok()?;
+            let flags = epoll::EventFlags::IN | epoll::EventFlags::ONESHOT;
+            epoll::add(bells.get()?, pidfd.get()?, epoll::EventData::new_u64(number), flags).ok()?;
+            Some(pidfd)
+        };
+        let lookouts: Vec<_> = (0..SEATS).filter_map(|seat| table.pidfd_of(seat, words[seat])).filter_map(told).collect();
+        (!lookouts.is_empty()).then_some(Standing::Behind { words, _lookouts: lookouts })
+    }
+
+    /// Hears from now on when a description of the segment is closed that could hold a lock.
+    fn listen(&mut self, table: &Participants) -> Option<i32> {
+        if self.ear.is_none() {
+            let ear = PrivateFd::new(inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).ok()?).ok()?;
+            let flags = epoll::EventFlags::IN | epoll::EventFlags::ONESHOT;
+            epoll::add(self.bells.as_ref()?.get()?, ear.get()?, epoll::EventData::new_u64(watcher::EAR), flags).ok()?;
+            self.ear = Some(ear);
+        }
+        let path = path_of(table.segment.as_fd());
+        inotify::add_watch(self.ear.as_ref()?.get()?, path, inotify::WatchFlags::CLOSE_WRITE).ok()
+    }
+
+    fn stop_listening(&mut self, heard_as: i32) {
+        let others = |charge: &Charge| matches!(charge.standing, Standing::Lookout { heard_as: other, .. } if other == heard_as);
+        if let Some(ear) = self.ear.as_ref().and_then(PrivateFd::get).filter(|_| !self.charges.iter().any(others)) {
+            let _ = inotify::remove_watch(ear, heard_as);
+        }
+    }
+
+    /// After the death of a lookout: chooses anew. Returns what the thread has to do about it.
+    pub(crate) fn replace(&mut self, number: u64) -> Option<watcher::Act> {
+        /// Tries, some milliseconds apart, until a new lookout must have written its word.
+        const TRIES: u32 = 10;
+        let at = self.charges.iter().position(|charge| charge.number == number)?;
+        let charge = &self.charges[at];
+        let tries = match charge.standing {
+            Standing::Lookout { .. } => return None,
+            Standing::Behind { .. } => 0,
+            Standing::Seeking { tries } => tries + 1,
+        };
+        let (table, locks, me) = (charge.table.clone(), Arc::clone(&charge.locks), charge.me);
+        let standing = self.choose(&table, &locks, me, number);
+        let watched = self.charges[at].watched.clone();
+        match standing {
+            Some(standing) => {
+                let appointed = matches!(standing, Standing::Lookout { .. });
+                self.charges[at].standing = standing;
+                appointed.then_some(watcher::Act::Look(watched))
+            }
+            None if tries < TRIES => {
+                self.charges[at].standing = Standing::Seeking { tries };
+                None
+            }
+            None => {
+                self.charges.swap_remove(at);
+                Some(watcher::Act::WakeEveryone(watched))
+            }
+        }
+    }
+}

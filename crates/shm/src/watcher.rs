@@ -1,0 +1,169 @@
+//! The thread that keeps watch for a process: it sleeps until the kernel tells of an end.
+
+use crate::lookout::{Charge, Standing, State, WATCHER, Watched};
+use crate::private::PrivateFd;
+use rustix::event::{Timespec, epoll};
+use rustix::fs::inotify::Reader;
+use std::mem::MaybeUninit;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+/// What stands for inotify among the bells; a membership's number is never 0.
+pub(crate) const EAR: u64 = 0;
+
+/// Pauses before the looks that follow on a description's end.
+///
+/// The kernel tells of the end *before* it lets the locks go, and the dying process may not get on for a while: so one look is
+/// not enough. More ends during the pauses add looks, but wake nobody: processes that come and go cost little.
+const LOOKS: [Duration; 4] = [Duration::ZERO, Duration::from_millis(5), Duration::from_millis(15), Duration::from_millis(60)];
+/// Until a new lookout must have written its word.
+const RETRY: Duration = Duration::from_millis(3);
+/// Events read at once.
+const MOST_EVENTS: usize = 1000;
+/// Looking at the dead needs no deep stack.
+const STACK: usize = 256 << 10;
+
+/// What the thread does when it has let go of the state.
+pub(crate) enum Act {
+    Look(Weak<dyn Watched>),
+    WakeEveryone(Weak<dyn Watched>),
+}
+
+impl Act {
+    fn run(self) {
+        match self {
+            Self::Look(watched) => drop(watched.upgrade().inspect(|watched| watched.look())),
+            Self::WakeEveryone(watched) => drop(watched.upgrade().inspect(|watched| watched.wake_everyone())),
+        }
+    }
+}
+
+/// Starts the thread, unless it runs.
+pub(crate) fn start(state: &mut State) -> Option<()> {
+    if state.bells.is_none() {
+        let bells = Arc::new(PrivateFd::new(epoll::create(epoll::CreateFlags::CLOEXEC).ok()?).ok()?);
+        let theirs = Arc::clone(&bells);
+        let thread = std::thread::Builder::new().name("multiproc-watch".into()).stack_size(STACK);
+        // Signals are for the threads of the program: a new thread starts with the mask of the one that makes it.
+        let started = with_signals_blocked(|| thread.spawn(move || run(&theirs)));
+        started.ok()?;
+        state.bells = Some(bells);
+    }
+    Some(())
+}
+
+fn with_signals_blocked<R>(call: impl FnOnce() -> R) -> R {
+    let mut all = MaybeUninit::<libc::sigset_t>::uninit();
+    let mut before = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: both sets are ours; the first is filled by the first call, and the second by the second one.
+    let blocked = unsafe {
+        libc::sigfillset(all.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr()) == 0
+    };
+    let result = call();
+    if blocked {
+        // SAFETY: the call that succeeded has written the set.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut()) };
+    }
+    result
+}
+
+/// Segments of which something ended, and when to look at them next.
+struct Alarm {
+    heard: Vec<i32>,
+    step: usize,
+    at: Instant,
+}
+
+fn run(bells: &PrivateFd) {
+    let mut alarm: Option<Alarm> = None;
+    let mut retry: Option<Instant> = None;
+    let mut rung = Vec::with_capacity(16);
+    while let Some(epoll) = bells.get() {
+        let next = [alarm.as_ref().map(|alarm| alarm.at), retry].into_iter().flatten().min();
+        let pause = next.and_then(|next| Timespec::try_from(next.saturating_duration_since(Instant::now())).ok());
+        rung.clear();
+        if let Err(error) = epoll::wait(epoll, rustix::buffer::spare_capacity(&mut rung), pause.as_ref())
+            && error != rustix::io::Errno::INTR
+        {
+            // Not to be expected. The sleepers look for themselves when they wake up, and nobody must spin here.
+            std::thread::sleep(LOOKS[3]);
+        }
+        let now = Instant::now();
+        let mut gone: Vec<u64> = rung.iter().map(|event| event.data.u64()).filter(|&data| data != EAR).collect();
+        if gone.len() < rung.len() {
+            alarm.get_or_insert_with(|| Alarm { heard: Vec::new(), step: 0, at: now });
+        }
+        let mut state = WATCHER.get().lock();
+        if retry.is_some_and(|at| at <= now) {
+            gone.extend(state.seeking());
+        }
+        let mut acts: Vec<Act> = gone.into_iter().filter_map(|number| state.replace(number)).collect();
+        retry = state.seeking().next().is_some().then(|| now + RETRY);
+        alarm = alarm.and_then(|alarm| if alarm.at <= now { alarm.go_on(&mut state, now, &mut acts) } else { Some(alarm) });
+        drop(state);
+        acts.into_iter().for_each(Act::run);
+    }
+}
+
+impl Alarm {
+    /// Has those segments looked at; `None` when that was the last time.
+    fn go_on(mut self, state: &mut State, now: Instant, acts: &mut Vec<Act>) -> Option<Self> {
+        if state.hear(&mut self.heard) && self.step > 0 {
+            self.step = 1;
+        }
+        for charge in &state.charges {
+            // A number below 0: some were not told of.
+            let concerned = |heard_as: i32| self.heard.iter().any(|&heard| heard == heard_as || heard < 0);
+            if matches!(charge.standing, Standing::Lookout { heard_as, .. } if concerned(heard_as)) {
+                acts.push(Act::Look(charge.watched.clone()));
+                if charge.is_left_alone() {
+                    acts.push(Act::WakeEveryone(charge.watched.clone()));
+                }
+            }
+        }
+        self.step += 1;
+        match LOOKS.get(self.step) {
+            Some(pause) => Some(Self { at: now + *pause, ..self }),
+            None => {
+                state.listen_again();
+                None
+            }
+        }
+    }
+}
+
+impl State {
+    fn seeking(&self) -> impl Iterator<Item = u64> {
+        let seeking = |charge: &&Charge| matches!(charge.standing, Standing::Seeking { .. });
+        self.charges.iter().filter(seeking).map(Charge::number)
+    }
+
+    /// Collects the numbers of segments of which something ended. Returns whether there were any.
+    fn hear(&self, heard: &mut Vec<i32>) -> bool {
+        let Some(ear) = self.ear.as_ref().and_then(PrivateFd::get) else { return false };
+        let mut buffer = [MaybeUninit::uninit(); 4096];
+        let mut reader = Reader::new(ear, &mut buffer);
+        let mut any = false;
+        // Bounded, since another process may go on opening and closing: what is left rings again.
+        for _ in 0..MOST_EVENTS {
+            let Ok(event) = reader.next() else { break };
+            any = true;
+            if !heard.contains(&event.wd()) {
+                heard.push(event.wd());
+            }
+        }
+        any
+    }
+
+    /// The ear rings once. From here on it does so again, at once if something came meanwhile.
+    fn listen_again(&self) {
+        let (Some(bells), Some(ear)) =
+            (self.bells.as_ref().and_then(|bells| bells.get()), self.ear.as_ref().and_then(PrivateFd::get))
+        else {
+            return;
+        };
+        let flags = epoll::EventFlags::IN | epoll::EventFlags::ONESHOT;
+        let _ = epoll::modify(bells, ear, epoll::EventData::new_u64(EAR), flags);
+    }
+}
