@@ -5,6 +5,7 @@
 
 use crate::image::{Image, Target};
 use multiproc_shm::pass::{decode_plain, encode_plain};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Descriptors that arguments can hold.
@@ -114,7 +115,7 @@ impl Reply {
     }
 }
 
-fn to_bytes<T: Serialize>(value: &T) -> Vec<u8> {
+fn to_bytes<T: Serialize + DeserializeOwned>(value: &T) -> Vec<u8> {
     let mut encoded = Vec::new();
     // Numbers and strings have no way to refuse.
     let _ = encode_plain(value, &mut encoded);

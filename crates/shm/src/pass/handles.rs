@@ -1,0 +1,199 @@
+//! Handles on their way: the descriptors beside the bytes.
+
+use serde::de::Error as _;
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::cell::RefCell;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::thread::LocalKey;
+
+/// What goes along with a value's bytes.
+#[derive(Default)]
+pub(super) struct Luggage {
+    pub(super) descriptors: Vec<OwnedFd>,
+    pub(super) movers: Vec<Box<dyn Mover>>,
+}
+
+/// A handle that moves with the value it is a part of, so that it is never in two places: an end of a pipe.
+///
+/// It is inside the [`Parcel`](super::Parcel) while that is on its way. A mover that is dropped goes back to where it came from: its value
+/// could not be encoded or sent.
+pub trait Mover: Send + std::fmt::Debug {
+    /// The parcel is on its way to another process: there is no way back.
+    fn left(self: Box<Self>);
+}
+
+/// What becomes of handles that are encoded.
+#[derive(Default)]
+pub(super) enum Leaving {
+    /// They can't travel.
+    #[default]
+    Nowhere,
+    /// They are told to wait, and it is noted that there are some: nothing is given away twice.
+    Asked { found: bool },
+    /// They go along.
+    Travel(Luggage),
+}
+
+/// Where handles that are decoded come from.
+#[derive(Default)]
+pub(super) enum Arriving {
+    /// There are none.
+    #[default]
+    Nowhere,
+    /// It is a trial, which ends at the first handle.
+    Trial { found: bool },
+    /// Descriptors, each for one handle.
+    Travelled(Vec<Option<OwnedFd>>),
+}
+
+/// Nothing in it needs a destructor while no call is under way, so values can be encoded in another thread-local's destructor.
+pub(super) type Slot<S> = RefCell<ManuallyDrop<S>>;
+
+thread_local! {
+    pub(super) static LEAVING: Slot<Leaving> = const { RefCell::new(ManuallyDrop::new(Leaving::Nowhere)) };
+    pub(super) static ARRIVING: Slot<Arriving> = const { RefCell::new(ManuallyDrop::new(Arriving::Nowhere)) };
+}
+
+/// Something in a thread's slot for a while. What was there before is back afterwards, also after a panic.
+pub(super) struct Scope<S: Default + 'static> {
+    slot: &'static LocalKey<Slot<S>>,
+    before: S,
+}
+
+impl<S: Default> Scope<S> {
+    pub(super) fn enter(slot: &'static LocalKey<Slot<S>>, now: S) -> Self {
+        Self { slot, before: put(slot, now) }
+    }
+
+    /// What became of it.
+    pub(super) fn leave(self) -> S {
+        put(self.slot, S::default())
+    }
+}
+
+impl<S: Default> Drop for Scope<S> {
+    fn drop(&mut self) {
+        put(self.slot, std::mem::take(&mut self.before));
+    }
+}
+
+fn put<S>(slot: &'static LocalKey<Slot<S>>, now: S) -> S {
+    slot.with_borrow_mut(|there| std::mem::replace(&mut **there, now))
+}
+
+/// `None` where no handles can travel as it is, which is nearly always: a value is seldom encoded while another one is.
+#[inline]
+pub(super) fn no_leaving() -> Option<Scope<Leaving>> {
+    let none = LEAVING.with_borrow(|leaving| matches!(**leaving, Leaving::Nowhere));
+    if none { None } else { Some(Scope::enter(&LEAVING, Leaving::Nowhere)) }
+}
+
+/// The same for handles that arrive.
+#[inline]
+pub(super) fn no_arriving() -> Option<Scope<Arriving>> {
+    let none = ARRIVING.with_borrow(|arriving| matches!(**arriving, Arriving::Nowhere));
+    if none { None } else { Some(Scope::enter(&ARRIVING, Arriving::Nowhere)) }
+}
+
+/// A file descriptor as a part of a value: it arrives as another descriptor of the same open file.
+#[derive(Debug)]
+pub struct Descriptor(OwnedFd);
+
+impl From<OwnedFd> for Descriptor {
+    fn from(descriptor: OwnedFd) -> Self {
+        Self(descriptor)
+    }
+}
+
+impl From<Descriptor> for OwnedFd {
+    fn from(descriptor: Descriptor) -> Self {
+        descriptor.0
+    }
+}
+
+impl AsFd for Descriptor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Serialises a borrowed descriptor as [`Descriptor`] does an owned one: for handles that hold one among other things.
+///
+/// A handle may be serialised more than once before it travels: that it goes, it knows only once this was `Ok`.
+///
+/// # Errors
+///
+/// Descriptors can't travel here, or the process has none left.
+pub fn serialize_descriptor<S: Serializer>(descriptor: BorrowedFd<'_>, serializer: S) -> Result<S::Ok, S::Error> {
+    check_leaving()?;
+    let copy =
+        descriptor.try_clone_to_owned().map_err(|error| S::Error::custom(format_args!("can't copy a descriptor: {error}")))?;
+    let number = LEAVING.with_borrow_mut(|leaving| match &mut **leaving {
+        Leaving::Travel(luggage) => {
+            luggage.descriptors.push(copy);
+            luggage.descriptors.len() as u32 - 1
+        }
+        // Not after the check above; what number it has is of no account then.
+        Leaving::Nowhere | Leaving::Asked { .. } => 0,
+    });
+    serializer.serialize_u32(number)
+}
+
+/// For `Serialize` of handles that move: makes sure that descriptors can travel here, before anything is moved.
+///
+/// # Errors
+///
+/// They can't; or not yet: a value that has handles is encoded once more.
+pub fn check_leaving<E: serde::ser::Error>() -> Result<(), E> {
+    LEAVING.with_borrow_mut(|leaving| match &mut **leaving {
+        Leaving::Nowhere => Err(E::custom("a handle travels as an argument of a new process or through a connection, not here")),
+        Leaving::Asked { found } => {
+            *found = true;
+            Err(E::custom("a handle travels only once it is known that there is one"))
+        }
+        Leaving::Travel(_) => Ok(()),
+    })
+}
+
+/// For `Serialize` of handles that move: puts one into the parcel, once everything else of it is encoded.
+pub fn move_along(mover: Box<dyn Mover>) {
+    LEAVING.with_borrow_mut(|leaving| {
+        // Where nothing can leave, the mover is dropped, and so goes back.
+        if let Leaving::Travel(luggage) = &mut **leaving {
+            luggage.movers.push(mover);
+        }
+    });
+}
+
+/// For `Serialize` of handles: what is wrong with them, in words that reach the user.
+pub fn refuse_to_leave<E: serde::ser::Error>(why: impl std::fmt::Display) -> E {
+    E::custom(why)
+}
+
+impl Serialize for Descriptor {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serialize_descriptor(self.0.as_fd(), serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Descriptor {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = u32::deserialize(deserializer)?;
+        let found = ARRIVING.with_borrow_mut(|arriving| match &mut **arriving {
+            Arriving::Nowhere => None,
+            Arriving::Trial { found } => {
+                *found = true;
+                None
+            }
+            Arriving::Travelled(arriving) => arriving.get_mut(number as usize)?.take(),
+        });
+        found.map(Self).ok_or_else(|| D::Error::custom(format_args!("descriptor {number} did not arrive")))
+    }
+}
+
+/// For `Deserialize` of handles: what is wrong with them, in words that reach the user.
+pub fn refuse<E: serde::de::Error>(why: impl std::fmt::Display) -> E {
+    E::custom(why)
+}

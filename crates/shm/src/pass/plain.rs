@@ -1,0 +1,193 @@
+//! Types that the codec knows: numbers, strings and vectors of numbers. Which one a type is, the compiler works out.
+
+use super::kind;
+use std::any::TypeId;
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
+
+/// The identity of a type that may hold borrowed parts; what it borrows for how long does not count.
+///
+/// Compare it only with types that borrow nothing. (The way is that of the crate `typeid`.)
+#[inline(always)]
+pub(super) fn type_id<T: ?Sized>() -> TypeId {
+    trait Any {
+        fn id(&self) -> TypeId
+        where
+            Self: 'static;
+    }
+    impl<T: ?Sized> Any for PhantomData<T> {
+        #[inline(always)]
+        fn id(&self) -> TypeId
+        where
+            Self: 'static,
+        {
+            TypeId::of::<T>()
+        }
+    }
+    let it: &dyn Any = &PhantomData::<T>;
+    // SAFETY: the object is `PhantomData`, which borrows nothing, and `id` looks at the type alone, where lifetimes are erased.
+    unsafe { std::mem::transmute::<&dyn Any, &(dyn Any + 'static)>(it) }.id()
+}
+
+/// Whether a seed is that of a type's own `Deserialize`.
+#[inline(always)]
+pub(super) fn is_own_seed<S, T>() -> bool {
+    type_id::<S>() == type_id::<PhantomData<T>>()
+}
+
+macro_rules! numbers {
+    ($($type:ty = $kind:ident),*) => {
+        /// The kind of number that a type is.
+        #[inline(always)]
+        pub(super) fn number_kind(id: TypeId) -> Option<u8> {
+            $(if id == TypeId::of::<$type>() {
+                return Some(kind::$kind);
+            })*
+            None
+        }
+
+        /// The kind of number that a type is a `Vec` of.
+        #[inline(always)]
+        fn vector_kind(id: TypeId) -> Option<u8> {
+            $(if id == TypeId::of::<Vec<$type>>() {
+                return Some(kind::$kind);
+            })*
+            None
+        }
+
+        /// The bytes of a vector of numbers.
+        ///
+        /// # Safety
+        ///
+        /// `vector` is a value of the type `id`.
+        unsafe fn vector_bytes<'a>(id: TypeId, vector: *const ()) -> &'a [u8] {
+            $(if id == TypeId::of::<Vec<$type>>() {
+                // SAFETY: it is one, as the caller says.
+                return bytemuck::cast_slice::<$type, u8>(unsafe { &*vector.cast::<Vec<$type>>() });
+            })*
+            &[]
+        }
+
+        /// Writes the vector of these bytes to `target`. Says whether they make one.
+        ///
+        /// # Safety
+        ///
+        /// A value of the type `id` may be written there.
+        unsafe fn vector_from(id: TypeId, bytes: &[u8], target: *mut ()) -> bool {
+            $(if id == TypeId::of::<Vec<$type>>() {
+                let Some(vector) = collect::<$type>(bytes) else { return false };
+                // SAFETY: the place is for one, as the caller says.
+                unsafe { target.cast::<Vec<$type>>().write(vector) };
+                return true;
+            })*
+            false
+        }
+    };
+}
+
+numbers!(
+    u8 = U8,
+    u16 = U16,
+    u32 = U32,
+    u64 = U64,
+    u128 = U128,
+    usize = U64,
+    i8 = I8,
+    i16 = I16,
+    i32 = I32,
+    i64 = I64,
+    i128 = I128,
+    isize = I64,
+    f32 = F32,
+    f64 = F64
+);
+
+fn collect<N: bytemuck::Pod>(bytes: &[u8]) -> Option<Vec<N>> {
+    if !bytes.len().is_multiple_of(size_of::<N>()) {
+        return None;
+    }
+    let mut numbers = vec![N::zeroed(); bytes.len() / size_of::<N>()];
+    bytemuck::cast_slice_mut::<N, u8>(&mut numbers).copy_from_slice(bytes);
+    Some(numbers)
+}
+
+/// The bytes of a number, if its type is `kind`'s, as `number_kind` says it.
+#[inline(always)]
+pub(super) fn number_bytes<T: ?Sized>(number: &T, kind: u8) -> &[u8] {
+    let len = if number_kind(type_id::<T>()) == Some(kind) { size_of_val(number) } else { 0 };
+    // SAFETY: it is a number, all of whose bytes are written; otherwise nothing is read.
+    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(number).cast(), len) }
+}
+
+/// The kind and the bytes of a `Vec` of numbers.
+#[inline(always)]
+pub(super) fn vector<T: ?Sized>(value: &T) -> Option<(u8, &[u8])> {
+    if size_of_val(value) != size_of::<Vec<u8>>() {
+        return None;
+    }
+    let kind = vector_kind(type_id::<T>())?;
+    // SAFETY: the value is of that type.
+    Some((kind, unsafe { vector_bytes(type_id::<T>(), std::ptr::from_ref(value).cast()) }))
+}
+
+/// The kind of number that `T` is a `Vec` of.
+#[inline(always)]
+pub(super) fn kind_of_vector<T>() -> Option<u8> {
+    // The compiler leaves out the rest where the size differs, before it translates it.
+    if const { size_of::<T>() == size_of::<Vec<u8>>() } { kind_of(type_id::<T>()) } else { None }
+}
+
+#[inline(never)]
+fn kind_of(id: TypeId) -> Option<u8> {
+    vector_kind(id)
+}
+
+/// The vector of these bytes, if `T` is a `Vec` of numbers and they are a whole number of its items.
+#[inline(always)]
+pub(super) fn to_vector<T>(bytes: &[u8]) -> Option<T> {
+    let mut vector = MaybeUninit::<T>::uninit();
+    // SAFETY: the place is for a `T`; and it was written, if the answer is yes.
+    unsafe { vector_from(type_id::<T>(), bytes, vector.as_mut_ptr().cast()).then(|| vector.assume_init()) }
+}
+
+/// Appends a value of a type whose messages are bare bytes. Says whether `T` is one.
+#[inline(always)]
+pub(super) fn append_bare<T>(value: &T, target: &mut Vec<u8>) -> bool {
+    let id = type_id::<T>();
+    if let Some(kind) = number_kind(id) {
+        target.extend_from_slice(number_bytes(value, kind));
+    } else if id == TypeId::of::<String>() {
+        // SAFETY: `T` is `String`.
+        target.extend_from_slice(unsafe { &*std::ptr::from_ref(value).cast::<String>() }.as_bytes());
+    } else if let Some((_, bytes)) = vector(value) {
+        target.extend_from_slice(bytes);
+    } else {
+        return id == TypeId::of::<()>();
+    }
+    true
+}
+
+/// The value of bare bytes, if `T` is a type whose messages are; an error says why the bytes make none.
+#[inline(always)]
+pub(super) fn from_bare<T>(bytes: &[u8]) -> Option<Result<T, String>> {
+    let id = type_id::<T>();
+    let unit = id == TypeId::of::<()>();
+    if unit || number_kind(id).is_some() {
+        // SAFETY: any bytes make a number, and none make a `()`; they are as many as `T` has.
+        let read = || unsafe { bytes.as_ptr().cast::<T>().read_unaligned() };
+        return Some(if bytes.len() == size_of::<T>() { Ok(read()) } else { Err(wrong_length(size_of::<T>())) });
+    }
+    if id == TypeId::of::<String>() {
+        let text = std::str::from_utf8(bytes).map_err(|error| error.to_string());
+        let text = text.map(|text| std::mem::ManuallyDrop::new(text.to_owned()));
+        // SAFETY: `T` is `String`, and the original is forgotten.
+        return Some(text.map(|text| unsafe { std::mem::transmute_copy::<_, T>(&text) }));
+    }
+    kind_of_vector::<T>()?;
+    Some(to_vector(bytes).ok_or_else(|| "the bytes are no whole number of items".into()))
+}
+
+#[cold]
+fn wrong_length(len: usize) -> String {
+    format!("{len} bytes were expected")
+}

@@ -1,0 +1,576 @@
+//! Bytes to values.
+//!
+//! The bytes say what they are. Where that is what the type asks for, it is given at once. Where it is not, the type gets what
+//! is there, and may make something of it: that is how serde reads `untagged` and its like, and a `serde_json::Value`.
+
+mod parts;
+
+use super::care;
+use super::kind::{self, *};
+use super::plain;
+use super::why::Why;
+use parts::{Items, Named, Variant};
+use serde::Deserializer;
+use serde::de::{DeserializeSeed, Error, Expected, IntoDeserializer, Unexpected, Visitor};
+
+/// What a trial finds out.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    /// There is one.
+    trial: bool,
+    /// The bytes have names, and are read as those without names would be.
+    positional: bool,
+    /// Without names this would have gone wrong.
+    pub(super) needs_names: bool,
+    /// Another value of the same shape may fare differently.
+    pub(super) each: bool,
+}
+
+/// Reads one value after the other from bytes.
+pub(super) struct Reader<'de> {
+    pub(super) bytes: &'de [u8],
+    /// Every kind is with its value, and it is no trial: the way that must be short.
+    usual: bool,
+    /// Among numbers that do not have their kind with them: their kind. Otherwise 0.
+    bare: u8,
+    depth: u32,
+    readable: bool,
+    pub(super) watch: Watch,
+}
+
+impl<'de> Reader<'de> {
+    #[inline]
+    pub(super) fn new(bytes: &'de [u8]) -> Self {
+        let (bytes, readable) = match bytes {
+            [READABLE, rest @ ..] => (rest, true),
+            _ => (bytes, false),
+        };
+        Self { bytes, usual: true, bare: 0, depth: 0, readable, watch: Watch::default() }
+    }
+
+    /// Reads what has names; `positional`: as if it had none.
+    pub(super) fn in_trial(bytes: &'de [u8], positional: bool) -> Self {
+        Self { usual: false, watch: Watch { trial: true, positional, ..Watch::default() }, ..Self::new(bytes) }
+    }
+
+    /// The whole value.
+    #[inline]
+    pub(super) fn root<T: serde::de::DeserializeOwned>(&mut self) -> Result<T, Why> {
+        let value = self.part(std::marker::PhantomData::<T>)?;
+        if self.bytes.is_empty() { Ok(value) } else { Err(Why::new(format!("{} bytes are left over", self.bytes.len()))) }
+    }
+
+    /// A part of a value. What its type does not look at is passed over.
+    #[inline(always)]
+    fn part<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Why> {
+        if self.watch.trial {
+            self.watch.each |= care::is_made_otherwise(std::any::type_name::<S::Value>());
+        }
+        if let [ARRAY, kind, ..] = self.bytes
+            && plain::kind_of_vector::<S::Value>() == Some(*kind)
+            && plain::is_own_seed::<S, S::Value>()
+        {
+            self.bytes = &self.bytes[1..];
+            let raw = self.array()?;
+            if let Some(vector) = plain::to_vector(raw) {
+                return Ok(vector);
+            }
+        }
+        let before = self.bytes.len();
+        let value = seed.deserialize(&mut *self)?;
+        if self.bytes.len() == before {
+            self.pass_over()?;
+        }
+        Ok(value)
+    }
+
+    /// The kind of what comes next.
+    #[inline(always)]
+    fn next(&self) -> Option<u8> {
+        if self.bare == 0 { self.bytes.first().copied() } else { Some(self.bare) }
+    }
+
+    #[inline(always)]
+    fn kind(&mut self) -> Result<u8, Why> {
+        if self.bare == 0 { Ok(self.fixed::<1>()?[0]) } else { Ok(self.bare) }
+    }
+
+    /// Whether something of this kind comes next. If so, its kind is behind us.
+    #[inline(always)]
+    fn found(&mut self, kind: u8) -> bool {
+        let found = self.next() == Some(kind);
+        if found && self.bare == 0 {
+            self.bytes = &self.bytes[1..];
+        }
+        found
+    }
+
+    #[inline(always)]
+    fn fixed<const N: usize>(&mut self) -> Result<[u8; N], Why> {
+        let (found, rest) = self.bytes.split_first_chunk().ok_or_else(too_short)?;
+        self.bytes = rest;
+        Ok(*found)
+    }
+
+    #[inline(always)]
+    fn take(&mut self, len: usize) -> Result<&'de [u8], Why> {
+        let (found, rest) = self.bytes.split_at_checked(len).ok_or_else(too_short)?;
+        self.bytes = rest;
+        Ok(found)
+    }
+
+    #[inline(always)]
+    fn length(&mut self) -> Result<usize, Why> {
+        Ok(u32::from_ne_bytes(self.fixed()?) as usize)
+    }
+
+    /// Length and bytes.
+    #[inline(always)]
+    fn block(&mut self) -> Result<&'de [u8], Why> {
+        let len = self.length()?;
+        self.take(len)
+    }
+
+    #[inline]
+    fn text(&mut self) -> Result<&'de str, Why> {
+        std::str::from_utf8(self.block()?).map_err(|error| Why::new(error.to_string()))
+    }
+
+    /// The bytes of numbers without kinds.
+    fn array(&mut self) -> Result<&'de [u8], Why> {
+        let kind = self.kind()?;
+        let width = kind::width(kind).ok_or_else(|| unknown(kind))?;
+        let len = self.length()?.checked_mul(width).ok_or_else(too_short)?;
+        self.take(len)
+    }
+
+    fn char(&mut self) -> Result<char, Why> {
+        self.kind()?;
+        char::from_u32(u32::from_ne_bytes(self.fixed()?)).ok_or_else(|| Why::new("a number that is no character"))
+    }
+
+    #[inline(always)]
+    fn enter(&mut self) -> Result<(), Why> {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH { Err(too_deep()) } else { Ok(()) }
+    }
+
+    /// Notes by whom it is read, in a trial.
+    #[inline(always)]
+    fn meet<V>(&mut self) {
+        if self.watch.trial {
+            self.watch.each |= !care::is_derived(std::any::type_name::<V>());
+        }
+    }
+
+    /// What is there, whatever it is.
+    fn any<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Why> {
+        self.watch.each = true;
+        match self.next() {
+            Some(FALSE | TRUE) => visitor.visit_bool(self.kind()? == TRUE),
+            Some(NONE) => {
+                self.kind()?;
+                visitor.visit_none()
+            }
+            Some(SOME) => self.some(visitor),
+            Some(CHAR) => visitor.visit_char(self.char()?),
+            Some(STR | BYTES) => self.text_or_bytes(visitor),
+            Some(UNIT | SEQ | MAP | ARRAY | TUPLE_ARRAY | TUPLE | STRUCT | NAMED_STRUCT) => self.parts(visitor),
+            Some(VARIANT | NAMED_VARIANT) => self.variant_as_map(visitor),
+            _ => self.any_number(visitor),
+        }
+    }
+
+    #[inline]
+    fn some<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Why> {
+        self.kind()?;
+        self.enter()?;
+        let value = visitor.visit_some(&mut *self)?;
+        self.depth -= 1;
+        Ok(value)
+    }
+
+    /// Something that has parts, or is empty, whatever it is.
+    fn parts<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Why> {
+        self.watch.each = true;
+        match self.next() {
+            Some(UNIT) => {
+                self.kind()?;
+                visitor.visit_unit()
+            }
+            Some(STRUCT | NAMED_STRUCT) if self.watch.positional => Err(self.names_needed()),
+            Some(SEQ | ARRAY | TUPLE_ARRAY | TUPLE | STRUCT) => Items::visit_seq(self, visitor),
+            Some(MAP | NAMED_STRUCT) => Items::visit_map(self, visitor),
+            _ => Err(self.unexpected(&visitor)),
+        }
+    }
+
+    /// As formats for people have variants: a text, or a map with one entry.
+    fn variant_as_map<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Why> {
+        if self.watch.positional || !self.found(NAMED_VARIANT) {
+            return Err(self.names_needed());
+        }
+        self.fixed::<2>()?;
+        let name = self.text()?;
+        if self.found(UNIT) {
+            return visitor.visit_borrowed_str(name);
+        }
+        self.enter()?;
+        let value = visitor.visit_map(parts::OneEntry { reader: self, name: Some(name) })?;
+        self.depth -= 1;
+        Ok(value)
+    }
+
+    fn text_or_bytes<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Why> {
+        if self.found(STR) {
+            visitor.visit_borrowed_str(self.text()?)
+        } else if self.found(BYTES) {
+            visitor.visit_borrowed_bytes(self.block()?)
+        } else {
+            self.watch.each = true;
+            self.parts(visitor)
+        }
+    }
+
+    fn any_number<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Why> {
+        match self.number()? {
+            Some(Number::Unsigned(number)) => visitor.visit_u64(number),
+            Some(Number::Signed(number)) => visitor.visit_i64(number),
+            Some(Number::U128(number)) => visitor.visit_u128(number),
+            Some(Number::I128(number)) => visitor.visit_i128(number),
+            Some(Number::F32(number)) => visitor.visit_f32(number),
+            Some(Number::F64(number)) => visitor.visit_f64(number),
+            None => Err(self.unexpected(&visitor)),
+        }
+    }
+
+    /// A number, if one comes next.
+    fn number(&mut self) -> Result<Option<Number>, Why> {
+        self.watch.each = true;
+        let Some(kind) = self.next().filter(|&kind| kind::width(kind).is_some() && kind != CHAR) else { return Ok(None) };
+        self.kind()?;
+        Ok(Some(match kind {
+            U8 => Number::Unsigned(self.fixed::<1>()?[0].into()),
+            U16 => Number::Unsigned(u16::from_ne_bytes(self.fixed()?).into()),
+            U32 => Number::Unsigned(u32::from_ne_bytes(self.fixed()?).into()),
+            I8 => Number::Signed(i8::from_ne_bytes(self.fixed()?).into()),
+            I16 => Number::Signed(i16::from_ne_bytes(self.fixed()?).into()),
+            I32 => Number::Signed(i32::from_ne_bytes(self.fixed()?).into()),
+            I64 => Number::Signed(i64::from_ne_bytes(self.fixed()?)),
+            U128 => Number::U128(u128::from_ne_bytes(self.fixed()?)),
+            I128 => Number::I128(i128::from_ne_bytes(self.fixed()?)),
+            F32 => Number::F32(f32::from_ne_bytes(self.fixed()?)),
+            F64 => Number::F64(f64::from_ne_bytes(self.fixed()?)),
+            _ => Number::Unsigned(u64::from_ne_bytes(self.fixed()?)),
+        }))
+    }
+
+    #[cold]
+    fn names_needed(&mut self) -> Why {
+        self.watch.needs_names = true;
+        Why::new("names are needed")
+    }
+
+    /// What comes next is nothing that the type can make something of.
+    #[cold]
+    fn unexpected(&mut self, expected: &dyn Expected) -> Why {
+        self.watch.each = true;
+        let Some(kind) = self.next() else { return too_short() };
+        let found = match kind {
+            UNIT => Unexpected::Unit,
+            FALSE | TRUE => Unexpected::Bool(kind == TRUE),
+            NONE | SOME => Unexpected::Option,
+            STR => {
+                self.found(STR);
+                match self.text() {
+                    Ok(text) => Unexpected::Str(text),
+                    Err(why) => return why,
+                }
+            }
+            BYTES => Unexpected::Other("bytes"),
+            SEQ | ARRAY | TUPLE_ARRAY | TUPLE => Unexpected::Seq,
+            MAP => Unexpected::Map,
+            STRUCT | NAMED_STRUCT => Unexpected::Other("a struct"),
+            VARIANT | NAMED_VARIANT => Unexpected::Enum,
+            CHAR => Unexpected::Other("a character"),
+            F32 | F64 => Unexpected::Other("a floating-point number"),
+            kind if kind::width(kind).is_some() => Unexpected::Other("a whole number"),
+            kind => return unknown(kind),
+        };
+        Why::invalid_type(found, expected)
+    }
+
+    /// Passes over a value.
+    pub(super) fn pass_over(&mut self) -> Result<(), Why> {
+        let kind = self.kind()?;
+        match kind {
+            UNIT | FALSE | TRUE | NONE => Ok(()),
+            STR | BYTES => self.block().map(drop),
+            ARRAY | TUPLE_ARRAY => self.array().map(drop),
+            SOME | SEQ | MAP | TUPLE | STRUCT | NAMED_STRUCT | VARIANT | NAMED_VARIANT => {
+                self.enter()?;
+                self.pass_over_parts(kind)?;
+                self.depth -= 1;
+                Ok(())
+            }
+            kind => {
+                let width = kind::width(kind).ok_or_else(|| unknown(kind))?;
+                self.take(width).map(drop)
+            }
+        }
+    }
+
+    fn pass_over_parts(&mut self, kind: u8) -> Result<(), Why> {
+        match kind {
+            SOME => self.pass_over(),
+            SEQ | MAP => {
+                let values = self.length()? as u64 * if kind == MAP { 2 } else { 1 };
+                (0..values).try_for_each(|_| self.pass_over())
+            }
+            VARIANT | NAMED_VARIANT => {
+                self.fixed::<2>()?;
+                if kind == NAMED_VARIANT {
+                    self.block()?;
+                }
+                self.pass_over()
+            }
+            _ => {
+                while !self.found(END) {
+                    self.pass_over()?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A number of any width.
+enum Number {
+    Unsigned(u64),
+    Signed(i64),
+    U128(u128),
+    I128(i128),
+    F32(f32),
+    F64(f64),
+}
+
+#[cold]
+fn too_short() -> Why {
+    Why::new("the bytes end too early")
+}
+
+#[cold]
+fn too_deep() -> Why {
+    Why::new(format!("nested more than {MAX_DEPTH} deep"))
+}
+
+#[cold]
+fn unknown(kind: u8) -> Why {
+    Why::new(format!("{kind} is no kind of value"))
+}
+
+macro_rules! numbers {
+    ($($method:ident($type:ty) = $kind:ident, $visit:ident;)*) => {
+        $(#[inline(always)]
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
+            if self.usual
+                && let [$kind, rest @ ..] = self.bytes
+                && let Some((number, rest)) = rest.split_first_chunk()
+            {
+                self.bytes = rest;
+                return visitor.$visit(<$type>::from_ne_bytes(*number));
+            }
+            self.meet::<V>();
+            if self.found($kind) { visitor.$visit(<$type>::from_ne_bytes(self.fixed()?)) } else { self.any_number(visitor) }
+        })*
+    };
+}
+
+macro_rules! parts {
+    ($($method:ident($($argument:ident: $type:ty),*) = $kinds:pat => $visit:ident;)*) => {
+        $(#[inline]
+        fn $method<V: Visitor<'de>>(self, $($argument: $type,)* visitor: V) -> Result<V::Value, Why> {
+            self.meet::<V>();
+            if matches!(self.next(), Some($kinds)) { Items::$visit(self, visitor) } else { self.parts(visitor) }
+        })*
+    };
+}
+
+impl<'de> Deserializer<'de> for &mut Reader<'de> {
+    type Error = Why;
+
+    fn is_human_readable(&self) -> bool {
+        self.readable
+    }
+
+    numbers! {
+        deserialize_u8(u8) = U8, visit_u8;
+        deserialize_u16(u16) = U16, visit_u16;
+        deserialize_u32(u32) = U32, visit_u32;
+        deserialize_u64(u64) = U64, visit_u64;
+        deserialize_u128(u128) = U128, visit_u128;
+        deserialize_i8(i8) = I8, visit_i8;
+        deserialize_i16(i16) = I16, visit_i16;
+        deserialize_i32(i32) = I32, visit_i32;
+        deserialize_i64(i64) = I64, visit_i64;
+        deserialize_i128(i128) = I128, visit_i128;
+        deserialize_f32(f32) = F32, visit_f32;
+        deserialize_f64(f64) = F64, visit_f64;
+    }
+
+    parts! {
+        deserialize_seq() = SEQ | ARRAY => visit_seq;
+        deserialize_tuple(_len: usize) = TUPLE | TUPLE_ARRAY => visit_seq;
+        deserialize_tuple_struct(_name: &'static str, _len: usize) = TUPLE | TUPLE_ARRAY => visit_seq;
+        deserialize_map() = MAP => visit_map;
+    }
+
+    #[inline]
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
+        self.any(visitor)
+    }
+
+    #[inline]
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
+        self.watch.each = true;
+        self.pass_over()?;
+        visitor.visit_unit()
+    }
+
+    #[inline]
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
+        self.meet::<V>();
+        if self.found(TRUE) {
+            visitor.visit_bool(true)
+        } else if self.found(FALSE) {
+            visitor.visit_bool(false)
+        } else {
+            Err(self.unexpected(&visitor))
+        }
+    }
+
+    #[inline]
+    fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
+        self.meet::<V>();
+        if self.next() == Some(CHAR) { visitor.visit_char(self.char()?) } else { self.text_or_bytes(visitor) }
+    }
+
+    #[inline]
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
+        self.meet::<V>();
+        if self.found(STR) {
+            visitor.visit_borrowed_str(self.text()?)
+        } else if self.next() == Some(CHAR) {
+            self.watch.each = true;
+            visitor.visit_char(self.char()?)
+        } else {
+            self.watch.each = true;
+            self.text_or_bytes(visitor)
+        }
+    }
+
+    #[inline]
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
+        self.deserialize_str(visitor)
+    }
+
+    #[inline]
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
+        self.meet::<V>();
+        self.watch.each |= self.next() != Some(BYTES);
+        self.text_or_bytes(visitor)
+    }
+
+    #[inline]
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
+        self.deserialize_bytes(visitor)
+    }
+
+    #[inline]
+    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
+        self.meet::<V>();
+        if self.found(STR) { visitor.visit_borrowed_str(self.text()?) } else { self.any_number(visitor) }
+    }
+
+    #[inline]
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
+        self.meet::<V>();
+        if self.found(UNIT) { visitor.visit_unit() } else { Err(self.unexpected(&visitor)) }
+    }
+
+    #[inline]
+    fn deserialize_unit_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Why> {
+        self.deserialize_unit(visitor)
+    }
+
+    #[inline]
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
+        self.meet::<V>();
+        if self.found(NONE) {
+            visitor.visit_none()
+        } else if self.next() == Some(SOME) {
+            self.some(visitor)
+        } else {
+            self.watch.each = true;
+            visitor.visit_some(self)
+        }
+    }
+
+    #[inline]
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Why> {
+        self.meet::<V>();
+        visitor.visit_newtype_struct(self)
+    }
+
+    #[inline]
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Why> {
+        if self.usual && self.bytes.first() == Some(&STRUCT) {
+            return Items::visit_seq(self, visitor);
+        }
+        self.meet::<V>();
+        match self.next() {
+            Some(STRUCT) => Items::visit_seq(self, visitor),
+            Some(NAMED_STRUCT) if self.watch.positional => Named::visit_seq(self, fields, visitor),
+            Some(NAMED_STRUCT) => Items::visit_map(self, visitor),
+            _ => self.parts(visitor),
+        }
+    }
+
+    #[inline]
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Why> {
+        self.meet::<V>();
+        let name = if self.found(VARIANT) {
+            None
+        } else if self.found(NAMED_VARIANT) {
+            Some(())
+        } else if self.found(STR) {
+            // As formats for people write them: a type that reads so may have been written so.
+            self.watch.each = true;
+            return visitor.visit_enum(self.text()?.into_deserializer());
+        } else {
+            return Err(self.unexpected(&visitor));
+        };
+        let index = u16::from_ne_bytes(self.fixed()?);
+        let mut name = name.map(|()| self.text()).transpose()?;
+        if self.watch.positional {
+            if name != variants.get(usize::from(index)).copied() {
+                return Err(self.names_needed());
+            }
+            name = None;
+        }
+        self.enter()?;
+        let value = visitor.visit_enum(Variant { reader: self, index, name })?;
+        self.depth -= 1;
+        Ok(value)
+    }
+}

@@ -1,0 +1,75 @@
+//! What is tried out, and when.
+
+use crate::{comes_back, travel};
+use serde::{Deserialize, Deserializer, Serialize};
+use std::cell::Cell;
+
+thread_local! {
+    static READ: Cell<u32> = const { Cell::new(0) };
+}
+
+#[derive(Debug, PartialEq, Serialize)]
+struct Counted(u8);
+
+impl<'de> Deserialize<'de> for Counted {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        READ.set(READ.get() + 1);
+        u8::deserialize(deserializer).map(Self)
+    }
+}
+
+fn put<T: Serialize + serde::de::DeserializeOwned>(value: &T) -> u32 {
+    let before = READ.get();
+    multiproc_shm::pass::encode_plain(value, &mut Vec::new()).unwrap();
+    READ.get() - before
+}
+
+#[test]
+fn a_shape_is_tried_once_and_a_new_one_anew() {
+    #[derive(Serialize, Deserialize)]
+    enum Message {
+        Nothing,
+        One(Counted),
+        Many(Vec<Option<Counted>>),
+    }
+    assert_eq!(put(&Message::Nothing), 0);
+    assert_eq!((put(&Message::One(Counted(1))), put(&Message::One(Counted(2)))), (1, 0));
+    assert_eq!((put(&Message::Many(vec![])), put(&Message::Many(vec![None; 3]))), (0, 0));
+    assert_eq!(put(&Message::Many(vec![None, Some(Counted(1))])), 1);
+    assert_eq!(put(&Message::Many((0..100).map(|n| (n % 2 == 0).then_some(Counted(n))).collect())), 0);
+}
+
+impl Clone for Counted {
+    fn clone(&self) -> Self {
+        Self(self.0)
+    }
+}
+
+#[test]
+fn more_shapes_than_are_remembered_still_come_back() {
+    #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+    struct Options(Option<u8>, Option<u16>, [Option<u8>; 8], Option<Box<Options>>);
+    for bits in 0..2000u32 {
+        let some = |bit: u32| (bits >> bit & 1 == 1).then_some(bit as u8);
+        let inner = Options(some(0), None, std::array::from_fn(|i| some(i as u32)), None);
+        let outer = Options(some(8), some(9).map(u16::from), inner.2, Some(Box::new(inner.clone())));
+        assert_eq!(travel(&outer).unwrap(), outer);
+    }
+}
+
+#[test]
+fn a_value_can_be_put_in_a_destructor_of_a_thread_local() {
+    struct Late;
+    impl Drop for Late {
+        fn drop(&mut self) {
+            comes_back((1, Some("late".to_string())));
+        }
+    }
+    thread_local!(static LATE: Late = const { Late });
+    std::thread::spawn(|| {
+        LATE.with(|_| ());
+        comes_back((1, "early".to_string()));
+    })
+    .join()
+    .unwrap();
+}
