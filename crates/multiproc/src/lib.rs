@@ -5,7 +5,8 @@
 pub mod guide {}
 
 pub use multiproc_pipe::{
-    Connection, PipeEnd, PipeError, Receiver, RecvError, RecvIntoError, SendError, Sender, Standby, StandbyError, pipe, pipe_oneway,
+    Connection, PipeEnd, PipeError, Receiver, RecvError, RecvIntoError, SendError, Sender, Standby, StandbyError, pipe,
+    pipe_oneway,
 };
 pub use multiproc_process::{
     Current, Exit, JoinError, Main, Outcome, Process, ProcessBuilder, SignalError, SpawnError, active_children, current_process,

@@ -8,7 +8,8 @@ use crate::watch;
 use multiproc_prim::{Array, AtomicU64, Deadline, Hint, Ordering, Place, Renewed};
 use multiproc_ring::mpmc::{Block, Lane, Orphans, Owner, Swept, TakeError};
 use multiproc_shm::{
-    AttachError, CreateError, FileId, Flaw, JoinError, Membership, Notice, Participant, Segment, SegmentName, Watched, file_id, stamp,
+    AttachError, CreateError, FileId, Flaw, JoinError, Membership, Notice, Participant, Segment, SegmentName, Watched, file_id,
+    stamp,
 };
 use multiproc_sync::{Channel, ChannelError, GetError, Pace, PutError};
 use std::cell::OnceCell;

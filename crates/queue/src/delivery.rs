@@ -4,7 +4,7 @@ use crate::core::Core;
 use crate::error::{GetError, PutError, put_error};
 use crate::joinable::JoinableQueue;
 use crate::queue::{Queue, timed_out};
-use multiproc_prim::{Deadline, Ordering};
+use multiproc_prim::{AtomicU64, Deadline, Ordering};
 use multiproc_ring::mpmc::{Held, Lane};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -194,24 +194,23 @@ impl<T> Deref for DeadLetter<T> {
 struct Claim {
     core: Arc<Core>,
     held: Option<Held>,
+    /// Deliveries of the thread that got it.
+    of_thread: Arc<AtomicU64>,
 }
 
 impl Claim {
     fn new(core: &Arc<Core>, held: Option<Held>) -> Self {
-        if let (Some(tally), Some(_)) = (core.tally(), &held) {
-            tally.deliveries.fetch_add(1, Ordering::AcqRel);
-        }
-        Self { core: Arc::clone(core), held }
+        let of_thread = core.deliveries_here();
+        of_thread.fetch_add(1, Ordering::AcqRel);
+        Self { core: Arc::clone(core), held, of_thread }
     }
 
     /// `None` in a forked copy of the process that has it.
     fn take(&mut self) -> Option<Held> {
-        let held = self.held.take().filter(|_| !self.core.membership.is_inherited())?;
-        if let Some(tally) = self.core.tally() {
-            // One less.
-            tally.deliveries.fetch_add(u64::MAX, Ordering::AcqRel);
-        }
-        Some(held)
+        let held = self.held.take()?;
+        // One less.
+        self.of_thread.fetch_add(u64::MAX, Ordering::AcqRel);
+        (!self.core.membership.is_inherited()).then_some(held)
     }
 
     fn put_aside(mut self) {

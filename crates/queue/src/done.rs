@@ -10,7 +10,7 @@
 use crate::core::{Core, read};
 use crate::error::{QueueJoinError, TaskDoneError};
 use crate::layout::{Flavor, Tally};
-use multiproc_prim::{Deadline, Ordering};
+use multiproc_prim::{AtomicU64, Deadline, Ordering};
 use multiproc_ring::mpmc::{Block, Held, Lane};
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -23,6 +23,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 struct Mine {
     core: Weak<Core>,
     held: VecDeque<Held>,
+    /// Values that it got as deliveries and that are not done, wherever those are now.
+    deliveries: Arc<AtomicU64>,
 }
 
 thread_local! {
@@ -36,7 +38,7 @@ struct End;
 
 impl Drop for End {
     fn drop(&mut self) {
-        for Mine { core, held } in MINE.with(|mine| mine.take()) {
+        for Mine { core, held, .. } in MINE.with(|mine| mine.take()) {
             // In a forked copy they are still the parent's.
             if let Some(core) = core.upgrade().filter(|core| !core.membership.is_inherited()) {
                 held.into_iter().for_each(|held| core.give_back(held));
@@ -134,18 +136,20 @@ impl Core {
         MINE.with(|mine| {
             let mut mine = mine.borrow_mut();
             self.with_mine(&mut mine, |list| list.extend(held.take()));
-            if let Some(held) = held {
+            if held.is_some() {
                 self.keep_first(&mut mine, held);
             }
         });
     }
 
     #[cold]
-    fn keep_first(self: &Arc<Self>, mine: &mut Vec<Mine>, held: Held) {
+    fn keep_first(self: &Arc<Self>, mine: &mut Vec<Mine>, held: Option<Held>) -> Arc<AtomicU64> {
+        let deliveries = Arc::new(AtomicU64::new(0));
         mine.retain(|other| other.core.strong_count() > 0);
-        mine.push(Mine { core: Arc::downgrade(self), held: VecDeque::from([held]) });
+        mine.push(Mine { core: Arc::downgrade(self), held: held.into_iter().collect(), deliveries: Arc::clone(&deliveries) });
         // Fails only in the destructor of a thread-local that comes after ours: what is got there must be finished there.
         let _ = END.try_with(|_| ());
+        deliveries
     }
 
     /// Finishes the oldest value that this thread has in hand.
@@ -177,7 +181,22 @@ impl Core {
 
     /// Values that this thread has in hand.
     pub(crate) fn in_hand_here(&self) -> usize {
-        MINE.with(|mine| self.with_mine(&mut mine.borrow_mut(), |list| list.len())).unwrap_or(0)
+        MINE.with(|mine| {
+            let mine = mine.borrow();
+            let ours = mine.iter().find(|mine| std::ptr::eq(mine.core.as_ptr(), self));
+            ours.map_or(0, |ours| ours.held.len() + ours.deliveries.load(Ordering::Acquire) as usize)
+        })
+    }
+
+    /// Where this thread's deliveries are counted.
+    pub(crate) fn deliveries_here(self: &Arc<Self>) -> Arc<AtomicU64> {
+        MINE.with(|mine| {
+            let mut mine = mine.borrow_mut();
+            if let Some(ours) = mine.iter().find(|mine| std::ptr::eq(mine.core.as_ptr(), Arc::as_ptr(self))) {
+                return Arc::clone(&ours.deliveries);
+            }
+            self.keep_first(&mut mine, None)
+        })
     }
 
     /// Gives a value that is in hand and in no list to another consumer, or to the dead if it was delivered too often. One from the

@@ -27,12 +27,11 @@ shared_struct! {
         pub(crate) dropped: AtomicU64,
         /// A [`Waiting`]: its threads that wait for values after a shutdown.
         pub(crate) waiting: AtomicU64,
-        /// Values that it has in hand as deliveries, and that no thread has in its list.
-        pub(crate) deliveries: AtomicU64,
         /// Makes it a cache line.
         reserved: AtomicU64,
         reserved2: AtomicU64,
         reserved3: AtomicU64,
+        reserved4: AtomicU64,
     }
 }
 
@@ -52,17 +51,12 @@ impl Waiting {
 impl Tally {
     /// Values in the hands of a process that can't finish them before it gets an answer: its threads wait for values themselves.
     pub(crate) fn stuck(&self) -> u64 {
-        let waiting = self.waiting.load(Ordering::Acquire);
-        match waiting / Waiting::THREAD {
-            0 => 0,
-            _ => (waiting % Waiting::THREAD).saturating_add(self.deliveries.load(Ordering::Acquire)),
-        }
+        self.waiting.load(Ordering::Acquire) % Waiting::THREAD
     }
 
     /// For a process that takes the place, or is gone from it.
     pub(crate) fn clear(&self) {
         self.waiting.store(0, Ordering::Release);
-        self.deliveries.store(0, Ordering::Release);
     }
 
     /// Counts a message as finished and names it: from here on it is, whatever happens to us.

@@ -16,9 +16,7 @@ mod watch;
 
 pub use builder::Builder;
 pub use delivery::{DeadLetter, Delivery};
-pub use error::{
-    GetError, GetManyError, JoinThreadError, OpenError, PutError, PutManyError, QueueJoinError, TaskDoneError,
-};
+pub use error::{GetError, GetManyError, JoinThreadError, OpenError, PutError, PutManyError, QueueJoinError, TaskDoneError};
 pub use joinable::JoinableQueue;
 pub use loan::{Borrowed, Loan};
 pub use queue::Queue;

@@ -150,10 +150,6 @@ fn shutdown_ends_puts_at_once_and_gets_when_drained() {
     assert!(matches!(b.put(2), Err(PutError::ShutDown(2))));
 }
 
-fn tiny<T>() -> Queue<T> {
-    Queue::builder().memory(1 << 20).max_message(1000).build().unwrap()
-}
-
 #[test]
 fn an_unbounded_queue_never_blocks_a_put_and_keeps_the_order() {
     let q = Queue::unbounded().unwrap();
@@ -200,19 +196,69 @@ fn join_returns_when_everything_is_done_and_not_before() {
 }
 
 #[test]
-fn join_counts_what_is_still_buffered() {
-    let q: JoinableQueue<Vec<u8>> = JoinableQueue::builder().memory(1 << 20).max_message(1000).build().unwrap();
-    q.put_many((0..5000).map(|_| vec![0; 500])).unwrap();
-    assert_eq!(q.unfinished(), 5000);
+fn join_counts_everything_while_a_queue_grows_and_shrinks() {
+    let q: JoinableQueue<Vec<u8>> = JoinableQueue::unbounded().unwrap();
     let consumer = q.clone();
     let thread = thread::spawn(move || {
-        for _ in 0..5000 {
+        for _ in 0..50_000 {
             consumer.get().unwrap();
             consumer.task_done().unwrap();
         }
     });
+    q.put_many((0..50_000).map(|_| vec![0; 50])).unwrap();
     q.join().unwrap();
     thread.join().unwrap();
+    assert_eq!((q.len(), q.unfinished()), (0, 0));
+}
+
+#[test]
+fn after_a_shutdown_a_joinable_queue_ends_when_nothing_can_come_back() {
+    let q = JoinableQueue::unbounded().unwrap();
+    q.put_many([1, 2]).unwrap();
+    let delivery = q.get_delivery().unwrap();
+    let getter = {
+        let q = q.clone();
+        thread::spawn(move || {
+            let mut got = Vec::new();
+            while let Ok(value) = q.get() {
+                got.push(value);
+                q.task_done().unwrap();
+            }
+            got
+        })
+    };
+    q.shutdown();
+    while q.unfinished() > 1 {
+        thread::yield_now();
+    }
+    // The other thread has nothing to get, and waits for what comes back. What it gets itself it does not wait for.
+    delivery.give_back();
+    assert_eq!(getter.join().unwrap(), [2, 1]);
+    q.join().unwrap();
+    assert!(matches!(q.get(), Err(GetError::Closed)));
+}
+
+#[test]
+fn after_a_shutdown_nobody_waits_for_itself_or_for_others_who_wait() {
+    let q = JoinableQueue::unbounded().unwrap();
+    q.put_many([1, 2]).unwrap();
+    let both = std::sync::Arc::new(std::sync::Barrier::new(2));
+    let threads = [1, 2].map(|_| {
+        let (q, both) = (q.clone(), both.clone());
+        thread::spawn(move || {
+            q.get().unwrap();
+            both.wait();
+            q.shutdown();
+            // One value in hand each.
+            let end = q.get();
+            q.task_done().unwrap();
+            end
+        })
+    });
+    for thread in threads {
+        assert!(matches!(thread.join().unwrap(), Err(GetError::Closed)));
+    }
+    q.join().unwrap();
 }
 
 #[test]

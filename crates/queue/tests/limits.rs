@@ -17,27 +17,79 @@ fn limit(resource: Resource, to: u64) {
     setrlimit(resource, Rlimit { current: Some(to), ..getrlimit(resource) }).unwrap();
 }
 
-fn no_queue(_: ()) {
-    let error = Queue::<u64>::unbounded().unwrap_err();
-    assert!(matches!(error, OpenError::Create(_) | OpenError::Join { .. } | OpenError::Layout(_)), "{error}");
+/// Puts until there is no memory; then all of it is there, and when it was got there is memory again.
+fn fill_and_drain() {
+    let q = Queue::<Vec<u8>>::unbounded().unwrap();
+    let put = (0..1_000_000u32).find(|value| match q.try_put(value.to_ne_bytes().repeat(50)) {
+        Ok(()) => false,
+        Err(PutError::NoMemory(_)) => true,
+        Err(error) => panic!("{error}"),
+    });
+    let put = put.expect("there is a limit");
+    assert!(put > 1000, "{put}");
+    for value in 0..put {
+        assert_eq!(q.get().unwrap(), value.to_ne_bytes().repeat(50));
+    }
+    q.put(vec![1]).unwrap();
 }
 
 #[test]
 fn a_limit_on_file_sizes_is_an_error_and_not_a_signal() {
     in_a_process(|()| {
-        limit(Resource::Fsize, 1 << 20);
-        no_queue(());
+        limit(Resource::Fsize, 0);
+        let error = Queue::<u64>::unbounded().unwrap_err();
+        assert!(matches!(error, OpenError::Create(_)), "{error}");
+        limit(Resource::Fsize, 16 << 20);
+        fill_and_drain();
     });
 }
 
 #[test]
-fn a_limit_on_address_space_is_an_error_that_less_memory_avoids() {
+fn a_limit_on_address_space_is_an_error_only_when_it_is_used_up() {
     in_a_process(|()| {
-        limit(Resource::As, 4 << 30);
-        no_queue(());
-        let small = Queue::<u64>::builder().memory(1 << 30).build().unwrap();
-        small.put(1).unwrap();
-        assert_eq!(small.get().unwrap(), 1);
+        let used = std::fs::read_to_string("/proc/self/statm").unwrap();
+        let pages: u64 = used.split_whitespace().next().unwrap().parse().unwrap();
+        limit(Resource::As, pages * 4096 + (32 << 20));
+        fill_and_drain();
+    });
+}
+
+#[test]
+fn a_thousand_unbounded_queues_fit_in_8_gib_of_addresses() {
+    in_a_process(|()| {
+        limit(Resource::Nofile, getrlimit(Resource::Nofile).maximum.unwrap_or(1 << 20));
+        limit(Resource::As, 8 << 30);
+        let queues: Vec<Queue<u64>> = (0..1000).map(|_| Queue::unbounded().unwrap()).collect();
+        for (value, q) in queues.iter().enumerate() {
+            q.put(value as u64).unwrap();
+        }
+        assert!(queues.iter().enumerate().all(|(value, q)| q.get().unwrap() == value as u64));
+    });
+}
+
+#[test]
+fn an_empty_queue_takes_little_memory_and_nothing_in_a_core_dump() {
+    in_a_process(|()| {
+        let pages = || {
+            let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+            let (mut resident, mut dumped, mut of_queue) = (0u64, 0u64, false);
+            for line in smaps.lines() {
+                let number = || line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap();
+                if line.contains("memfd:") {
+                    of_queue = true;
+                } else if line.starts_with("Rss:") && of_queue {
+                    resident += number();
+                } else if let Some(flags) = line.strip_prefix("VmFlags:") {
+                    dumped += u64::from(of_queue && !flags.split_whitespace().any(|flag| flag == "dd"));
+                    of_queue = false;
+                }
+            }
+            (resident, dumped)
+        };
+        let queues: Vec<Queue<u64>> = (0..10).map(|_| Queue::unbounded().unwrap()).collect();
+        let (resident, dumped) = pages();
+        assert!(resident / 10 < 256 && dumped == 0, "{resident} KiB in ten queues, {dumped} mappings in a dump");
+        drop(queues);
     });
 }
 
@@ -114,8 +166,10 @@ fn rubbish_over_the_ring_is_an_error_that_names_the_queue() {
     let q = Queue::<u64>::builder().bounded(4).participants(1).build().unwrap();
     q.put(1).unwrap();
     let segment = map(&q);
-    // One page of the queue's own words, one of the channel's, then the ring's counters, ends and slots.
-    let words = segment.region().bytes(segment.content_at() + 8192 + 128 + 256, 64).unwrap();
+    // Behind what was there from the start lies the ring: its ends, then its slots.
+    let len = segment.region().len();
+    let ring = segment.region().stretch(len..len + 4096, false).unwrap();
+    let words = ring.bytes(256, 64).unwrap();
     let mut good = [0; 64];
     words.read(&mut good);
     words.write(&[0xee; 64]);

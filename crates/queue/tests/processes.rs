@@ -53,26 +53,42 @@ fn four_producer_and_four_consumer_processes_lose_nothing_and_double_nothing() {
     assert_eq!(all, (0..4 * EACH).collect::<Vec<_>>());
 }
 
-fn fill((q, ready): (Queue<Vec<u8>>, Queue<()>)) {
+fn fill_and_wait((q, ready): (Queue<Vec<u8>>, Queue<()>)) {
     (0..3000u32).for_each(|i| q.put(vec![i as u8; 500]).unwrap());
     ready.put(()).unwrap();
+    loop {
+        std::thread::park();
+    }
 }
 
-fn tiny() -> Queue<Vec<u8>> {
-    Queue::builder().memory(1 << 20).max_message(1000).build().unwrap()
+fn fill_and_exit(q: Queue<Vec<u8>>) {
+    (0..3000u32).for_each(|i| q.put(vec![i as u8; 500]).unwrap());
+    std::process::exit(7);
 }
 
-#[test]
-fn a_process_that_ends_writes_its_buffer_out_first() {
-    let (q, ready) = (tiny(), Queue::bounded(1).unwrap());
-    let process = Process::spawn(fill, (q.clone(), ready.clone())).unwrap();
-    ready.get_timeout(WATCHDOG).unwrap();
-    // Everything was put, but not everything fits: it has to wait for us.
-    assert!(process.is_alive());
+fn assert_all_there(q: &Queue<Vec<u8>>) {
+    assert_eq!(q.len(), 3000);
     for i in 0..3000u32 {
         assert_eq!(q.get_timeout(WATCHDOG).unwrap()[0], i as u8);
     }
-    assert_eq!(process.join_timeout(WATCHDOG).unwrap(), Some(Exit::Code(0)));
+}
+
+#[test]
+fn what_was_put_is_there_although_the_putter_was_killed() {
+    let (q, ready) = (Queue::unbounded().unwrap(), Queue::bounded(1).unwrap());
+    let process = Process::spawn(fill_and_wait, (q.clone(), ready.clone())).unwrap();
+    ready.get_timeout(WATCHDOG).unwrap();
+    process.kill().unwrap();
+    assert_eq!(process.join_timeout(WATCHDOG).unwrap(), Some(Exit::Signal(9)));
+    assert_all_there(&q);
+}
+
+#[test]
+fn what_was_put_is_there_although_the_putter_exited_in_the_middle() {
+    let q = Queue::unbounded().unwrap();
+    let process = Process::spawn(fill_and_exit, q.clone()).unwrap();
+    assert_eq!(process.join_timeout(WATCHDOG).unwrap(), Some(Exit::Code(7)));
+    assert_all_there(&q);
 }
 
 fn take_and_wait((q, ready): (Queue<u64>, Queue<()>)) {

@@ -59,7 +59,7 @@ fn a_segment_is_sealed_private_and_closed_on_exec() {
     let segment = Segment::create(&spec()).unwrap();
     let seals = rustix::fs::fcntl_get_seals(segment.as_fd()).unwrap();
     assert!(seals.contains(SealFlags::SHRINK | SealFlags::SEAL));
-    assert!(rustix::fs::ftruncate(segment.as_fd(), 0).is_err() && rustix::fs::ftruncate(segment.as_fd(), 1 << 30).is_err());
+    assert!(rustix::fs::ftruncate(segment.as_fd(), 0).is_err());
     assert_eq!(rustix::fs::fstat(segment.as_fd()).unwrap().st_mode & 0o777, 0o600);
     assert!(rustix::io::fcntl_getfd(segment.as_fd()).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
 }
@@ -70,7 +70,7 @@ fn each_flaw_is_refused_by_its_name() {
     assert!(attach(forged(|_| (), true)).is_ok());
     assert_eq!(flaw(attach(forged(|_| (), false))), Flaw::Unsealed);
     assert_eq!(flaw(attach(forged(|bytes| bytes[0] = b'x', true))), Flaw::Magic);
-    assert!(matches!(flaw(attach(forged(|bytes| bytes[8] = 9, true))), Flaw::Version { found: 9, known: 1 }));
+    assert!(matches!(flaw(attach(forged(|bytes| bytes[8] = 9, true))), Flaw::Version { found: 9, known: 2 }));
     assert!(matches!(flaw(attach(forged(|bytes| bytes[12] = b'B', true))), Flaw::Kind { .. }));
     assert!(matches!(flaw(attach(forged(|bytes| bytes[16] ^= 1, true))), Flaw::Length { .. }));
     assert!(matches!(flaw(attach(forged(|bytes| bytes[24..28].fill(255), true))), Flaw::Geometry(_)));

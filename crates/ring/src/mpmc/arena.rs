@@ -10,6 +10,7 @@ use super::handle::Meta;
 use super::layout::{ALL_KEEP_PAGES, BlockHeader, Class, FIRST_KEEP_PAGES, Layout, PAGE, Stretch, WHOLE};
 use super::state::{BlockState, Owner};
 use super::stretches::Stretches;
+use super::trim;
 use multiproc_prim::{Array, AtomicU64, Bytes, Hint, Known, Ordering, OutOfBounds, Place, Region, Renewed};
 use std::io;
 use std::sync::Arc;
@@ -17,26 +18,26 @@ use std::sync::Arc;
 pub(crate) struct Arena {
     region: Region,
     stretches: Arc<Stretches>,
-    classes: Vec<Blocks>,
+    pub(super) classes: Vec<Blocks>,
     used: Array<AtomicU64>,
     /// How often anybody has given memory back.
-    trims: Place<AtomicU64>,
+    pub(super) trims: Place<AtomicU64>,
     /// How often that was when this handle last forgot what it has seen committed.
-    forgot_at: Known,
+    pub(super) forgot_at: Known,
     /// Where the next [`trim`](Self::trim) goes on, if there is something to do.
-    trim_next: Known,
+    pub(super) trim_next: Known,
 }
 
 /// The blocks of one size.
-struct Blocks {
+pub(super) struct Blocks {
     number: usize,
-    class: Class,
+    pub(super) class: Class,
     /// What of them this process has mapped.
-    levels: Vec<Renewed<Level>>,
+    pub(super) levels: Vec<Renewed<Level>>,
     /// Next block to look at.
-    cursor: Hint,
+    pub(super) cursor: Hint,
     /// Blocks looked at before starting over.
-    window: Hint,
+    pub(super) window: Hint,
     /// Blocks of this lap over the window that were not free.
     busy: Hint,
     /// Claims that need not look here, since nothing was free a moment ago.
@@ -46,18 +47,18 @@ struct Blocks {
 }
 
 /// One stretch of blocks.
-struct Level {
-    region: Region,
-    headers: Array<BlockHeader>,
+pub(super) struct Level {
+    pub(super) region: Region,
+    pub(super) headers: Array<BlockHeader>,
     /// Which chunks of blocks this handle has seen committed, a bit each.
-    committed: Box<[Known]>,
+    pub(super) committed: Box<[Known]>,
     /// For blocks that are not committed whole: how many bytes of each this handle has seen committed.
-    lengths: Box<[Known]>,
+    pub(super) lengths: Box<[Known]>,
 }
 
 /// Fewest blocks to walk over: enough to be far from other handles, few enough where blocks are large to stay in the
 /// processor's caches.
-const fn smallest_window(class: &Class) -> u64 {
+pub(super) const fn smallest_window(class: &Class) -> u64 {
     let window = if class.size > LARGE { 2 } else { 16 };
     if window < class.count as u64 { window } else { class.count as u64 }
 }
@@ -68,7 +69,7 @@ const LARGE: usize = 64 << 10;
 /// blocks on average, however many are in use.
 const PAUSE: u64 = 8;
 /// There is one value per level, for the life of the handle.
-const ONLY: u64 = 0;
+pub(super) const ONLY: u64 = 0;
 
 impl Arena {
     pub(crate) fn new(region: &Region, at: usize, stretches: &Arc<Stretches>, seed: u64) -> Result<Self, OutOfBounds> {
@@ -90,7 +91,7 @@ impl Arena {
         let used = region.array(at + layout.used, layout.classes.len())?;
         let trims = region.place(at + layout.used + layout.classes.len() * size_of::<AtomicU64>())?;
         let classes = layout.classes.iter().enumerate().map(blocks).collect();
-        let (forgot_at, trim_next) = (Known::new(0), Known::new(NO_TRIM));
+        let (forgot_at, trim_next) = (Known::new(0), Known::new(trim::NO_TRIM));
         Ok(Self { region: region.clone(), stretches: Arc::clone(stretches), classes, used, trims, forgot_at, trim_next })
     }
 
@@ -112,7 +113,7 @@ impl Arena {
 
     /// A stretch of blocks. If it is not there yet it is added with `add`, and an error without.
     #[inline(always)]
-    fn level<'a>(&self, blocks: &'a Blocks, level: u32, add: bool) -> io::Result<&'a Level> {
+    pub(super) fn level<'a>(&self, blocks: &'a Blocks, level: u32, add: bool) -> io::Result<&'a Level> {
         let place = blocks.levels.get(level as usize).ok_or(io::ErrorKind::InvalidData)?;
         match place.peek(ONLY) {
             Some(known) => Ok(known),
@@ -286,120 +287,6 @@ impl Arena {
     }
 }
 
-/// No memory is to be given back.
-const NO_TRIM: u64 = u64::MAX;
-
-/// Giving back what a burst of messages needed.
-///
-/// Blocks that lie together are claimed first, all of them, and only then lose their pages. After that they read as free.
-impl Arena {
-    /// Makes the next [`trim`](Self::trim) begin at the first block.
-    pub(crate) fn begin_trim(&self) {
-        self.trim_next.set(0);
-    }
-
-    /// Looks at about `most` bytes of memory beyond what each size keeps, and gives back those of free blocks. Returns whether there
-    /// is more to look at.
-    pub(crate) fn trim(&self, owner: Owner, most: usize) -> bool {
-        let begin = self.trim_next.get();
-        if begin == NO_TRIM {
-            return false;
-        }
-        self.note_trim();
-        let mut left = most;
-        let (mut step, mut done) = (0, true);
-        for blocks in &self.classes {
-            for level in u32::from(blocks.class.keeps_first())..blocks.class.levels() {
-                // What is not there ends the class.
-                let Ok(stretch) = self.level(blocks, level, false) else { break };
-                let units = blocks.class.blocks_in(level).div_ceil(1 << blocks.class.unit());
-                let skip = begin.saturating_sub(step).min(units.into()) as u32;
-                step += u64::from(skip);
-                for unit in skip..units {
-                    if left == 0 {
-                        done = false;
-                        break;
-                    }
-                    left = left.saturating_sub(blocks.class.size << blocks.class.unit());
-                    step += 1;
-                    self.trim_unit(blocks, stretch, unit, owner);
-                }
-            }
-        }
-        self.trim_next.set(if done { NO_TRIM } else { step });
-        !done
-    }
-
-    /// Gives back everything that free blocks have, for those who find no memory.
-    pub(crate) fn trim_all(&self, owner: Owner) {
-        self.note_trim();
-        for blocks in &self.classes {
-            for level in 0..blocks.class.levels() {
-                let Ok(stretch) = self.level(blocks, level, false) else { break };
-                for unit in 0..blocks.class.blocks_in(level).div_ceil(1 << blocks.class.unit()) {
-                    self.trim_unit(blocks, stretch, unit, owner);
-                }
-            }
-        }
-    }
-
-    fn trim_unit(&self, blocks: &Blocks, stretch: &Level, unit: u32, owner: Owner) {
-        let class = &blocks.class;
-        let first = unit << class.unit();
-        let beyond = (first + (1 << class.unit())).min(stretch.headers.len() as u32);
-        let range = first as usize * class.size..(beyond as usize * class.size).next_multiple_of(PAGE).min(stretch.region.len());
-        if !stretch.region.has_pages(range.clone()) {
-            return;
-        }
-        let header = |within: u32| stretch.ensure(class, within).ok().and_then(|()| stretch.headers.get(within as usize));
-        // Acquire: as in a claim (pairs with: free).
-        let claim = |within: &u32| {
-            let owned = BlockState::owned(owner).0;
-            let state = header(*within).map(|header| &header.state);
-            state.is_some_and(|state| {
-                state.compare_exchange(BlockState::FREE.0, owned, Ordering::Acquire, Ordering::Relaxed).is_ok()
-            })
-        };
-        let claimed = (first..beyond).take_while(claim).count() as u32;
-        if first + claimed == beyond && stretch.region.discard(range) {
-            (first..beyond).for_each(|within| stretch.forget(class, within));
-            return;
-        }
-        for state in (first..first + claimed).filter_map(|within| header(within).map(|header| &header.state)) {
-            // Release (pairs with: free).
-            state.swap(BlockState::FREE.0, Ordering::Release);
-        }
-    }
-
-    /// Tells other handles that memory which they have seen committed may not be. Relaxed: they look before each claim, and what is
-    /// given back is claimed by us until it is gone.
-    fn note_trim(&self) {
-        self.trims.fetch_add(1, Ordering::Relaxed);
-        self.forget_what_was_trimmed();
-    }
-
-    #[inline(always)]
-    fn forget_what_was_trimmed(&self) {
-        let trims = self.trims.load(Ordering::Relaxed);
-        if trims != self.forgot_at.get() {
-            self.forget(trims);
-        }
-    }
-
-    /// Forgets what was seen committed, since somebody has given memory back, and begins again at the first blocks.
-    #[cold]
-    fn forget(&self, trims: u64) {
-        self.forgot_at.set(trims);
-        for blocks in &self.classes {
-            blocks.window.set(smallest_window(&blocks.class));
-            blocks.cursor.set(0);
-        }
-        for level in self.classes.iter().flat_map(|blocks| &blocks.levels).filter_map(|level| level.peek(ONLY)) {
-            level.committed.iter().chain(&level.lengths).for_each(|known| known.set(0));
-        }
-    }
-}
-
 /// A block, looked up once.
 #[derive(Clone, Copy)]
 pub(crate) struct Found<'a> {
@@ -489,7 +376,7 @@ impl<'a> Found<'a> {
 impl Level {
     /// Makes sure that the header of a block can be touched, and small blocks as a whole.
     #[inline(always)]
-    fn ensure(&self, class: &Class, within: u32) -> io::Result<()> {
+    pub(super) fn ensure(&self, class: &Class, within: u32) -> io::Result<()> {
         let chunk = within >> class.chunk;
         match self.committed.get((chunk / 64) as usize) {
             Some(known) if known.get() >> (chunk % 64) & 1 != 0 => Ok(()),
@@ -497,7 +384,7 @@ impl Level {
         }
     }
 
-    fn forget(&self, class: &Class, within: u32) {
+    pub(super) fn forget(&self, class: &Class, within: u32) {
         let chunk = within >> class.chunk;
         if let Some(known) = self.committed.get((chunk / 64) as usize) {
             known.set(known.get() & !(1 << (chunk % 64)));

@@ -109,3 +109,14 @@ pub enum PushError {
 
 /// Why no message was popped.
 pub type PopError = TakeError;
+
+impl From<PublishError> for TakeError {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::Full => Self::Empty,
+            PublishError::Closed => Self::Closed,
+            PublishError::NoMemory => Self::NoMemory,
+            PublishError::Corrupt => Self::Corrupt,
+        }
+    }
+}

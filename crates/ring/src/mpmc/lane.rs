@@ -128,7 +128,7 @@ impl Rings {
             if era.is_shut() {
                 return Err(PublishError::Closed);
             }
-            let ring = self.ring(era.class()).map_err(|_| PublishError::NoMemory)?;
+            let ring = self.ring(era.class()).map_err(no_ring)?;
             backoff.spin();
             match ring.publish(arena, me, filling) {
                 Err(PublishError::Full) => self.grow(era)?,
@@ -150,7 +150,7 @@ impl Rings {
         if class as usize > self.more.len() {
             return Err(PublishError::Full);
         }
-        let ring = self.ring(class).map_err(|_| PublishError::NoMemory)?;
+        let ring = self.ring(class).map_err(no_ring)?;
         // Relaxed: the era's own word shows it.
         self.words.rings.fetch_max(u64::from(class), Ordering::Relaxed);
         self.begin(era, class, ring)
@@ -159,7 +159,10 @@ impl Rings {
     /// Begins the era after `era`, if it has not begun, or comes nearer to that.
     fn begin(&self, era: Era, class: u32, ring: &Ring) -> Result<(), PublishError> {
         let now = self.drained();
-        if now.number() != era.number() && now.class() >= class {
+        if now.number() > era.number() {
+            return Ok(());
+        }
+        if now.number() < era.number() && now.class() >= class {
             // A ring that was closed when it was empty, and that consumers have not left yet.
             return self.go_on(now, era).map_err(|_| PublishError::Corrupt);
         }
@@ -184,7 +187,7 @@ impl Rings {
         let mut backoff = Backoff::new();
         while backoff.tries() <= MOST_TRIES {
             let now = self.drained();
-            let ring = self.ring(now.class()).map_err(|_| TakeError::NoMemory)?;
+            let ring = self.ring(now.class()).map_err(|error| TakeError::from(no_ring(error)))?;
             match ring.take(arena, me, || self.drained() == now) {
                 Ok(Some(taken)) => return Ok(taken),
                 Ok(None) => {}
@@ -266,7 +269,7 @@ impl Rings {
         }
         match self.ring(now.class()) {
             Ok(ring) => ring.close_if_empty(arena, now, || self.drained() == now),
-            Err(_) => TakeError::NoMemory,
+            Err(error) => no_ring(error).into(),
         }
     }
 
@@ -333,6 +336,14 @@ impl Rings {
 
 /// Looks after which a number of messages waiting that changes all the while is told as it was in passing.
 const MOST_LOOKS: u32 = 100;
+
+/// Why there is no such ring.
+fn no_ring(error: io::Error) -> PublishError {
+    match error.kind() {
+        io::ErrorKind::InvalidData => PublishError::Corrupt,
+        _ => PublishError::NoMemory,
+    }
+}
 
 fn map(stretches: &Stretches, id: RingId, first_turn: u64) -> Result<Ring, LayoutError> {
     let region = stretches.add(Stretch::Ring { lane: id.lane(), class: id.class() })?;

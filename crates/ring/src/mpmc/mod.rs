@@ -2,8 +2,8 @@
 //!
 //! A message is written into a block that only its producer owns and then published by one compare-and-swap on a slot, so
 //! that no half-written message is ever in the ring and a process that stops or dies at any instruction blocks nobody.
-//! Read in this order: the words (`state.rs`), the bytes (`layout.rs`), memory (`stretches.rs`), blocks (`arena.rs`), the algorithm
-//! (`ring.rs`), growing (`lane.rs`), what users hold (`handle.rs`), what happens after a death (`sweep.rs`).
+//! Read in this order: the words (`state.rs`), the bytes (`layout.rs`), memory (`stretches.rs`), blocks (`arena.rs`, `trim.rs`), the algorithm
+//! (`ring.rs`, `walk.rs`), growing (`lane.rs`), what users hold (`handle.rs`), what happens after a death (`sweep.rs`).
 
 mod arena;
 mod error;
@@ -14,6 +14,8 @@ mod ring;
 mod state;
 mod stretches;
 mod sweep;
+mod trim;
+mod walk;
 
 pub use error::{AllocError, LayoutError, PopError, PublishError, PushError, TakeError};
 pub use handle::{Block, Held, Mpmc};

@@ -26,7 +26,7 @@ use multiproc_prim::{Array, AtomicPair, AtomicU64, Backoff, Known, Ordering, Out
 /// Tries after which a loop that should have ended calls the memory corrupt. Each failed try is another process's success or
 /// rubbish; with back-off between them, so many successes in a row that all hit this process do not happen. (Where nobody else runs,
 /// fewer do.)
-const MOST_TRIES: u32 = if cfg!(fuzzing) { 1 << 8 } else { 1 << 16 };
+pub(super) const MOST_TRIES: u32 = if cfg!(fuzzing) { 1 << 8 } else { 1 << 16 };
 /// Looks after which a number of messages waiting that changes all the while is told as it was at least.
 const MOST_LOOKS: u32 = 1000;
 /// Slots that are committed at once, as a power of two.
@@ -34,27 +34,25 @@ const CHUNK: u32 = 10;
 /// Tickets by which a shared end follows: beyond that, going from slot to slot costs more than it saves. (Of whole turns, a slot
 /// says how many to skip.)
 const LAG: u64 = 16;
-/// Slots that a walk looks at before it asks the shared end: as many as others are likely to have used meanwhile.
-const SHORT_WALK: u32 = 4;
 
 pub(crate) struct Ring {
-    id: RingId,
-    turns: Turns,
+    pub(super) id: RingId,
+    pub(super) turns: Turns,
     /// The ticket of the first message ever.
-    first: Ticket,
-    ends: Place<Ends>,
-    slots: Array<AtomicPair>,
+    pub(super) first: Ticket,
+    pub(super) ends: Place<Ends>,
+    pub(super) slots: Array<AtomicPair>,
     region: Region,
     /// Whether both words of a slot can be exchanged at once.
     whole: bool,
     /// The shared ends follow at tickets of which these bits are zero.
-    lag: u64,
+    pub(super) lag: u64,
     /// Which chunks of slots this handle has seen committed, a bit each.
     committed: Box<[Known]>,
     /// A ticket that was the next to be filled: all before it are.
-    tail: AtomicU64,
+    pub(super) tail: AtomicU64,
     /// A ticket that was the next to be taken: all before it are, for good.
-    head: AtomicU64,
+    pub(super) head: AtomicU64,
     behind_puts: Distance,
     behind_takes: Distance,
 }
@@ -75,7 +73,7 @@ pub(crate) enum Filling<'a> {
 }
 
 /// What waits under the head ticket.
-enum Waiting<'a> {
+pub(super) enum Waiting<'a> {
     Nothing,
     Closed,
     Small(usize, u8),
@@ -83,14 +81,14 @@ enum Waiting<'a> {
 }
 
 /// A ticket, and its slot as it was read.
-struct Spot<'r> {
-    ticket: Ticket,
-    slot: &'r AtomicPair,
-    word: Slot,
+pub(super) struct Spot<'r> {
+    pub(super) ticket: Ticket,
+    pub(super) slot: &'r AtomicPair,
+    pub(super) word: Slot,
 }
 
 /// Memory in a state that no order of events explains, or that can't be touched.
-enum Trouble {
+pub(super) enum Trouble {
     Corrupt,
     NoMemory,
 }
@@ -111,17 +109,6 @@ impl From<Trouble> for TakeError {
             Trouble::NoMemory => Self::NoMemory,
         }
     }
-}
-
-/// The way of one operation from slot to slot.
-struct Walk<'r> {
-    /// The shared word of the end that is looked for.
-    end: &'r AtomicU64,
-    /// The ticket to look at.
-    at: Ticket,
-    steps: u32,
-    /// Whether the shared word was asked.
-    asked: bool,
 }
 
 impl Ring {
@@ -254,7 +241,7 @@ impl Ring {
 
     /// The block that a slot names.
     #[inline(always)]
-    fn block_in<'a>(&self, arena: &'a Arena, slot: &AtomicPair, word: Slot) -> Result<Found<'a>, Trouble> {
+    pub(super) fn block_in<'a>(&self, arena: &'a Arena, slot: &AtomicPair, word: Slot) -> Result<Found<'a>, Trouble> {
         // Relaxed: it came with the first word, or it is of a later turn: then the block's state is not the one that is looked for.
         let second = if self.whole { slot.second(Ordering::Relaxed) } else { 0 };
         arena.find(word.block(second, self.whole)).ok_or(Trouble::Corrupt)?.map_err(|_| Trouble::NoMemory)
@@ -317,168 +304,6 @@ impl Ring {
     pub(crate) fn has_message(&self, arena: &Arena) -> bool {
         let found = self.find_head(arena, &mut Backoff::new());
         matches!(found, Ok((_, Waiting::Small(..) | Waiting::Block(..))))
-    }
-
-    /// The first ticket whose slot is not filled, or is filled with the mark that closes.
-    #[inline(always)]
-    fn find_tail(&self, backoff: &mut Backoff) -> Result<Spot<'_>, Trouble> {
-        let mut walk = Walk { end: &self.ends.tail, at: self.start(&self.tail), steps: 0, asked: false };
-        loop {
-            let spot = self.look(&walk)?;
-            match spot.word.turns_ahead_of(self.turns.turn(spot.ticket)) {
-                -1 => {
-                    self.arrive(&walk, &self.tail);
-                    return Ok(spot);
-                }
-                0 if spot.word.content() == Content::Closed => return Ok(spot),
-                // The ticket of the mark is the next one, not used up: a put must not pass it.
-                ahead @ 1.. if spot.word.content() == Content::Closed => {
-                    walk.at = self.turns.turns_later(spot.ticket, ahead as u64);
-                    walk.steps += 1;
-                }
-                ahead @ 0.. => self.go_on(&mut walk, ahead as u64)?,
-                _ => self.doubt(&mut walk, backoff)?,
-            }
-        }
-    }
-
-    /// The first ticket whose message is not taken, or not there yet.
-    #[inline(always)]
-    fn find_head<'a>(&self, arena: &'a Arena, backoff: &mut Backoff) -> Result<(Spot<'_>, Waiting<'a>), Trouble> {
-        let mut walk = Walk { end: &self.ends.head, at: self.start(&self.head), steps: 0, asked: false };
-        loop {
-            let spot = self.look(&walk)?;
-            let ahead = spot.word.turns_ahead_of(self.turns.turn(spot.ticket));
-            let waiting = match ahead {
-                -1 => Some(Waiting::Nothing),
-                0 => self.waiting(arena, &spot)?,
-                _ => None,
-            };
-            if let Some(waiting) = waiting {
-                self.arrive(&walk, &self.head);
-                return Ok((spot, waiting));
-            }
-            match ahead {
-                // Filled in a later turn: what it held the turn before that was taken.
-                0.. => self.go_on(&mut walk, (ahead as u64).saturating_sub(1))?,
-                _ => self.doubt(&mut walk, backoff)?,
-            }
-        }
-    }
-
-    /// What a slot that was filled in this turn has for a consumer; `None`: it was taken.
-    #[inline(always)]
-    fn waiting<'a>(&self, arena: &'a Arena, spot: &Spot<'_>) -> Result<Option<Waiting<'a>>, Trouble> {
-        Ok(match spot.word.content() {
-            // It was opened again after it was closed in the turn after this one: what it held in this turn is long taken.
-            Content::Nothing => None,
-            Content::Closed => Some(Waiting::Closed),
-            Content::Small { taken: true, .. } => None,
-            Content::Small { len, tag, .. } => Some(Waiting::Small(len, tag)),
-            Content::Block => {
-                let block = self.block_in(arena, spot.slot, spot.word)?;
-                // Relaxed: at least as new as the slot that named the block (pairs with: take).
-                let state = BlockState(block.header.state.load(Ordering::Relaxed));
-                state.is_queued(self.id, spot.ticket).then_some(Waiting::Block(block, state))
-            }
-        })
-    }
-
-    /// Reads the slot where a walk is.
-    #[inline(always)]
-    fn look(&self, walk: &Walk<'_>) -> Result<Spot<'_>, Trouble> {
-        let ticket = walk.at;
-        let index = self.turns.index(ticket).ok_or(Trouble::Corrupt)?;
-        let slot = self.slots.get(index).ok_or(Trouble::Corrupt)?;
-        self.ensure(index).map_err(|_| Trouble::NoMemory)?;
-        // Acquire: what came with the message (pairs with: take), and the slots after this one at least as new as whoever filled
-        // this one saw them (pairs with: walk).
-        Ok(Spot { ticket, slot, word: Slot(slot.first(Ordering::Acquire)) })
-    }
-
-    /// Goes on from a ticket that is used up, and whose slot is so many turns ahead of it.
-    #[inline]
-    fn go_on(&self, walk: &mut Walk<'_>, turns_ahead: u64) -> Result<(), Trouble> {
-        walk.steps += 1;
-        // In a ring of so many slots, so many steps are one turn. More than that only if others make progress all the while.
-        if walk.steps > MOST_TRIES + 2 * self.slots.len() as u32 {
-            return Err(Trouble::Corrupt);
-        }
-        walk.at = self.turns.next(self.turns.turns_later(walk.at, turns_ahead));
-        if !walk.asked && (turns_ahead > 0 || walk.steps >= SHORT_WALK) {
-            self.ask(walk);
-        }
-        Ok(())
-    }
-
-    /// Asks the shared end, and goes there if it is further.
-    #[cold]
-    fn ask(&self, walk: &mut Walk<'_>) {
-        let end = self.shared_end(walk.end);
-        walk.asked = true;
-        if end.is_after(walk.at) {
-            walk.at = end;
-        }
-    }
-
-    /// Where this handle was last.
-    #[inline(always)]
-    fn start(&self, own: &AtomicU64) -> Ticket {
-        // Acquire: the slots are at least as new as what the thread of this process that wrote it saw (pairs with: own).
-        Ticket(own.load(Ordering::Acquire))
-    }
-
-    fn shared_end(&self, end: &AtomicU64) -> Ticket {
-        // Acquire: the slots are at least as new as what the one that wrote the end saw (pairs with: end).
-        match end.load(Ordering::Acquire) {
-            // Nobody wrote it yet.
-            0 => self.first,
-            known => Ticket(known),
-        }
-    }
-
-    /// Remembers where a walk ended, and lets others start there if it was long.
-    #[inline(always)]
-    fn arrive(&self, walk: &Walk<'_>, own: &AtomicU64) {
-        if walk.steps > 0 {
-            // Release (pairs with: own).
-            own.store(walk.at.0, Ordering::Release);
-            // Whoever should have moved the end on was killed or stopped before it did.
-            if walk.asked && u64::from(walk.steps) > 2 * self.lag + u64::from(SHORT_WALK) {
-                self.move_end(walk.end, walk.at);
-            }
-        }
-    }
-
-    /// Remembers that a ticket is used up, and tells others at every few.
-    #[inline(always)]
-    fn pass(&self, own: &AtomicU64, end: &AtomicU64, ticket: Ticket) {
-        let next = self.turns.next(ticket);
-        // Release (pairs with: own).
-        own.store(next.0, Ordering::Release);
-        if next.0 & self.lag == 0 {
-            self.move_end(end, next);
-        }
-    }
-
-    /// Moves a shared end on, unless it is further already. Looks first, since a failed exchange costs as much as a successful one.
-    #[inline]
-    fn move_end(&self, end: &AtomicU64, to: Ticket) {
-        let seen = Ticket(end.load(Ordering::Relaxed));
-        if to.is_after(seen) {
-            // Release: whoever reads the end sees the slots before it as we do (pairs with: end). Failure: someone else moved it.
-            let _ = end.compare_exchange(seen.0, to.0, Ordering::Release, Ordering::Relaxed);
-        }
-    }
-
-    /// A slot that no order of events explains. If the shared end explains it no better, and does not move, the memory is rubbish.
-    #[cold]
-    fn doubt(&self, walk: &mut Walk<'_>, backoff: &mut Backoff) -> Result<(), Trouble> {
-        backoff.spin();
-        let before = walk.at;
-        walk.asked = false;
-        walk.at = self.shared_end(walk.end);
-        if walk.at == before || backoff.tries() > MOST_TRIES { Err(Trouble::Corrupt) } else { Ok(()) }
     }
 
     /// Closes a ring that is empty: fills the next slot with a mark that no put gets past, if this still is the ring to close once
@@ -563,7 +388,7 @@ impl Ring {
 
     /// Makes sure that the slot at `index` can be touched.
     #[inline(always)]
-    fn ensure(&self, index: usize) -> std::io::Result<()> {
+    pub(super) fn ensure(&self, index: usize) -> std::io::Result<()> {
         let chunk = index >> CHUNK;
         match self.committed.get(chunk / 64) {
             Some(known) if known.get() >> (chunk % 64) & 1 != 0 => Ok(()),

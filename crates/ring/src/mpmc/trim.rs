@@ -1,0 +1,119 @@
+//! Giving back the memory that a burst of messages needed.
+//!
+//! Blocks that lie together are claimed first, all of them, and only then lose their pages. After that they read as free.
+
+use super::arena::{Arena, Blocks, Level, ONLY, smallest_window};
+use super::layout::PAGE;
+use super::state::{BlockState, Owner};
+use multiproc_prim::Ordering;
+
+/// No memory is to be given back.
+pub(super) const NO_TRIM: u64 = u64::MAX;
+
+impl Arena {
+    /// Makes the next [`trim`](Self::trim) begin at the first block.
+    pub(crate) fn begin_trim(&self) {
+        self.trim_next.set(0);
+    }
+
+    /// Looks at about `most` bytes of memory beyond what each size keeps, and gives back those of free blocks. Returns whether there
+    /// is more to look at.
+    pub(crate) fn trim(&self, owner: Owner, most: usize) -> bool {
+        let begin = self.trim_next.get();
+        if begin == NO_TRIM {
+            return false;
+        }
+        self.note_trim();
+        let mut left = most;
+        let (mut step, mut done) = (0, true);
+        for blocks in &self.classes {
+            for level in u32::from(blocks.class.keeps_first())..blocks.class.levels() {
+                // What is not there ends the class.
+                let Ok(stretch) = self.level(blocks, level, false) else { break };
+                let units = blocks.class.blocks_in(level).div_ceil(1 << blocks.class.unit());
+                let skip = begin.saturating_sub(step).min(units.into()) as u32;
+                step += u64::from(skip);
+                for unit in skip..units {
+                    if left == 0 {
+                        done = false;
+                        break;
+                    }
+                    left = left.saturating_sub(blocks.class.size << blocks.class.unit());
+                    step += 1;
+                    self.trim_unit(blocks, stretch, unit, owner);
+                }
+            }
+        }
+        self.trim_next.set(if done { NO_TRIM } else { step });
+        !done
+    }
+
+    /// Gives back everything that free blocks have, for those who find no memory.
+    pub(crate) fn trim_all(&self, owner: Owner) {
+        self.note_trim();
+        for blocks in &self.classes {
+            for level in 0..blocks.class.levels() {
+                let Ok(stretch) = self.level(blocks, level, false) else { break };
+                for unit in 0..blocks.class.blocks_in(level).div_ceil(1 << blocks.class.unit()) {
+                    self.trim_unit(blocks, stretch, unit, owner);
+                }
+            }
+        }
+    }
+
+    fn trim_unit(&self, blocks: &Blocks, stretch: &Level, unit: u32, owner: Owner) {
+        let class = &blocks.class;
+        let first = unit << class.unit();
+        let beyond = (first + (1 << class.unit())).min(stretch.headers.len() as u32);
+        let range = first as usize * class.size..(beyond as usize * class.size).next_multiple_of(PAGE).min(stretch.region.len());
+        if !stretch.region.has_pages(range.clone()) {
+            return;
+        }
+        let header = |within: u32| stretch.ensure(class, within).ok().and_then(|()| stretch.headers.get(within as usize));
+        // Acquire: as in a claim (pairs with: free).
+        let claim = |within: &u32| {
+            let owned = BlockState::owned(owner).0;
+            let state = header(*within).map(|header| &header.state);
+            state.is_some_and(|state| {
+                state.compare_exchange(BlockState::FREE.0, owned, Ordering::Acquire, Ordering::Relaxed).is_ok()
+            })
+        };
+        let claimed = (first..beyond).take_while(claim).count() as u32;
+        if first + claimed == beyond && stretch.region.discard(range) {
+            (first..beyond).for_each(|within| stretch.forget(class, within));
+            return;
+        }
+        for state in (first..first + claimed).filter_map(|within| header(within).map(|header| &header.state)) {
+            // Release (pairs with: free).
+            state.swap(BlockState::FREE.0, Ordering::Release);
+        }
+    }
+
+    /// Tells other handles that memory which they have seen committed may not be. Relaxed: they look before each claim, and what is
+    /// given back is claimed by us until it is gone.
+    fn note_trim(&self) {
+        self.trims.fetch_add(1, Ordering::Relaxed);
+        self.forget_what_was_trimmed();
+    }
+
+    #[inline(always)]
+    pub(super) fn forget_what_was_trimmed(&self) {
+        let trims = self.trims.load(Ordering::Relaxed);
+        if trims != self.forgot_at.get() {
+            self.forget(trims);
+        }
+    }
+
+    /// Forgets what was seen committed, since somebody has given memory back, and begins again at the first blocks.
+    #[cold]
+    fn forget(&self, trims: u64) {
+        self.forgot_at.set(trims);
+        for blocks in &self.classes {
+            blocks.window.set(smallest_window(&blocks.class));
+            blocks.cursor.set(0);
+        }
+        for level in self.classes.iter().flat_map(|blocks| &blocks.levels).filter_map(|level| level.peek(ONLY)) {
+            level.committed.iter().chain(&level.lengths).for_each(|known| known.set(0));
+        }
+    }
+}
