@@ -80,7 +80,7 @@ fn use_in_place(shared: Shared) {
 /// Opens everything anew, again and again.
 fn come_and_go(shared: Shared) {
     shared.work(|_| {
-        let parcel = pass::encode(&(&shared.queue, &shared.jobs, &shared.in_place)).unwrap();
+        let parcel = pass::encode(&(shared.queue.clone(), shared.jobs.clone(), shared.in_place.clone())).unwrap();
         type All = (Queue<Vec<u8>>, JoinableQueue<u64>, Queue<u32>);
         pass::decode::<All>(&parcel.bytes, parcel.descriptors).is_ok_and(|(queue, jobs, in_place)| {
             let _ = (queue.try_put(vec![1]), jobs.try_put(1), in_place.try_borrow().map(|message| message.len()));

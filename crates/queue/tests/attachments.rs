@@ -16,7 +16,7 @@ fn in_a_process(test: fn(()) -> ()) {
 }
 
 /// Receives a value as if another process had sent it.
-fn receive<T: Serialize, U: DeserializeOwned>(value: &T) -> Result<U, pass::DecodeError> {
+fn receive<T: Serialize + DeserializeOwned, U: DeserializeOwned>(value: &T) -> Result<U, pass::DecodeError> {
     let parcel = pass::encode(value).unwrap();
     pass::decode(&parcel.bytes, parcel.descriptors)
 }
