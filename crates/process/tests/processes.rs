@@ -276,13 +276,14 @@ struct OnlyHere;
 
 impl Serialize for OnlyHere {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u8(1)
+        serializer.serialize_u32(std::process::id())
     }
 }
 
 impl<'de> Deserialize<'de> for OnlyHere {
-    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
-        Err(multiproc_shm::pass::refuse("only here"))
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let here = u32::deserialize(deserializer)? == std::process::id();
+        if here { Ok(Self) } else { Err(multiproc_shm::pass::refuse("only here")) }
     }
 }
 

@@ -159,17 +159,19 @@ fn a_child_that_never_begins_or_never_reads_is_an_error_in_time() {
     in_a_process(children_that_never_begin, ());
 }
 
+/// Can be decoded where it was encoded, and nowhere else.
 struct Panics;
 
 impl Serialize for Panics {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u8(1)
+        serializer.serialize_u32(std::process::id())
     }
 }
 
 impl<'de> Deserialize<'de> for Panics {
-    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
-        panic!("no good day");
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let here = u32::deserialize(deserializer)? == std::process::id();
+        if here { Ok(Self) } else { panic!("no good day") }
     }
 }
 
