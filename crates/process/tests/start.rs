@@ -24,8 +24,8 @@ extern "C" fn goes_wrong() {
         match what.as_str() {
             "ends by a signal" => _ = libc::raise(libc::SIGTERM),
             "closes its socket" => _ = libc::close(0),
-            // Asks for its orders, and never reads them.
-            "does not read" => _ = libc::write(0, [1u8, 0].as_ptr().cast(), 2),
+            // Asks for its orders as the codec has it (a variant, number 0, nothing in it), and never reads them.
+            "does not read" => _ = libc::write(0, [1u8, 15, 0, 0, 1].as_ptr().cast(), 5),
             _ => {}
         }
         libc::pause();
@@ -170,8 +170,13 @@ impl Serialize for Panics {
 
 impl<'de> Deserialize<'de> for Panics {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+<<<<<<< HEAD
+        let here = u32::deserialize(deserializer)? == std::process::id();
+        if here { Ok(Self) } else { panic!("no good day") }
+=======
         assert_eq!(u32::deserialize(deserializer)?, std::process::id(), "no good day");
         Ok(Self)
+>>>>>>> main
     }
 }
 

@@ -5,8 +5,8 @@
 //! message of a queue) it is an error that says so.
 //!
 //! The codec is serde's data model, each value with its kind (`kind.rs` has the bytes). What is decoded equals what was encoded, or
-//! encoding failed: a value of a new shape is tried out first (`trial.rs`). `README.md` has what that means for each of serde's
-//! attributes and for types of the standard library.
+//! encoding failed: a value of a new shape is tried out first (`trial.rs`). `docs/codec.md` of the repository has what that means for each of
+//! serde's attributes and for types of the standard library.
 //!
 //! ```
 //! use multiproc_shm::pass::{self, Descriptor};

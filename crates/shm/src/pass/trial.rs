@@ -62,8 +62,9 @@ fn try_out<T: Serialize + DeserializeOwned>(value: &T, shapes: &Shapes) -> Resul
     let mut named = Vec::new();
     let foreign = write_named(value, shapes, false, &mut named)?;
     let without_names = read_back::<T>(&named, true).and_then(|(back, each)| {
-        is_same(&back, &named, shapes, false)?;
-        Ok(each)
+        let same = is_same(&back, &named, shapes, false);
+        discard(back);
+        same.map(|()| each)
     });
     if let Ok(each) = without_names {
         return Ok(Verdict { named: None, each: each || foreign });
@@ -71,10 +72,10 @@ fn try_out<T: Serialize + DeserializeOwned>(value: &T, shapes: &Shapes) -> Resul
     let mut readable = Vec::new();
     let foreign = write_named(value, shapes, true, &mut readable)? || foreign;
     let with_names = read_back::<T>(&readable, false).and_then(|(back, each)| {
-        is_same(&back, &readable, shapes, true)?;
         // Two values of an untagged enum may be one text for people: an address, and what looks like one.
-        is_same(&back, &named, shapes, false)?;
-        Ok(each)
+        let same = is_same(&back, &readable, shapes, true).and_then(|()| is_same(&back, &named, shapes, false));
+        discard(back);
+        same.map(|()| each)
     });
     match (with_names, without_names) {
         (Ok(each), _) => Ok(Verdict { named: Some(readable), each: each || foreign }),
@@ -101,6 +102,11 @@ fn read_back<T: DeserializeOwned>(bytes: &[u8], positional: bool) -> Result<(T, 
         return Err(NeedsNames(true, Why::new("its fields need names")));
     }
     back.map(|back| (back, reader.watch.each)).map_err(|why| NeedsNames(false, not_taken(&why)))
+}
+
+/// Drops what came back. If that panics, the value can be got all the same.
+fn discard<T>(back: T) {
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(back)));
 }
 
 /// Whether what came back says the same as `bytes` do of what went.
