@@ -5,7 +5,7 @@
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use multiproc_prim::{Heap, Region};
-use multiproc_ring::mpmc::{Block, Completion, Geometry, Lane, Mpmc, Orphans, Owner};
+use multiproc_ring::mpmc::{Block, Completion, Finished, Geometry, Lane, Mpmc, Orphans, Owner};
 
 #[derive(Arbitrary, Debug)]
 enum Op {
@@ -26,8 +26,8 @@ fn renewed(mut block: Block<'_>) -> Block<'_> {
 
 fuzz_target!(|input: (u8, Vec<Op>)| {
     let (slots, ops) = input;
-    let slots = u32::from(slots % 4) + 1;
-    let geometry = Geometry { returns: true, memory: 64 << 10, max_message: 1000, ..Geometry::new(slots) };
+    let (slots, grows) = (u32::from(slots % 4) + 1, slots % 8 > 3);
+    let geometry = Geometry { grows, returns: true, memory: 64 << 10, max_message: 1000, ..Geometry::new(slots) };
     let region = Region::new(Heap::new(geometry.region_len().unwrap()));
     let ring = Mpmc::create(&region, 0, &geometry, Owner::new(0, 0)).unwrap();
     let word = |at: u16| region.bytes(usize::from(at) * 8 % (region.len() - 8), 8).unwrap();
@@ -49,11 +49,11 @@ fuzz_target!(|input: (u8, Vec<Op>)| {
                 }
             }
             Op::Sweep(drop_them, row) => {
-                let dead = Owner::new(u32::from(row % 4), u32::from(row / 4));
+                let dead = Owner::new(u32::from(row % 4), u64::from(row / 4));
                 let again = Orphans::Redeliver { max_deliveries: Some(row % 5) };
                 let orphans = if drop_them { Orphans::Drop } else { again };
-                let mut done = Completion(u64::from(row));
-                let _ = ring.sweep(dead, done, orphans, |lost| done = lost.complete(done));
+                let mut done = Finished { count: u64::from(row), last: Completion(u64::from(row)) };
+                let _ = ring.sweep(dead, done, orphans, || true, |lost| done = lost.complete(done));
             }
             Op::Look => {
                 let _ = (ring.len(), ring.is_empty(), ring.has_room(), ring.published(Lane::Dead), ring.close_if_empty());
