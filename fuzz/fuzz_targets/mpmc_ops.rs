@@ -19,7 +19,8 @@ fuzz_target!(|input: (u8, u8, Vec<Op>)| {
     let (slots, turn, ops) = input;
     let first_turn = (1 << 40) - u64::from(turn);
     let grows = slots % 16 > 7;
-    let geometry = Geometry { grows, memory: 256 << 10, max_message: 3000, first_turn, ..Geometry::new(u32::from(slots % 8) + 1) };
+    let geometry =
+        Geometry { grows, memory: 256 << 10, max_message: 3000, first_turn, ..Geometry::new(u32::from(slots % 8) + 1) };
     let region = Region::new(Heap::new(geometry.region_len().unwrap()));
     let a = Mpmc::create(&region, 0, &geometry, Owner::new(0, 0)).unwrap();
     let b = Mpmc::attach(&region, 0, &geometry, Owner::new(1, 0)).unwrap();
