@@ -177,21 +177,12 @@ struct Uses(u32);
 
 impl Serialize for Uses {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-<<<<<<< HEAD
         AGAIN.with_borrow(|again| {
             let end = again.as_ref().filter(|_| self.0 == 3);
             // A value is encoded more than once when it is tried out.
             if let (Some(again), 1, false) = (again, self.0, USED.replace(self.0 == 1)) {
                 again.send(&Uses(2)).unwrap();
                 USED.set(true);
-=======
-        AGAIN.with_borrow(|end| match end {
-            Some(end) if self.0 == 3 => end.serialize(serializer),
-            // A value is encoded more than once when it is tried out.
-            Some(end) if self.0 == 1 && !USED.replace(true) => {
-                end.send(&Uses(2)).unwrap();
-                self.0.serialize(serializer)
->>>>>>> main
             }
             (self.0, end).serialize(serializer)
         })

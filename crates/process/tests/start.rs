@@ -202,7 +202,10 @@ impl<'de> Deserialize<'de> for Large {
 #[test]
 fn arguments_that_panic_or_are_too_long_are_told_by_errors_of_their_own() {
     let error = Process::spawn(never_called, Panics).unwrap_err();
-    assert!(matches!(&error, SpawnError::Decode { why, .. } if why.contains("panicked") && why.contains("no good day")), "{error}");
+    assert!(
+        matches!(&error, SpawnError::Decode { why, .. } if why.contains("panicked") && why.contains("no good day")),
+        "{error}"
+    );
     let error = Process::spawn(drop::<Large>, Large).unwrap_err();
     assert!(matches!(&error, SpawnError::TooLarge { max, .. } if *max == 1 << 30), "{error}");
     let error = Process::builder().name("n".repeat(1 << 17)).spawn(nothing, ()).unwrap_err();
