@@ -185,10 +185,12 @@ impl<'q, T: Pod> Loan<'q, T> {
     /// # Errors
     ///
     /// [`PutError::Full`] when it passes; the error gives the loan back.
+    #[expect(clippy::result_large_err, reason = "the error gives the loan back, which has a block in hand")]
     pub fn send_timeout(self, timeout: Duration) -> Result<(), PutError<Self>> {
         self.send_by(Deadline::after(timeout))
     }
 
+    #[expect(clippy::result_large_err, reason = "the error gives the loan back, which has a block in hand")]
     fn send_by(mut self, deadline: Deadline) -> Result<(), PutError<Self>> {
         let core = self.core;
         let Some(block) = self.block.take().and_then(|block| core.ours(block)) else { return Err(PutError::Inherited(self)) };

@@ -16,7 +16,6 @@ use std::io;
 use std::sync::Arc;
 
 pub(crate) struct Arena {
-    region: Region,
     stretches: Arc<Stretches>,
     pub(super) classes: Vec<Blocks>,
     used: Array<AtomicU64>,
@@ -31,6 +30,8 @@ pub(crate) struct Arena {
 /// The blocks of one size.
 pub(super) struct Blocks {
     number: usize,
+    /// What the first one is called in a slot.
+    base: u32,
     pub(super) class: Class,
     /// What of them this process has mapped.
     pub(super) levels: Vec<Renewed<Level>>,
@@ -78,6 +79,7 @@ impl Arena {
             let window = smallest_window(&class);
             Blocks {
                 number,
+                base: layout.block_number(number, 0),
                 class,
                 levels: (0..class.levels()).map(|_| Renewed::new()).collect(),
                 // Handles start at different places, so that they seldom meet.
@@ -92,7 +94,7 @@ impl Arena {
         let trims = region.place(at + layout.used + layout.classes.len() * size_of::<AtomicU64>())?;
         let classes = layout.classes.iter().enumerate().map(blocks).collect();
         let (forgot_at, trim_next) = (Known::new(0), Known::new(trim::NO_TRIM));
-        Ok(Self { region: region.clone(), stretches: Arc::clone(stretches), classes, used, trims, forgot_at, trim_next })
+        Ok(Self { stretches: Arc::clone(stretches), classes, used, trims, forgot_at, trim_next })
     }
 
     /// Makes zeroed memory hold free blocks: all that there can be, in a model, and none elsewhere.
@@ -156,12 +158,7 @@ impl Arena {
         let within = index - first;
         level.ensure(&blocks.class, within)?;
         let header = level.headers.get(within as usize).ok_or(io::ErrorKind::InvalidData)?;
-        Ok(Found { arena: self, blocks, level, index, within, header })
-    }
-
-    /// A window of no bytes.
-    pub(crate) fn nothing(&self) -> Bytes<'_> {
-        self.region.nothing()
+        Ok(Found { blocks, level, index, within, header })
     }
 
     /// A block for `len` bytes, owned by `owner`.
@@ -290,7 +287,6 @@ impl Arena {
 /// A block, looked up once.
 #[derive(Clone, Copy)]
 pub(crate) struct Found<'a> {
-    arena: &'a Arena,
     blocks: &'a Blocks,
     level: &'a Level,
     index: u32,
@@ -309,7 +305,7 @@ impl<'a> Found<'a> {
     /// What a slot calls it.
     #[inline(always)]
     pub(crate) fn number(&self) -> u32 {
-        self.arena.stretches.layout.block_number(self.blocks.number, self.index)
+        self.blocks.base | self.index
     }
 
     /// Longest message that it holds.
@@ -329,7 +325,7 @@ impl<'a> Found<'a> {
     pub(crate) fn payload(&self, len: usize) -> Bytes<'a> {
         let fits = len <= self.capacity();
         let window = fits.then(|| self.level.region.bytes(self.start() + size_of::<BlockHeader>(), len).ok());
-        window.flatten().unwrap_or_else(|| self.arena.nothing())
+        window.flatten().unwrap_or_else(|| self.level.region.nothing())
     }
 
     /// Frees the block, which the caller's owner holds or is the sweeper of. Large ones may give their pages back first.

@@ -5,7 +5,7 @@ use super::error::{AllocError, LayoutError, PopError, PublishError, PushError, T
 use super::lane::Rings;
 use super::layout::{Geometry, Layout};
 use super::ring::{Filling, Taken};
-use super::state::{BlockState, Lane, Owner, RingId, Ticket};
+use super::state::{BlockState, Lane, Origin, Owner};
 use super::stretches::Stretches;
 use super::sweep::Finished;
 use multiproc_prim::{AtomicPair, Bytes, Hint, Ordering, OwnBytes, Region};
@@ -252,11 +252,11 @@ impl Mpmc {
     ///
     /// There is no memory for it, or the memory holds rubbish: the block comes back.
     pub fn give_back<'a>(&self, block: Block<'a>, max_deliveries: Option<u16>) -> Result<Lane, (PublishError, Block<'a>)> {
-        let (Some((ring, ticket)), &Place::Shared(place)) = (block.from, &block.place) else {
+        let (Some(from), &Place::Shared(place)) = (block.from, &block.place) else {
             return Err((PublishError::Corrupt, block));
         };
-        let taken = BlockState::taken(ring, self.owner, ticket);
-        match self.deliver_again(place, taken, ring.lane(), max_deliveries) {
+        let taken = BlockState::taken(from.ring(), self.owner, from.ticket());
+        match self.deliver_again(place, taken, from.ring().lane(), max_deliveries) {
             Ok(target) => {
                 std::mem::forget(block);
                 Ok(target)
@@ -348,7 +348,7 @@ pub struct Block<'a> {
     len: usize,
     tag: u8,
     deliveries: u16,
-    from: Option<(RingId, Ticket)>,
+    from: Option<Origin>,
 }
 
 /// Where the bytes of a message in hand are.
@@ -366,17 +366,17 @@ pub struct Held {
     len: usize,
     tag: u8,
     deliveries: u16,
-    from: (RingId, Ticket),
+    from: Origin,
 }
 
 impl Held {
-    pub(super) fn of(block: Found<'_>, ring: RingId, ticket: Ticket) -> Self {
-        Self { number: block.number(), len: 0, tag: 0, deliveries: 0, from: (ring, ticket) }
+    pub(super) fn of(block: Found<'_>, from: Origin) -> Self {
+        Self { number: block.number(), len: 0, tag: 0, deliveries: 0, from }
     }
 
     /// What is finished once this message is, too.
     pub fn complete(&self, done: Finished) -> Finished {
-        Finished { count: done.count.wrapping_add(1), last: done.last.with(self.from.0, self.from.1.low()) }
+        Finished { count: done.count.wrapping_add(1), last: done.last.with(self.from.ring(), self.from.ticket().low()) }
     }
 }
 

@@ -19,7 +19,7 @@
 use super::arena::{Arena, Found};
 use super::error::{PublishError, TakeError};
 use super::layout::{Ends, SLOTS_AT};
-use super::state::{BlockState, Content, Era, Owner, RingId, Slot, Ticket, Turns};
+use super::state::{BlockState, Content, Era, Origin, Owner, RingId, Slot, Ticket, Turns};
 use crate::distance::Distance;
 use multiproc_prim::{Array, AtomicPair, AtomicU64, Backoff, Known, Ordering, OutOfBounds, Place, Region};
 
@@ -62,7 +62,7 @@ pub(crate) enum Taken<'a> {
     /// The bytes of a small one, its length and its tag.
     Small(u64, usize, u8),
     /// The block of another one, now owned by the taker, and which ring it was in under which ticket.
-    Block(Found<'a>, (RingId, Ticket)),
+    Block(Found<'a>, Origin),
 }
 
 /// What a producer puts into a slot.
@@ -283,7 +283,7 @@ impl Ring {
                     let taken = BlockState::taken(self.id, me, ticket).0;
                     // Relaxed: the slot brought the payload (pairs with: take), and the exchange only decides whose it is.
                     let won = block.header.state.compare_exchange(state.0, taken, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-                    won.then_some(Taken::Block(block, (self.id, ticket)))
+                    won.then_some(Taken::Block(block, Origin::new(self.id, ticket)))
                 }
             };
             self.pass(&self.head, &self.ends.head, ticket);

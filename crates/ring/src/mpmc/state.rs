@@ -1,5 +1,7 @@
 //! The packed words of the ring: pure arithmetic, no memory.
 
+use std::num::NonZeroU64;
+
 /// Rows that an [`Owner`] can name.
 pub const MAX_ROWS: u32 = 1 << ROW_BITS;
 
@@ -89,6 +91,32 @@ impl RingId {
 
     pub(crate) const fn class(self) -> u32 {
         (self.0 >> 2) as u32
+    }
+}
+
+/// Where a message was taken from: its ring, and the low bits of its ticket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Origin(NonZeroU64);
+
+impl Origin {
+    /// Makes it a number that is never zero.
+    const MARK: NonZeroU64 = NonZeroU64::MIN.saturating_add(i64::MAX as u64);
+
+    pub(crate) const fn new(ring: RingId, ticket: Ticket) -> Self {
+        // The mark is the highest bit, which neither of the others reaches.
+        match NonZeroU64::new(Self::MARK.get() | (ring.0 as u64) << TICKET_BITS | ticket.low()) {
+            Some(origin) => Self(origin),
+            None => Self(Self::MARK),
+        }
+    }
+
+    pub(crate) const fn ring(self) -> RingId {
+        RingId::from_bits(self.0.get() >> TICKET_BITS)
+    }
+
+    /// A ticket with the same low bits.
+    pub(crate) const fn ticket(self) -> Ticket {
+        Ticket(self.0.get() & mask(TICKET_BITS))
     }
 }
 
@@ -434,6 +462,8 @@ mod tests {
         let state = BlockState::taken(ring, owner, Ticket(u64::MAX));
         assert_eq!((state.kind(), state.ring(), state.ticket_low()), (Kind::Taken, ring, mask(40)));
         assert_eq!((ring.lane(), ring.class()), (Lane::Dead, 15));
+        let origin = Origin::new(ring, Ticket(u64::MAX));
+        assert_eq!((origin.ring(), origin.ticket()), (ring, Ticket(mask(40))));
         assert!(state.may_be_of(owner) && !state.may_be_of(Owner::new(1022, 63)) && !state.may_be_of(Owner::new(1023, 62)));
         let queued = BlockState::publishing(ring, owner, Ticket(7));
         assert!(queued.is_queued(ring, Ticket(7)) && !queued.is_queued(ring, Ticket(8)));

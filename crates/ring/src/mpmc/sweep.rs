@@ -18,7 +18,7 @@ use super::arena::Found;
 use super::error::PublishError;
 use super::handle::{Held, Meta, Mpmc};
 use super::ring::Filling;
-use super::state::{BlockState, Completion, Kind, Lane, Owner, Ticket};
+use super::state::{BlockState, Completion, Kind, Lane, Origin, Owner, Ticket};
 use multiproc_prim::Ordering;
 
 /// What to do with messages that the dead participant had taken and not finished.
@@ -135,7 +135,7 @@ impl Mpmc {
                     match orphans {
                         _ if ring.lane().is_dead() => self.bring_back(block, state, Lane::DeadReturned)?,
                         Orphans::Drop => {
-                            finish(&Held::of(block, ring, ticket));
+                            finish(&Held::of(block, Origin::new(ring, ticket)));
                             block.free();
                             swept.lost += 1;
                         }
