@@ -212,7 +212,7 @@ impl<'de> Reader<'de> {
         }
         self.fixed::<2>()?;
         let name = self.text()?;
-        if self.found(UNIT) {
+        if self.found(END) {
             return visitor.visit_borrowed_str(name);
         }
         self.enter()?;
@@ -332,7 +332,7 @@ impl<'de> Reader<'de> {
                 if kind == NAMED_VARIANT {
                     self.block()?;
                 }
-                self.pass_over()
+                if self.found(END) { Ok(()) } else { self.pass_over() }
             }
             _ => {
                 while !self.found(END) {
