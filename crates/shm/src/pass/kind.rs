@@ -14,8 +14,8 @@
 //! | `ARRAY`, `TUPLE_ARRAY` | kind of the numbers, count, their bytes without kinds |
 //! | `TUPLE`, `STRUCT` | values, `END` |
 //! | `NAMED_STRUCT` | names (as `STR`) and values in turn, `END`: a struct with the names of its fields |
-//! | `VARIANT` | index (`u16`), value |
-//! | `NAMED_VARIANT` | index (`u16`), name (length, bytes), value |
+//! | `VARIANT` | index (`u16`); value, or `END` if the variant has none |
+//! | `NAMED_VARIANT` | index (`u16`), name (length, bytes); value, or `END` if the variant has none |
 //! | `READABLE` | only as the first byte of a message: structs and variants have names, and types take their forms for people |
 //!
 //! A message whose type is a number, `()`, `String` or a `Vec` of numbers is its bare bytes: both sides know the type.

@@ -182,7 +182,7 @@ impl Digester<'_> {
             NAMED_VARIANT => {
                 let name = self.skip(3).and_then(|()| self.count())?;
                 self.skip(name)?;
-                let inner = self.value()?;
+                let inner = if self.0.first() == Some(&END) { self.skip(1).map(|()| 0)? } else { self.value()? };
                 hash(&(start.get(..7 + name), inner))
             }
             _ => {

@@ -53,6 +53,8 @@ data! {
     struct Bytes { #[serde(with = "serde_bytes")] bytes: Vec<u8>, buf: serde_bytes::ByteBuf }
     struct Borrowed<'a> { text: Cow<'a, str>, #[serde(with = "Far")] far: Elsewhere }
     enum WithHidden { #[serde(skip)] Hidden, A(u8), #[serde(skip_deserializing)] OneWay, B(u8) }
+    #[serde(tag = "kind")]
+    enum Holder { It { deep: Deep } }
     enum Deep { Json(serde_json::Value), Untagged(Untagged), Tagged(Tagged), Plain(u8) }
     struct Nested<T> { before: u8, it: T, after: Option<T> }
     struct OneName { #[serde(rename(serialize = "a", deserialize = "b"))] x: u8 }
@@ -129,6 +131,7 @@ fn untagged_enums_come_back() {
     for value in all.clone() {
         comes_back(value.clone());
         comes_back(Deep::Untagged(value.clone()));
+        comes_back(Holder::It { deep: Deep::Untagged(value.clone()) });
         comes_back(Nested { before: 0, it: value.clone(), after: Some(value) });
     }
     comes_back(all.to_vec());

@@ -117,7 +117,7 @@ fn holds_wide(tree: &Tree) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
 
     #[test]
     fn a_value_comes_back_or_is_refused(tree in tree()) {

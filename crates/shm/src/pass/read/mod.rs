@@ -3,15 +3,15 @@
 //! The bytes say what they are. Where that is what the type asks for, it is given at once. Where it is not, the type gets what
 //! is there, and may make something of it: that is how serde reads `untagged` and its like, and a `serde_json::Value`.
 
+mod asked;
 mod parts;
 
 use super::care;
 use super::kind::{self, *};
 use super::plain;
 use super::why::Why;
-use parts::{Items, Named, Variant};
-use serde::Deserializer;
-use serde::de::{DeserializeSeed, Error, Expected, IntoDeserializer, Unexpected, Visitor};
+use parts::Items;
+use serde::de::{DeserializeSeed, Error, Expected, Unexpected, Visitor};
 
 /// What a trial finds out.
 #[derive(Debug, Default)]
@@ -212,7 +212,7 @@ impl<'de> Reader<'de> {
         }
         self.fixed::<2>()?;
         let name = self.text()?;
-        if self.found(UNIT) {
+        if self.found(END) {
             return visitor.visit_borrowed_str(name);
         }
         self.enter()?;
@@ -332,7 +332,7 @@ impl<'de> Reader<'de> {
                 if kind == NAMED_VARIANT {
                     self.block()?;
                 }
-                self.pass_over()
+                if self.found(END) { Ok(()) } else { self.pass_over() }
             }
             _ => {
                 while !self.found(END) {
@@ -367,210 +367,4 @@ fn too_deep() -> Why {
 #[cold]
 fn unknown(kind: u8) -> Why {
     Why::new(format!("{kind} is no kind of value"))
-}
-
-macro_rules! numbers {
-    ($($method:ident($type:ty) = $kind:ident, $visit:ident;)*) => {
-        $(#[inline(always)]
-        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
-            if self.usual
-                && let [$kind, rest @ ..] = self.bytes
-                && let Some((number, rest)) = rest.split_first_chunk()
-            {
-                self.bytes = rest;
-                return visitor.$visit(<$type>::from_ne_bytes(*number));
-            }
-            self.meet::<V>();
-            if self.found($kind) { visitor.$visit(<$type>::from_ne_bytes(self.fixed()?)) } else { self.any_number(visitor) }
-        })*
-    };
-}
-
-macro_rules! parts {
-    ($($method:ident($($argument:ident: $type:ty),*) = $kinds:pat => $visit:ident;)*) => {
-        $(#[inline]
-        fn $method<V: Visitor<'de>>(self, $($argument: $type,)* visitor: V) -> Result<V::Value, Why> {
-            self.meet::<V>();
-            if matches!(self.next(), Some($kinds)) { Items::$visit(self, visitor) } else { self.parts(visitor) }
-        })*
-    };
-}
-
-impl<'de> Deserializer<'de> for &mut Reader<'de> {
-    type Error = Why;
-
-    fn is_human_readable(&self) -> bool {
-        self.readable
-    }
-
-    numbers! {
-        deserialize_u8(u8) = U8, visit_u8;
-        deserialize_u16(u16) = U16, visit_u16;
-        deserialize_u32(u32) = U32, visit_u32;
-        deserialize_u64(u64) = U64, visit_u64;
-        deserialize_u128(u128) = U128, visit_u128;
-        deserialize_i8(i8) = I8, visit_i8;
-        deserialize_i16(i16) = I16, visit_i16;
-        deserialize_i32(i32) = I32, visit_i32;
-        deserialize_i64(i64) = I64, visit_i64;
-        deserialize_i128(i128) = I128, visit_i128;
-        deserialize_f32(f32) = F32, visit_f32;
-        deserialize_f64(f64) = F64, visit_f64;
-    }
-
-    parts! {
-        deserialize_seq() = SEQ | ARRAY => visit_seq;
-        deserialize_tuple(_len: usize) = TUPLE | TUPLE_ARRAY => visit_seq;
-        deserialize_tuple_struct(_name: &'static str, _len: usize) = TUPLE | TUPLE_ARRAY => visit_seq;
-        deserialize_map() = MAP => visit_map;
-    }
-
-    #[inline]
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
-        self.any(visitor)
-    }
-
-    #[inline]
-    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
-        self.watch.each = true;
-        self.pass_over()?;
-        visitor.visit_unit()
-    }
-
-    #[inline]
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
-        self.meet::<V>();
-        if self.found(TRUE) {
-            visitor.visit_bool(true)
-        } else if self.found(FALSE) {
-            visitor.visit_bool(false)
-        } else {
-            Err(self.unexpected(&visitor))
-        }
-    }
-
-    #[inline]
-    fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
-        self.meet::<V>();
-        if self.next() == Some(CHAR) { visitor.visit_char(self.char()?) } else { self.text_or_bytes(visitor) }
-    }
-
-    #[inline]
-    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
-        self.meet::<V>();
-        if self.found(STR) {
-            visitor.visit_borrowed_str(self.text()?)
-        } else if self.next() == Some(CHAR) {
-            self.watch.each = true;
-            visitor.visit_char(self.char()?)
-        } else {
-            self.watch.each = true;
-            self.text_or_bytes(visitor)
-        }
-    }
-
-    #[inline]
-    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
-        self.deserialize_str(visitor)
-    }
-
-    #[inline]
-    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
-        self.meet::<V>();
-        self.watch.each |= self.next() != Some(BYTES);
-        self.text_or_bytes(visitor)
-    }
-
-    #[inline]
-    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
-        self.deserialize_bytes(visitor)
-    }
-
-    #[inline]
-    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
-        self.meet::<V>();
-        if self.found(STR) { visitor.visit_borrowed_str(self.text()?) } else { self.any_number(visitor) }
-    }
-
-    #[inline]
-    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
-        self.meet::<V>();
-        if self.found(UNIT) { visitor.visit_unit() } else { Err(self.unexpected(&visitor)) }
-    }
-
-    #[inline]
-    fn deserialize_unit_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Why> {
-        self.deserialize_unit(visitor)
-    }
-
-    #[inline]
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
-        self.meet::<V>();
-        if self.found(NONE) {
-            visitor.visit_none()
-        } else if self.next() == Some(SOME) {
-            self.some(visitor)
-        } else {
-            self.watch.each = true;
-            visitor.visit_some(self)
-        }
-    }
-
-    #[inline]
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Why> {
-        self.meet::<V>();
-        visitor.visit_newtype_struct(self)
-    }
-
-    #[inline]
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Why> {
-        if self.usual && self.bytes.first() == Some(&STRUCT) {
-            return Items::visit_seq(self, visitor);
-        }
-        self.meet::<V>();
-        match self.next() {
-            Some(STRUCT) => Items::visit_seq(self, visitor),
-            Some(NAMED_STRUCT) if self.watch.positional => Named::visit_seq(self, fields, visitor),
-            Some(NAMED_STRUCT) => Items::visit_map(self, visitor),
-            _ => self.parts(visitor),
-        }
-    }
-
-    #[inline]
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        variants: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Why> {
-        self.meet::<V>();
-        let name = if self.found(VARIANT) {
-            None
-        } else if self.found(NAMED_VARIANT) {
-            Some(())
-        } else if self.found(STR) {
-            // As formats for people write them: a type that reads so may have been written so.
-            self.watch.each = true;
-            return visitor.visit_enum(self.text()?.into_deserializer());
-        } else {
-            return Err(self.unexpected(&visitor));
-        };
-        let index = u16::from_ne_bytes(self.fixed()?);
-        let mut name = name.map(|()| self.text()).transpose()?;
-        if self.watch.positional {
-            if name != variants.get(usize::from(index)).copied() {
-                return Err(self.names_needed());
-            }
-            name = None;
-        }
-        self.enter()?;
-        let value = visitor.visit_enum(Variant { reader: self, index, name })?;
-        self.depth -= 1;
-        Ok(value)
-    }
 }

@@ -185,7 +185,7 @@ impl<'de> VariantAccess<'de> for &mut Reader<'de> {
 
     #[inline]
     fn unit_variant(self) -> Result<(), Why> {
-        if self.kind()? == UNIT { Ok(()) } else { Err(Why::new("a variant has something in it that should have nothing")) }
+        if self.found(END) { Ok(()) } else { Err(Why::new("a variant has something in it that should have nothing")) }
     }
 
     #[inline]

@@ -287,7 +287,7 @@ impl<'w, 'a, const NAMED: bool> Serializer for &'w mut Writer<'a, NAMED> {
     fn serialize_unit_variant(self, name: &'static str, index: u32, variant: &'static str) -> Result<(), Why> {
         self.type_named(name);
         let outer = self.variant(index, variant)?;
-        self.kind(UNIT);
+        self.kind(END);
         self.end_variant(outer);
         Ok(())
     }
