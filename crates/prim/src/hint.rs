@@ -57,20 +57,6 @@ impl Known {
     }
 }
 
-/// A number of this thread's that no other thread of this process has or had, never 0.
-#[inline(always)]
-pub fn this_thread() -> u64 {
-    #[cfg(loom)]
-    use loom::thread_local;
-    #[cfg(not(loom))]
-    use std::thread_local;
-    static NEXT: Hint = Hint::new(1);
-    thread_local! {
-        static MINE: u64 = NEXT.add(1);
-    }
-    MINE.with(|mine| *mine)
-}
-
 /// Tells the processor (or the model's scheduler) that this thread waits for another.
 #[inline]
 pub fn spin_loop() {

@@ -22,13 +22,9 @@ pub use bytes::Cells;
 pub use bytes::{Bytes, OwnBytes};
 pub use circle::Circle;
 pub use fence::{heavy_fence, light_fence};
-pub use hint::{Backoff, Hint, Known, spin_loop, this_thread, yield_now};
-#[cfg(loom)]
-pub use loom::sync::{Mutex, MutexGuard};
+pub use hint::{Backoff, Hint, Known, spin_loop, yield_now};
 pub use pair::AtomicPair;
 pub use region::{Array, Heap, Memory, OutOfBounds, Padded, Place, Region, Shared};
 pub use renewed::Renewed;
 pub use roll::{Entry, OnceWord, Roll};
-#[cfg(not(loom))]
-pub use std::sync::{Mutex, MutexGuard};
 pub use time::{Deadline, monotonic_millis};

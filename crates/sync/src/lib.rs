@@ -1,12 +1,10 @@
 #![doc = include_str!("../README.md")]
 
-mod biased;
 mod channel;
 mod error;
 mod event;
 mod stream;
 
-pub use biased::{BiasedLock, Guard};
 pub use channel::{Channel, channel_len, fixed_channel_len};
 pub use error::{ChannelError, GetError, PutError, RecvError, SendError};
 pub use event::{BusyEvent, EventCount, Pace, SLICE};

@@ -3,7 +3,7 @@
 
 use multiproc_prim::{Deadline, Heap, Region};
 use multiproc_ring::mpmc::{Geometry, Owner};
-use multiproc_sync::{BiasedLock, Channel, EventCount, GetError, Pace, PutError, SLICE, channel_len};
+use multiproc_sync::{Channel, EventCount, GetError, Pace, PutError, SLICE, channel_len};
 use std::time::{Duration, Instant};
 
 const SHORT: Duration = Duration::from_millis(120);
@@ -71,40 +71,4 @@ fn a_zero_deadline_never_waits() {
     }
     channel.push(b"1", now, || SLICE).unwrap();
     assert_eq!(channel.push(b"2", now, || SLICE), Err(PutError::Full));
-}
-
-#[test]
-fn a_biased_lock_counts_exactly_whoever_comes_whenever() {
-    const THREADS: u64 = 8;
-    const ROUNDS: u64 = 20_000;
-    // Fresh ones, since each goes through its few moves from thread to thread once.
-    for _ in 0..20 {
-        let lock = BiasedLock::new(0);
-        std::thread::scope(|scope| {
-            for _ in 0..THREADS {
-                scope.spawn(|| (0..ROUNDS).for_each(|_| *lock.lock() += 1));
-            }
-        });
-        assert_eq!(*lock.lock(), THREADS * ROUNDS);
-    }
-}
-
-#[test]
-fn whoever_waits_for_the_usual_thread_sleeps_until_it_leaves() {
-    let lock = BiasedLock::new(0);
-    let inside = lock.lock();
-    std::thread::scope(|scope| {
-        let (entered, other) = std::sync::mpsc::channel();
-        let lock = &lock;
-        let waiting = scope.spawn(move || {
-            let _guard = lock.lock();
-            entered.send(()).unwrap();
-            std::fs::read_to_string("/proc/thread-self/schedstat").unwrap()
-        });
-        assert!(other.recv_timeout(SHORT).is_err(), "two are inside");
-        drop(inside);
-        other.recv().unwrap();
-        let on_processor: u64 = waiting.join().unwrap().split(' ').next().unwrap().parse().unwrap();
-        assert!(on_processor < SHORT.as_nanos() as u64 / 2, "it spun for {on_processor} ns");
-    });
 }

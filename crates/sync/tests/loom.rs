@@ -7,7 +7,7 @@ use multiproc_prim::model::{Arc, model, thread};
 use multiproc_prim::{AtomicU32, Deadline, Heap, Ordering, Region};
 use multiproc_ring::mpmc::{Geometry, Owner};
 use multiproc_sync::{
-    BiasedLock, Channel, EventCount, GetError, Pace, RecvError, SLICE, StreamReceiver, StreamSender, channel_len, stream_len,
+    Channel, EventCount, GetError, Pace, RecvError, SLICE, StreamReceiver, StreamSender, channel_len, stream_len,
 };
 
 /// Takes one of what the flag counts. Fails only if there is none.
@@ -152,52 +152,25 @@ fn a_stream_wakes_its_reader_for_records_and_for_the_end() {
     });
 }
 
-/// Threads that each enter a lock a few times; the value is watched bytes, so that two inside at once are seen.
-fn enter(lock: &BiasedLock<Region>, times: u8) {
-    for _ in 0..times {
-        let region = lock.lock();
-        let bytes = region.bytes(0, 8).unwrap();
-        let mut count = [0; 8];
-        bytes.read(&mut count);
-        count[0] += 1;
-        bytes.write(&count);
-    }
-}
-
 #[test]
-fn a_biased_lock_lets_one_thread_in_whoever_had_it_before() {
-    model(|| {
-        let region = Region::new(Heap::new(8));
-        region.bytes(0, 8).unwrap().write(&[0; 8]);
-        let lock = Arc::new(BiasedLock::new(region));
-        enter(&lock, 1);
-        let theirs = lock.clone();
-        let other = thread::spawn(move || enter(&theirs, 2));
-        enter(&lock, 1);
-        other.join().unwrap();
-        let mut count = [0; 8];
-        lock.lock().bytes(0, 8).unwrap().read(&mut count);
-        assert_eq!(count[0], 4);
-    });
-}
-
-#[test]
-fn a_biased_lock_passes_from_thread_to_thread() {
-    model(|| {
-        let region = Region::new(Heap::new(8));
-        region.bytes(0, 8).unwrap().write(&[0; 8]);
-        let lock = Arc::new(BiasedLock::new(region));
-        enter(&lock, 1);
-        let others = [1, 1].map(|times| {
-            let lock = lock.clone();
-            thread::spawn(move || enter(&lock, times))
+fn a_putter_that_waits_for_a_slot_and_one_that_waits_for_memory_are_both_woken() {
+    // One slot and two blocks: one putter has the second block and no slot, the other one has neither.
+    let geometry = Geometry { small_in_slots: false, memory: 2 * 64, max_message: 32, ..Geometry::new(1) };
+    model(move || {
+        let region = Region::new(Heap::new(channel_len(&geometry).unwrap()));
+        let ours = Channel::create(&region, 0, &geometry, Owner::new(0, 0)).unwrap();
+        ours.push(b"first", Deadline::NOW, || SLICE).unwrap();
+        let putters = [1, 2].map(|row| {
+            let theirs = Channel::attach(&region, 0, &geometry, Owner::new(row, 0)).unwrap();
+            thread::spawn(move || theirs.push(b"later", Deadline::NEVER, || SLICE).unwrap())
         });
-        for other in others {
-            other.join().unwrap();
+        let mut messages = Vec::new();
+        for _ in 0..3 {
+            ours.pop(&mut messages, Deadline::NEVER, || SLICE).unwrap();
         }
-        enter(&lock, 1);
-        let mut count = [0; 8];
-        lock.lock().bytes(0, 8).unwrap().read(&mut count);
-        assert_eq!(count[0], 4);
+        for putter in putters {
+            putter.join().unwrap();
+        }
+        assert_eq!(messages, b"firstlaterlater");
     });
 }
