@@ -162,8 +162,13 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8], descriptors: Vec<OwnedFd>) -> R
 /// The bytes make no `T`.
 #[inline]
 pub fn decode_plain<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
-    let _scope = no_arriving();
-    decode_all(bytes)
+    match plain::from_bare(bytes) {
+        Some(value) => value.map_err(|why| decode_error::<T>(bytes, why)),
+        None => {
+            let _scope = no_arriving();
+            decode_all(bytes)
+        }
+    }
 }
 
 #[inline]
