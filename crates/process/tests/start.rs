@@ -25,7 +25,7 @@ extern "C" fn goes_wrong() {
             "ends by a signal" => _ = libc::raise(libc::SIGTERM),
             "closes its socket" => _ = libc::close(0),
             // Asks for its orders as the codec has it (a variant, number 0, nothing in it), and never reads them.
-            "does not read" => _ = libc::write(0, [1u8, 15, 0, 0, 1].as_ptr().cast(), 5),
+            "does not read" => _ = libc::write(0, [1u8, 15, 0, 0, 0].as_ptr().cast(), 5),
             _ => {}
         }
         libc::pause();
