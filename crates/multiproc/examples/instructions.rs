@@ -138,7 +138,7 @@ fn small() -> Result<Queue<u64>, String> {
 
 /// Accounts for the dead before anything is got: a process that attaches does so, unless one did a moment ago. This process is
 /// attached already, so it leaves first.
-fn swept<T>(q: Queue<T>) -> Result<Queue<T>, String> {
+fn swept<T: serde::de::DeserializeOwned>(q: Queue<T>) -> Result<Queue<T>, String> {
     drop(q);
     std::thread::sleep(APART);
     Queue::open(&name()).map_err(text)

@@ -2,8 +2,11 @@
 
 use crate::core::Core;
 use crate::error::OpenError;
+use crate::joinable::JoinableQueue;
 use crate::layout::{Flavor, Shape};
-use multiproc_shm::{MAX_PARTICIPANTS, SegmentName};
+use crate::queue::Queue;
+use multiproc_shm::{MAX_PARTICIPANTS, SegmentName, pass};
+use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
 /// Slots that an unbounded queue starts with. It grows fourfold each time they are used up.
@@ -12,6 +15,24 @@ const UNBOUNDED_SLOTS: u32 = 1 << 10;
 const MEMORY: u64 = 1 << 42;
 const MAX_MESSAGE: u64 = 256 << 20;
 const PARTICIPANTS: u32 = MAX_PARTICIPANTS;
+
+/// Queues whose type of message can be recorded beside their name.
+pub trait Typed {
+    /// A number for the type of message: the same in every program, and another one for types that are encoded in another way.
+    fn identity() -> u64;
+}
+
+impl<T: DeserializeOwned> Typed for Queue<T> {
+    fn identity() -> u64 {
+        pass::identity::<T>()
+    }
+}
+
+impl<T: DeserializeOwned> Typed for JoinableQueue<T> {
+    fn identity() -> u64 {
+        pass::identity::<T>()
+    }
+}
 
 /// Builds a [`Queue`](crate::Queue) or [`JoinableQueue`](crate::JoinableQueue) of other than the usual make.
 ///
@@ -41,6 +62,7 @@ impl<Q> Builder<Q> {
             max_message: MAX_MESSAGE,
             max_deliveries: 0,
             participants: PARTICIPANTS,
+            identity: 0,
         };
         Self { shape, max_message: None, name: None, make }
     }
@@ -78,8 +100,13 @@ impl<Q> Builder<Q> {
         self
     }
 
-    /// Gives the queue a name under which other programs of the same user can open it, until the name is removed.
-    pub fn named(mut self, name: impl Into<String>) -> Self {
+    /// Gives the queue a name under which other programs of the same user can open it, until the name is removed. What type its
+    /// messages have is recorded: opening it as another one is refused.
+    pub fn named(mut self, name: impl Into<String>) -> Self
+    where
+        Q: Typed,
+    {
+        self.shape.identity = Q::identity();
         self.name = Some(name.into());
         self
     }

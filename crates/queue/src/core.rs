@@ -12,6 +12,7 @@ use multiproc_shm::{
     stamp,
 };
 use multiproc_sync::{Channel, ChannelError, GetError, Pace, PutError};
+use serde::de::DeserializeOwned;
 use std::cell::OnceCell;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, OnceLock, Weak};
@@ -76,11 +77,16 @@ impl Core {
         Ok(core)
     }
 
-    pub(crate) fn open(name: &str, flavor: Flavor) -> Result<Arc<Self>, OpenError> {
+    pub(crate) fn open<T: DeserializeOwned>(name: &str, flavor: Flavor) -> Result<Arc<Self>, OpenError> {
         let name = SegmentName::new(name).map_err(|error| OpenError::Attach(error.into()))?;
         let segment = Segment::open(&name, flavor.kind())?;
         let file = file_of(&segment)?;
-        registry::attached(file, || Self::attach_segment(segment, file, flavor))?.checked(flavor)
+        let core = registry::attached(file, || Self::attach_segment(segment, file, flavor))?.checked(flavor)?;
+        if core.shape.identity != multiproc_shm::pass::identity::<T>() {
+            let expected = multiproc_shm::pass::type_name::<T>();
+            return Err(core.segment.refuse(Flaw::MessageType { expected }).into());
+        }
+        Ok(core)
     }
 
     /// The attachment to the queue behind a descriptor, which is closed if this process has one already.

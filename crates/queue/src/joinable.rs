@@ -72,8 +72,11 @@ impl<T> JoinableQueue<T> {
     /// # Errors
     ///
     /// As there.
-    pub fn open(name: &str) -> Result<Self, OpenError> {
-        Ok(Self::from_core(Core::open(name, Flavor::Joinable)?))
+    pub fn open(name: &str) -> Result<Self, OpenError>
+    where
+        T: serde::de::DeserializeOwned,
+    {
+        Ok(Self::from_core(Core::open::<T>(name, Flavor::Joinable)?))
     }
 
     fn from_core(core: Arc<Core>) -> Self {

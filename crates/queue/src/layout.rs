@@ -119,6 +119,8 @@ pub(crate) struct Shape {
     /// 0: no limit.
     pub(crate) max_deliveries: u16,
     pub(crate) participants: u32,
+    /// A number for the type of its messages; 0: not recorded, since it has no name.
+    pub(crate) identity: u64,
 }
 
 impl Shape {
@@ -165,7 +167,7 @@ impl Shape {
                 self.memory,
                 self.max_message,
                 u64::from(self.max_deliveries),
-                0,
+                self.identity,
                 0,
                 0,
             ],
@@ -174,7 +176,7 @@ impl Shape {
 
     /// The shape that a segment's header tells, checked on a private copy.
     pub(crate) fn of(segment: &Segment, flavor: Flavor) -> Result<Self, String> {
-        let [slots, bounded, memory, max_message, max_deliveries, ..] = segment.geometry();
+        let [slots, bounded, memory, max_message, max_deliveries, identity, ..] = segment.geometry();
         let participants = segment.participant_count();
         let shape = Self {
             flavor,
@@ -184,6 +186,7 @@ impl Shape {
             max_message,
             max_deliveries: u16::try_from(max_deliveries).map_err(|_| format!("{max_deliveries} deliveries"))?,
             participants,
+            identity,
         };
         if participants == 0 || participants > MAX_PARTICIPANTS {
             return Err(format!("{participants} participants"));

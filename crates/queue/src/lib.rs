@@ -14,7 +14,7 @@ mod registry;
 mod simple;
 mod watch;
 
-pub use builder::Builder;
+pub use builder::{Builder, Typed};
 pub use delivery::{DeadLetter, Delivery};
 pub use error::{GetError, GetManyError, JoinThreadError, OpenError, PutError, PutManyError, QueueJoinError, TaskDoneError};
 pub use joinable::JoinableQueue;

@@ -94,9 +94,12 @@ impl<T> Queue<T> {
     ///
     /// # Errors
     ///
-    /// There is none, or it is refused: the error says why.
-    pub fn open(name: &str) -> Result<Self, OpenError> {
-        Ok(Self::from_core(Core::open(name, Flavor::Queue)?))
+    /// There is none, or it is refused, as one of another type of message is: the error says why.
+    pub fn open(name: &str) -> Result<Self, OpenError>
+    where
+        T: DeserializeOwned,
+    {
+        Ok(Self::from_core(Core::open::<T>(name, Flavor::Queue)?))
     }
 
     /// Takes a queue's name away. Processes that have the queue open keep it.

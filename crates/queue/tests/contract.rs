@@ -96,10 +96,10 @@ fn a_handle_in_a_queue_is_refused_with_the_way_out() {
 
 #[test]
 fn a_message_of_another_type_is_an_error_and_out_of_the_queue() {
-    let name = unique("other-type");
-    let text: Queue<String> = Queue::builder().bounded(2).named(&name).build().unwrap();
-    let numbers: Queue<(bool, bool, bool)> = Queue::open(&name).unwrap();
-    Queue::<String>::remove(&name).unwrap();
+    let text: Queue<String> = Queue::bounded(2).unwrap();
+    // A queue without a name does not say of what type its messages are.
+    let parcel = multiproc_shm::pass::encode(&text).unwrap();
+    let numbers: Queue<(bool, bool, bool)> = multiproc_shm::pass::decode(&parcel.bytes, parcel.descriptors).unwrap();
     text.put("hello".into()).unwrap();
     assert!(matches!(numbers.get(), Err(GetError::Decode(_))));
     assert!(text.is_empty());
@@ -391,4 +391,19 @@ fn four_producers_and_four_consumers_lose_nothing_and_keep_each_producers_order(
         }
     }
     assert!(seen.iter().flatten().all(|&times| times == 1));
+}
+
+#[test]
+fn a_named_queue_of_another_type_is_refused() {
+    #[derive(Debug, Serialize, Deserialize)]
+    struct Job {
+        id: u32,
+    }
+    let name = format!("typed-{}", std::process::id());
+    let _numbers = Queue::<u32>::builder().named(&name).build().unwrap();
+    let refused =
+        |error: OpenError| matches!(error, OpenError::Attach(AttachError::Refused { flaw: Flaw::MessageType { .. }, .. }));
+    assert!(refused(Queue::<i32>::open(&name).unwrap_err()) && refused(Queue::<Job>::open(&name).unwrap_err()));
+    assert!(Queue::<u32>::open(&name).is_ok());
+    Queue::<u32>::remove(&name).unwrap();
 }

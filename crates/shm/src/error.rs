@@ -118,6 +118,12 @@ pub enum Flaw {
         /// What was asked for.
         expected: String,
     },
+    /// Its messages are of another type.
+    #[error("its messages are not of type {expected}, or of another version of that type")]
+    MessageType {
+        /// What was asked for.
+        expected: String,
+    },
     /// Its numbers make no structure.
     #[error("its geometry makes no sense: {0}")]
     Geometry(String),

@@ -81,7 +81,10 @@ fn pipes_until_the_end() -> Result<String, String> {
 }
 
 /// Does something with a queue that has a name, and so lies in `/dev/shm`.
-fn with_named<T>(bounded: bool, work: impl FnOnce(&Queue<T>) -> Result<String, String>) -> Result<String, String> {
+fn with_named<T: serde::de::DeserializeOwned>(
+    bounded: bool,
+    work: impl FnOnce(&Queue<T>) -> Result<String, String>,
+) -> Result<String, String> {
     let name = format!("world-{}", std::process::id());
     let builder = Queue::builder();
     let builder = if bounded { builder.bounded(4) } else { builder };
