@@ -10,6 +10,8 @@ mod spread;
 mod victim;
 
 use multiproc::{JoinableQueue, Queue};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::time::Duration;
 use victim::Victim;
 
@@ -43,7 +45,7 @@ const CASES: [Case; 25] = [
         name: "put without memory",
         run: |victim| {
             let all = in_blocks();
-            queue(victim, &all, |q| ignore(q.try_put(IN_A_BLOCK + 99)), |left| is_one_of(left, &[&all]))
+            queue_of(victim, &all, |q| ignore(q.try_put(99)), |left| is_one_of(left, &[&all]))
         },
     },
     Case {
@@ -65,14 +67,14 @@ const CASES: [Case; 25] = [
         name: "put in a block",
         run: |victim| {
             let [a, b, c, ..] = in_blocks();
-            queue(victim, &[a, b], |q| ignore(q.put(c)), |left| is_one_of(left, &[&[a, b], &[a, b, c]]))
+            queue_of(victim, &[a, b], |q| ignore(q.put(c)), |left| is_one_of(left, &[&[a, b], &[a, b, c]]))
         },
     },
     Case {
         name: "get from a block",
         run: |victim| {
             let [a, b, c, ..] = in_blocks();
-            queue(victim, &[a, b, c], |q| ignore(q.get()), |left| is_one_of(left, &[&[a, b, c], &[b, c]]))
+            queue_of(victim, &[a, b, c], |q| ignore(q.get()), |left| is_one_of(left, &[&[a, b, c], &[b, c]]))
         },
     },
     Case { name: "try_get on empty", run: |victim| queue(victim, &[], |q| ignore(q.try_get()), |left| is_one_of(left, &[&[]])) },
@@ -110,7 +112,7 @@ const CASES: [Case; 25] = [
     Case {
         name: "opening and leaving",
         run: |victim| {
-            let q = small()?;
+            let q = small::<u64>()?;
             q.put_many([1, 2]).map_err(text)?;
             let name = name();
             victim.kill(|| (), || ignore(Queue::<u64>::open(&name)));
@@ -122,30 +124,32 @@ const CASES: [Case; 25] = [
 /// What an operation says does not matter: it may not live to say it.
 fn ignore<T>(_: T) {}
 
-/// Values from here on are too long for a slot, and need a block.
-const IN_A_BLOCK: u64 = 1 << 60;
+/// What is put into the queues here: of 8 bytes, which lie in the slots, or longer, which need a block.
+trait Value: bytemuck::Pod + Serialize + DeserializeOwned + std::fmt::Debug + PartialEq {}
+impl Value for u64 {}
+impl Value for u128 {}
 
 /// As many values as there are blocks, each of which needs one.
-fn in_blocks() -> [u64; BLOCKS] {
-    std::array::from_fn(|index| IN_A_BLOCK + index as u64)
+fn in_blocks() -> [u128; BLOCKS] {
+    std::array::from_fn(|index| index as u128)
 }
 
 /// A queue of 64-byte blocks, as many as there are. It has a name for [`swept`] and for the case that opens it.
-fn small() -> Result<Queue<u64>, String> {
-    let _ = Queue::<u64>::remove(&name());
+fn small<T: Value>() -> Result<Queue<T>, String> {
+    let _ = Queue::<T>::remove(&name());
     Queue::builder().bounded(1000).memory(64 * BLOCKS as u64).max_message(40).named(name()).build().map_err(text)
 }
 
 /// Accounts for the dead before anything is got: a process that attaches does so, unless one did a moment ago. This process is
 /// attached already, so it leaves first.
-fn swept<T: serde::de::DeserializeOwned>(q: Queue<T>) -> Result<Queue<T>, String> {
+fn swept<T: DeserializeOwned>(q: Queue<T>) -> Result<Queue<T>, String> {
     drop(q);
     std::thread::sleep(APART);
     Queue::open(&name()).map_err(text)
 }
 
 /// The copy joins as itself, before the mark: that is a case of its own.
-fn attach(q: &Queue<u64>) {
+fn attach<T: Value>(q: &Queue<T>) {
     ignore(q.get_many(0));
 }
 
@@ -157,24 +161,25 @@ fn name() -> String {
     format!("instructions-{}", std::process::id())
 }
 
-fn drain(q: &Queue<u64>) -> Vec<u64> {
+fn drain<T: Value>(q: &Queue<T>) -> Vec<T> {
     std::iter::from_fn(|| q.try_get().ok()).collect()
 }
 
-fn is_one_of(left: &[u64], allowed: &[&[u64]]) -> Result<(), String> {
+fn is_one_of<T: Value>(left: &[T], allowed: &[&[T]]) -> Result<(), String> {
     if allowed.contains(&left) { Ok(()) } else { Err(format!("{left:?} is left, which is none of {allowed:?}")) }
 }
 
 /// The queue works on, and has every block.
-fn finish(q: Queue<u64>, check: impl Fn(&[u64]) -> Result<(), String>) -> Result<(), String> {
+fn finish<T: Value>(q: Queue<T>, check: impl Fn(&[T]) -> Result<(), String>) -> Result<(), String> {
     let q = swept(q)?;
     check(&drain(&q))?;
-    let fit = (0..).take_while(|&i| q.try_put(IN_A_BLOCK + i).is_ok()).count();
+    // Two values in place are too long for a slot.
+    let fit = (0..).take_while(|_| q.try_loan(2).is_ok_and(|loan| loan.send().is_ok())).count();
     if fit != BLOCKS {
         return Err(format!("{fit} values fit instead of {BLOCKS}: blocks are lost"));
     }
-    let back: Vec<u64> = std::iter::from_fn(|| q.try_get().ok()).collect();
-    if back.len() == BLOCKS { Ok(()) } else { Err(format!("{back:?} came back of {BLOCKS} values")) }
+    let back = std::iter::from_fn(|| q.try_borrow().ok()).map(|message| message.len()).count();
+    if back == BLOCKS { Ok(()) } else { Err(format!("{back} came back of {BLOCKS} values")) }
 }
 
 fn queue(
@@ -182,6 +187,15 @@ fn queue(
     before: &[u64],
     operation: impl Fn(&Queue<u64>),
     check: impl Fn(&[u64]) -> Result<(), String>,
+) -> Result<(), String> {
+    queue_of(victim, before, operation, check)
+}
+
+fn queue_of<T: Value>(
+    victim: &mut Victim,
+    before: &[T],
+    operation: impl Fn(&Queue<T>),
+    check: impl Fn(&[T]) -> Result<(), String>,
 ) -> Result<(), String> {
     let q = small()?;
     q.put_many(before.iter().copied()).map_err(text)?;
@@ -214,7 +228,7 @@ fn joinable(
         q.task_done().map_err(text)?;
     }
     q.join_timeout(LOOK).map_err(text)?;
-    let fit = (0..).take_while(|&i| q.try_put(IN_A_BLOCK + i).is_ok()).count();
+    let fit = (0..).take_while(|&i| q.try_put(i).is_ok()).count();
     if fit == BLOCKS { Ok(()) } else { Err(format!("{fit} values fit instead of {BLOCKS}: blocks are lost")) }
 }
 

@@ -61,9 +61,9 @@ fn directory() -> Result<Option<OwnedFd>, AttachError> {
     let directory = match retry_on_intr(|| rustix::fs::open(&path, flags, Mode::empty())) {
         Err(Errno::NOENT) => return Ok(None),
         Err(Errno::LOOP | Errno::NOTDIR) => return Err(refused(Flaw::Symlink)),
-        other => other.map_err(system("open the directory of named segments"))?,
+        other => other.map_err(system("open the directory of named segments in /dev/shm"))?,
     };
-    let stat = rustix::fs::fstat(&directory).map_err(system("look at the directory of named segments"))?;
+    let stat = rustix::fs::fstat(&directory).map_err(system("look at the directory of named segments in /dev/shm"))?;
     if stat.st_uid != uid {
         return Err(refused(Flaw::Owner { owner: stat.st_uid, expected: uid }));
     }
@@ -80,7 +80,8 @@ fn directory() -> Result<Option<OwnedFd>, AttachError> {
 
 /// The same, made if there is none.
 fn make_directory() -> Result<OwnedFd, AttachError> {
-    let system = |error: Errno| AttachError::System { what: "make the directory of named segments", source: error.into() };
+    let system =
+        |error: Errno| AttachError::System { what: "make the directory of named segments in /dev/shm", source: error.into() };
     for _ in 0..TRIES {
         match rustix::fs::mkdir(path(), Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => {}
@@ -100,11 +101,11 @@ fn tidy() {
 
 /// A file without a name yet, on the file system where it will get one.
 pub(crate) fn create_unnamed() -> Result<OwnedFd, CreateError> {
-    let system = |error: Errno| CreateError::System { what: "create a file for the segment", source: error.into() };
+    let system = |error: Errno| CreateError::System { what: "create a file for the segment in /dev/shm", source: error.into() };
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     let mode = Mode::RUSR | Mode::WUSR;
     let file = apart(|| retry_on_intr(|| rustix::fs::open(PARENT, flags, mode)));
-    let file = file.map_err(|source| CreateError::System { what: "create a file for the segment", source })?;
+    let file = file.map_err(|source| CreateError::System { what: "create a file for the segment in /dev/shm", source })?;
     // Whatever the umask took.
     rustix::fs::fchmod(&file, mode).map_err(system)?;
     Ok(file)
@@ -112,7 +113,7 @@ pub(crate) fn create_unnamed() -> Result<OwnedFd, CreateError> {
 
 /// Gives the finished file its name, unless that is taken.
 pub(crate) fn link(file: BorrowedFd<'_>, name: &SegmentName) -> Result<(), CreateError> {
-    let system = |source| CreateError::System { what: "name the segment", source };
+    let system = |source| CreateError::System { what: "name the segment through /proc/self/fd", source };
     let path = path_of(file);
     let mut tries = 0;
     let linked = loop {

@@ -62,7 +62,7 @@ impl Segment {
         let name = format!("multiproc-{:?}", spec.kind);
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let file = apart(|| rustix::fs::memfd_create(&name, flags))
-            .map_err(|source| CreateError::System { what: "create shared memory", source })?;
+            .map_err(|source| CreateError::System { what: "create shared memory (memfd_create)", source })?;
         rustix::fs::fchmod(&file, Mode::RUSR | Mode::WUSR).map_err(system("protect shared memory"))?;
         let segment = Self::format(file, name, spec)?;
         rustix::fs::fcntl_add_seals(segment.as_fd(), SEALS).map_err(system("seal shared memory"))?;

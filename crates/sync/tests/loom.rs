@@ -5,7 +5,7 @@
 
 use multiproc_prim::model::{Arc, model, thread};
 use multiproc_prim::{AtomicU32, Deadline, Heap, Ordering, Region};
-use multiproc_ring::mpmc::{Geometry, Owner};
+use multiproc_ring::mpmc::{Geometry, Lane, Owner};
 use multiproc_sync::{
     Channel, EventCount, GetError, Pace, RecvError, SLICE, StreamReceiver, StreamSender, channel_len, stream_len,
 };
@@ -152,25 +152,32 @@ fn a_stream_wakes_its_reader_for_records_and_for_the_end() {
     });
 }
 
-#[test]
-fn a_putter_that_waits_for_a_slot_and_one_that_waits_for_memory_are_both_woken() {
-    // One slot and two blocks: one putter has the second block and no slot, the other one has neither.
-    let geometry = Geometry { small_in_slots: false, memory: 2 * 64, max_message: 32, ..Geometry::new(1) };
+/// A putter that waits, while this thread does what wakes it.
+fn woken_by(slots: u32, blocks: u64, wake: fn(&Channel)) {
+    let geometry = Geometry { small_in_slots: false, memory: blocks * 64, max_message: 32, ..Geometry::new(slots) };
     model(move || {
         let region = Region::new(Heap::new(channel_len(&geometry).unwrap()));
         let ours = Channel::create(&region, 0, &geometry, Owner::new(0, 0)).unwrap();
+        let theirs = Channel::attach(&region, 0, &geometry, Owner::new(1, 0)).unwrap();
         ours.push(b"first", Deadline::NOW, || SLICE).unwrap();
-        let putters = [1, 2].map(|row| {
-            let theirs = Channel::attach(&region, 0, &geometry, Owner::new(row, 0)).unwrap();
-            thread::spawn(move || theirs.push(b"later", Deadline::NEVER, || SLICE).unwrap())
-        });
-        let mut messages = Vec::new();
-        for _ in 0..3 {
-            ours.pop(&mut messages, Deadline::NEVER, || SLICE).unwrap();
-        }
-        for putter in putters {
-            putter.join().unwrap();
-        }
-        assert_eq!(messages, b"firstlaterlater");
+        let putter = thread::spawn(move || theirs.push(b"later", Deadline::NEVER, || SLICE).unwrap());
+        wake(&ours);
+        putter.join().unwrap();
+    });
+}
+
+#[test]
+fn a_putter_that_waits_for_a_slot_is_woken_by_a_get_whose_message_stays_in_hand() {
+    woken_by(1, 2, |channel| {
+        let block = channel.take(&[Lane::Main], Deadline::NEVER, || SLICE).unwrap();
+        std::mem::forget(block);
+    });
+}
+
+#[test]
+fn a_putter_that_waits_for_memory_is_woken_when_a_message_is_let_go() {
+    woken_by(2, 1, |channel| {
+        let block = channel.take(&[Lane::Main], Deadline::NEVER, || SLICE).unwrap();
+        channel.release(block);
     });
 }
