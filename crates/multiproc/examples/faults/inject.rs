@@ -130,12 +130,12 @@ fn run(number: usize, fault: Option<Fault>) -> Result<Run, String> {
 }
 
 fn in_the_copy(name: &str, scenario: fn() -> Result<(), String>) -> i32 {
-    let before = descriptors();
-    // The first time, what a process sets up once is set up.
+    // The first time, what a process sets up once is set up: a thread that watches for deaths has descriptors of its own.
     if let Err(error) = scenario() {
         eprintln!("{name}: fails without a fault: {error}");
         return NOT_AFTERWARDS;
     }
+    let before = descriptors();
     // SAFETY: asks to be traced by the parent and stops until it says so.
     unsafe {
         libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0);

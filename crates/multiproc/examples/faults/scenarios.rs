@@ -33,8 +33,8 @@ pub(crate) const SCENARIOS: [Scenario; 10] = [
         })();
         done.inspect_err(|_| drop(Queue::<u64>::remove(&name)))
     }),
-    ("overflow buffer", || {
-        let q = Queue::builder().memory(1 << 16).max_message(100).build().map_err(text)?;
+    ("growing queue", || {
+        let q = Queue::unbounded().map_err(text)?;
         for i in 0..2000u64 {
             q.put(i).map_err(text)?;
         }
@@ -45,15 +45,15 @@ pub(crate) const SCENARIOS: [Scenario; 10] = [
     }),
     ("waiting", || {
         let q = Queue::<u64>::bounded(1).map_err(text)?;
-        let empty = q.get_timeout(Duration::from_millis(60)).is_err();
+        let empty = q.get_timeout(SHORT).is_err();
         q.put(1).map_err(text)?;
-        let full = q.put_timeout(2, Duration::from_millis(60)).is_err();
+        let full = q.put_timeout(2, SHORT).is_err();
         if empty && full { Ok(()) } else { Err("a wait found what was not there".into()) }
     }),
     ("joinable queue", || {
         let q = JoinableQueue::bounded(4).map_err(text)?;
         q.put(1u64).map_err(text)?;
-        let late = q.join_timeout(Duration::from_millis(60)).is_err();
+        let late = q.join_timeout(SHORT).is_err();
         q.get_delivery().map_err(text)?.give_back();
         q.get_delivery().map_err(text)?.done();
         q.join_timeout(PATIENCE).map_err(text)?;
@@ -90,6 +90,8 @@ pub(crate) const SCENARIOS: [Scenario; 10] = [
     ("process, in the child", process),
 ];
 
+/// Long enough to sleep.
+const SHORT: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 fn process() -> Result<(), String> {
