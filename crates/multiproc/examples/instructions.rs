@@ -178,7 +178,7 @@ fn finish<T: Value>(q: Queue<T>, check: impl Fn(&[T]) -> Result<(), String>) -> 
     if fit != BLOCKS {
         return Err(format!("{fit} values fit instead of {BLOCKS}: blocks are lost"));
     }
-    let back = std::iter::from_fn(|| q.try_borrow().ok()).map(|message| message.len()).count();
+    let back = std::iter::from_fn(|| q.try_borrow().ok().map(|message| message.len())).count();
     if back == BLOCKS { Ok(()) } else { Err(format!("{back} came back of {BLOCKS} values")) }
 }
 
