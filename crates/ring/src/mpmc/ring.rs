@@ -234,17 +234,20 @@ impl Ring {
             self.head.store(head.0, Ordering::Release);
             return Ok(true);
         }
-        let block = self.block_in(arena, slot, word)?;
+        let Some(block) = self.block_in(arena, slot, word)? else { return Ok(true) };
         // Relaxed: at least as new as the slot that named the block (pairs with: take). If it still waits, the ring is full.
         Ok(!BlockState(block.header.state.load(Ordering::Relaxed)).is_queued(self.id, before))
     }
 
-    /// The block that a slot names.
+    /// The block that a slot names; `None` if the slot was filled anew since its first word was read.
     #[inline(always)]
-    pub(super) fn block_in<'a>(&self, arena: &'a Arena, slot: &AtomicPair, word: Slot) -> Result<Found<'a>, Trouble> {
-        // Relaxed: it came with the first word, or it is of a later turn: then the block's state is not the one that is looked for.
-        let second = if self.whole { slot.second(Ordering::Relaxed) } else { 0 };
-        arena.find(word.block(second, self.whole)).ok_or(Trouble::Corrupt)?.map_err(|_| Trouble::NoMemory)
+    pub(super) fn block_in<'a>(&self, arena: &'a Arena, slot: &AtomicPair, word: Slot) -> Result<Option<Found<'a>>, Trouble> {
+        // Acquire: the first word is read again after it. If that is the same, both came together.
+        let second = if self.whole { slot.second(Ordering::Acquire) } else { 0 };
+        if self.whole && slot.first(Ordering::Relaxed) != word.0 {
+            return Ok(None);
+        }
+        arena.find(word.block(second, self.whole)).ok_or(Trouble::Corrupt)?.map(Some).map_err(|_| Trouble::NoMemory)
     }
 
     /// Takes the oldest message, if this still is the ring to take from once that message has been seen; `None` if it is not.

@@ -78,7 +78,7 @@ impl Ring {
             Content::Small { taken: true, .. } => None,
             Content::Small { len, tag, .. } => Some(Waiting::Small(len, tag)),
             Content::Block => {
-                let block = self.block_in(arena, spot.slot, spot.word)?;
+                let Some(block) = self.block_in(arena, spot.slot, spot.word)? else { return Ok(None) };
                 // Relaxed: at least as new as the slot that named the block (pairs with: take).
                 let state = BlockState(block.header.state.load(Ordering::Relaxed));
                 state.is_queued(self.id, spot.ticket).then_some(Waiting::Block(block, state))
