@@ -3,7 +3,7 @@
 use crate::CAPACITY;
 use crate::error::PipeError;
 use multiproc_prim::{AtomicU32, AtomicU64, Ordering, Padded, shared_struct};
-use multiproc_shm::{Identity, Kind, Segment, Spec, has_ended};
+use multiproc_shm::{Identity, Kind, Segment, Spec};
 use multiproc_sync::stream_len;
 
 shared_struct! {
@@ -85,7 +85,7 @@ impl Owner {
 
     /// Whether the user of the end has surely gone without saying so.
     pub(crate) fn has_died(self) -> bool {
-        self.pid != 0 && has_ended(self.pid, self.namespace.into())
+        Identity { pid: self.pid, namespace: self.namespace.into() }.has_ended()
     }
 
     pub(crate) fn word(self) -> u64 {

@@ -1,7 +1,6 @@
 #![doc = include_str!("../README.md")]
 
 pub mod descriptor;
-mod ended;
 mod error;
 mod fork;
 mod header;
@@ -19,7 +18,6 @@ mod segment;
 mod watcher;
 mod wire;
 
-pub use ended::has_ended;
 pub use error::{AttachError, CreateError, Flaw, JoinError};
 pub use fork::{PerProcess, stamp};
 pub use header::{Kind, MAX_PARTICIPANTS, table_rows};

@@ -1,8 +1,9 @@
-//! Who a process is, and whether it is surely gone.
+//! Who a process is, and whether it has surely ended.
 
 use crate::fork::PerProcess;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, test_kill_process};
+use rustix::process::{Pid, PidfdFlags, pidfd_open, test_kill_process};
 use std::os::unix::fs::MetadataExt;
 
 /// A process, as its own pid namespace numbers it.
@@ -35,9 +36,30 @@ impl Identity {
     ///
     /// `false` says nothing: it may run, be a zombie, be in another namespace, or its number may be another one's by now.
     pub fn is_gone(&self) -> bool {
-        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
         // A process that may not be signalled is there: EPERM. Mount options of `/proc` change nothing of that.
-        self.is_neighbour_of(&Self::current()) && pid.is_some_and(|pid| test_kill_process(pid) == Err(Errno::SRCH))
+        self.number_here().is_some_and(|pid| test_kill_process(pid) == Err(Errno::SRCH))
+    }
+
+    /// Whether the process has surely ended: it is gone, or a zombie that nobody has waited for yet.
+    ///
+    /// `false` says nothing, as with [`is_gone`](Self::is_gone).
+    pub fn has_ended(&self) -> bool {
+        let Some(pid) = self.number_here().filter(|_| self.pid != Self::current().pid) else { return false };
+        match pidfd_open(pid, PidfdFlags::empty()) {
+            // Readable once all its threads have ended.
+            Ok(process) => {
+                let mut entry = [PollFd::new(&process, PollFlags::IN)];
+                matches!(poll(&mut entry, Some(&Timespec::default())), Ok(1))
+            }
+            // There is none, or a sandbox forbids to open it and not to ask.
+            Err(_) => self.is_gone(),
+        }
+    }
+
+    /// Its number, if that means the same to us.
+    fn number_here(&self) -> Option<Pid> {
+        let number = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
+        number.filter(|_| self.is_neighbour_of(&Self::current()))
     }
 }
 
@@ -59,5 +81,21 @@ mod tests {
         assert!(!Identity { namespace: 1, ..identity }.is_gone());
         assert!(!Identity { namespace: 0, ..identity }.is_gone());
         assert!(!Identity { pid: 0, ..me }.is_gone() && !Identity { pid: u32::MAX, ..me }.is_gone());
+    }
+
+    #[test]
+    fn only_a_process_of_our_namespace_that_is_gone_has_ended() {
+        let mut child = std::process::Command::new("sleep").arg("100").spawn().unwrap();
+        let me = Identity::current();
+        let identity = Identity { pid: child.id(), ..me };
+        assert!(!identity.has_ended() && !me.has_ended());
+        child.kill().unwrap();
+        while !identity.has_ended() {
+            std::thread::yield_now();
+        }
+        assert!(!Identity { namespace: 0, ..identity }.has_ended());
+        assert!(!Identity { namespace: me.namespace + 1, ..identity }.has_ended());
+        child.wait().unwrap();
+        assert!(identity.has_ended());
     }
 }

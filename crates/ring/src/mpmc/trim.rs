@@ -3,7 +3,7 @@
 //! Blocks that lie together are claimed first, all of them, and only then lose their pages. After that they read as free.
 
 use super::arena::{Arena, Blocks, Level, ONLY, smallest_window};
-use super::layout::PAGE;
+use super::layout::{Class, PAGE};
 use super::state::{BlockState, Owner};
 use multiproc_prim::Ordering;
 
@@ -24,41 +24,37 @@ impl Arena {
             return false;
         }
         self.note_trim();
-        let mut left = most;
-        let (mut step, mut done) = (0, true);
-        for blocks in &self.classes {
-            for level in u32::from(blocks.class.keeps_first())..blocks.class.levels() {
-                // What is not there ends the class.
-                let Ok(stretch) = self.level(blocks, level, false) else { break };
-                let units = blocks.class.blocks_in(level).div_ceil(1 << blocks.class.unit());
-                let skip = begin.saturating_sub(step).min(units.into()) as u32;
-                step += u64::from(skip);
-                for unit in skip..units {
-                    if left == 0 {
-                        done = false;
-                        break;
-                    }
-                    left = left.saturating_sub(blocks.class.size << blocks.class.unit());
-                    step += 1;
-                    self.trim_unit(blocks, stretch, unit, owner);
-                }
+        let (mut left, mut next) = (most, begin);
+        for (blocks, stretch, unit) in self.units(|class| class.keeps_first().into()).skip(begin as usize) {
+            if left == 0 {
+                self.trim_next.set(next);
+                return true;
             }
+            left = left.saturating_sub(blocks.class.size << blocks.class.unit());
+            next += 1;
+            self.trim_unit(blocks, stretch, unit, owner);
         }
-        self.trim_next.set(if done { NO_TRIM } else { step });
-        !done
+        self.trim_next.set(NO_TRIM);
+        false
     }
 
     /// Gives back everything that free blocks have, for those who find no memory.
     pub(crate) fn trim_all(&self, owner: Owner) {
         self.note_trim();
-        for blocks in &self.classes {
-            for level in 0..blocks.class.levels() {
-                let Ok(stretch) = self.level(blocks, level, false) else { break };
-                for unit in 0..blocks.class.blocks_in(level).div_ceil(1 << blocks.class.unit()) {
-                    self.trim_unit(blocks, stretch, unit, owner);
-                }
-            }
-        }
+        self.units(|_| 0).for_each(|(blocks, stretch, unit)| self.trim_unit(blocks, stretch, unit, owner));
+    }
+
+    /// What is given back at once, of every class from a level on: the blocks that lie together in one unit of a stretch.
+    fn units(&self, first_level: impl Fn(&Class) -> u32) -> impl Iterator<Item = (&Blocks, &Level, u32)> {
+        self.classes.iter().flat_map(move |blocks| {
+            let class = &blocks.class;
+            // What is not there ends the class.
+            let there =
+                (first_level(class)..class.levels()).map_while(|level| Some((level, self.level(blocks, level, false).ok()?)));
+            there.flat_map(move |(level, stretch)| {
+                (0..class.blocks_in(level).div_ceil(1 << class.unit())).map(move |unit| (blocks, stretch, unit))
+            })
+        })
     }
 
     fn trim_unit(&self, blocks: &Blocks, stretch: &Level, unit: u32, owner: Owner) {
