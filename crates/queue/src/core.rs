@@ -1,8 +1,9 @@
 //! One process's attachment to one queue: what all its handles share.
 
 use crate::done::InHand;
+use crate::ending::Waiters;
 use crate::error::OpenError;
-use crate::layout::{Flavor, QueueWords, Shape, Tally, Waiting, tally_of};
+use crate::layout::{Flavor, QueueWords, Shape, Tally, tally_of};
 use crate::registry;
 use crate::watch;
 use multiproc_prim::{Array, AtomicU64, Deadline, Hint, Ordering, Place, Renewed};
@@ -26,6 +27,7 @@ pub(crate) struct Core {
     pub(crate) words: Place<QueueWords>,
     pub(crate) tallies: Array<Tally>,
     pub(crate) in_hand: InHand,
+    pub(crate) waiters: Waiters,
     pub(crate) join_pace: Pace,
     /// Operations of this process, about.
     operations: Hint,
@@ -41,18 +43,6 @@ pub(crate) struct Core {
 impl std::fmt::Debug for Core {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Core").field("queue", &self.segment.name()).finish_non_exhaustive()
-    }
-}
-
-struct WaitAfterShutdown<'a> {
-    tally: &'a Tally,
-    counted: u64,
-}
-
-impl Drop for WaitAfterShutdown<'_> {
-    fn drop(&mut self) {
-        // The same as subtracting it.
-        self.tally.waiting.fetch_add(self.counted.wrapping_neg(), Ordering::AcqRel);
     }
 }
 
@@ -142,7 +132,7 @@ impl Core {
         };
         let channel = channel.inspect_err(|_| membership.leave())?;
         if let Some(tally) = tally_of(&tallies, membership.participant()) {
-            tally.clear();
+            tally.begin(membership.participant());
         }
         let core = Arc::new_cyclic(|itself: &Weak<Self>| Self {
             segment,
@@ -152,6 +142,7 @@ impl Core {
             words,
             tallies,
             in_hand: InHand::default(),
+            waiters: Waiters::default(),
             join_pace: Pace::default(),
             operations: Hint::new(0),
             file,
@@ -197,6 +188,10 @@ impl Core {
         self.tallies.iter().take(read(&self.words.rows) as usize)
     }
 
+    pub(crate) fn itself(&self) -> Weak<Self> {
+        self.itself.clone()
+    }
+
     pub(crate) fn name(&self) -> &str {
         self.segment.name()
     }
@@ -235,28 +230,10 @@ impl Core {
         // From the first look after a shutdown on, others know that we wait, and with what in hand.
         let waiting = OnceCell::new();
         let is_over = || {
-            waiting.get_or_init(|| self.wait_after_shutdown());
-            self.is_over()
+            let wait = waiting.get_or_init(|| self.wait_after_shutdown());
+            self.is_over(wait.as_ref())
         };
         self.channel.take_later(end, self.lanes(), deadline, || self.look_around(), is_over)
-    }
-
-    /// Whether nothing can come back after a shutdown: of what was put, all is done, or in the hands of those who wait for more.
-    fn is_over(&self) -> bool {
-        self.shape.flavor != Flavor::Joinable || {
-            let stuck = self.tallies_in_use().fold(0u64, |sum, tally| sum.saturating_add(tally.stuck()));
-            self.unfinished() <= stuck
-        }
-    }
-
-    /// Counts this thread among those who wait after a shutdown, until the result is dropped.
-    fn wait_after_shutdown(&self) -> Option<WaitAfterShutdown<'_>> {
-        let tally = self.tally().filter(|_| self.shape.flavor == Flavor::Joinable)?;
-        let counted = Waiting::thread(self.in_hand_here()).0;
-        tally.waiting.fetch_add(counted, Ordering::AcqRel);
-        // What we have in hand is nothing to wait for from now on.
-        self.channel.wake_everyone();
-        Some(WaitAfterShutdown { tally, counted })
     }
 
     /// Values waiting, those that came back included.
@@ -284,6 +261,7 @@ impl Core {
             }
         }
         if watch::is_due(&self.words.looked) {
+            self.give_back_again();
             self.sweep_the_dead();
         }
     }
@@ -297,10 +275,10 @@ impl Core {
         }
         match self.membership.keep_watch(&self.itself) {
             Notice::Nobody => watch::ALONE,
-            Notice::Lookout => watch::REST,
+            Notice::Lookout => watch::rest(self.membership.others().count()),
             Notice::Us => {
                 self.sweep_the_dead();
-                watch::REST
+                watch::rest(self.membership.others().count())
             }
         }
     }
@@ -362,9 +340,6 @@ fn account_for(
     let _finishing = in_hand.lock();
     let done = theirs.finished();
     let swept = channel.ring().sweep(owner(who), done, orphans, is_still_there, |lost| ours.complete(lost)).ok()?;
-    if is_still_there() {
-        theirs.clear();
-    }
     Some(swept)
 }
 

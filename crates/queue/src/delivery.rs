@@ -1,10 +1,11 @@
 //! Values of a `JoinableQueue` with what happened to them so far: how often they were delivered, and what becomes of them.
 
 use crate::core::Core;
+use crate::ending::Apart;
 use crate::error::{GetError, PutError, put_error};
 use crate::joinable::JoinableQueue;
 use crate::queue::{Queue, timed_out};
-use multiproc_prim::{AtomicU64, Deadline, Ordering};
+use multiproc_prim::Deadline;
 use multiproc_ring::mpmc::{Held, Lane};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -17,7 +18,8 @@ pub(crate) const DEAD_LANES: [Lane; 2] = [Lane::DeadReturned, Lane::Dead];
 
 /// A value in hand: [`done`](Self::done) finishes it. Dropped without, also by a panic, it is [given back](Self::give_back).
 ///
-/// It belongs to no thread, and keeps the process attached to the queue when every handle is gone. A forked copy of it does nothing.
+/// It may go to another thread, and keeps the process attached to the queue when every handle is gone. A forked copy of it does nothing.
+/// After a shutdown it counts as in hand of the thread that got it, wherever it is: a get of that thread does not wait for it.
 ///
 /// ```
 /// use multiproc_queue::JoinableQueue;
@@ -194,23 +196,22 @@ impl<T> Deref for DeadLetter<T> {
 struct Claim {
     core: Arc<Core>,
     held: Option<Held>,
-    /// Deliveries of the thread that got it.
-    of_thread: Arc<AtomicU64>,
+    /// Where the thread that got it counts it.
+    apart: Arc<Apart>,
 }
 
 impl Claim {
     fn new(core: &Arc<Core>, held: Option<Held>) -> Self {
-        let of_thread = core.deliveries_here();
-        of_thread.fetch_add(1, Ordering::AcqRel);
-        Self { core: Arc::clone(core), held, of_thread }
+        let (_, apart) = core.in_hand_here();
+        apart.add();
+        Self { core: Arc::clone(core), held, apart }
     }
 
     /// `None` in a forked copy of the process that has it.
     fn take(&mut self) -> Option<Held> {
-        let held = self.held.take()?;
-        // One less.
-        self.of_thread.fetch_add(u64::MAX, Ordering::AcqRel);
-        (!self.core.membership.is_inherited()).then_some(held)
+        let held = self.held.take().filter(|_| !self.core.membership.is_inherited())?;
+        self.apart.remove(&self.core);
+        Some(held)
     }
 
     fn put_aside(mut self) {

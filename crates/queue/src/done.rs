@@ -8,9 +8,10 @@
 //! lock. A thread that ends gives back what is left in its list.
 
 use crate::core::{Core, read};
+use crate::ending::Apart;
 use crate::error::{QueueJoinError, TaskDoneError};
 use crate::layout::{Flavor, Tally};
-use multiproc_prim::{AtomicU64, Deadline, Ordering};
+use multiproc_prim::{Deadline, Ordering};
 use multiproc_ring::mpmc::{Block, Held, Lane};
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -23,8 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 struct Mine {
     core: Weak<Core>,
     held: VecDeque<Held>,
-    /// Values that it got as deliveries and that are not done, wherever those are now.
-    deliveries: Arc<AtomicU64>,
+    apart: Arc<Apart>,
 }
 
 thread_local! {
@@ -47,13 +47,14 @@ impl Drop for End {
     }
 }
 
-/// What of this process is in the list of no thread: values that could not be given back yet, for want of memory.
+/// What of this process is in the list of no thread: values that could not be given back yet, for want of memory, and after how many
+/// deliveries each one is put aside.
 #[derive(Debug, Default)]
-pub(crate) struct InHand(Mutex<Vec<Held>>);
+pub(crate) struct InHand(Mutex<Vec<(Held, Option<u16>)>>);
 
 impl InHand {
     /// What to hold while finishing messages. A forked copy never takes it: another thread may have held it at the fork.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Vec<Held>> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Vec<(Held, Option<u16>)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -131,7 +132,7 @@ impl Core {
 
     /// Adds a value to what this thread has in hand.
     #[inline]
-    pub(crate) fn keep(self: &Arc<Self>, held: Held) {
+    pub(crate) fn keep(&self, held: Held) {
         let mut held = Some(held);
         MINE.with(|mine| {
             let mut mine = mine.borrow_mut();
@@ -143,13 +144,13 @@ impl Core {
     }
 
     #[cold]
-    fn keep_first(self: &Arc<Self>, mine: &mut Vec<Mine>, held: Option<Held>) -> Arc<AtomicU64> {
-        let deliveries = Arc::new(AtomicU64::new(0));
+    fn keep_first(&self, mine: &mut Vec<Mine>, held: Option<Held>) -> Arc<Apart> {
+        let apart = Arc::new(Apart::default());
         mine.retain(|other| other.core.strong_count() > 0);
-        mine.push(Mine { core: Arc::downgrade(self), held: held.into_iter().collect(), deliveries: Arc::clone(&deliveries) });
+        mine.push(Mine { core: self.itself(), held: held.into_iter().collect(), apart: Arc::clone(&apart) });
         // Fails only in the destructor of a thread-local that comes after ours: what is got there must be finished there.
         let _ = END.try_with(|_| ());
-        deliveries
+        apart
     }
 
     /// Finishes the oldest value that this thread has in hand.
@@ -179,23 +180,14 @@ impl Core {
         }
     }
 
-    /// Values that this thread has in hand.
-    pub(crate) fn in_hand_here(&self) -> usize {
-        MINE.with(|mine| {
-            let mine = mine.borrow();
-            let ours = mine.iter().find(|mine| std::ptr::eq(mine.core.as_ptr(), self));
-            ours.map_or(0, |ours| ours.held.len() + ours.deliveries.load(Ordering::Acquire) as usize)
-        })
-    }
-
-    /// Where this thread's deliveries are counted.
-    pub(crate) fn deliveries_here(self: &Arc<Self>) -> Arc<AtomicU64> {
+    /// Values in this thread's list, and where those are counted that are in no list.
+    pub(crate) fn in_hand_here(&self) -> (u64, Arc<Apart>) {
         MINE.with(|mine| {
             let mut mine = mine.borrow_mut();
-            if let Some(ours) = mine.iter().find(|mine| std::ptr::eq(mine.core.as_ptr(), Arc::as_ptr(self))) {
-                return Arc::clone(&ours.deliveries);
+            match mine.iter().find(|mine| std::ptr::eq(mine.core.as_ptr(), self)) {
+                Some(ours) => (ours.held.len() as u64, Arc::clone(&ours.apart)),
+                None => (0, self.keep_first(&mut mine, None)),
             }
-            self.keep_first(&mut mine, None)
         })
     }
 
@@ -218,7 +210,7 @@ impl Core {
                 // The count was raised for a delivery that did not happen: this writes the old one.
                 block.set_tag(block.tag());
                 // Tried again at the next look around; and if this process leaves before, it goes the way of the dead's.
-                self.in_hand.lock().extend(block.hold());
+                self.in_hand.lock().extend(block.hold().map(|held| (held, max_deliveries)));
             }
         }
     }
@@ -229,7 +221,7 @@ impl Core {
             return;
         }
         let waiting = std::mem::take(&mut *self.in_hand.lock());
-        waiting.into_iter().for_each(|held| self.give_back(held));
+        waiting.into_iter().for_each(|(held, max_deliveries)| self.hand_on(held, max_deliveries));
     }
 
     /// Gives back the newest values of this thread's list.

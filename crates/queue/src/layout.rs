@@ -25,8 +25,8 @@ shared_struct! {
         count: AtomicU64,
         /// Values of a queue that is not joinable which went with a panic of one of its threads.
         pub(crate) dropped: AtomicU64,
-        /// A [`Waiting`]: its threads that wait for values after a shutdown.
-        pub(crate) waiting: AtomicU64,
+        /// Values in hand of those of its threads that wait for more after a shutdown, below the lowest bits of its epoch.
+        waiting: AtomicU64,
         /// Makes it a cache line.
         reserved: AtomicU64,
         reserved2: AtomicU64,
@@ -35,28 +35,35 @@ shared_struct! {
     }
 }
 
-/// Threads of a process that wait for values after a shutdown, and how many values they have in hand meanwhile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Waiting(pub(crate) u64);
-
-impl Waiting {
-    const THREAD: u64 = 1 << 40;
-
-    /// One thread with so many values in hand.
-    pub(crate) fn thread(in_hand: usize) -> Self {
-        Self(Self::THREAD + in_hand as u64)
-    }
-}
-
 impl Tally {
-    /// Values in the hands of a process that can't finish them before it gets an answer: its threads wait for values themselves.
-    pub(crate) fn stuck(&self) -> u64 {
-        self.waiting.load(Ordering::Acquire) % Waiting::THREAD
+    /// Bits of the number in `waiting`; above them are the lowest ones of an epoch.
+    const WAITING_BITS: u32 = 40;
+
+    fn epoch_of(who: Participant) -> u64 {
+        who.epoch << Self::WAITING_BITS
     }
 
-    /// For a process that takes the place, or is gone from it.
-    pub(crate) fn clear(&self) {
-        self.waiting.store(0, Ordering::Release);
+    /// For a process that takes the place: what is left of another one's wait is not its own.
+    pub(crate) fn begin(&self, who: Participant) {
+        self.waiting.store(Self::epoch_of(who), Ordering::Release);
+    }
+
+    /// Values in the hands of a process that can't finish them before it gets an answer: its threads wait for values themselves.
+    pub(crate) fn waits_with(&self, who: Participant) -> u64 {
+        let word = self.waiting.load(Ordering::Acquire);
+        let is_its_own = word >> Self::WAITING_BITS == Self::epoch_of(who) >> Self::WAITING_BITS;
+        if is_its_own { word % (1 << Self::WAITING_BITS) } else { 0 }
+    }
+
+    /// A thread begins to wait with so many values in hand.
+    pub(crate) fn wait_with(&self, values: u64) {
+        self.waiting.fetch_add(values, Ordering::AcqRel);
+    }
+
+    /// Values of threads that wait are in hand no more, or their threads wait no more.
+    pub(crate) fn wait_with_less(&self, values: u64) {
+        // The same as subtracting them.
+        self.waiting.fetch_add(values.wrapping_neg(), Ordering::AcqRel);
     }
 
     /// Counts a message as finished and names it: from here on it is, whatever happens to us.

@@ -5,6 +5,7 @@ mod builder;
 mod core;
 mod delivery;
 mod done;
+mod ending;
 mod error;
 mod joinable;
 mod layout;

@@ -4,6 +4,7 @@
 //! here copies elements, or runs of them, atomically: as fast as a slice for whoever goes over the data once.
 
 use crate::core::Core;
+use crate::ending::Apart;
 use crate::error::{GetError, PutError, put_error};
 use crate::layout::Flavor;
 use crate::queue::{IN_PLACE, Queue, timed_out};
@@ -32,6 +33,8 @@ pub struct Borrowed<'q, T> {
     block: Option<Block<'q>>,
     /// Where the values are, unless they are in the block itself.
     shared: Option<Bytes<'q>>,
+    /// Where the thread that got it from a `JoinableQueue` counts it.
+    apart: Option<Arc<Apart>>,
     of: PhantomData<T>,
 }
 
@@ -131,7 +134,11 @@ impl<T: Pod> Queue<T> {
             }
             return Err(GetError::Form { written: "was not written as this type in place", asked: "in place (borrow)" });
         }
-        Ok(Borrowed { core, shared: block.shared_payload(), block: Some(block), of: PhantomData })
+        let apart = (core.shape.flavor == Flavor::Joinable).then(|| core.in_hand_here().1);
+        if let Some(apart) = &apart {
+            apart.add();
+        }
+        Ok(Borrowed { core, shared: block.shared_payload(), block: Some(block), apart, of: PhantomData })
     }
 }
 
@@ -246,6 +253,9 @@ impl<T: Pod> Borrowed<'_, T> {
 impl<T> Drop for Borrowed<'_, T> {
     fn drop(&mut self) {
         if let Some(block) = self.block.take().and_then(|block| self.core.ours(block)) {
+            if let Some(apart) = &self.apart {
+                apart.remove(self.core);
+            }
             self.core.put_in_hand(block);
         }
     }

@@ -429,7 +429,7 @@ impl Core {
     }
 
     /// What happens to a block when its message has been read in place: freed, or kept until it is done.
-    pub(crate) fn put_in_hand(self: &Arc<Self>, block: Block<'_>) {
+    pub(crate) fn put_in_hand(&self, block: Block<'_>) {
         if self.shape.flavor != Flavor::Joinable {
             return self.channel.release(block);
         }

@@ -191,6 +191,7 @@ impl Channel {
         match self.ring.alloc(len) {
             Ok(block) => Some(Ok(block)),
             Err(AllocError::TooLong { len, max }) => Some(Err(PutError::TooLong { len, max })),
+            Err(AllocError::Corrupt) => Some(Err(PutError::Corrupt)),
             // The system may have memory again when a message has been taken, like the ring itself.
             Err(_) => None,
         }

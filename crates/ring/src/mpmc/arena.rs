@@ -232,7 +232,7 @@ impl Arena {
             {
                 if let Err(error) = found.prepare_payload(len) {
                     found.free();
-                    return Err(AllocError::Commit(error));
+                    return Err(error.into());
                 }
                 return Ok(Some(found));
             }
@@ -250,7 +250,7 @@ impl Arena {
             }
         }
         blocks.pause.set(window / PAUSE);
-        refused.map_or(Ok(None), |error| Err(AllocError::Commit(error)))
+        refused.map_or(Ok(None), |error| Err(error.into()))
     }
 
     /// Tells sweepers, before a block is claimed for the first time, to look at it and at some beyond.

@@ -1,6 +1,7 @@
 //! One error per operation.
 
 use multiproc_prim::OutOfBounds;
+use std::io;
 use thiserror::Error;
 
 /// Why a ring can't be laid out.
@@ -36,7 +37,21 @@ pub enum LayoutError {
     Bounds(#[from] OutOfBounds),
     /// The system has no memory for the ring's own words.
     #[error("no memory for the ring's slots: {0}")]
-    Commit(#[from] std::io::Error),
+    Commit(#[source] io::Error),
+    /// The list of the ring's memory contradicts itself: another process wrote rubbish over it.
+    #[error("the ring's words in shared memory contradict each other")]
+    Corrupt,
+}
+
+impl From<io::Error> for LayoutError {
+    fn from(error: io::Error) -> Self {
+        if is_rubbish(&error) { Self::Corrupt } else { Self::Commit(error) }
+    }
+}
+
+/// Whether memory is missing because another process wrote rubbish where it is listed, and not because there is none.
+fn is_rubbish(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidData
 }
 
 /// Why there is no block to write a message into.
@@ -48,7 +63,10 @@ pub enum AllocError {
     Exhausted,
     /// The system has no page left for a block.
     #[error("the system has no shared memory left: {0}")]
-    Commit(#[source] std::io::Error),
+    Commit(#[source] io::Error),
+    /// The list of the ring's memory contradicts itself: another process wrote rubbish over it.
+    #[error("the ring's words in shared memory contradict each other")]
+    Corrupt,
     /// No block is ever that large.
     #[error("a message of {len} bytes is longer than the limit of {max}")]
     TooLong {
@@ -57,6 +75,12 @@ pub enum AllocError {
         /// Longest message in bytes.
         max: usize,
     },
+}
+
+impl From<io::Error> for AllocError {
+    fn from(error: io::Error) -> Self {
+        if is_rubbish(&error) { Self::Corrupt } else { Self::Commit(error) }
+    }
 }
 
 /// Why a block was not published.
@@ -75,6 +99,12 @@ pub enum PublishError {
     /// The words of the ring contradict each other: another process wrote rubbish over them.
     #[error("the ring's words in shared memory contradict each other")]
     Corrupt,
+}
+
+impl From<io::Error> for PublishError {
+    fn from(error: io::Error) -> Self {
+        if is_rubbish(&error) { Self::Corrupt } else { Self::NoMemory }
+    }
 }
 
 /// Why there is no message.
@@ -109,6 +139,12 @@ pub enum PushError {
 
 /// Why no message was popped.
 pub type PopError = TakeError;
+
+impl From<io::Error> for TakeError {
+    fn from(error: io::Error) -> Self {
+        PublishError::from(error).into()
+    }
+}
 
 impl From<PublishError> for TakeError {
     fn from(error: PublishError) -> Self {

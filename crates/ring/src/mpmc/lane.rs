@@ -88,7 +88,7 @@ impl Rings {
 
     #[cold]
     fn map_ring<'a>(&self, class: u32, place: &'a Renewed<Ring>) -> io::Result<&'a Ring> {
-        let ring = map(&self.stretches, RingId::new(self.lane, class), 1).map_err(io::Error::other)?;
+        let ring = map(&self.stretches, RingId::new(self.lane, class), 1)?;
         Ok(place.get(ONLY, || ring))
     }
 
@@ -128,7 +128,7 @@ impl Rings {
             if era.is_shut() {
                 return Err(PublishError::Closed);
             }
-            let ring = self.ring(era.class()).map_err(no_ring)?;
+            let ring = self.ring(era.class())?;
             backoff.spin();
             match ring.publish(arena, me, filling) {
                 Err(PublishError::Full) => self.grow(era)?,
@@ -150,7 +150,7 @@ impl Rings {
         if class as usize > self.more.len() {
             return Err(PublishError::Full);
         }
-        let ring = self.ring(class).map_err(no_ring)?;
+        let ring = self.ring(class)?;
         // Relaxed: the era's own word shows it.
         self.words.rings.fetch_max(u64::from(class), Ordering::Relaxed);
         self.begin(era, class, ring)
@@ -187,7 +187,7 @@ impl Rings {
         let mut backoff = Backoff::new();
         while backoff.tries() <= MOST_TRIES {
             let now = self.drained();
-            let ring = self.ring(now.class()).map_err(|error| TakeError::from(no_ring(error)))?;
+            let ring = self.ring(now.class())?;
             match ring.take(arena, me, || self.drained() == now) {
                 Ok(Some(taken)) => return Ok(taken),
                 Ok(None) => {}
@@ -269,7 +269,7 @@ impl Rings {
         }
         match self.ring(now.class()) {
             Ok(ring) => ring.close_if_empty(arena, now, || self.drained() == now),
-            Err(error) => no_ring(error).into(),
+            Err(error) => error.into(),
         }
     }
 
@@ -337,16 +337,9 @@ impl Rings {
 /// Looks after which a number of messages waiting that changes all the while is told as it was in passing.
 const MOST_LOOKS: u32 = 100;
 
-/// Why there is no such ring.
-fn no_ring(error: io::Error) -> PublishError {
-    match error.kind() {
-        io::ErrorKind::InvalidData => PublishError::Corrupt,
-        _ => PublishError::NoMemory,
-    }
-}
-
-fn map(stretches: &Stretches, id: RingId, first_turn: u64) -> Result<Ring, LayoutError> {
+/// The ring's memory. A ring that does not fit it is rubbish in the list.
+fn map(stretches: &Stretches, id: RingId, first_turn: u64) -> io::Result<Ring> {
     let region = stretches.add(Stretch::Ring { lane: id.lane(), class: id.class() })?;
     region.commit(0..SLOTS_AT)?;
-    Ok(Ring::new(region, id, stretches.layout.slots(id.lane(), id.class()), first_turn)?)
+    Ring::new(region, id, stretches.layout.slots(id.lane(), id.class()), first_turn).map_err(|_| io::ErrorKind::InvalidData.into())
 }

@@ -1,0 +1,123 @@
+//! When a get ends after a shutdown: once nothing can come back any more.
+//!
+//! A caller with nothing in hand ends when everything is done. A caller with values in hand can't finish them while it waits. So where
+//! all that is not done is in the hands of callers that wait, one of them ends: the first thread of the first process in the table. It
+//! finishes what it has, and another one is the first; or it dies, and what it had goes to those that still wait.
+
+use crate::core::Core;
+use crate::layout::{Flavor, Tally, tally_of};
+use multiproc_prim::{AtomicU64, Ordering};
+use multiproc_shm::Participant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Values that a thread got and that are not in its list: its deliveries, wherever those are now, and messages that it reads in place.
+#[derive(Debug, Default)]
+pub(crate) struct Apart(AtomicU64);
+
+impl Apart {
+    /// The thread waits after a shutdown, and its values are counted in its process's tally.
+    const COUNTED: u64 = 1 << 63;
+
+    fn len(&self) -> u64 {
+        self.0.load(Ordering::Acquire) & !Self::COUNTED
+    }
+
+    pub(crate) fn add(&self) {
+        self.0.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// One less. Call it before the value is finished or given back: who sees that then sees a tally without it.
+    pub(crate) fn remove(&self, core: &Core) {
+        // The same as subtracting one.
+        let before = self.0.fetch_add(u64::MAX, Ordering::AcqRel);
+        if before & Self::COUNTED != 0
+            && let Some(tally) = core.tally()
+        {
+            tally.wait_with_less(1);
+        }
+    }
+}
+
+/// The threads of this process that wait for values after a shutdown, in the order in which they came. A forked copy never takes the
+/// lock: it has an attachment of its own.
+#[derive(Debug, Default)]
+pub(crate) struct Waiters(Mutex<Vec<Waiter>>);
+
+#[derive(Debug)]
+struct Waiter {
+    /// Values in its list.
+    held: u64,
+    apart: Arc<Apart>,
+}
+
+impl Waiter {
+    fn in_hand(&self) -> u64 {
+        self.held + self.apart.len()
+    }
+}
+
+impl Waiters {
+    fn lock(&self) -> MutexGuard<'_, Vec<Waiter>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// This thread's wait after a shutdown. From its start to its end others know that it can't finish what it has.
+pub(crate) struct Wait<'a> {
+    core: &'a Core,
+    tally: &'a Tally,
+    held: u64,
+    apart: Arc<Apart>,
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        let apart = self.apart.0.fetch_and(!Apart::COUNTED, Ordering::AcqRel) & !Apart::COUNTED;
+        self.tally.wait_with_less(self.held + apart);
+        self.core.waiters.lock().retain(|other| !Arc::ptr_eq(&other.apart, &self.apart));
+    }
+}
+
+impl Wait<'_> {
+    /// Whether this thread is the first one of its process that has something in hand.
+    fn is_first_here(&self) -> bool {
+        let waiters = self.core.waiters.lock();
+        let first = waiters.iter().find(|waiter| waiter.in_hand() > 0);
+        first.is_some_and(|first| Arc::ptr_eq(&first.apart, &self.apart))
+    }
+}
+
+impl Core {
+    pub(crate) fn wait_after_shutdown(&self) -> Option<Wait<'_>> {
+        let tally = self.tally().filter(|_| self.shape.flavor == Flavor::Joinable)?;
+        let (held, apart) = self.in_hand_here();
+        // From here on a value that is finished elsewhere is subtracted; until the line after, perhaps from less than nothing. What
+        // that gives is another epoch's word, which counts as nothing.
+        let counted = apart.0.fetch_or(Apart::COUNTED, Ordering::AcqRel);
+        tally.wait_with(held + counted);
+        self.waiters.lock().push(Waiter { held, apart: Arc::clone(&apart) });
+        // What we have in hand is nothing to wait for from now on.
+        self.channel.wake_everyone();
+        Some(Wait { core: self, tally, held, apart })
+    }
+
+    /// Whether a get that found nothing after a shutdown is at its end.
+    pub(crate) fn is_over(&self, wait: Option<&Wait<'_>>) -> bool {
+        let Some(wait) = wait else { return true };
+        // Read before what waits: a value that is counted as waiting was not done when this was read.
+        let unfinished = self.unfinished();
+        unfinished == 0 || wait.is_first_here() && self.is_first_of_all(unfinished)
+    }
+
+    /// Whether all that is not done is in the hands of callers that wait, and this process is the first of those.
+    fn is_first_of_all(&self, unfinished: u64) -> bool {
+        let me = self.membership.participant();
+        let waits_with = |who: Participant| tally_of(&self.tallies, who).map_or(0, |tally| tally.waits_with(who));
+        let others: Vec<_> = self.membership.others().filter(|who| waits_with(*who) > 0).collect();
+        let stuck = others.iter().fold(waits_with(me), |sum, who| sum.saturating_add(waits_with(*who)));
+        unfinished <= stuck
+            && others.iter().all(|who| who.row > me.row)
+            // What the dead have comes back.
+            && !others.iter().any(|who| self.membership.is_dead(*who))
+    }
+}
