@@ -63,7 +63,7 @@ pub fn spin_loop() {
     #[cfg(not(loom))]
     core::hint::spin_loop();
     #[cfg(loom)]
-    loom::thread::yield_now();
+    crate::model::give_way();
 }
 
 /// Lets others run on this processor, if there are any.
@@ -71,7 +71,7 @@ pub fn yield_now() {
     #[cfg(not(loom))]
     std::thread::yield_now();
     #[cfg(loom)]
-    loom::thread::yield_now();
+    crate::model::give_way();
 }
 
 /// Exponential back-off after a lost compare-and-swap: 1, 2, 4 … 64 spins.

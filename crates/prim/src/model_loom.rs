@@ -9,12 +9,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Explores `body` with at most `LOOM_MAX_PREEMPTIONS` (default 2) preemptions per execution, and prints how many
 /// executions that were.
 pub fn model(body: impl Fn() + Sync + Send + 'static) {
-    println!("explored {} executions", explore(body));
+    println!("explored {} executions", explore(None, body));
 }
 
-fn explore(body: impl Fn() + Sync + Send + 'static) -> u64 {
+/// As [`model`], without preemptions: a thread goes on until it ends, waits or gives way. For long stories in which one thread is
+/// [away](steadily) all the while; what it has read may be old all the same.
+pub fn model_in_turn(body: impl Fn() + Sync + Send + 'static) {
+    println!("explored {} executions", explore(Some(0), body));
+}
+
+fn explore(preemptions: Option<usize>, body: impl Fn() + Sync + Send + 'static) -> u64 {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound.get_or_insert(2);
+    builder.preemption_bound = preemptions.or(builder.preemption_bound).or(Some(2));
     builder.max_branches = builder.max_branches.max(20_000);
     let executions = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&executions);
@@ -32,9 +38,18 @@ thread_local! {
 
 /// Explores `body` once for every number of steps after which its [`mortal`] may die, from none to as many as it makes at most.
 pub fn model_deaths(body: impl Fn(u32) + Sync + Send + Copy + 'static) {
+    explore_deaths(None, body);
+}
+
+/// As [`model_deaths`], without preemptions, as [`model_in_turn`].
+pub fn model_deaths_in_turn(body: impl Fn(u32) + Sync + Send + Copy + 'static) {
+    explore_deaths(Some(0), body);
+}
+
+fn explore_deaths(preemptions: Option<usize>, body: impl Fn(u32) + Sync + Send + Copy + 'static) {
     let (mut steps, mut executions) = (0, 0);
     loop {
-        executions += explore(move || body(steps));
+        executions += explore(preemptions, move || body(steps));
         if !DIED.take() {
             break;
         }
@@ -59,6 +74,26 @@ pub fn mortal<T>(steps: u32, life: impl FnOnce() -> T) -> Option<T> {
             None
         }
         Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+loom::thread_local! {
+    /// Whether this thread gives way when it spins.
+    static IS_STEADY: Cell<bool> = Cell::new(false);
+}
+
+/// Runs `work`, whose thread never gives way while it spins: another one goes on in between only where the model preempts it. So another
+/// thread can be away for as long as `work` takes.
+pub fn steadily<T>(work: impl FnOnce() -> T) -> T {
+    let before = IS_STEADY.with(|steady| steady.replace(true));
+    let result = work();
+    IS_STEADY.with(|steady| steady.set(before));
+    result
+}
+
+pub(crate) fn give_way() {
+    if !IS_STEADY.with(Cell::get) {
+        thread::yield_now();
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Without loom each model runs once, for real.
 
-use multiproc_prim::model::{Arc, model, thread};
+use multiproc_prim::model::{Arc, model, model_in_turn, steadily, thread};
 use multiproc_prim::{Heap, Region};
 use multiproc_ring::mpmc::{AllocError, Finished, Geometry, Lane, Mpmc, Orphans, Owner, PublishError, PushError, TakeError};
 use multiproc_ring::spsc::{Consumer, Producer, Reader, Writer, records_len, region_len};
@@ -122,6 +122,25 @@ fn whoever_sees_a_ticket_sees_the_turns_before_it() {
                 pop(&a);
             }
             other.join().unwrap();
+        });
+    }
+}
+
+#[test]
+fn a_thread_that_goes_on_from_where_another_one_of_its_process_arrived_sees_the_turns_before_it() {
+    let operations: [fn(&Mpmc) -> bool; 2] = [|ring| push(ring, 9), |ring| pop(ring).is_some()];
+    for operation in operations {
+        model_in_turn(move || {
+            let [a, shared] = handles(&Geometry { small_in_slots: true, ..geometry(1, 1) });
+            // Each of them finds the slot two turns later than it left it, or sees where the other one found it.
+            let threads = [shared.clone(), shared].map(|ring| thread::spawn(move || operation(&ring)));
+            steadily(|| {
+                for value in [1, 2] {
+                    push(&a, value);
+                    pop(&a);
+                }
+            });
+            threads.map(|thread| thread.join().unwrap());
         });
     }
 }

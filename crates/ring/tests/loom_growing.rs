@@ -3,7 +3,7 @@
 //!
 //! Without loom each model runs once, for real, and nobody dies.
 
-use multiproc_prim::model::{Arc, model, model_deaths, mortal, thread};
+use multiproc_prim::model::{Arc, model, model_deaths, model_deaths_in_turn, mortal, steadily, thread};
 use multiproc_prim::{Heap, Region};
 use multiproc_ring::mpmc::{Finished, Geometry, Lane, Mpmc, Orphans, Owner, PublishError, PushError, TakeError};
 
@@ -221,6 +221,33 @@ fn a_consumer_that_dies_anywhere_while_the_ring_shrinks_holds_nobody_up() {
                 Vec::new()
             },
         );
+    });
+}
+
+#[test]
+fn what_is_put_into_a_ring_that_a_dead_process_opened_for_an_era_to_come_is_not_left_behind() {
+    model_deaths_in_turn(|steps| {
+        let geometry = geometry(true);
+        let region = Region::new(Heap::new(geometry.region_len().unwrap()));
+        let first = Mpmc::create(&region, 0, &geometry, Owner::new(0, 0)).unwrap();
+        let [dead, late] = [DEAD, Owner::new(1, 0)].map(|owner| Mpmc::attach(&region, 0, &geometry, owner).unwrap());
+        // It has grown, and is empty.
+        push(&first, 1);
+        push(&first, 2);
+        assert_eq!([pop(&first), pop(&first)], [Some(1), Some(2)]);
+        // Decides where to put it before it shrinks, and puts it after a process died that was about to make it grow again.
+        let other = thread::spawn(move || push(&late, 9));
+        let (mut got, all) = steadily(|| {
+            let got: Vec<u64> = pop(&first).into_iter().collect();
+            push(&first, 3);
+            (got, mortal(steps, || push(&dead, 4)).is_some())
+        });
+        other.join().unwrap();
+        got.extend(drain(&first));
+        let put = if all { vec![3, 4, 9] } else { vec![3, 9] };
+        got.sort_unstable();
+        assert!(got == put || got == [3, 4, 9], "{got:?}");
+        assert_eq!((first.len(), first.published(Lane::Main)), (0, 2 + got.len() as u64));
     });
 }
 

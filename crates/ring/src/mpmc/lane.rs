@@ -112,7 +112,7 @@ impl Rings {
             return Err(PublishError::Closed);
         }
         if era.class() == 0 {
-            match self.first.publish(arena, me, filling) {
+            match self.first.publish(arena, me, era, filling) {
                 Err(PublishError::Full | PublishError::Closed) if self.grows() => {}
                 done => return done,
             }
@@ -130,7 +130,7 @@ impl Rings {
             }
             let ring = self.ring(era.class())?;
             backoff.spin();
-            match ring.publish(arena, me, filling) {
+            match ring.publish(arena, me, era, filling) {
                 Err(PublishError::Full) => self.grow(era)?,
                 // It was empty, and larger than it has to be.
                 Err(PublishError::Closed) if era.class() > 0 => self.begin(era, 0, &self.first)?,
@@ -341,5 +341,6 @@ const MOST_LOOKS: u32 = 100;
 fn map(stretches: &Stretches, id: RingId, first_turn: u64) -> io::Result<Ring> {
     let region = stretches.add(Stretch::Ring { lane: id.lane(), class: id.class() })?;
     region.commit(0..SLOTS_AT)?;
-    Ring::new(region, id, stretches.layout.slots(id.lane(), id.class()), first_turn).map_err(|_| io::ErrorKind::InvalidData.into())
+    Ring::new(region, id, stretches.layout.slots(id.lane(), id.class()), first_turn)
+        .map_err(|_| io::ErrorKind::InvalidData.into())
 }

@@ -158,15 +158,18 @@ impl Ring {
         self.slots.len()
     }
 
-    /// Puts a message into the ring: a small one, or a block that `me` owns.
+    /// Puts a message into the ring: a small one, or a block that `me` owns. `Closed` also if it was opened for a later era than `era`,
+    /// which may not have begun: nobody would look for the message here.
     #[inline(always)]
-    pub(crate) fn publish(&self, arena: &Arena, me: Owner, filling: Filling<'_>) -> Result<(), PublishError> {
+    pub(crate) fn publish(&self, arena: &Arena, me: Owner, era: Era, filling: Filling<'_>) -> Result<(), PublishError> {
         let (mut backoff, mut hung_back) = (Backoff::new(), false);
-        loop {
+        while backoff.tries() <= MOST_TRIES {
             let spot = self.find_tail(&mut backoff)?;
             let Spot { ticket, slot, word } = spot;
-            if word.content() == Content::Closed {
-                return Err(PublishError::Closed);
+            match word.content() {
+                Content::Closed => return Err(PublishError::Closed),
+                Content::Nothing if word.is_of_another(era) => return Err(PublishError::Closed),
+                _ => {}
             }
             if !self.is_free_for(arena, &spot)? {
                 // Another look once, not as often as others make progress: this may be all the time that there is.
@@ -205,6 +208,7 @@ impl Ring {
             // Someone else's message, or the mark that closes: the next look tells.
             backoff.spin();
         }
+        Err(PublishError::Corrupt)
     }
 
     /// Whether a put would find room now. Closed counts as room: the put will say it.
@@ -259,7 +263,7 @@ impl Ring {
         is_drained: impl Fn() -> bool,
     ) -> Result<Option<Taken<'a>>, TakeError> {
         let (mut backoff, mut hung_back) = (Backoff::new(), false);
-        loop {
+        while backoff.tries() <= MOST_TRIES {
             let (Spot { ticket, slot, word }, waiting) = self.find_head(arena, &mut backoff)?;
             if !is_drained() {
                 return Ok(None);
@@ -295,6 +299,7 @@ impl Ring {
                 None => backoff.spin(),
             }
         }
+        Err(TakeError::Corrupt)
     }
 
     /// Where nothing is left to take, or no room is.
@@ -332,13 +337,15 @@ impl Ring {
         TakeError::Corrupt
     }
 
-    /// Opens a ring that was closed, for `era`, unless `is_over` says that it was opened since. Its tickets go on where they ended.
+    /// Opens a ring that was closed, for `era`, unless `is_over` says that this era has begun since. Its tickets go on where they ended.
     pub(crate) fn open(&self, era: Era, is_over: impl Fn() -> bool) -> Result<(), PublishError> {
         let mut backoff = Backoff::new();
         while backoff.tries() <= MOST_TRIES {
             let Spot { ticket, slot, word } = self.find_tail(&mut backoff)?;
+            // Nor is it open for this era if a process that died opened it for one that began elsewhere.
+            let is_shut = word.content() == Content::Closed || word.is_of_another(era);
             // The mark that was seen is of an earlier era only if this one has not begun since.
-            if word.content() != Content::Closed || is_over() {
+            if !is_shut || is_over() {
                 return Ok(());
             }
             let opened = Slot::opened(self.turns.turn(ticket).wrapping_sub(1), era);

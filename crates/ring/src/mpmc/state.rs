@@ -334,6 +334,13 @@ impl Slot {
         Self(turn_before << CONTENT_BITS | Self::OPENED | era.number() & mask(Self::ERA_BITS))
     }
 
+    /// Whether it was opened for another era than this one: no message of this one may come here.
+    #[inline(always)]
+    pub(crate) const fn is_of_another(self, era: Era) -> bool {
+        let marks = Self::CLOSED | Self::OPENED;
+        self.0 & marks == Self::OPENED && (self.0 ^ era.number()) & mask(Self::ERA_BITS) != 0
+    }
+
     pub(crate) const fn never_used(turn: u64) -> Self {
         Self(turn << CONTENT_BITS)
     }

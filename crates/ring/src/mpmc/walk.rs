@@ -36,7 +36,7 @@ impl Ring {
                 // The ticket of the mark is the next one, not used up: a put must not pass it.
                 ahead @ 1.. if spot.word.content() == Content::Closed => {
                     walk.at = self.turns.turns_later(spot.ticket, ahead as u64);
-                    walk.steps += 1;
+                    self.step(&mut walk)?;
                 }
                 ahead @ 0.. => self.go_on(&mut walk, ahead as u64)?,
                 _ => self.doubt(&mut walk, backoff)?,
@@ -98,14 +98,17 @@ impl Ring {
         Ok(Spot { ticket, slot, word: Slot(slot.first(Ordering::Acquire)) })
     }
 
+    /// Counts a step. In a ring of so many slots, so many steps are one turn; more than that only if others make progress all the while.
+    #[inline(always)]
+    fn step(&self, walk: &mut Walk<'_>) -> Result<(), Trouble> {
+        walk.steps += 1;
+        if walk.steps > MOST_TRIES + 2 * self.slots.len() as u32 { Err(Trouble::Corrupt) } else { Ok(()) }
+    }
+
     /// Goes on from a ticket that is used up, and whose slot is so many turns ahead of it.
     #[inline]
     fn go_on(&self, walk: &mut Walk<'_>, turns_ahead: u64) -> Result<(), Trouble> {
-        walk.steps += 1;
-        // In a ring of so many slots, so many steps are one turn. More than that only if others make progress all the while.
-        if walk.steps > MOST_TRIES + 2 * self.slots.len() as u32 {
-            return Err(Trouble::Corrupt);
-        }
+        self.step(walk)?;
         walk.at = self.turns.next(self.turns.turns_later(walk.at, turns_ahead));
         if !walk.asked && (turns_ahead > 0 || walk.steps >= SHORT_WALK) {
             self.ask(walk);
