@@ -48,7 +48,7 @@ fn no_descriptor_of_ours_is_a_standard_streams() {
         numbers.push(readiness.as_fd().as_raw_fd());
         close_all(set);
         numbers.push(write_own_file(b"x").unwrap().as_raw_fd());
-        far.send(1, &[sender.as_fd()], multiproc_prim::Deadline::NEVER).unwrap();
+        far.send(1, &[sender.as_fd()], multiproc_prim::Deadline::NEVER, &mut || true).unwrap();
         close_all(set);
         let mut arrived = Vec::new();
         wire.fetch(1, &mut arrived).unwrap();
