@@ -114,3 +114,30 @@ fn a_pace_that_is_none_is_refused() {
         assert!(!output.status.success() && !output.stderr.is_empty(), "{bad}");
     }
 }
+
+#[test]
+fn a_demo_that_finds_no_room_for_a_process_ends_with_an_error() {
+    for name in ["squares", "buns", "joinable"] {
+        let mut failures = 0;
+        // A process has so many descriptors. Each child that it starts takes one, and at some point there is none.
+        for limit in 8..40 {
+            let script = format!("ulimit -n {limit}; exec \"$0\" demo {name} --pace 0");
+            let mut command = Command::new("/bin/sh");
+            command.args(["-c", &script, env!("CARGO_BIN_EXE_multiproc")]).stdout(Stdio::null()).stderr(Stdio::null());
+            let mut demo = command.spawn().unwrap();
+            let begin = Instant::now();
+            let status = loop {
+                match demo.try_wait().unwrap() {
+                    Some(status) => break status,
+                    None if begin.elapsed() > Duration::from_secs(20) => {
+                        demo.kill().unwrap();
+                        panic!("{name} goes on for ever with {limit} descriptors");
+                    }
+                    None => std::thread::sleep(Duration::from_millis(1)),
+                }
+            };
+            failures += usize::from(!status.success());
+        }
+        assert!(failures > 0, "{name} had room enough");
+    }
+}

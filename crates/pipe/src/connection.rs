@@ -70,9 +70,10 @@ impl<Tx, Rx> Connection<Tx, Rx> {
         Self(Handle::new(end), PhantomData)
     }
 
-    /// The two directions, for two threads. When one of them is dropped, its direction is closed. Python has nothing like it.
+    /// The two directions, for two threads. When one of them is dropped, its direction is closed, unless the end has a stand-by, which may
+    /// still take over. Python has nothing like it.
     ///
-    /// Halves stay in their process. Only a whole end can be sent on or have a stand-by.
+    /// Halves stay in their process. Only a whole end can be sent on or be given a stand-by.
     ///
     /// ```
     /// let (a, b) = multiproc_pipe::pipe()?;
@@ -174,8 +175,11 @@ impl<Tx, Rx> Connection<Tx, Rx> {
         self.0.recv_bytes_into(buffer)
     }
 
-    /// Whether a message is there, or comes within `timeout`; `None` waits for ever (Python: `poll`). True at the end too, since
+    /// Whether there is something to receive, or comes within `timeout`; `None` waits for ever (Python: `poll`). True at the end too, since
     /// `recv` does not wait then.
+    ///
+    /// A message of more than about 16 KiB comes in parts. The first one makes this true, as in Python; `recv` then waits for the others,
+    /// and [`recv_timeout`](Self::recv_timeout) for no longer than it is told.
     ///
     /// # Errors
     ///
@@ -184,8 +188,9 @@ impl<Tx, Rx> Connection<Tx, Rx> {
         self.0.poll(timeout.into())
     }
 
-    /// A descriptor that is readable while `recv` would not wait, for `epoll`, `poll` and `select` (Python: `fileno`, for
-    /// `multiprocessing.connection.wait`). Only wait for it; reading it breaks the promise.
+    /// A descriptor that is readable while there is something to receive, for `epoll`, `poll` and `select` (Python: `fileno`, for
+    /// `multiprocessing.connection.wait`). That may be a part of a message, as for [`poll`](Self::poll). Only wait for it; reading it breaks
+    /// the promise.
     ///
     /// From the first call on each message costs its sender a system call more, and the end takes two descriptors more.
     ///

@@ -222,6 +222,8 @@ impl Drop for End {
             }
             if let Some(incoming) = &self.incoming {
                 incoming.close();
+                // Nobody receives what is in the socket. A sender that waits for room there goes on, and finds the end.
+                self.shared.wire.finish(u64::MAX);
             }
         }
     }

@@ -47,8 +47,12 @@ pub enum SendError {
     /// The value refuses to be encoded. Nothing was sent.
     #[error(transparent)]
     Encode(#[from] EncodeError),
-    /// This end was sent to another process, or taken over or closed by one (Python: `OSError`, handle is closed).
-    #[error("this end of the pipe has moved to another process: use it there")]
+    /// This handle's end is another handle's by now: it was sent, or taken over by a stand-by. Or the handle is a forked copy, and another
+    /// process has sent or closed the end, or made a stand-by of it, since the fork (Python: `OSError`, handle is closed).
+    #[error(
+        "this handle has lost its end of the pipe: the end was sent to another process, taken over, or used by another copy of this \
+         process"
+    )]
     Moved,
     /// The value holds this very end. Nothing was sent, and the end is still here.
     #[error("an end of a pipe can't be sent through itself")]
@@ -89,8 +93,12 @@ pub enum RecvError {
     /// The bytes make no value of the type asked for.
     #[error(transparent)]
     Decode(#[from] DecodeError),
-    /// This end was sent to another process, or taken over or closed by one (Python: `OSError`, handle is closed).
-    #[error("this end of the pipe has moved to another process: use it there")]
+    /// This handle's end is another handle's by now: it was sent, or taken over by a stand-by. Or the handle is a forked copy, and another
+    /// process has sent or closed the end, or made a stand-by of it, since the fork (Python: `OSError`, handle is closed).
+    #[error(
+        "this handle has lost its end of the pipe: the end was sent to another process, taken over, or used by another copy of this \
+         process"
+    )]
     Moved,
     /// Another process uses this end (Python: the data becomes corrupted).
     #[error("process {pid} uses this end of the pipe: an end belongs to one process at a time")]
@@ -120,8 +128,12 @@ pub enum StandbyError {
     /// It is a half of an end, or the other half is in use.
     #[error("this is one half of an end of a pipe: make the stand-by before the end is split")]
     Half,
-    /// The end, or this stand-by, was sent to another process.
-    #[error("this end of the pipe, or its stand-by, has moved to another process: use it there")]
+    /// This handle has no end or stand-by any more: it was sent to another process or has taken over. Or the handle is a forked copy, and
+    /// another process has sent or closed the end, or made a stand-by of it, since the fork.
+    #[error(
+        "this handle has lost its end of the pipe, or its stand-by: that was sent to another process, has taken over, or was used by \
+         another copy of this process"
+    )]
     Moved,
     /// The end is still in use: by its user, or for one that asks for a stand-by by another process.
     #[error("the end of the pipe is still in use")]

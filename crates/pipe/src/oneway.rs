@@ -108,8 +108,11 @@ impl<T> Receiver<T> {
         self.0.recv_bytes_into(buffer)
     }
 
-    /// Whether a message is there, or comes within `timeout`; `None` waits for ever (Python: `poll`). True at the end too, since
+    /// Whether there is something to receive, or comes within `timeout`; `None` waits for ever (Python: `poll`). True at the end too, since
     /// `recv` does not wait then.
+    ///
+    /// A message of more than about 16 KiB comes in parts. The first one makes this true, as in Python; `recv` then waits for the others,
+    /// and [`recv_timeout`](Self::recv_timeout) for no longer than it is told.
     ///
     /// # Errors
     ///
@@ -118,8 +121,9 @@ impl<T> Receiver<T> {
         self.0.poll(timeout.into())
     }
 
-    /// A descriptor that is readable while `recv` would not wait, for `epoll`, `poll` and `select` (Python: `fileno`, for
-    /// `multiprocessing.connection.wait`). Only wait for it; reading it breaks the promise.
+    /// A descriptor that is readable while there is something to receive, for `epoll`, `poll` and `select` (Python: `fileno`, for
+    /// `multiprocessing.connection.wait`). That may be a part of a message, as for [`poll`](Self::poll). Only wait for it; reading it breaks
+    /// the promise.
     ///
     /// From the first call on each message costs its sender a system call more, and the end takes two descriptors more.
     ///

@@ -2,12 +2,13 @@
 
 mod alone;
 
-use alone::{alone, open_descriptors};
-use multiproc_pipe::{Connection, RecvError, SendError, pipe, pipe_oneway};
+use alone::{WATCHDOG, alone, open_descriptors};
+use multiproc_pipe::{Connection, Receiver, RecvError, SendError, pipe, pipe_oneway};
 use multiproc_shm::Wire;
 use multiproc_shm::pass::{self, Descriptor};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -141,7 +142,7 @@ fn wire_of(end: &Connection<u32>) -> Wire {
 fn descriptors_without_their_message_neither_wake_nor_stop_a_receiver() {
     let (a, b) = pipe::<u32>().unwrap();
     let file = tempfile::tempfile().unwrap();
-    wire_of(&a).send(1, &[file.as_fd()], multiproc_prim::Deadline::NEVER).unwrap();
+    wire_of(&a).send(1, &[file.as_fd()], multiproc_prim::Deadline::NEVER, &mut || true).unwrap();
     let waiter = thread::spawn(move || {
         let used = || rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
         let late = b.recv_timeout(Duration::from_millis(300));
@@ -159,4 +160,59 @@ fn descriptors_without_their_message_neither_wake_nor_stop_a_receiver() {
     let waiter = thread::spawn(move || (b.recv(), b.recv()));
     a.send(&2).unwrap();
     assert!(matches!(waiter.join().unwrap(), (Ok(1), Ok(2))));
+}
+
+/// Waits until a thread of this process sleeps in the system.
+fn until_asleep(thread: i32) {
+    let stat = format!("/proc/self/task/{thread}/stat");
+    while !std::fs::read_to_string(&stat).unwrap().rsplit(')').next().unwrap().starts_with(" S") {
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn a_sender_that_waits_for_room_in_the_socket_learns_that_the_receiving_half_was_dropped() {
+    let (a, b) = pipe::<Descriptor>().unwrap();
+    let (_keeps_the_socket, receiver) = b.split();
+    let file = tempfile::tempfile().unwrap();
+    let copy = move || Descriptor::from(file.as_fd().try_clone_to_owned().unwrap());
+    while a.try_send(&copy()).is_ok() {}
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        // SAFETY: asks for a number.
+        tell.send((unsafe { libc::gettid() }, None)).unwrap();
+        tell.send((0, Some(a.send(&copy())))).unwrap();
+    });
+    until_asleep(told.recv().unwrap().0);
+    drop(receiver);
+    let (_, result) = told.recv_timeout(WATCHDOG).expect("it waits for ever");
+    assert!(matches!(result, Some(Err(SendError::Disconnected))), "{result:?}");
+}
+
+#[test]
+fn descriptors_that_nobody_will_receive_are_closed_with_the_receiving_half() {
+    let (a, b) = pipe::<Receiver<u8>>().unwrap();
+    let (_keeps_the_socket, receiver) = b.split();
+    let (on_its_way, sender) = pipe_oneway().unwrap();
+    a.send(&on_its_way).unwrap();
+    sender.send(&1).unwrap();
+    drop(receiver);
+    let error = std::iter::repeat_with(|| sender.send_timeout(&2, WATCHDOG)).find_map(Result::err).unwrap();
+    assert!(matches!(error, SendError::Disconnected), "{error}");
+}
+
+#[test]
+fn a_deadline_holds_for_a_receiver_whose_sender_is_fast() {
+    const LONG: usize = 64 << 20;
+    let (receiver, sender) = pipe_oneway::<()>().unwrap();
+    let message = vec![0; LONG];
+    let sender = thread::spawn(move || sender.send_bytes(&message));
+    let mut calls = 1;
+    while let Err(error) = receiver.try_recv_bytes() {
+        assert!(matches!(error, RecvError::Empty), "{error}");
+        calls += 1;
+    }
+    // Each call takes what is there, and not what comes meanwhile without end.
+    assert!(calls > LONG / (128 << 10), "{calls} calls");
+    sender.join().unwrap().unwrap();
 }

@@ -8,7 +8,7 @@ use crate::rights::{self, Parent, Refusal, system};
 use crate::say::say;
 use crate::{current_process, family, main_guard, signals};
 use multiproc_shm::Link;
-use multiproc_shm::descriptor::occupy_standard_streams;
+use multiproc_shm::descriptor::{cover, occupy_standard_streams};
 use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_getfd};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -95,9 +95,7 @@ fn take_socket() -> Result<Link, Refusal> {
     // SAFETY: descriptor 0 is open, and only borrowed.
     let link = fcntl_dupfd_cloexec(unsafe { BorrowedFd::borrow_raw(0) }, 3).map_err(system("keep its socket"))?;
     // As in Python, a child process reads nothing from the terminal.
-    // SAFETY: nobody owns descriptor 0, and no other thread runs that could open another file as 0.
-    unsafe { rustix::io::close(0) };
-    occupy_standard_streams().map_err(system("open an empty standard input"))?;
+    cover(0).map_err(system("open an empty standard input"))?;
     Ok(Link::from_descriptor(link))
 }
 
@@ -105,7 +103,7 @@ fn take_socket() -> Result<Link, Refusal> {
 fn receive_orders(link: &Link) -> Result<Told, Refusal> {
     let parent = Parent::of_equal_rights()?;
     parent.check_socket(link)?;
-    close_everything_but(link);
+    cover_everything_but(link);
     rights::expect_credentials(link)?;
     let hung_up = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::UnexpectedEof => {
@@ -125,18 +123,20 @@ fn receive_orders(link: &Link) -> Result<Told, Refusal> {
     Ok(Told { parent, pidfd, hello, args, descriptors })
 }
 
-/// Closes what other code of the parent left open across exec. Before `main` nobody here can own it yet.
-fn close_everything_but(link: &Link) {
+/// Puts `/dev/null` in place of what other code of the parent left open across exec.
+///
+/// Not closed: a library that was loaded before us may have opened such a descriptor, or may have been told of it by the environment. If its
+/// number came free, a queue could get it, and the library would write over the queue.
+fn cover_everything_but(link: &Link) {
     let keep = link.as_fd().as_raw_fd();
     let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
     let open: Vec<RawFd> = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
     for descriptor in open.into_iter().filter(|&descriptor| descriptor > 2 && descriptor != keep) {
         // SAFETY: only borrowed, for a call that fails if it is closed (as the directory's own is by now).
         let flags = fcntl_getfd(unsafe { BorrowedFd::borrow_raw(descriptor) });
-        // What is close-on-exec was opened after exec, by a library that is loaded into us: it is in use.
+        // What is close-on-exec was opened after exec, by a library that is loaded into us.
         if flags.is_ok_and(|flags| !flags.contains(FdFlags::CLOEXEC)) {
-            // SAFETY: it came through exec from the parent, and no code of this process has been told of it.
-            unsafe { rustix::io::close(descriptor) };
+            let _ = cover(descriptor);
         }
     }
 }

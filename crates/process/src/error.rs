@@ -62,7 +62,8 @@ pub enum SpawnError {
     },
     /// To run the file of this process again would run another program.
     #[error(
-        "can't start {name:?}: /proc/self/exe is not the file of this program (a loader such as ld.so started it, or a packer):          start the program's own file"
+        "can't start {name:?}: /proc/self/exe is not the file of this program (a loader such as ld.so started it, or a packer): \
+         start the program's own file"
     )]
     OtherProgram {
         /// The process.
@@ -95,8 +96,11 @@ pub enum SpawnError {
         /// The process.
         name: String,
     },
-    /// The new process did not come to `init()`.
-    #[error("{name:?} did not reach multiproc::init() within {waited:?} and was killed: call it first in main")]
+    /// The new process was not ready for its function in time: it was stopped, is very slow, or did not come to `init()`.
+    #[error(
+        "{name:?} was not ready to run its function after {waited:?} and was killed: unless it was stopped, or needs a longer \
+         start_timeout, does main call multiproc::init() first?"
+    )]
     NotReached {
         /// The process.
         name: String,

@@ -24,7 +24,7 @@ pub enum Exit {
     Code(i32),
     /// A signal ended it (Python: the negative exit code).
     Signal(i32),
-    /// Someone else waited for it, and nobody knows.
+    /// Nobody knows: other code waited for it, or this process is a forked copy of its parent.
     Unknown,
 }
 
@@ -157,8 +157,13 @@ impl Process {
     }
 
     /// How it ended, `None` while it runs (Python: `exitcode`, negative for signals).
+    ///
+    /// A forked copy of its parent learns that it has ended, and no more: [`Exit::Unknown`].
     pub fn exit_code(&self) -> Option<Exit> {
-        self.0.wait(Deadline::NOW).unwrap_or(None)
+        match self.0.wait(Deadline::NOW) {
+            Ok(exit) => exit,
+            Err(_) => self.0.has_ended().then_some(Exit::Unknown),
+        }
     }
 
     /// Asks it to end, by `SIGTERM` (Python: `terminate`). Nothing happens if it has ended.
@@ -270,6 +275,13 @@ impl Child {
             }
         }
         waitid(WaitId::Pid(self.number()?), options)
+    }
+
+    /// Whether what tells of its end says so: to any process, and without its exit status. A connection tells also when it runs another
+    /// program.
+    fn has_ended(&self) -> bool {
+        let mut entry = [PollFd::from_borrowed_fd(self.watch.descriptor(), PollFlags::IN | PollFlags::RDHUP)];
+        matches!(poll(&mut entry, Some(&Timespec::default())), Ok(1))
     }
 
     fn reaping(&self) -> MutexGuard<'_, ()> {

@@ -8,6 +8,7 @@ use rustix::fs::{FileType, fstat};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, recv};
 use rustix::process::{getgid, getppid, getuid};
+use rustix::thread::{CapabilitiesSecureBits, capabilities, capabilities_secure_bits, capability_is_in_ambient_set};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
@@ -104,13 +105,15 @@ impl Parent {
         if is_secure || !has_one_identity() {
             return Err(Refusal::OtherRights);
         }
+        // The kernel does not set AT_SECURE for root, who gets all capabilities from any program. Where root does not (SECBIT_NOROOT),
+        // capabilities come from the file as they do for other users, and we ask what the kernel asks for those.
+        if getuid().is_root() && has_capabilities_of_its_file().map_err(system("read the capabilities"))? {
+            return Err(Refusal::OtherRights);
+        }
         let pid = parent_number();
         // User and group ids say everything then, if there are no capabilities beside them.
-        if pid == 0 && !getuid().is_root() {
-            let capabilities = rustix::thread::capabilities(None).map_err(system("read the capabilities"))?;
-            if !capabilities.permitted.is_empty() {
-                return Err(Refusal::Unknowable);
-            }
+        if pid == 0 && !getuid().is_root() && !capabilities(None).map_err(system("read the capabilities"))?.permitted.is_empty() {
+            return Err(Refusal::Unknowable);
         }
         Ok(Self(Credentials { pid, uid: getuid().as_raw(), gid: getgid().as_raw() }))
     }
@@ -118,6 +121,10 @@ impl Parent {
     /// Checks that the parent made the socket, and that nobody has sent anything yet. So whatever arrives was sent after
     /// this process began.
     pub(crate) fn check_socket(&self, link: &Link) -> Result<(), Refusal> {
+        // A parent that had died before we asked for its number left us another one. That is its end, and nobody's attack.
+        if link.is_hung_up() {
+            return Err(Refusal::Orphan);
+        }
         self.check(peer(link.as_fd()).map_err(system("ask who made its socket"))?)?;
         match retry_on_intr(|| recv(link, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT)) {
             Err(Errno::AGAIN) => Ok(()),
@@ -177,6 +184,16 @@ fn has_one_identity() -> bool {
     let failed =
         unsafe { libc::getresuid(real, effective, saved) != 0 || libc::getresgid(real_group, effective_group, saved_group) != 0 };
     !failed && ids.iter().all(|[real, effective, saved]| real == effective && real == saved)
+}
+
+/// Whether root, who gets none by being root, has capabilities that are not ambient: ambient ones were the parent's.
+fn has_capabilities_of_its_file() -> Result<bool, Errno> {
+    // A kernel that does not know the bits has no such root.
+    if !capabilities_secure_bits().is_ok_and(|bits| bits.contains(CapabilitiesSecureBits::NO_ROOT)) {
+        return Ok(false);
+    }
+    let permitted = capabilities(None)?.permitted;
+    Ok(!permitted.iter().all(|capability| capability_is_in_ambient_set(capability).unwrap_or(false)))
 }
 
 /// The process that made a socket pair. rustix has no type for process 0.

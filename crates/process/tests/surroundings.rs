@@ -4,6 +4,7 @@ use multiproc_pipe::{Receiver, Sender, pipe_oneway};
 use multiproc_process::{Exit, Process, SpawnError, active_children, current_process};
 use multiproc_shm::pass::Descriptor;
 use serde::{Deserialize, Serialize};
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -229,6 +230,71 @@ fn fork_under_load(_: ()) {
 #[test]
 fn a_forked_copy_waits_for_no_lock_of_a_thread_that_it_does_not_have() {
     in_a_process(fork_under_load, ());
+}
+
+fn look_from_a_copy(pidfds: bool) {
+    if !pidfds {
+        refuse_pidfds();
+    }
+    let process = Process::spawn(wait_for_ever, ()).unwrap();
+    let (ready, go) = (std::io::pipe().unwrap(), std::io::pipe().unwrap());
+    // SAFETY: this process has one thread, and the copy ends without unwinding.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        let lived = process.is_alive();
+        let told = (&ready.1).write_all(b"x").is_ok() && (&go.0).read_exact(&mut [0]).is_ok();
+        let ended = process.exit_code() == Some(Exit::Unknown) && !process.is_alive();
+        // SAFETY: ends the copy.
+        unsafe { libc::_exit(i32::from(!(lived && told && ended))) }
+    }
+    (&ready.0).read_exact(&mut [0]).unwrap();
+    process.kill().unwrap();
+    assert_eq!(process.join().unwrap(), Exit::Signal(libc::SIGKILL));
+    (&go.1).write_all(b"x").unwrap();
+    let copy = rustix::process::Pid::from_raw(pid).unwrap();
+    let status = rustix::process::waitpid(Some(copy), rustix::process::WaitOptions::empty()).unwrap().unwrap().1;
+    assert_eq!(status.exit_status(), Some(0));
+}
+
+#[test]
+fn a_forked_copy_sees_whether_a_process_is_alive() {
+    in_a_process(look_from_a_copy, true);
+    in_a_process(look_from_a_copy, false);
+}
+
+/// What a library that is loaded before us does: it opens a file that is not close-on-exec, and keeps its number.
+#[used]
+// SAFETY: the section holds pointers to functions that the C library calls before `main`, and these before ours; it expects nothing.
+#[unsafe(link_section = ".init_array.00101")]
+static OF_A_LIBRARY: extern "C" fn() = open_as_a_library;
+
+static OPENED: std::sync::OnceLock<i32> = std::sync::OnceLock::new();
+
+extern "C" fn open_as_a_library() {
+    if std::env::var_os("MULTIPROC_TEST_LIBRARY").is_some() {
+        // SAFETY: opens a file of its own.
+        let _ = OPENED.set(unsafe { libc::open(c"/proc/version".as_ptr(), libc::O_RDONLY) });
+    }
+}
+
+fn look_at_the_librarys((_queue, reply): (Receiver<u8>, Sender<String>)) {
+    let target = std::fs::read_link(format!("/proc/self/fd/{}", OPENED.get().unwrap()));
+    reply.send(&target.unwrap().to_string_lossy().into_owned()).unwrap();
+}
+
+fn with_a_library(_: ()) {
+    // SAFETY: this process has one thread.
+    unsafe { std::env::set_var("MULTIPROC_TEST_LIBRARY", "1") };
+    let (reply, theirs) = pipe_oneway().unwrap();
+    let (queue, _sender) = pipe_oneway().unwrap();
+    let process = Process::spawn(look_at_the_librarys, (queue, theirs)).unwrap();
+    assert_eq!(reply.recv_timeout(WATCHDOG).unwrap(), "/dev/null");
+    assert_eq!(process.join().unwrap(), Exit::Code(0));
+}
+
+#[test]
+fn a_number_that_a_loaded_library_has_open_never_becomes_one_of_ours() {
+    in_a_process(with_a_library, ());
 }
 
 fn as_nobody(_: ()) {

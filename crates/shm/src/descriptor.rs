@@ -4,8 +4,9 @@
 //! `println!` would write into a queue.
 
 use rustix::fs::{Mode, OFlags};
-use rustix::io::{Errno, FdFlags, fcntl_dupfd_cloexec, fcntl_getfd, retry_on_intr};
-use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use rustix::io::{DupFlags, Errno, FdFlags, dup3, fcntl_dupfd_cloexec, fcntl_getfd, retry_on_intr};
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 /// The first number that is no standard stream's.
 const FIRST: RawFd = 3;
@@ -38,6 +39,20 @@ fn placeholder() -> Result<OwnedFd, Errno> {
     let null = retry_on_intr(|| rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty()));
     // Where there is no such file: something that can neither be read nor written, as a closed stream can't.
     null.or_else(|_| retry_on_intr(|| rustix::fs::open("/", OFlags::PATH, Mode::empty())))
+}
+
+/// Puts `/dev/null` in place of an open descriptor. Its number is never free: code that still uses it does not come upon what is opened next.
+///
+/// # Errors
+///
+/// It is not open, or the process or the system has no descriptors left.
+pub fn cover(number: RawFd) -> std::io::Result<()> {
+    // SAFETY: only borrowed, for a call that fails if it is closed.
+    fcntl_getfd(unsafe { BorrowedFd::borrow_raw(number) })?;
+    let flags = if number < FIRST { DupFlags::empty() } else { DupFlags::CLOEXEC };
+    // SAFETY: nothing here closes it: whoever has it finds another file under the same number.
+    let mut covered = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(number) });
+    Ok(retry_on_intr(|| dup3(placeholder()?, &mut covered, flags))?)
 }
 
 /// Makes a descriptor, or two, which is none of the standard streams'.

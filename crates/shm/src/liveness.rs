@@ -1,5 +1,6 @@
 //! Who a process is, and whether it has surely ended.
 
+use crate::descriptor::apart;
 use crate::fork::PerProcess;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -45,7 +46,7 @@ impl Identity {
     /// `false` says nothing, as with [`is_gone`](Self::is_gone).
     pub fn has_ended(&self) -> bool {
         let Some(pid) = self.number_here().filter(|_| self.pid != Self::current().pid) else { return false };
-        match pidfd_open(pid, PidfdFlags::empty()) {
+        match apart(|| pidfd_open(pid, PidfdFlags::empty())) {
             // Readable once all its threads have ended.
             Ok(process) => {
                 let mut entry = [PollFd::new(&process, PollFlags::IN)];

@@ -19,7 +19,7 @@ impl LockFile {
     pub(crate) fn open(segment: BorrowedFd<'_>) -> std::io::Result<Self> {
         let path = path_of(segment);
         let open = || rustix::fs::open(&path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
-        Ok(Self(PrivateFd::new(retry_on_intr(open)?)?))
+        Ok(Self(PrivateFd::open(|| retry_on_intr(open))?))
     }
 
     /// Takes the lock of `byte` unless another description has it.

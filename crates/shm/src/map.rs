@@ -10,6 +10,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
+/// Bytes that are committed at once where signals come all the time.
+const PIECE: usize = 1 << 20;
+
 /// A shared mapping of a stretch of a file.
 pub(crate) struct Map {
     base: NonNull<u8>,
@@ -57,7 +60,15 @@ impl Map {
             return Ok(());
         }
         let start = (self.start + range.start) as u64;
-        retry_on_intr(|| rustix::fs::fallocate(&self.file, flags, start, len))
+        match rustix::fs::fallocate(&self.file, flags, start, len) {
+            Err(Errno::INTR) => {}
+            done => return done,
+        }
+        // A signal undoes the whole call. With a timer that sends signals, a large one might never end.
+        for at in (start..start + len).step_by(PIECE) {
+            retry_on_intr(|| rustix::fs::fallocate(&self.file, flags, at, (start + len - at).min(PIECE as u64)))?;
+        }
+        Ok(())
     }
 
     /// Makes the file at least `len` bytes long. It never becomes shorter, however many processes do this at once.
@@ -99,7 +110,7 @@ unsafe impl Memory for Map {
         if range.end > self.len {
             return Err(Errno::INVAL.into());
         }
-        // Keeping the size: the file has its length already, and is sealed against growing.
+        // Keeping the size: the file has its length already, and is sealed against shrinking.
         Ok(self.allocate(FallocateFlags::KEEP_SIZE, range)?)
     }
 

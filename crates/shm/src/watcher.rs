@@ -41,7 +41,7 @@ impl Act {
 /// Starts the thread, unless it runs.
 pub(crate) fn start(state: &mut State) -> Option<()> {
     if state.bells.is_none() {
-        let bells = Arc::new(PrivateFd::new(epoll::create(epoll::CreateFlags::CLOEXEC).ok()?).ok()?);
+        let bells = Arc::new(PrivateFd::open(|| epoll::create(epoll::CreateFlags::CLOEXEC)).ok()?);
         let theirs = Arc::clone(&bells);
         let thread = std::thread::Builder::new().name("multiproc-watch".into()).stack_size(STACK);
         // Signals are for the threads of the program: a new thread starts with the mask of the one that makes it.

@@ -27,6 +27,9 @@ const PER_PACKET: usize = 200;
 /// Packets that one call takes out of the socket: many more than a socket holds. A peer that floods it must not keep us.
 const MOST_PACKETS: u32 = 10_000;
 
+/// How long a sender that waits for room sleeps before it looks around.
+const SLICE: Duration = Duration::from_millis(50);
+
 const RING: u8 = 0;
 const DESCRIPTORS: u8 = 1;
 /// Kind, whether it is the last packet of its number, number.
@@ -96,21 +99,35 @@ impl Wire {
         matches!(poll(&mut entry, Some(&Timespec::default())), Ok(1))
     }
 
-    /// Sends descriptors under a number, larger than any before it. Waits for room in the socket until the deadline.
+    /// Sends descriptors under a number, larger than any before it. Waits for room in the socket: until the deadline, or until
+    /// `still_there` says that nobody reads any more, which the socket does not know where the other end has another user.
     ///
     /// # Errors
     ///
-    /// The other end is closed, too many descriptors are on their way, or there was no room in time (`TimedOut`). A part of them may
-    /// have been sent: the reader drops them when it fetches a larger number.
-    pub fn send(&self, number: u64, descriptors: &[BorrowedFd<'_>], deadline: Deadline) -> io::Result<()> {
+    /// The other end is closed or nobody reads any more (`BrokenPipe`), too many descriptors are on their way, or there was no room in
+    /// time (`TimedOut`). A part of them may have been sent: the reader drops them when it fetches a larger number.
+    pub fn send(
+        &self,
+        number: u64,
+        descriptors: &[BorrowedFd<'_>],
+        deadline: Deadline,
+        still_there: &mut dyn FnMut() -> bool,
+    ) -> io::Result<()> {
         let packets = descriptors.len().div_ceil(PER_PACKET);
         for (i, packet) in descriptors.chunks(PER_PACKET).enumerate() {
-            self.send_packet(number, i + 1 == packets, packet, deadline)?;
+            self.send_packet(number, i + 1 == packets, packet, deadline, still_there)?;
         }
         Ok(())
     }
 
-    fn send_packet(&self, number: u64, last: bool, descriptors: &[BorrowedFd<'_>], deadline: Deadline) -> io::Result<()> {
+    fn send_packet(
+        &self,
+        number: u64,
+        last: bool,
+        descriptors: &[BorrowedFd<'_>],
+        deadline: Deadline,
+        still_there: &mut dyn FnMut() -> bool,
+    ) -> io::Result<()> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(PER_PACKET))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         if !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
@@ -122,8 +139,9 @@ impl Wire {
                 Ok(_) => return Ok(()),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) if deadline.is_over() => return Err(io::ErrorKind::TimedOut.into()),
+                Err(Errno::AGAIN) if !still_there() => return Err(io::ErrorKind::BrokenPipe.into()),
                 Err(Errno::AGAIN) => {
-                    let limit = deadline.remaining().and_then(|left| Timespec::try_from(left).ok());
+                    let limit = Timespec::try_from(deadline.within(SLICE)).ok();
                     let mut entry = [PollFd::new(&self.0, PollFlags::OUT | PollFlags::RDHUP)];
                     match poll(&mut entry, limit.as_ref()) {
                         Ok(_) | Err(Errno::INTR) => {}
@@ -303,10 +321,10 @@ mod tests {
     fn descriptors_are_found_by_their_number_and_older_ones_dropped() {
         let (a, b) = Wire::pair().unwrap();
         a.ring();
-        a.send(1, &some(3), Deadline::NEVER).unwrap();
+        a.send(1, &some(3), Deadline::NEVER, &mut || true).unwrap();
         a.ring();
-        a.send(2, &some(450), Deadline::NEVER).unwrap();
-        a.send(4, &some(1), Deadline::NEVER).unwrap();
+        a.send(2, &some(450), Deadline::NEVER, &mut || true).unwrap();
+        a.send(4, &some(1), Deadline::NEVER, &mut || true).unwrap();
         assert!(b.hush());
         let mut got = Vec::new();
         b.fetch(2, &mut got).unwrap();
@@ -334,8 +352,16 @@ mod tests {
     fn a_full_socket_is_an_error_at_the_deadline_and_never_blocks_a_ring() {
         let (a, b) = Wire::pair().unwrap();
         let one = some(1);
-        let error = (1..100_000).find_map(|number| a.send(number, &one, Deadline::NOW).err()).unwrap();
+        let error = (1..100_000).find_map(|number| a.send(number, &one, Deadline::NOW, &mut || true).err()).unwrap();
         assert!(matches!(error.kind(), io::ErrorKind::TimedOut) || error.raw_os_error() == Some(libc::ETOOMANYREFS));
+        // It waits for as long as somebody reads.
+        let mut looks = 0;
+        let mut still_there = || {
+            looks += 1;
+            looks < 3
+        };
+        let error = a.send(100_000, &one, Deadline::NEVER, &mut still_there).unwrap_err();
+        assert!(matches!(error.kind(), io::ErrorKind::BrokenPipe) || error.raw_os_error() == Some(libc::ETOOMANYREFS));
         (0..10_000).for_each(|_| a.ring());
         b.finish(u64::MAX);
         assert!(!b.hush());

@@ -301,10 +301,31 @@ fn a_lock_file_is_never_a_standard_stream() {
         // SAFETY: closes the streams of this process alone.
         (0..3).for_each(|fd| assert_eq!(unsafe { libc::close(fd) }, 0));
         let _member = join(&segment);
-        // SAFETY: asks about numbers, and touches no memory.
-        let open = (0..3).any(|fd| unsafe { libc::fcntl(fd, libc::F_GETFD) } != -1);
-        i32::from(open)
+        let target = |fd| std::fs::read_link(format!("/proc/self/fd/{fd}"));
+        i32::from((0..3).any(|fd| target(fd).is_ok_and(|target| target != Path::new("/dev/null"))))
     });
     assert_eq!(wait(child), 0);
     assert!(segment.as_fd().try_clone_to_owned().is_ok());
+}
+
+extern "C" fn heard(_: libc::c_int) {}
+
+#[test]
+fn memory_is_committed_although_a_timer_sends_signals_all_the_time() {
+    const LEN: usize = 256 << 20;
+    let segment = Segment::create(&Spec { len: LEN, ..spec(0) }).unwrap();
+    let child = fork(|| {
+        let period = libc::timeval { tv_sec: 0, tv_usec: 5000 };
+        let timer = libc::itimerval { it_interval: period, it_value: period };
+        let limit = libc::rlimit { rlim_cur: 20, rlim_max: 20 };
+        // SAFETY: a handler that does nothing; the structures outlive the calls.
+        unsafe {
+            // Ends it where it would go on for ever.
+            assert_eq!(libc::setrlimit(libc::RLIMIT_CPU, &raw const limit), 0);
+            libc::signal(libc::SIGALRM, heard as *const () as libc::sighandler_t);
+            assert_eq!(libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()), 0);
+        }
+        i32::from(segment.region().commit(0..LEN).is_err())
+    });
+    assert_eq!(wait(child), 0);
 }

@@ -1,6 +1,6 @@
 //! A process without standard streams. One test alone in its program, because it closes them.
 
-use multiproc_shm::{Kind, Link, Readiness, Segment, SegmentName, Spec, Wire, write_own_file};
+use multiproc_shm::{ByteLock, Identity, Kind, Link, Readiness, Segment, SegmentName, Spec, Wire, write_own_file};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 /// Closes them all, so that the lowest free numbers are 0, 1 and 2.
@@ -9,6 +9,10 @@ fn close_all(numbers: &[i32]) {
         // SAFETY: nobody in this process owns the standard streams.
         unsafe { libc::close(number) };
     }
+}
+
+fn is_null(number: i32) -> bool {
+    std::fs::read_link(format!("/proc/self/fd/{number}")).is_ok_and(|target| target == std::path::Path::new("/dev/null"))
 }
 
 #[test]
@@ -24,6 +28,7 @@ fn no_descriptor_of_ours_is_a_standard_streams() {
         })
         .collect();
     let mut numbers = Vec::new();
+    let mut are_occupied = true;
     let sets: [&[i32]; 7] = [&[0], &[1], &[2], &[0, 1], &[0, 2], &[1, 2], &[0, 1, 2]];
     for set in sets {
         close_all(set);
@@ -38,6 +43,16 @@ fn no_descriptor_of_ours_is_a_standard_streams() {
         Segment::remove(&name).unwrap();
         numbers.extend([named.as_fd().as_raw_fd(), opened.as_fd().as_raw_fd()]);
         close_all(set);
+        // Its descriptor is private. What took the place of the closed streams shows that it never had one of their numbers.
+        let _lock = ByteLock::try_take(&segment, 1).unwrap();
+        are_occupied &= set.iter().all(|&number| is_null(number));
+        close_all(set);
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        close_all(set);
+        let _ = Identity { pid: child.id(), ..Identity::current() }.has_ended();
+        are_occupied &= set.iter().all(|&number| is_null(number));
+        child.wait().unwrap();
+        close_all(set);
         let (a, b) = Link::pair().unwrap();
         numbers.extend([a.as_fd().as_raw_fd(), b.as_fd().as_raw_fd()]);
         close_all(set);
@@ -48,7 +63,7 @@ fn no_descriptor_of_ours_is_a_standard_streams() {
         numbers.push(readiness.as_fd().as_raw_fd());
         close_all(set);
         numbers.push(write_own_file(b"x").unwrap().as_raw_fd());
-        far.send(1, &[sender.as_fd()], multiproc_prim::Deadline::NEVER).unwrap();
+        far.send(1, &[sender.as_fd()], multiproc_prim::Deadline::NEVER, &mut || true).unwrap();
         close_all(set);
         let mut arrived = Vec::new();
         wire.fetch(1, &mut arrived).unwrap();
@@ -65,5 +80,6 @@ fn no_descriptor_of_ours_is_a_standard_streams() {
         // SAFETY: both are open; the standard stream is what it was before.
         unsafe { libc::dup2(copy.as_raw_fd(), number) };
     }
+    assert!(are_occupied);
     assert!(numbers.iter().all(|&number| number > 2), "{numbers:?}");
 }

@@ -61,14 +61,21 @@ impl Demo {
 
 impl Scenario {
     fn run(self, pace: Pace) -> anyhow::Result<()> {
-        match self {
+        let done = match self {
             Self::Pipe => pipe::main(),
             Self::Bounded => bounded::main(),
             Self::Handoff => handoff::main(pace),
             Self::Squares => squares::main(pace),
             Self::Buns => buns::main(pace),
             Self::Joinable => joinable::main(pace),
+        };
+        if done.is_err() {
+            // They would wait for what never comes, and the main process for them.
+            for process in multiproc::active_children() {
+                let _ = process.terminate();
+            }
         }
+        done
     }
 }
 

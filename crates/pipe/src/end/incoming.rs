@@ -9,11 +9,12 @@ use multiproc_sync as sync;
 use multiproc_sync::StreamReceiver;
 use serde::{Deserialize, Serialize};
 use std::io;
+use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-/// Records that are still read for a message after the deadline: far more than a stream holds.
-const MOST_LATE: u32 = 1 << 15;
+/// Bytes of a record in the stream beside its payload.
+const RECORD_HEADER: usize = 8;
 
 #[derive(Debug)]
 pub(super) struct Incoming {
@@ -109,20 +110,23 @@ impl Incoming {
         let mut late = 0;
         loop {
             self.wait(shared, deadline).map_err(recv_error)?;
-            if let Some(message) = self.take_record(shared, max, wants_fds)? {
-                return Ok(message);
-            }
-            // What has come of the message stays. A sender that never ends one must not keep us beyond the deadline.
-            late += u32::from(deadline.is_over());
-            if late > MOST_LATE {
+            let taken = match self.take_record(shared, max, wants_fds)? {
+                ControlFlow::Break(message) => return Ok(message),
+                ControlFlow::Continue(taken) => taken,
+            };
+            // What has come of the message stays. A sender that goes on all the time must not keep us: after the deadline we take what the
+            // stream held then, and no more.
+            late += if deadline.is_over() { taken } else { 0 };
+            if late >= crate::CAPACITY {
                 return Err(RecvError::Empty);
             }
         }
     }
 
-    /// Takes the record that is there. Gives the message if this was the last of it.
-    fn take_record(&mut self, shared: &Shared, max: usize, wants_fds: bool) -> Result<Option<Message>, RecvError> {
+    /// Takes the record that is there. Gives the message if this was the last of it, or else the bytes that the record took up.
+    fn take_record(&mut self, shared: &Shared, max: usize, wants_fds: bool) -> Result<ControlFlow<Message, usize>, RecvError> {
         let record = self.stream.peek().ok_or(RecvError::Corrupt)?;
+        let taken = RECORD_HEADER + record.payload().len();
         let (tag, payload) = (record.tag, record.payload());
         let trailer = Trailer::of(tag, &payload);
         let text = payload.part(0, payload.len() - trailer.map_or(0, |_| NUMBER)).ok_or(RecvError::Corrupt)?;
@@ -165,15 +169,15 @@ impl Incoming {
         }
         if tag & MORE != 0 {
             self.partial = so_far;
-            return Ok(None);
+            return Ok(ControlFlow::Continue(taken));
         }
         let is_fresh = std::mem::take(&mut self.is_fresh);
         match (so_far, descriptors) {
-            (Partial::Bytes(bytes), Some(descriptors)) => Ok(Some((bytes, descriptors))),
+            (Partial::Bytes(bytes), Some(descriptors)) => Ok(ControlFlow::Break((bytes, descriptors))),
             // They were sent before the record. The user of this end before us has died with them, or the record lies.
             (Partial::Bytes(_), None) if !is_fresh => Err(RecvError::Corrupt),
             (Partial::TooLong, _) => Err(RecvError::TooLong { max }),
-            _ => Ok(None),
+            _ => Ok(ControlFlow::Continue(taken)),
         }
     }
 

@@ -65,12 +65,17 @@ impl Outgoing {
         }
         let longest = if deadline == Deadline::NOW { self.stream.longest() } else { PART.min(self.stream.longest()) };
         let trailer = if fds.is_empty() { 0 } else { NUMBER };
-        let (mut rest, mut continues) = (bytes, 0);
+        let (mut rest, mut continues, mut late) = (bytes, 0, 0);
         while rest.len() + trailer > longest {
             let (now, later) = rest.split_at(longest.min(rest.len()));
             // Should the deadline pass on the way, the receiver drops what came when the next message begins.
             self.send_record(shared, MORE | continues, now, deadline)?;
             (rest, continues) = (later, CONTINUES);
+            // What is left goes where there is room now. A receiver that makes room all the time must not keep us.
+            late += if deadline.is_over() { now.len() } else { 0 };
+            if late > crate::CAPACITY {
+                return Err(send_error(sync::SendError::Full, deadline));
+            }
         }
         self.send_last(shared, continues, rest, &fds, deadline)
     }
@@ -94,7 +99,10 @@ impl Outgoing {
         let parcels = &shared.words().parcels;
         let number = parcels.load(Ordering::Relaxed).wrapping_add(1);
         parcels.store(number, Ordering::Relaxed);
-        shared.wire.send(number, fds, deadline).map_err(|error| match error.kind() {
+        // Where the other end is split, its socket stays open when nobody receives any more, and nobody empties it.
+        let stream = &mut self.stream;
+        let mut still_there = || !matches!(stream.room(record_len, Deadline::NOW, &mut || true), Err(sync::SendError::Closed));
+        shared.wire.send(number, fds, deadline, &mut still_there).map_err(|error| match error.kind() {
             io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => SendError::Disconnected,
             io::ErrorKind::TimedOut => send_error(sync::SendError::Full, deadline),
             _ => SendError::Descriptors(error),

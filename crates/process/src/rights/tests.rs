@@ -36,6 +36,15 @@ fn role() {
         "attacker through another process" => attack(Route::Shell),
         "attacker who speaks early" => attack(Route::Early),
         "attacker who becomes the parent" => attack(Route::Become),
+        "attacker as root without capabilities" => {
+            use rustix::thread::{CapabilitiesSecureBits, CapabilitySet, CapabilitySets};
+            rustix::thread::set_capabilities_secure_bits(CapabilitiesSecureBits::NO_ROOT).unwrap();
+            let none = CapabilitySet::empty();
+            rustix::thread::set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
+                .unwrap();
+            attack(Route::Direct);
+        }
+        "parent that dies" => attack(Route::Die),
         "two user ids" => {
             // SAFETY: changes this process's ids alone.
             assert_eq!(unsafe { libc::setresuid(NOBODY, 0, 0) }, 0);
@@ -66,6 +75,8 @@ enum Route {
     Early,
     /// The attacker becomes the victim's parent by exec, so that the socket is from its number; a helper speaks.
     Become,
+    /// The victim begins when its parent is dead.
+    Die,
 }
 
 fn attack(route: Route) {
@@ -97,7 +108,7 @@ fn attack(route: Route) {
         }
     };
     let mut command = match route {
-        Route::Direct => Command::new(&victim),
+        Route::Direct | Route::Die => Command::new(&victim),
         Route::Shell | Route::Early | Route::Become => {
             let mut shell = Command::new("/bin/sh");
             shell.args(["-c", r#""$0" "$@"; exit $?"#, &victim]);
@@ -117,6 +128,18 @@ fn attack(route: Route) {
             speak(&ours);
             rustix::io::fcntl_setfd(&ours, rustix::io::FdFlags::empty()).unwrap();
             panic!("{}", command.exec());
+        }
+        Route::Die => {
+            let parent = std::process::id();
+            // SAFETY: the copy waits, closes its copy of the socket, and runs the victim.
+            if unsafe { libc::fork() } == 0 {
+                while std::os::unix::process::parent_id() == parent {
+                    std::thread::yield_now();
+                }
+                drop(ours);
+                panic!("{}", command.exec());
+            }
+            std::process::exit(1);
         }
         Route::Become => {
             // SAFETY: the copy uses nothing but the socket and memory that is its own.
@@ -214,9 +237,27 @@ fn a_program_with_more_rights_than_its_caller_runs_no_function_of_the_callers() 
     let words: [u32; 5] = [0x0200_0001, 1 << 13, 0, 0, 0];
     let capabilities: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
     match rustix::fs::setxattr(&copies.victim, "security.capability", &capabilities, XattrFlags::empty()) {
-        Ok(()) => copies.run("attacker", NOBODY).expect_refusal("other rights than its parent"),
+        Ok(()) => {
+            copies.run("attacker", NOBODY).expect_refusal("other rights than its parent");
+            copies.run("attacker as root without capabilities", 0).expect_refusal("other rights than its parent");
+        }
         Err(error) => println!("skipped: file capabilities ({error})"),
     }
+}
+
+#[test]
+fn a_process_whose_parent_died_before_it_began_ends_without_a_word() {
+    let Some(copies) = Copies::new() else { return };
+    let ended = copies.run("parent that dies", NOBODY);
+    assert!(!ended.said().contains("can't begin") && !ended.said().contains("the chosen function ran"), "{}", ended.said());
+    assert_eq!(ended.mains(), 1, "{}", ended.said());
+}
+
+#[test]
+fn root_without_capabilities_has_its_function_run_by_a_file_that_adds_none() {
+    let Some(copies) = Copies::new() else { return };
+    let ended = copies.run("attacker as root without capabilities", 0);
+    assert!(ended.said().contains("the chosen function ran"), "{}", ended.said());
 }
 
 #[test]
