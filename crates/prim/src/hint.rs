@@ -32,7 +32,7 @@ impl Hint {
     }
 }
 
-/// A word private to this process that is true once it is written, and stays true: memory is committed up to here, say.
+/// A word private to this process that is true once it is written, until it is unmade: memory is committed up to here, say.
 ///
 /// Not modelled, since what it knows is no part of a model: who reads it comes after who wrote it, and no peer can.
 #[derive(Debug, Default)]
@@ -50,10 +50,22 @@ impl Known {
         self.0.load(core::sync::atomic::Ordering::Acquire)
     }
 
-    /// Adds to what is known. Of two threads that do so at once, one may be forgotten.
+    /// Says what is known. Of two threads that do so at once, one may be forgotten.
     #[inline(always)]
     pub fn set(&self, value: u64) {
         self.0.store(value, core::sync::atomic::Ordering::Release);
+    }
+
+    /// Adds bits to what is known, and nothing else.
+    #[inline]
+    pub fn insert(&self, bits: u64) {
+        self.0.fetch_or(bits, core::sync::atomic::Ordering::AcqRel);
+    }
+
+    /// Takes bits from what is known, and nothing else.
+    #[inline]
+    pub fn remove(&self, bits: u64) {
+        self.0.fetch_and(!bits, core::sync::atomic::Ordering::AcqRel);
     }
 }
 

@@ -112,7 +112,9 @@ impl Core {
         }
         let channel_at = at + shape.channel_at();
         let membership = join(&segment, |janitor| {
-            let Ok(channel) = Channel::attach(&region, channel_at, &shape.ring(), owner(janitor.participant())) else { return };
+            let Ok(channel) = Channel::attach(&region, channel_at, &shape.ring(), owner(janitor.participant())) else {
+                return true;
+            };
             let nothing = InHand::default();
             for who in janitor.others().filter(|who| janitor.is_dead(*who)) {
                 let still = || janitor.is_there(who);
@@ -122,6 +124,7 @@ impl Core {
                     words.all_done.wake_all();
                 }
             }
+            nothing.lock().is_empty()
         })?;
         let owner = owner(membership.participant());
         // Before anything is counted in our row.
@@ -312,6 +315,7 @@ impl Core {
 impl Watched for Core {
     fn look(&self) {
         if !self.membership.is_inherited() {
+            self.give_back_again();
             self.sweep_the_dead();
         }
     }
@@ -337,19 +341,22 @@ fn account_for(
         Flavor::Joinable => Orphans::Redeliver { max_deliveries: shape.max_deliveries() },
         _ => Orphans::Drop,
     };
-    let _finishing = in_hand.lock();
+    let mut waiting = in_hand.lock();
     let done = theirs.finished();
-    let swept = channel.ring().sweep(owner(who), done, orphans, is_still_there, |lost| ours.complete(lost)).ok()?;
+    let mut swept = channel.ring().sweep(owner(who), done, orphans, is_still_there, |lost| ours.complete(lost)).ok()?;
+    waiting.extend(swept.unsent.drain(..).map(|held| (held, shape.max_deliveries())));
     Some(swept)
 }
 
-/// Takes a place in the table. If there is none, clears away the dead first: there may be no member left to do it.
-fn join(segment: &Segment, clear: impl FnOnce(&Membership)) -> Result<Membership, OpenError> {
+/// Takes a place in the table. If there is none, clears away the dead first: there may be no member left to do it. `clear` says whether the
+/// janitor has nothing in hand; else it goes as the dead do, and is swept in turn.
+fn join(segment: &Segment, clear: impl FnOnce(&Membership) -> bool) -> Result<Membership, OpenError> {
     let table = segment.participants().ok_or_else(|| segment.refuse(Flaw::Geometry("no participants".into())))?;
     let joined = match table.join() {
         Err(JoinError::Full(_)) => {
-            if let Ok(janitor) = table.join_as_janitor() {
-                clear(&janitor);
+            if let Ok(janitor) = table.join_as_janitor()
+                && clear(&janitor)
+            {
                 janitor.leave();
             }
             table.join()
@@ -365,9 +372,10 @@ impl Drop for Core {
             return;
         }
         // What is still in hand goes the way of the dead's: a joinable queue delivers it to someone else.
+        self.in_hand.lock().clear();
         let swept = self.account_for(self.membership.participant());
         let was_lookout = self.membership.stop_watching();
-        if let Some(swept) = swept {
+        if let Some(swept) = swept.filter(|_| self.in_hand.lock().is_empty()) {
             self.membership.leave();
             self.channel.wake_after_sweep(&swept);
             self.wake_if_all_done();

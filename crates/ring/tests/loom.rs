@@ -140,7 +140,9 @@ fn a_thread_that_goes_on_from_where_another_one_of_its_process_arrived_sees_the_
                     pop(&a);
                 }
             });
-            threads.map(|thread| thread.join().unwrap());
+            for thread in threads {
+                thread.join().unwrap();
+            }
         });
     }
 }

@@ -4,6 +4,7 @@ use crate::error::{ChannelError, GetError, PutError};
 use crate::event::{EventCount, Pace};
 use multiproc_prim::{Deadline, Padded, Place, Region, shared_struct};
 use multiproc_ring::mpmc::{AllocError, Block, Geometry, Held, Lane, Mpmc, Owner, Swept, TakeError};
+use std::cell::Cell;
 use std::time::Duration;
 
 shared_struct! {
@@ -164,9 +165,16 @@ impl Channel {
     }
 
     #[cold]
-    fn alloc_later(&self, len: usize, deadline: Deadline, look_around: impl FnMut() -> Duration) -> Result<Block<'_>, PutError> {
+    fn alloc_later(
+        &self,
+        len: usize,
+        deadline: Deadline,
+        mut look_around: impl FnMut() -> Duration,
+    ) -> Result<Block<'_>, PutError> {
+        // The dear part at the first look and then once before each sleep: the looks between them are as many as the time allows.
+        let dear = Cell::new(true);
         let attempt = || match self.try_alloc(len) {
-            None => {
+            None if dear.take() => {
                 // Free blocks of other sizes may have what this one needs.
                 self.ring.trim_all();
                 let again = self.try_alloc(len);
@@ -177,6 +185,10 @@ impl Channel {
                 Some(self.try_alloc(len).unwrap_or(Err(PutError::NoMemory)))
             }
             done => done,
+        };
+        let look_around = || {
+            dear.set(true);
+            look_around()
         };
         let waited = self.control.memory.wait_until(deadline, &self.memory_pace, look_around, attempt);
         waited.unwrap_or(Err(PutError::NoMemory))
@@ -224,18 +236,35 @@ impl Channel {
         error: PutError,
         block: Block<'a>,
         deadline: Deadline,
-        look_around: impl FnMut() -> Duration,
+        mut look_around: impl FnMut() -> Duration,
     ) -> Result<(), (PutError, Block<'a>)> {
         if !matches!(error, PutError::Full | PutError::NoMemory) {
             return Err((error, block));
         }
         let mut waiting = Some(block);
+        let dear = Cell::new(true);
         let attempt = || match self.try_publish(waiting.take()?) {
             Ok(()) => Some(Ok(())),
+            // As for a block: where the system has no page for the slot, and no message waits whose memory could come free.
+            Err((PutError::NoMemory, block)) if dear.take() => {
+                self.ring.trim_all();
+                match self.try_publish(block) {
+                    Ok(()) => Some(Ok(())),
+                    Err((error, block)) => {
+                        waiting = Some(block);
+                        let nothing_comes = error == PutError::NoMemory && !self.ring.is_any_message_left();
+                        (nothing_comes || !matches!(error, PutError::Full | PutError::NoMemory)).then_some(Err(error))
+                    }
+                }
+            }
             Err((error, block)) => {
                 waiting = Some(block);
                 (!matches!(error, PutError::Full | PutError::NoMemory)).then_some(Err(error))
             }
+        };
+        let look_around = || {
+            dear.set(true);
+            look_around()
         };
         let done = self.control.slots.wait_until(deadline, &self.slot_pace, look_around, attempt);
         match (done.unwrap_or(Err(error)), waiting) {

@@ -52,9 +52,9 @@ const MOST_SOBER: u64 = 4096;
 const YIELDS: u32 = if cfg!(loom) { 0 } else { 2 };
 
 impl Pace {
-    /// Tries `attempt` for as long as that is worth while, without sleeping.
+    /// Tries `attempt` for as long as that is worth while and the deadline allows, without sleeping.
     #[inline]
-    pub fn spin<T>(&self, mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
+    pub fn spin<T>(&self, deadline: Deadline, mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
         let known = self.0.get();
         let (sober, until) = (known >> 32, known & u64::from(u32::MAX));
         // In a model it is only more to explore.
@@ -71,6 +71,10 @@ impl Pace {
             if let Some(result) = attempt() {
                 self.0.set(0);
                 return Some(result);
+            }
+            // An attempt may have to look at many blocks.
+            if spin % 8 == 7 && deadline.is_over() {
+                return None;
             }
         }
         let (sober, until) = match until {
@@ -123,7 +127,7 @@ impl EventCount {
         if deadline.is_over() {
             return None;
         }
-        if let Some(result) = pace.spin(&mut attempt) {
+        if let Some(result) = pace.spin(deadline, &mut attempt) {
             return Some(result);
         }
         let mut slice = SLICE;

@@ -208,7 +208,7 @@ impl StreamReceiver {
     pub fn spin(&mut self) -> Result<(), RecvError> {
         let Self { reader, control, pace } = self;
         let now = look(reader, control, false);
-        now.or_else(|| pace.spin(|| look(reader, control, false))).unwrap_or(Err(RecvError::Empty))
+        now.or_else(|| pace.spin(Deadline::NEVER, || look(reader, control, false))).unwrap_or(Err(RecvError::Empty))
     }
 
     /// The record that [`spin`](Self::spin) or [`wait`](Self::wait) found, not taken yet; `None` if it found none.

@@ -8,11 +8,12 @@
 use super::error::AllocError;
 use super::handle::Meta;
 use super::layout::{ALL_KEEP_PAGES, BlockHeader, Class, FIRST_KEEP_PAGES, Layout, PAGE, Stretch, WHOLE};
-use super::state::{BlockState, Owner};
+use super::state::{BlockState, Kind, Owner};
 use super::stretches::Stretches;
 use super::trim;
 use multiproc_prim::{Array, AtomicU64, Bytes, Hint, Known, Ordering, OutOfBounds, Place, Region, Renewed};
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 pub(crate) struct Arena {
@@ -230,7 +231,9 @@ impl Arena {
             if state.load(Ordering::Relaxed) == BlockState::FREE.0
                 && state.compare_exchange(BlockState::FREE.0, owned, Ordering::Acquire, Ordering::Relaxed).is_ok()
             {
-                if let Err(error) = found.prepare_payload(len) {
+                // It may have been given back since we saw that it was committed. From here on it can't be.
+                self.forget_what_was_trimmed();
+                if let Err(error) = found.level.ensure(&blocks.class, found.within).and_then(|()| found.prepare_payload(len)) {
                     found.free();
                     return Err(error.into());
                 }
@@ -255,7 +258,7 @@ impl Arena {
 
     /// Tells sweepers, before a block is claimed for the first time, to look at it and at some beyond.
     #[cold]
-    fn note_used(&self, blocks: &Blocks, index: u64) {
+    pub(super) fn note_used(&self, blocks: &Blocks, index: u64) {
         let Some(used) = self.used.get(blocks.number) else { return };
         // Every large block that a sweeper looks at costs a page for its header.
         let step = if blocks.class.size > WHOLE { 1 } else { 64 };
@@ -266,21 +269,43 @@ impl Arena {
         blocks.noted.set(upto);
     }
 
-    /// The blocks that may ever have been in use.
+    /// The blocks that may be in use. Memory that was given back is passed over, and not asked for again: what has no pages is free.
     pub(crate) fn ever_used(&self) -> impl Iterator<Item = io::Result<Found<'_>>> {
         self.forget_what_was_trimmed();
         self.classes.iter().zip(self.used.iter()).flat_map(move |(blocks, used)| {
             let used = used.load(Ordering::Relaxed).min(u64::from(blocks.class.count)) as u32;
-            let there = (0..used).map(move |index| self.find_in(blocks, index, false));
             // What is said to be used and is not there was made up.
-            there.take_while(|block| !block.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound))
+            let levels = (0..blocks.class.levels())
+                .map(move |level| self.level(blocks, level, false))
+                .take_while(|level| !level.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound));
+            let first = |level: u32| blocks.class.first_of(level);
+            levels.enumerate().take_while(move |(number, _)| first(*number as u32) < used).flat_map(move |(number, level)| {
+                let first = first(number as u32);
+                let (level, failed) = match level {
+                    Ok(level) => (Some(level), None),
+                    Err(error) => (None, Some(Err(error))),
+                };
+                let level = level.filter(|level| level.region.has_pages(0..level.region.len()));
+                let found = level.into_iter().flat_map(move |level| level.in_use(blocks, first, used)).map(Ok);
+                found.chain(failed)
+            })
         })
     }
 
     /// Whether some block is not free, whose memory may come free later.
     pub(crate) fn is_in_use(&self) -> bool {
+        self.has_block(|kind| kind != Kind::Free)
+    }
+
+    /// Whether some block holds a message that was put, and not only one that is being written.
+    pub(crate) fn holds_messages(&self) -> bool {
+        self.has_block(|kind| matches!(kind, Kind::Publishing | Kind::Taken))
+    }
+
+    fn has_block(&self, of_kind: impl Fn(Kind) -> bool) -> bool {
         // Relaxed: true at some moment during the call is all that is asked.
-        self.ever_used().any(|block| block.is_ok_and(|block| block.header.state.load(Ordering::Relaxed) != BlockState::FREE.0))
+        let kind = |block: Found<'_>| BlockState(block.header.state.load(Ordering::Relaxed)).kind();
+        self.ever_used().any(|block| block.is_ok_and(|block| of_kind(kind(block))))
     }
 }
 
@@ -370,6 +395,39 @@ impl<'a> Found<'a> {
 }
 
 impl Level {
+    /// Those blocks of a stretch before the block `used` that have pages. `first` is the number of the stretch's first block.
+    fn in_use<'a>(&'a self, blocks: &'a Blocks, first: u32, used: u32) -> impl Iterator<Item = Found<'a>> {
+        let class = &blocks.class;
+        let beyond = (self.headers.len() as u32).min(used - first);
+        let chunks = (0..beyond.div_ceil(1 << class.chunk)).filter(|chunk| self.has_pages(class, *chunk));
+        let blocks_of = move |chunk: u32| chunk << class.chunk..beyond.min((chunk + 1) << class.chunk);
+        chunks.flat_map(blocks_of).filter_map(move |within| {
+            let header = self.headers.get(within as usize)?;
+            Some(Found { blocks, level: self, index: first + within, within, header })
+        })
+    }
+
+    /// Whether the headers of a chunk can be touched without memory being asked for.
+    fn has_pages(&self, class: &Class, chunk: u32) -> bool {
+        let known = self.committed.get((chunk / 64) as usize);
+        let bit = 1 << (chunk % 64);
+        if known.is_some_and(|known| known.get() & bit != 0) {
+            return true;
+        }
+        let has_pages = self.region.has_pages(self.chunk_range(class, chunk));
+        if let Some(known) = known.filter(|_| has_pages) {
+            known.insert(bit);
+        }
+        has_pages
+    }
+
+    /// What of a chunk is committed at once.
+    fn chunk_range(&self, class: &Class, chunk: u32) -> Range<usize> {
+        let from = ((chunk << class.chunk) as usize) * class.size;
+        let len = if class.size > WHOLE { size_of::<BlockHeader>() } else { class.size << class.chunk };
+        from..(from + len).min(self.region.len())
+    }
+
     /// Makes sure that the header of a block can be touched, and small blocks as a whole.
     #[inline(always)]
     pub(super) fn ensure(&self, class: &Class, within: u32) -> io::Result<()> {
@@ -383,7 +441,7 @@ impl Level {
     pub(super) fn forget(&self, class: &Class, within: u32) {
         let chunk = within >> class.chunk;
         if let Some(known) = self.committed.get((chunk / 64) as usize) {
-            known.set(known.get() & !(1 << (chunk % 64)));
+            known.remove(1 << (chunk % 64));
         }
         if let Some(length) = self.lengths.get(within as usize) {
             length.set(0);
@@ -392,13 +450,10 @@ impl Level {
 
     #[cold]
     fn commit(&self, class: &Class, within: u32) -> io::Result<()> {
-        let shift = class.chunk;
-        let chunk = within >> shift;
-        let from = ((chunk << shift) as usize) * class.size;
-        let len = if class.size > WHOLE { size_of::<BlockHeader>() } else { class.size << shift };
-        self.region.commit(from..(from + len).min(self.region.len()))?;
+        let chunk = within >> class.chunk;
+        self.region.commit(self.chunk_range(class, chunk))?;
         if let Some(known) = self.committed.get((chunk / 64) as usize) {
-            known.set(known.get() | 1 << (chunk % 64));
+            known.insert(1 << (chunk % 64));
         }
         Ok(())
     }

@@ -311,6 +311,11 @@ impl Mpmc {
         self.arena.is_in_use()
     }
 
+    /// Whether some message waits or is in hand, here or elsewhere: memory may come free when it is done. Looks at all blocks.
+    pub fn is_any_message_left(&self) -> bool {
+        self.has_message(Lane::Main) || self.arena.holds_messages()
+    }
+
     /// Looks at about `most` bytes of memory that a burst of messages needed, and gives back what is free. Returns whether there is
     /// more to look at: it begins when this handle has found a ring that has grown empty.
     pub fn trim(&self, most: usize) -> bool {
@@ -359,7 +364,7 @@ enum Place<'a> {
 }
 
 /// A taken block that is kept in hand without borrowing the ring.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 #[must_use = "a block that is neither resumed nor swept is lost"]
 pub struct Held {
     number: u32,

@@ -136,7 +136,8 @@ impl Class {
         (level, self.first_of(level))
     }
 
-    const fn first_of(&self, level: u32) -> u32 {
+    /// The number of the first block of a stretch.
+    pub(crate) const fn first_of(&self, level: u32) -> u32 {
         ((1 << level) - 1) << self.first
     }
 

@@ -414,7 +414,7 @@ impl Ring {
         // The ends are before the first slot.
         self.region.commit(if chunk == 0 { 0 } else { from }..to)?;
         if let Some(known) = self.committed.get(chunk / 64) {
-            known.set(known.get() | 1 << (chunk % 64));
+            known.insert(1 << (chunk % 64));
         }
         Ok(())
     }

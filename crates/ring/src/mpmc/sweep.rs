@@ -43,7 +43,7 @@ pub struct Finished {
 }
 
 /// What a sweep found. Two sweeps at once share the findings between them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Swept {
     /// Blocks that were being written, or finished, and are free now.
     pub freed: usize,
@@ -53,6 +53,9 @@ pub struct Swept {
     pub returned: usize,
     /// Messages that were in hand once too often.
     pub dead: usize,
+    /// Messages that are to be delivered again and that no memory was there for: they are in hand of the sweeper, as if it had got them,
+    /// and it [gives them back](Mpmc::give_back) later.
+    pub unsent: Vec<Held>,
 }
 
 impl std::ops::AddAssign for Swept {
@@ -61,6 +64,7 @@ impl std::ops::AddAssign for Swept {
         self.lost += more.lost;
         self.returned += more.returned;
         self.dead += more.dead;
+        self.unsent.extend(more.unsent);
     }
 }
 
@@ -132,19 +136,24 @@ impl Mpmc {
                     if !self.make_ours(block, state, ours) {
                         continue;
                     }
-                    match orphans {
-                        _ if ring.lane().is_dead() => self.bring_back(block, state, Lane::DeadReturned)?,
-                        Orphans::Drop => {
-                            finish(&Held::of(block, Origin::new(ring, ticket)));
+                    let held = Held::of(block, Origin::new(ring, ticket));
+                    let max_deliveries = match orphans {
+                        Orphans::Drop if !ring.lane().is_dead() => {
+                            finish(&held);
                             block.free();
                             swept.lost += 1;
+                            continue;
                         }
-                        Orphans::Redeliver { max_deliveries } => {
-                            match self.deliver_again(block, state, ring.lane(), max_deliveries)? {
-                                Lane::Dead => swept.dead += 1,
-                                _ => swept.returned += 1,
-                            }
-                        }
+                        Orphans::Drop => None,
+                        Orphans::Redeliver { max_deliveries } => max_deliveries,
+                    };
+                    match self.deliver_again(block, ours, ring.lane(), max_deliveries) {
+                        Ok(Lane::DeadReturned) => {}
+                        Ok(Lane::Dead) => swept.dead += 1,
+                        Ok(_) => swept.returned += 1,
+                        // It stays ours: were it the dead one's again, another sweeper might have buried that one meanwhile.
+                        Err(PublishError::NoMemory) => swept.unsent.push(held),
+                        Err(error) => return Err(error),
                     }
                 }
             }
@@ -193,7 +202,7 @@ impl Mpmc {
         won
     }
 
-    /// Puts a block that is ours into `lane`. If that can't be, it is as `seen` again: the dead one's, for the next sweep.
+    /// Puts a block that is ours into `lane`. If that can't be, it is as `seen` again.
     fn bring_back(&self, block: Found<'_>, seen: BlockState, lane: Lane) -> Result<(), PublishError> {
         let ring = self.lane(lane).ok_or(PublishError::Corrupt)?;
         ring.publish(&self.arena, self.owner(), Filling::Block(block)).inspect_err(|_| {

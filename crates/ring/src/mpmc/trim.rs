@@ -23,16 +23,15 @@ impl Arena {
         if begin == NO_TRIM {
             return false;
         }
-        self.note_trim();
         let (mut left, mut next) = (most, begin);
-        for (blocks, stretch, unit) in self.units(|class| class.keeps_first().into()).skip(begin as usize) {
+        for (blocks, level, stretch, unit) in self.units(|class| class.keeps_first().into()).skip(begin as usize) {
             if left == 0 {
                 self.trim_next.set(next);
                 return true;
             }
             left = left.saturating_sub(blocks.class.size << blocks.class.unit());
             next += 1;
-            self.trim_unit(blocks, stretch, unit, owner);
+            self.trim_unit(blocks, level, stretch, unit, owner);
         }
         self.trim_next.set(NO_TRIM);
         false
@@ -40,24 +39,23 @@ impl Arena {
 
     /// Gives back everything that free blocks have, for those who find no memory.
     pub(crate) fn trim_all(&self, owner: Owner) {
-        self.note_trim();
-        self.units(|_| 0).for_each(|(blocks, stretch, unit)| self.trim_unit(blocks, stretch, unit, owner));
+        self.units(|_| 0).for_each(|(blocks, level, stretch, unit)| self.trim_unit(blocks, level, stretch, unit, owner));
     }
 
     /// What is given back at once, of every class from a level on: the blocks that lie together in one unit of a stretch.
-    fn units(&self, first_level: impl Fn(&Class) -> u32) -> impl Iterator<Item = (&Blocks, &Level, u32)> {
+    fn units(&self, first_level: impl Fn(&Class) -> u32) -> impl Iterator<Item = (&Blocks, u32, &Level, u32)> {
         self.classes.iter().flat_map(move |blocks| {
             let class = &blocks.class;
             // What is not there ends the class.
             let there =
                 (first_level(class)..class.levels()).map_while(|level| Some((level, self.level(blocks, level, false).ok()?)));
             there.flat_map(move |(level, stretch)| {
-                (0..class.blocks_in(level).div_ceil(1 << class.unit())).map(move |unit| (blocks, stretch, unit))
+                (0..class.blocks_in(level).div_ceil(1 << class.unit())).map(move |unit| (blocks, level, stretch, unit))
             })
         })
     }
 
-    fn trim_unit(&self, blocks: &Blocks, stretch: &Level, unit: u32, owner: Owner) {
+    fn trim_unit(&self, blocks: &Blocks, level: u32, stretch: &Level, unit: u32, owner: Owner) {
         let class = &blocks.class;
         let first = unit << class.unit();
         let beyond = (first + (1 << class.unit())).min(stretch.headers.len() as u32);
@@ -65,6 +63,8 @@ impl Arena {
         if !stretch.region.has_pages(range.clone()) {
             return;
         }
+        // A sweeper finds what we claim, should we die before it is gone.
+        self.note_used(blocks, u64::from(class.first_of(level)) + u64::from(beyond) - 1);
         let header = |within: u32| stretch.ensure(class, within).ok().and_then(|()| stretch.headers.get(within as usize));
         // Acquire: as in a claim (pairs with: free).
         let claim = |within: &u32| {
@@ -77,6 +77,7 @@ impl Arena {
         let claimed = (first..beyond).take_while(claim).count() as u32;
         if first + claimed == beyond && stretch.region.discard(range) {
             (first..beyond).for_each(|within| stretch.forget(class, within));
+            self.note_trim();
             return;
         }
         for state in (first..first + claimed).filter_map(|within| header(within).map(|header| &header.state)) {
@@ -85,8 +86,8 @@ impl Arena {
         }
     }
 
-    /// Tells other handles that memory which they have seen committed may not be. Relaxed: they look before each claim, and what is
-    /// given back is claimed by us until it is gone.
+    /// Tells other handles that memory which they have seen committed may not be. They look before a claim, and again once it is theirs:
+    /// from then on it is not given back. Relaxed: the kernel took the memory away before, and orders that for every process.
     fn note_trim(&self) {
         self.trims.fetch_add(1, Ordering::Relaxed);
         self.forget_what_was_trimmed();
@@ -103,7 +104,6 @@ impl Arena {
     /// Forgets what was seen committed, since somebody has given memory back, and begins again at the first blocks.
     #[cold]
     fn forget(&self, trims: u64) {
-        self.forgot_at.set(trims);
         for blocks in &self.classes {
             blocks.window.set(smallest_window(&blocks.class));
             blocks.cursor.set(0);
@@ -111,5 +111,7 @@ impl Arena {
         for level in self.classes.iter().flat_map(|blocks| &blocks.levels).filter_map(|level| level.peek(ONLY)) {
             level.committed.iter().chain(&level.lengths).for_each(|known| known.set(0));
         }
+        // Last: until then every thread of this process forgets for itself.
+        self.forgot_at.set(trims);
     }
 }
