@@ -167,6 +167,13 @@ pub(super) fn append_bare<T>(value: &T, target: &mut Vec<u8>) -> bool {
     true
 }
 
+/// Whether the messages of a type are bare bytes.
+pub(super) fn is_bare<T>() -> bool {
+    let id = type_id::<T>();
+    let whole = [TypeId::of::<String>(), TypeId::of::<()>()].contains(&id);
+    whole || number_kind(id).is_some() || vector_kind(id).is_some()
+}
+
 /// The value of bare bytes, if `T` is a type whose messages are; an error says why the bytes make none.
 #[inline(always)]
 pub(super) fn from_bare<T>(bytes: &[u8]) -> Option<Result<T, String>> {
