@@ -7,7 +7,6 @@ use crate::handle::Handle;
 use crate::oneway::{Receiver, Sender};
 use crate::standby::Standby;
 use multiproc_prim::Deadline;
-use multiproc_shm::pass;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::marker::PhantomData;
@@ -271,7 +270,6 @@ impl<Tx, Rx> Serialize for Connection<Tx, Rx> {
 
 impl<'de, Tx, Rx> Deserialize<'de> for Connection<Tx, Rx> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let end = End::deserialize(deserializer)?;
-        if end.sends() && end.receives() { Ok(Self::from_end(end)) } else { Err(pass::refuse("this end of a pipe goes one way")) }
+        Ok(Self(Handle::arrived((true, true), "this end of a pipe goes one way", deserializer)?, PhantomData))
     }
 }

@@ -6,8 +6,8 @@ use crate::error::{RecvError, RecvIntoError, SendError, StandbyError};
 use crate::slot::{Gone, Slot};
 use multiproc_prim::Deadline;
 use multiproc_shm::{Readiness, pass};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserializer, Serialize};
 use std::cell::OnceCell;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -22,7 +22,16 @@ pub(crate) struct Handle {
 
 impl Handle {
     pub(crate) fn new(end: End) -> Self {
-        Self { slot: Slot::new(end), readiness: OnceCell::new() }
+        Self::of(Slot::new(end))
+    }
+
+    fn of(slot: Slot<End>) -> Self {
+        Self { slot, readiness: OnceCell::new() }
+    }
+
+    /// The handle of an end that travelled, if it sends and receives as it should.
+    pub(crate) fn arrived<'de, D: Deserializer<'de>>(ways: (bool, bool), otherwise: &str, from: D) -> Result<Self, D::Error> {
+        Slot::arrived(ways, otherwise, from).map(Self::of)
     }
 
     /// One for each direction.

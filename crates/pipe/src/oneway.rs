@@ -6,7 +6,6 @@ use crate::error::{PipeError, RecvError, RecvIntoError, SendError, StandbyError}
 use crate::handle::Handle;
 use crate::standby::Standby;
 use multiproc_prim::Deadline;
-use multiproc_shm::pass;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::marker::PhantomData;
@@ -254,14 +253,12 @@ impl<T> Serialize for Sender<T> {
 
 impl<'de, T> Deserialize<'de> for Receiver<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let end = End::deserialize(deserializer)?;
-        if end.sends() { Err(pass::refuse("this end of a pipe sends")) } else { Ok(Self::from_handle(Handle::new(end))) }
+        Handle::arrived((false, true), "this end of a pipe sends", deserializer).map(Self::from_handle)
     }
 }
 
 impl<'de, T> Deserialize<'de> for Sender<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let end = End::deserialize(deserializer)?;
-        if end.receives() { Err(pass::refuse("this end of a pipe receives")) } else { Ok(Self::from_handle(Handle::new(end))) }
+        Handle::arrived((true, false), "this end of a pipe receives", deserializer).map(Self::from_handle)
     }
 }

@@ -7,7 +7,6 @@ use crate::handle::Handle;
 use crate::oneway::{Receiver, Sender};
 use crate::slot::Slot;
 use multiproc_prim::Deadline;
-use multiproc_shm::pass;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -125,11 +124,6 @@ impl<E> Serialize for Standby<E> {
 
 impl<'de, E: PipeEnd> Deserialize<'de> for Standby<E> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let waiting = Waiting::deserialize(deserializer)?;
-        if (waiting.sends(), waiting.receives()) == E::WAYS {
-            Ok(Self::new(waiting))
-        } else {
-            Err(pass::refuse("this is the stand-by of another kind of end"))
-        }
+        Ok(Self(Slot::arrived(E::WAYS, "this is the stand-by of another kind of end", deserializer)?, PhantomData))
     }
 }

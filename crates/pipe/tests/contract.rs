@@ -249,3 +249,33 @@ fn messages_of_16_mib_go_to_another_process_and_back() {
     drop(ours);
     assert_eq!(process.join().unwrap(), Exit::Code(0));
 }
+
+#[test]
+fn a_value_beside_an_end_is_compared_and_the_end_stays_if_it_is_refused() {
+    fn three() -> Option<u32> {
+        Some(3)
+    }
+    #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    struct Config {
+        #[serde(default = "three", skip_serializing_if = "Option::is_none")]
+        limit: Option<u32>,
+    }
+    type Message = (Config, Connection<u8>, Sender<u8>, Config);
+    let (carrier, far) = pipe::<Message>().unwrap();
+    let (a, b) = pipe::<u8>().unwrap();
+    let (receiver, sender) = pipe_oneway::<u8>().unwrap();
+    let mut message = (Config { limit: Some(1) }, a, sender, Config { limit: None });
+    let error = carrier.send(&message).unwrap_err();
+    assert!(error.to_string().contains("another value"), "{error}");
+    message.1.send(&1).unwrap();
+    message.2.send(&2).unwrap();
+    message.3.limit = Some(4);
+    carrier.send(&message).unwrap();
+    let got = far.recv().unwrap();
+    assert_eq!((&got.0, &got.3), (&message.0, &message.3));
+    got.1.send(&3).unwrap();
+    got.2.send(&4).unwrap();
+    assert_eq!((b.recv().unwrap(), b.recv().unwrap()), (1, 3));
+    assert_eq!((receiver.recv().unwrap(), receiver.recv().unwrap()), (2, 4));
+    assert!(message.1.send(&5).is_err(), "the end was moved");
+}

@@ -86,9 +86,13 @@ impl Core {
         registry::attached(file, attach)?.checked(flavor)
     }
 
+    pub(crate) fn is_of(&self, flavor: Flavor) -> bool {
+        self.shape.flavor == flavor
+    }
+
     /// An attachment that was found in the registry skipped the checks of its segment, and this one depends on who asks.
     fn checked(self: Arc<Self>, flavor: Flavor) -> Result<Arc<Self>, OpenError> {
-        if self.shape.flavor != flavor {
+        if !self.is_of(flavor) {
             let (found, expected) = (self.shape.flavor.kind(), flavor.kind());
             let flaw = Flaw::Kind { found: format!("{found:?}"), expected: format!("{expected:?}") };
             return Err(self.segment.refuse(flaw).into());

@@ -467,11 +467,17 @@ impl<'de, T> Deserialize<'de> for Queue<T> {
 }
 
 impl Core {
-    pub(crate) fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(self: &Arc<Self>, serializer: S) -> Result<S::Ok, S::Error> {
+        if pass::leaves_in_trial() {
+            return pass::serialize_stand_in(|| Ok(Arc::clone(self)), serializer);
+        }
         pass::serialize_descriptor(std::os::fd::AsFd::as_fd(&self.segment), serializer)
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D, flavor: Flavor) -> Result<Arc<Self>, D::Error> {
+        if pass::arrives_in_trial() {
+            return pass::deserialize_stand_in(|core: &Arc<Self>| core.is_of(flavor), false, deserializer);
+        }
         let descriptor = pass::Descriptor::deserialize(deserializer)?;
         Self::attach(descriptor.into(), flavor).map_err(pass::refuse)
     }

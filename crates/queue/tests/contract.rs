@@ -407,3 +407,27 @@ fn a_named_queue_of_another_type_is_refused() {
     assert!(Queue::<u32>::open(&name).is_ok());
     Queue::<u32>::remove(&name).unwrap();
 }
+
+#[test]
+fn a_value_beside_a_queue_is_compared_as_any_other() {
+    fn three() -> Option<u32> {
+        Some(3)
+    }
+    #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    struct Config {
+        #[serde(default = "three", skip_serializing_if = "Option::is_none")]
+        limit: Option<u32>,
+    }
+    let queue = Queue::<u8>::bounded(1).unwrap();
+    for value in [
+        (Config { limit: None }, queue.clone(), Config { limit: Some(1) }),
+        (Config { limit: Some(1) }, queue.clone(), Config { limit: None }),
+    ] {
+        let error = multiproc_shm::pass::encode(&value).unwrap_err();
+        assert!(error.to_string().contains("another value"), "{error}");
+    }
+    let parcel = multiproc_shm::pass::encode(&(queue.clone(), Config { limit: Some(1) })).unwrap();
+    let (same, config): (Queue<u8>, Config) = multiproc_shm::pass::decode(&parcel.bytes, parcel.descriptors).unwrap();
+    queue.put(7).unwrap();
+    assert_eq!((same.get().unwrap(), config), (7, Config { limit: Some(1) }));
+}

@@ -44,6 +44,10 @@ impl Travels for End {
         let (segment, wire) = (Lent(shared.segment.as_fd()), Lent(shared.wire.as_fd()));
         (shared.side == Side::Second, segment, wire, lease, shared.generation, partial, (*number, arriving)).serialize(serializer)
     }
+
+    fn ways(&self) -> (bool, bool) {
+        (self.sends(), self.receives())
+    }
 }
 
 impl Travels for Waiting {
@@ -55,6 +59,10 @@ impl Travels for Waiting {
         let lent = |descriptor| Lent(descriptor);
         let (segment, wire, lease) = (lent(self.segment.as_fd()), lent(self.wire.as_fd()), lent(self.lease.as_fd()));
         (self.side == Side::Second, segment, wire, lease, self.number).serialize(serializer)
+    }
+
+    fn ways(&self) -> (bool, bool) {
+        (self.sends(), self.receives())
     }
 }
 

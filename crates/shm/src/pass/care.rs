@@ -5,18 +5,26 @@
 //! and change or refuse some of them: such values are tried out one by one. What is hand-written is told by the names that the
 //! compiler gives to types. A name that is not known only costs time.
 
+use super::kind::MAP;
+use super::plain;
+use std::any::TypeId;
+
 /// Looks out while a value is written.
 #[derive(Default)]
 pub(super) struct Care {
     part: &'static str,
-    /// A part was written by other code than serde's own.
+    /// Another value of the same shape may fare differently: a part was written by other code than serde's own, or is of a type of
+    /// the library that loses something.
     pub(super) foreign: bool,
+    /// Where the sequences and maps start whose order is no part of the value.
+    pub(super) unordered: Vec<usize>,
 }
 
 impl Care {
     /// A part of this type is written next.
     pub(super) fn enter(&mut self, name: &'static str) {
         self.part = name;
+        self.foreign |= loses(name);
     }
 
     /// It is written as something without a name: no derived type is.
@@ -28,32 +36,113 @@ impl Care {
     pub(super) fn is_named(&mut self, name: &str) {
         self.foreign |= own_name(self.part).is_some_and(|own| own != name);
     }
+
+    /// It is written as a sequence or a map, which starts here.
+    pub(super) fn has_items(&mut self, kind: u8, start: usize) {
+        const WITHOUT: [&str; 10] = [
+            "HashSet",
+            "HashMap",
+            "BinaryHeap",
+            "AHashSet",
+            "AHashMap",
+            "DashSet",
+            "DashMap",
+            "HashTrieSet",
+            "HashTrieMap",
+            "HashBag",
+        ];
+        const WITH: [&str; 4] = ["IndexMap", "OrderMap", "LinkedHashMap", "__SerializeWith"];
+        let own = last(path(unwrapped(self.part)));
+        // A sequence has an order unless its type is known to have none; a map has none unless its type is known to keep one.
+        if if kind == MAP { !WITH.contains(&own) } else { WITHOUT.contains(&own) } {
+            self.unordered.push(start);
+        }
+    }
 }
 
-/// The last part of a type's name, if it is not a type of the language or its library.
-fn own_name(mut name: &str) -> Option<&str> {
+/// Whether a type of the library is written without a part of its values.
+pub(super) fn loses(name: &str) -> bool {
+    let path = path(unwrapped(name));
+    is_standard(path) && matches!(last(path), "SocketAddrV6" | "RangeInclusive")
+}
+
+fn path(name: &str) -> &str {
+    name.split('<').next().unwrap_or(name)
+}
+
+fn last(path: &str) -> &str {
+    path.rsplit("::").next().unwrap_or(path)
+}
+
+fn is_standard(path: &str) -> bool {
+    ["alloc::", "core::", "std::"].iter().any(|home| path.starts_with(home))
+}
+
+/// What is between the angle brackets of a name, without a lifetime.
+fn argument(name: &str) -> Option<&str> {
+    let inner = name.strip_suffix('>')?.get(path(name).len() + 1..)?;
+    Some(inner.strip_prefix("'_, ").unwrap_or(inner))
+}
+
+/// The name of the type whose code does the work for a type that only wraps it.
+fn unwrapped(mut name: &str) -> &str {
     const TRANSPARENT: [&str; 12] =
         ["Box", "Rc", "Arc", "Cow", "Cell", "RefCell", "Mutex", "RwLock", "Reverse", "Wrapping", "Saturating", "NonNull"];
     loop {
         name = name.trim_start_matches(['&', ' ']).trim_start_matches("mut ");
-        let path = name.split('<').next().unwrap_or(name);
-        let own = path.rsplit("::").next().unwrap_or(path);
-        let standard = ["alloc::", "core::", "std::"].iter().any(|home| path.starts_with(home));
-        if !standard {
-            return (path.contains("::") && !path.starts_with(['(', '['])).then_some(own);
+        let path = path(name);
+        match argument(name) {
+            Some(inner) if is_standard(path) && TRANSPARENT.contains(&last(path)) => name = inner,
+            _ => return name,
         }
-        if !TRANSPARENT.contains(&own) {
-            return None;
-        }
-        name = name.get(path.len() + 1..).unwrap_or("");
+    }
+}
+
+/// The last part of a type's name, if it is not a type of the language or its library.
+fn own_name(name: &str) -> Option<&str> {
+    let path = path(unwrapped(name));
+    (!is_standard(path) && path.contains("::") && !path.starts_with(['(', '['])).then(|| last(path))
+}
+
+/// The type that a trial reads a part of.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    name: &'static str,
+    id: Option<TypeId>,
+}
+
+impl Asked {
+    pub(super) fn of<T>() -> Self {
+        Self { name: std::any::type_name::<T>(), id: Some(plain::type_id::<T>()) }
+    }
+
+    /// What is inside an `Option` of this type.
+    pub(super) fn inside<T>() -> Self {
+        Self { name: argument(std::any::type_name::<T>()).unwrap_or(""), id: None }
+    }
+
+    /// Whether the type reads the part by derived code of its own, or by serde's: what its visitor makes is the type itself, and not
+    /// something that the type is made from.
+    pub(super) fn reads_itself<V, T>(&self) -> bool {
+        let inner = unwrapped(self.name);
+        let itself = || match self.id {
+            Some(id) if inner == self.name => id == plain::type_id::<T>(),
+            _ => inner == std::any::type_name::<T>(),
+        };
+        is_derived(std::any::type_name::<V>()) && (own_name(inner).is_none() || itself())
     }
 }
 
 /// Whether a visitor is serde's own or a derived one: it reads each part by the code of the part's type.
-pub(super) fn is_derived(visitor: &str) -> bool {
-    let path = visitor.split('<').next().unwrap_or(visitor);
+fn is_derived(visitor: &str) -> bool {
+    let path = path(visitor);
     let own = path.starts_with("serde_core::") || path.starts_with("serde::");
-    own || visitor.contains("::__Visitor") || visitor.contains("::__FieldVisitor")
+    own || is_derived_struct(visitor) || visitor.contains("::__FieldVisitor")
+}
+
+/// Whether a visitor is derived, and no field's or variant's name.
+pub(super) fn is_derived_struct(visitor: &str) -> bool {
+    visitor.contains("::__Visitor")
 }
 
 /// Whether a value of this type is made by serde's `with` and its like.

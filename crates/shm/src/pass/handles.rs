@@ -3,6 +3,7 @@
 use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::any::Any;
 use std::cell::RefCell;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -32,6 +33,8 @@ pub(super) enum Leaving {
     Nowhere,
     /// They are told to wait, and it is noted that there are some: nothing is given away twice.
     Asked { found: bool },
+    /// It is a trial: each is written as the number of what is kept for it, or as 0 if nothing is.
+    Trial { kept: Option<Vec<Kept>> },
     /// They go along.
     Travel(Luggage),
 }
@@ -42,10 +45,18 @@ pub(super) enum Arriving {
     /// There are none.
     #[default]
     Nowhere,
-    /// It is a trial, which ends at the first handle.
-    Trial { found: bool },
+    /// It is a trial: what was kept stands in for them. So many blank ones were given out.
+    Trial { kept: Vec<Kept>, blanks: usize },
     /// Descriptors, each for one handle.
     Travelled(Vec<Option<OwnedFd>>),
+}
+
+/// What stands in for a handle in a trial; nothing for a bare descriptor.
+pub(super) type Kept = Option<Box<dyn Any>>;
+
+/// How many handles without anything in them this thread's trial gave out so far.
+pub(super) fn blanks() -> usize {
+    ARRIVING.with_borrow(|arriving| if let Arriving::Trial { blanks, .. } = **arriving { blanks } else { 0 })
 }
 
 /// Nothing in it needs a destructor while no call is under way, so values can be encoded in another thread-local's destructor.
@@ -128,6 +139,9 @@ impl AsFd for Descriptor {
 /// Descriptors can't travel here, or the process has none left.
 pub fn serialize_descriptor<S: Serializer>(descriptor: BorrowedFd<'_>, serializer: S) -> Result<S::Ok, S::Error> {
     check_leaving()?;
+    if leaves_in_trial() {
+        return write_stand_in(None, serializer);
+    }
     let copy =
         descriptor.try_clone_to_owned().map_err(|error| S::Error::custom(format_args!("can't copy a descriptor: {error}")))?;
     let number = LEAVING.with_borrow_mut(|leaving| match &mut **leaving {
@@ -136,9 +150,85 @@ pub fn serialize_descriptor<S: Serializer>(descriptor: BorrowedFd<'_>, serialize
             luggage.descriptors.len() as u32 - 1
         }
         // Not after the check above; what number it has is of no account then.
-        Leaving::Nowhere | Leaving::Asked { .. } => 0,
+        Leaving::Nowhere | Leaving::Asked { .. } | Leaving::Trial { .. } => 0,
     });
     serializer.serialize_u32(number)
+}
+
+/// For `Serialize` of handles: whether the value is only tried out, so that nothing leaves. Then they call [`serialize_stand_in`].
+#[must_use]
+pub fn leaves_in_trial() -> bool {
+    LEAVING.with_borrow(|leaving| matches!(**leaving, Leaving::Trial { .. }))
+}
+
+/// For `Deserialize` of handles: whether the value is only tried out. Then they call [`deserialize_stand_in`].
+#[must_use]
+pub fn arrives_in_trial() -> bool {
+    ARRIVING.with_borrow(|arriving| matches!(**arriving, Arriving::Trial { .. }))
+}
+
+/// For `Serialize` of handles in a trial: writes a number in the handle's place. `keep` makes what [`deserialize_stand_in`] gets for
+/// it; it is not called when what came back is written.
+///
+/// # Errors
+///
+/// `keep` fails, or the number can't be written.
+pub fn serialize_stand_in<K: Any, S: Serializer>(
+    keep: impl FnOnce() -> Result<K, S::Error>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let keeps = LEAVING.with_borrow(|leaving| matches!(**leaving, Leaving::Trial { kept: Some(_) }));
+    let kept: Kept = if keeps { Some(Box::new(keep()?)) } else { None };
+    write_stand_in(kept, serializer)
+}
+
+fn write_stand_in<S: Serializer>(stand_in: Kept, serializer: S) -> Result<S::Ok, S::Error> {
+    let number = LEAVING.with_borrow_mut(|leaving| match &mut **leaving {
+        Leaving::Trial { kept: Some(kept) } => {
+            kept.push(stand_in);
+            kept.len() as u32 - 1
+        }
+        _ => 0,
+    });
+    serializer.serialize_u32(number)
+}
+
+/// For `Deserialize` of handles in a trial: reads what was kept for one.
+///
+/// `blank`: what is made of it can't be used as the handle can. If the code around it fails then, the trial says nothing.
+///
+/// # Errors
+///
+/// Nothing was kept there, or something else, or what is not `right`.
+pub fn deserialize_stand_in<'de, K: Any + Clone, D: Deserializer<'de>>(
+    right: impl FnOnce(&K) -> bool,
+    blank: bool,
+    deserializer: D,
+) -> Result<K, D::Error> {
+    let number = u32::deserialize(deserializer)?;
+    let found = ARRIVING.with_borrow_mut(|arriving| {
+        let Arriving::Trial { kept, blanks } = &mut **arriving else { return None };
+        let Some(kept) = kept.get(number as usize)? else {
+            // A descriptor may turn out to be what is asked for.
+            *blanks += 1;
+            return None;
+        };
+        let found = kept.downcast_ref::<K>().filter(|found| right(found))?;
+        *blanks += usize::from(blank);
+        Some(found.clone())
+    });
+    found.ok_or_else(|| D::Error::custom("it is another kind of handle"))
+}
+
+/// What stands in for a descriptor: what is done to it, nobody sees.
+fn blank_descriptor<E: serde::de::Error>() -> Result<Descriptor, E> {
+    ARRIVING.with_borrow_mut(|arriving| {
+        if let Arriving::Trial { blanks, .. } = &mut **arriving {
+            *blanks += 1;
+        }
+    });
+    let (reader, _) = std::io::pipe().map_err(|error| E::custom(format_args!("can't make a descriptor: {error}")))?;
+    Ok(Descriptor(reader.into()))
 }
 
 /// For `Serialize` of handles that move: makes sure that descriptors can travel here, before anything is moved.
@@ -153,7 +243,7 @@ pub fn check_leaving<E: serde::ser::Error>() -> Result<(), E> {
             *found = true;
             Err(E::custom("a handle travels only once it is known that there is one"))
         }
-        Leaving::Travel(_) => Ok(()),
+        Leaving::Trial { .. } | Leaving::Travel(_) => Ok(()),
     })
 }
 
@@ -181,12 +271,11 @@ impl Serialize for Descriptor {
 impl<'de> Deserialize<'de> for Descriptor {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let number = u32::deserialize(deserializer)?;
+        if arrives_in_trial() {
+            return blank_descriptor();
+        }
         let found = ARRIVING.with_borrow_mut(|arriving| match &mut **arriving {
-            Arriving::Nowhere => None,
-            Arriving::Trial { found } => {
-                *found = true;
-                None
-            }
+            Arriving::Nowhere | Arriving::Trial { .. } => None,
             Arriving::Travelled(arriving) => arriving.get_mut(number as usize)?.take(),
         });
         found.map(Self).ok_or_else(|| D::Error::custom(format_args!("descriptor {number} did not arrive")))

@@ -5,6 +5,7 @@
 
 use super::handles::no_arriving;
 use super::kind::{self, VERSION};
+use super::plain;
 use super::shape::mix;
 use super::why::Why;
 use serde::Deserializer;
@@ -13,7 +14,8 @@ use serde::de::{DeserializeOwned, DeserializeSeed, EnumAccess, MapAccess, SeqAcc
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// A number for how values of a type are encoded: the same in every program, and another one for types that differ in a field's or
-/// variant's name, in its type or in its place; and for another version of the codec.
+/// variant's name, in its type or in its place; and for another version of the codec. A type whose messages are its bare bytes has
+/// another one than a type that asks for the same, and whose messages are not (`Vec<u8>` and `Box<[u8]>`).
 ///
 /// Modules and crates do not count, nor do `Box` and its like. Where a type's `Deserialize` does not say what it wants to read
 /// (`untagged`, `flatten`, `tag`, hand-written ones that take only some values), the type's name takes the place of the rest.
@@ -33,6 +35,9 @@ pub fn identity<T: DeserializeOwned>() -> u64 {
     let _scope = no_arriving();
     if !catch_unwind(AssertUnwindSafe(passes)).unwrap_or(false) {
         trace.text(&type_name::<T>());
+    }
+    if plain::is_bare::<T>() {
+        trace.number(u64::MAX);
     }
     trace.hash
 }

@@ -21,7 +21,7 @@
 //! A message whose type is a number, `()`, `String` or a `Vec` of numbers is its bare bytes: both sides know the type.
 
 /// What the bytes and their meaning are numbered as; it counts in [`identity`](super::identity()).
-pub(super) const VERSION: u64 = 2;
+pub(super) const VERSION: u64 = 3;
 
 pub(super) const END: u8 = 0;
 pub(super) const UNIT: u8 = 1;

@@ -33,7 +33,8 @@ mod why;
 mod write;
 
 use handles::{ARRIVING, Arriving, LEAVING, Leaving, Luggage, Scope, no_arriving, no_leaving};
-pub use handles::{Descriptor, Mover, check_leaving, move_along, refuse, refuse_to_leave, serialize_descriptor};
+pub use handles::{Descriptor, Mover, arrives_in_trial, check_leaving, deserialize_stand_in, leaves_in_trial};
+pub use handles::{move_along, refuse, refuse_to_leave, serialize_descriptor, serialize_stand_in};
 pub use identity::{identity, type_name};
 pub use kind::MAX_DEPTH;
 use read::Reader;
@@ -81,6 +82,10 @@ pub struct DecodeError {
 
 /// Encodes a value that may hold handles.
 ///
+/// A value with handles is tried out each time, with others in their place: numbered, and blank where the handle itself would be
+/// used up. So everything in it but the handles is compared. There is one exception: a type that fails, or panics, in code of its
+/// own that was given a blank handle. That may be why, and so the value goes, and nothing of it was compared.
+///
 /// # Errors
 ///
 /// A part of it refuses to be serialised, or could not be got as it was put.
@@ -91,17 +96,13 @@ pub fn encode<T: Serialize + DeserializeOwned>(value: &T) -> Result<Parcel, Enco
     if !matches!(asked.leave(), Leaving::Asked { found: true }) {
         return done.map(|()| Parcel { bytes, ..Parcel::default() }).map_err(encode_error::<T>);
     }
-    // Handles are given away once, and can't be tried out: so the value gets the form that is right for most types.
+    // The form that is right for most types: which one a value with handles needs, is not worth finding out.
     bytes.clear();
+    trial::try_out_with_handles(value).map_err(encode_error::<T>)?;
     let travel = Scope::enter(&LEAVING, Leaving::Travel(Luggage::default()));
     let done = shape::with(|shapes| trial::write_named(value, shapes, true, &mut bytes));
     let travel = travel.leave();
     done.map_err(encode_error::<T>)?;
-    let trial = Scope::enter(&ARRIVING, Arriving::Trial { found: false });
-    let read = trial::reads_so_far::<T>(&bytes);
-    if !matches!(trial.leave(), Arriving::Trial { found: true }) {
-        read.map_err(encode_error::<T>)?;
-    }
     let Luggage { descriptors, movers } = if let Leaving::Travel(luggage) = travel { luggage } else { Luggage::default() };
     Ok(Parcel { bytes, descriptors, movers })
 }

@@ -4,6 +4,9 @@ use super::kind;
 use std::any::TypeId;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
+use std::ops::RangeInclusive;
+use std::rc::Rc;
+use std::sync::Arc;
 
 /// The identity of a type that may hold borrowed parts; what it borrows for how long does not count.
 ///
@@ -165,6 +168,67 @@ pub(super) fn append_bare<T>(value: &T, target: &mut Vec<u8>) -> bool {
         return id == TypeId::of::<()>();
     }
     true
+}
+
+/// Whether the messages of a type are bare bytes.
+pub(super) fn is_bare<T>() -> bool {
+    let id = type_id::<T>();
+    let whole = [TypeId::of::<String>(), TypeId::of::<()>()].contains(&id);
+    whole || number_kind(id).is_some() || vector_kind(id).is_some()
+}
+
+/// What serde leaves out of a value of the library, if the value has it.
+///
+/// It is found in a value as it is, and behind a reference, a `Box`, an `Rc` or an `Arc`.
+pub(super) fn what_is_lost<T: ?Sized>(value: &T) -> Option<&'static str> {
+    // SAFETY: the value is of that type.
+    unsafe { lost(type_id::<T>(), std::ptr::from_ref(value).cast()) }
+}
+
+/// # Safety
+///
+/// `value` is a value of the type `id`.
+unsafe fn lost(id: TypeId, value: *const ()) -> Option<&'static str> {
+    use std::net::SocketAddrV6;
+    // SAFETY: as the caller says.
+    if let Some(address) = unsafe { reach::<SocketAddrV6>(id, value) } {
+        let lost = address.scope_id() != 0 || address.flowinfo() != 0;
+        return lost.then_some("serde leaves out the scope and the flow of an IPv6 address");
+    }
+    macro_rules! ranges {
+        ($($type:ty)*) => {
+            // SAFETY: as the caller says.
+            false $(|| unsafe { reach::<RangeInclusive<$type>>(id, value) }.is_some_and(|range| range.is_empty() && range.start() <= range.end()))*
+        };
+    }
+    let exhausted = ranges!(u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize char);
+    exhausted.then_some("serde leaves out that a range with an end has come to it")
+}
+
+/// A value of this type, in what may be one or have one behind it.
+///
+/// # Safety
+///
+/// `value` is a value of the type `id`, for as long as the result lives.
+unsafe fn reach<'a, X: 'static>(id: TypeId, value: *const ()) -> Option<&'a X> {
+    macro_rules! behind {
+        ($($type:ty)*) => {
+            $(if id == TypeId::of::<$type>() {
+                // SAFETY: it is one, as the caller says.
+                return Some(unsafe { &**value.cast::<$type>() });
+            }
+            if id == TypeId::of::<&'static $type>() {
+                // SAFETY: it is one, as the caller says; how long it lives did not count.
+                return Some(unsafe { &***value.cast::<&$type>() });
+            })*
+        };
+    }
+    if id == TypeId::of::<X>() {
+        // SAFETY: it is one, as the caller says.
+        return Some(unsafe { &*value.cast::<X>() });
+    }
+    behind!(&'static X Box<X> Rc<X> Arc<X>);
+    None
 }
 
 /// The value of bare bytes, if `T` is a type whose messages are; an error says why the bytes make none.

@@ -5,9 +5,11 @@
 //! if that goes wrong, with names and in the forms for people, which is what `flatten`, `untagged` and `tag = "…"` were made for.
 //! If that goes wrong too, the put is refused with the type's own words.
 
-use super::kind::*;
+mod digest;
+
+use super::handles::{ARRIVING, Arriving, LEAVING, Leaving, Scope, no_arriving};
 use super::read::Reader;
-use super::shape::{Known, Shapes};
+use super::shape::{self, Known, Shapes};
 use super::why::Why;
 use super::write::Writer;
 use serde::Serialize;
@@ -29,6 +31,8 @@ pub(super) fn settle<T: Serialize + DeserializeOwned>(
         target.truncate(start);
         return write_named(value, shapes, true, target).map(drop);
     }
+    // Not in a trial around this one, if a type encodes something while it is read.
+    let _scope = no_arriving();
     // What a panic leaves behind is seen by nobody: the decoded value is dropped, and ours are numbers that stay right.
     let tried = catch_unwind(AssertUnwindSafe(|| try_out(value, shapes)));
     let verdict = tried.unwrap_or_else(|panic| Err(panicked(&*panic)))?;
@@ -59,26 +63,28 @@ struct Verdict {
 }
 
 fn try_out<T: Serialize + DeserializeOwned>(value: &T, shapes: &Shapes) -> Result<Verdict, Why> {
-    let mut named = Vec::new();
-    let foreign = write_named(value, shapes, false, &mut named)?;
-    let without_names = read_back::<T>(&named, true).and_then(|(back, each)| {
-        let same = is_same(&back, &named, shapes, false);
+    let named = Written::of(value, shapes, false)?;
+    let read = || read_back::<T>(&named.bytes, true);
+    let without_names = read().and_then(|(back, each)| {
+        let same = named.is_same_as(&back, shapes, &|| read().ok().map(|(back, _)| back));
         discard(back);
         same.map(|()| each)
     });
     if let Ok(each) = without_names {
-        return Ok(Verdict { named: None, each: each || foreign });
+        return Ok(Verdict { named: None, each: each || named.foreign });
     }
-    let mut readable = Vec::new();
-    let foreign = write_named(value, shapes, true, &mut readable)? || foreign;
-    let with_names = read_back::<T>(&readable, false).and_then(|(back, each)| {
+    let readable = Written::of(value, shapes, true)?;
+    let read = || read_back::<T>(&readable.bytes, false);
+    let with_names = read().and_then(|(back, each)| {
         // Two values of an untagged enum may be one text for people: an address, and what looks like one.
-        let same = is_same(&back, &readable, shapes, true).and_then(|()| is_same(&back, &named, shapes, false));
+        let once_more = || read().ok().map(|(back, _)| back);
+        let same = readable.is_same_as(&back, shapes, &once_more).and_then(|()| named.is_same_as(&back, shapes, &once_more));
         discard(back);
         same.map(|()| each)
     });
+    let foreign = named.foreign || readable.foreign;
     match (with_names, without_names) {
-        (Ok(each), _) => Ok(Verdict { named: Some(readable), each: each || foreign }),
+        (Ok(each), _) => Ok(Verdict { named: Some(readable.bytes), each: each || foreign }),
         (Err(why), Err(NeedsNames(true, _)) | Ok(_)) => Err(why.1),
         (Err(_), Err(why)) => Err(why.1),
     }
@@ -87,11 +93,9 @@ fn try_out<T: Serialize + DeserializeOwned>(value: &T, shapes: &Shapes) -> Resul
 /// Why a value does not come back. Names may help, if they were missed.
 struct NeedsNames(bool, Why);
 
-/// Appends a value with the names of its fields and variants. Says whether code other than serde's wrote a part of it.
-pub(super) fn write_named<T: Serialize>(value: &T, shapes: &Shapes, readable: bool, target: &mut Vec<u8>) -> Result<bool, Why> {
-    let mut writer = Writer::with_names(target, shapes, readable);
-    writer.root(value)?;
-    Ok(writer.care.foreign)
+/// Appends a value with the names of its fields and variants.
+pub(super) fn write_named<T: Serialize>(value: &T, shapes: &Shapes, readable: bool, target: &mut Vec<u8>) -> Result<(), Why> {
+    Writer::with_names(target, shapes, readable).root(value)
 }
 
 /// Decodes. Says whether another value of the same shape may fare differently.
@@ -109,107 +113,80 @@ fn discard<T>(back: T) {
     let _ = catch_unwind(AssertUnwindSafe(|| drop(back)));
 }
 
-/// Whether what came back says the same as `bytes` do of what went.
-fn is_same<T: Serialize>(back: &T, bytes: &[u8], shapes: &Shapes, readable: bool) -> Result<(), NeedsNames> {
-    let mut again = Vec::with_capacity(bytes.len());
-    let same = write_named(back, shapes, readable, &mut again).map(|_| bytes == again || digest(bytes) == digest(&again));
-    let other = "it would come back as another value: its Deserialize does not restore what its Serialize leaves out or rewrites";
-    match same {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(NeedsNames(false, Why::new(format!("{other}: {ADVICE}")))),
-        Err(why) => Err(NeedsNames(false, why)),
-    }
-}
-
 fn not_taken(why: &Why) -> Why {
     Why::new(format!("its Deserialize does not take what its Serialize writes ({why}): {ADVICE}"))
 }
 
-/// Reads a value up to the first handle in it, which would be used up.
-pub(super) fn reads_so_far<T: DeserializeOwned>(bytes: &[u8]) -> Result<(), Why> {
-    let read = catch_unwind(AssertUnwindSafe(|| Reader::in_trial(bytes, false).root::<T>().map(drop)));
-    read.map_or_else(|panic| Err(panicked(&*panic)), |read| read.map_err(|why| not_taken(&why)))
+/// A value with names, written to be compared.
+struct Written {
+    bytes: Vec<u8>,
+    readable: bool,
+    /// Where the sequences and maps start whose order is no part of the value.
+    unordered: Vec<usize>,
+    foreign: bool,
 }
 
-/// A number for what is encoded, whatever the order of items and entries: a `HashMap` has another one each time.
-fn digest(bytes: &[u8]) -> Option<u64> {
-    let mut digester = Digester(bytes.strip_prefix(&[READABLE]).unwrap_or(bytes));
-    digester.value()
-}
+/// How often a value is read once more to see whether an order is one by chance: of two items, it stays the same every other time.
+const READINGS: u32 = 20;
 
-struct Digester<'a>(&'a [u8]);
-
-impl Digester<'_> {
-    fn value(&mut self) -> Option<u64> {
-        let start = self.0;
-        let kind = *start.first()?;
-        let fields_in = |digester: &mut Self, of_two: bool| {
-            let mut sum = 0u64;
-            while *digester.0.first()? != END {
-                let first = digester.value()?;
-                sum = if of_two { sum.wrapping_add(hash(&(first, digester.value()?))) } else { hash(&(sum, first)) };
-            }
-            digester.0 = &digester.0[1..];
-            Some(sum)
-        };
-        let inner = match kind {
-            SOME => {
-                self.skip(1)?;
-                self.value()?
-            }
-            SEQ | MAP => {
-                let count = self.skip(1).and_then(|()| self.count())?;
-                let each = if kind == MAP { 2 } else { 1 };
-                let mut sum = 0u64;
-                for _ in 0..count {
-                    let first = self.value()?;
-                    sum = sum.wrapping_add(hash(&(first, if each == 2 { self.value()? } else { 0 })));
-                }
-                hash(&(count, sum))
-            }
-            ARRAY => {
-                let width = super::kind::width(*start.get(1)?)?;
-                let count = self.skip(2).and_then(|()| self.count())?;
-                let raw = self.0.get(..count * width)?;
-                self.skip(raw.len())?;
-                let sum = raw.chunks(width).fold(0u64, |sum, number| sum.wrapping_add(hash(&number)));
-                hash(&(start.get(1), count, sum))
-            }
-            TUPLE | STRUCT | NAMED_STRUCT => {
-                self.skip(1)?;
-                fields_in(self, kind == NAMED_STRUCT)?
-            }
-            NAMED_VARIANT => {
-                let name = self.skip(3).and_then(|()| self.count())?;
-                self.skip(name)?;
-                let inner = if self.0.first() == Some(&END) { self.skip(1).map(|()| 0)? } else { self.value()? };
-                hash(&(start.get(..7 + name), inner))
-            }
-            _ => {
-                let mut reader = Reader::new(start);
-                reader.pass_over().ok()?;
-                self.0 = reader.bytes;
-                hash(&start.get(..start.len() - self.0.len()))
-            }
-        };
-        Some(hash(&(kind, inner)))
+impl Written {
+    fn of<T: Serialize>(value: &T, shapes: &Shapes, readable: bool) -> Result<Self, Why> {
+        let mut bytes = Vec::new();
+        let mut writer = Writer::with_names(&mut bytes, shapes, readable);
+        writer.root(value)?;
+        let care = std::mem::take(&mut writer.care);
+        Ok(Self { bytes, readable, unordered: care.unordered, foreign: care.foreign })
     }
 
-    fn skip(&mut self, bytes: usize) -> Option<()> {
-        self.0 = self.0.get(bytes..)?;
-        Some(())
-    }
-
-    fn count(&mut self) -> Option<usize> {
-        let count = u32::from_ne_bytes(*self.0.first_chunk()?);
-        self.skip(4)?;
-        Some(count as usize)
+    /// Whether what came back says the same. `read` reads it once more.
+    fn is_same_as<T: Serialize>(&self, back: &T, shapes: &Shapes, read: &dyn Fn() -> Option<T>) -> Result<(), NeedsNames> {
+        let write = |back: &T| Self::of(back, shapes, self.readable).map_err(|why| NeedsNames(false, why));
+        let again = write(back)?;
+        if self.bytes == again.bytes {
+            return Ok(());
+        }
+        let mut by_chance = digest::ByChance::default();
+        for _ in 0..READINGS {
+            match digest::compare((&self.bytes, &self.unordered), (&again.bytes, &again.unordered), &by_chance) {
+                digest::Same::Yes => return Ok(()),
+                digest::Same::No => break,
+                digest::Same::ButForOrder => {}
+            }
+            // What a hash table of any crate makes of the same items, it makes in another order each time.
+            let Some(other) = read() else { break };
+            let written = write(&other)?;
+            discard(other);
+            by_chance.learn((&again.bytes, &again.unordered), (&written.bytes, &written.unordered));
+        }
+        let other =
+            "it would come back as another value: its Deserialize does not restore what its Serialize leaves out or rewrites";
+        Err(NeedsNames(false, Why::new(format!("{other}, or not in its order: {ADVICE}"))))
     }
 }
 
-fn hash(part: &impl std::hash::Hash) -> u64 {
-    use std::hash::{DefaultHasher, Hasher};
-    let mut hasher = DefaultHasher::new();
-    part.hash(&mut hasher);
-    hasher.finish()
+/// Tries out a value that has handles, with others in their place.
+pub(super) fn try_out_with_handles<T: Serialize + DeserializeOwned>(value: &T) -> Result<(), Why> {
+    let tried = catch_unwind(AssertUnwindSafe(|| shape::with(|shapes| with_handles(value, shapes))));
+    tried.unwrap_or_else(|panic| Err(panicked(&*panic)))
+}
+
+fn with_handles<T: Serialize + DeserializeOwned>(value: &T, shapes: &Shapes) -> Result<(), Why> {
+    let leaving = Scope::enter(&LEAVING, Leaving::Trial { kept: Some(Vec::new()) });
+    let numbered = Written::of(value, shapes, true)?;
+    let kept = if let Leaving::Trial { kept: Some(kept) } = leaving.leave() { kept } else { Vec::new() };
+    // All the same number: a map has another order when it comes back.
+    let _leaving = Scope::enter(&LEAVING, Leaving::Trial { kept: None });
+    let forms = [Written::of(value, shapes, true)?, Written::of(value, shapes, false)?];
+    let _arriving = Scope::enter(&ARRIVING, Arriving::Trial { kept, blanks: 0 });
+    let mut reader = Reader::in_trial(&numbered.bytes, false);
+    let back = match catch_unwind(AssertUnwindSafe(|| reader.root::<T>())) {
+        Ok(Ok(back)) => back,
+        _ if reader.had_a_blank_handle() => return Ok(()),
+        Ok(Err(why)) => return Err(not_taken(&why)),
+        Err(panic) => return Err(panicked(&*panic)),
+    };
+    let once_more = || Reader::in_trial(&numbered.bytes, false).root::<T>().ok();
+    let same = forms.iter().try_for_each(|form| form.is_same_as(&back, shapes, &once_more));
+    discard(back);
+    same.map_err(|why| why.1)
 }

@@ -58,6 +58,7 @@ fn a_handle_where_none_can_travel_is_refused_in_its_words() {
     assert!(error.to_string().contains("travels as an argument of a new process or through a connection"), "{error}");
 }
 
+/// The put gives out a blank one: what a type does with it, nobody sees, and that it fails, says nothing.
 #[test]
 fn no_handle_is_read_at_the_put() {
     #[derive(Serialize)]
@@ -70,15 +71,55 @@ fn no_handle_is_read_at_the_put() {
     assert_eq!(pass::encode(&(1, Watched(null()))).unwrap().descriptors.len(), 1);
 }
 
+fn three() -> Option<u32> {
+    Some(3)
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Config {
+    #[serde(default = "three", skip_serializing_if = "Option::is_none")]
+    limit: Option<u32>,
+}
+
+#[test]
+fn what_comes_before_and_after_a_handle_is_compared() {
+    let config = |limit| Config { limit };
+    let parcel = pass::encode(&(config(Some(1)), null(), config(Some(2)))).unwrap();
+    let (one, _, two): (Config, Descriptor, Config) = pass::decode(&parcel.bytes, parcel.descriptors).unwrap();
+    assert_eq!((one, two), (config(Some(1)), config(Some(2))));
+    let refused = [
+        pass::encode(&(config(None), null())),
+        pass::encode(&(null(), config(None))),
+        pass::encode(&(null(), vec![Some((null(), config(None)))])),
+    ];
+    for error in refused.map(Result::unwrap_err) {
+        assert!(error.to_string().contains("another value"), "{error}");
+    }
+}
+
+#[test]
+fn what_fails_after_a_handle_is_refused() {
+    let error = pass::encode(&(null(), OneWay(1))).unwrap_err();
+    assert!(error.to_string().contains("one way only"), "{error}");
+    let map = std::collections::HashMap::<u8, Descriptor>::from_iter((0..20).map(|n| (n, null())));
+    let parcel = pass::encode(&map).unwrap();
+    assert_eq!(pass::decode::<std::collections::HashMap<u8, Descriptor>>(&parcel.bytes, parcel.descriptors).unwrap().len(), 20);
+    // Lossy addresses, also where the form for people would keep a part of it.
+    let address = std::net::SocketAddrV6::new(std::net::Ipv6Addr::LOCALHOST, 80, 7, 1);
+    assert!(pass::encode(&(null(), std::net::SocketAddr::V6(address))).is_err());
+}
+
+#[derive(Serialize)]
+struct OneWay(u8);
+
+impl<'de> Deserialize<'de> for OneWay {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        Err(serde::de::Error::custom("one way only"))
+    }
+}
+
 #[test]
 fn what_comes_before_a_handle_is_tried_out() {
-    #[derive(Serialize)]
-    struct OneWay(u8);
-    impl<'de> Deserialize<'de> for OneWay {
-        fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
-            Err(serde::de::Error::custom("one way only"))
-        }
-    }
     let error = pass::encode(&(OneWay(1), null())).unwrap_err();
     assert!(error.to_string().contains("one way only"), "{error}");
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, LinkedList, VecDeque};
 use std::marker::PhantomData;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::num::{NonZeroU8, Wrapping};
 use std::ops::{Bound, Range};
 use std::os::unix::ffi::OsStringExt;
@@ -170,6 +170,62 @@ fn borrowed() -> RefCell<u8> {
     let cell = RefCell::new(1);
     std::mem::forget(cell.borrow_mut());
     cell
+}
+
+#[test]
+fn what_serde_leaves_out_of_a_value_of_the_library_is_refused() {
+    let address = |flow, scope| SocketAddrV6::new(Ipv6Addr::LOCALHOST, 80, flow, scope);
+    comes_back(address(0, 0));
+    comes_back(vec![SocketAddr::V6(address(0, 0))]);
+    for lossy in [address(1, 0), address(0, 1)] {
+        is_refused(lossy, "scope");
+        is_refused((1, Some(SocketAddr::V6(lossy))), "scope");
+        is_refused(vec![lossy], "scope");
+        is_refused(vec![Arc::new(lossy)], "scope");
+        is_refused((Box::new(lossy), Rc::new(SocketAddr::V6(lossy))), "scope");
+    }
+    comes_back(1..=3u32);
+    comes_back((vec![1..=3u8], Box::new('a'..='z')));
+    let mut range = 1..=3u32;
+    range.by_ref().for_each(drop);
+    is_refused(range.clone(), "come to it");
+    is_refused(vec![Some(range)], "come to it");
+    // Empty from the start.
+    #[expect(clippy::reversed_empty_ranges)]
+    comes_back(3..=1i64);
+}
+
+#[test]
+fn weak_references_come_back_only_if_they_lead_nowhere() {
+    let rc = Rc::new(1u8);
+    assert!(travel(&std::rc::Weak::<u8>::new()).unwrap().upgrade().is_none());
+    is_refused(Rc::downgrade(&rc), "another value");
+    let arc = Arc::new(1u8);
+    is_refused((1, Arc::downgrade(&arc)), "another value");
+}
+
+#[test]
+fn a_poisoned_lock_is_refused() {
+    let lock = Arc::new(Mutex::new(1u8));
+    let poison = Arc::clone(&lock);
+    std::thread::spawn(move || {
+        let _guard = poison.lock();
+        std::panic::resume_unwind(Box::new(()));
+    })
+    .join()
+    .unwrap_err();
+    is_refused(lock, "poison");
+}
+
+#[test]
+fn more_of_the_library_comes_back() {
+    comes_back((std::num::Saturating(3u8), (1.., ..2u8), Bound::<u8>::Unbounded, Bound::Excluded("a".to_string())));
+    let number = travel(&std::sync::atomic::AtomicU64::new(7)).unwrap();
+    assert_eq!(number.into_inner(), 7);
+    comes_back((std::ffi::CString::new("c").unwrap().into_boxed_c_str(), PathBuf::from("p").into_boxed_path()));
+    comes_back((Ipv6Addr::LOCALHOST, "1.2.3.4:5".parse::<std::net::SocketAddrV4>().unwrap()));
+    comes_back((NonZeroU8::MAX, std::num::NonZeroI128::MIN, SystemTime::UNIX_EPOCH, Duration::ZERO));
+    comes_back(Some(Rc::<[Option<String>]>::from([None, Some("s".to_string())])));
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! I9: what is got equals what was put, or the put failed with an error that says what to do.
 //!
-//! A row of the table in the crate's README is a test here.
+//! A row of the table in `docs/codec.md` is a test here.
 
 mod attributes;
+mod constructs;
+mod converted;
 mod handles;
 mod hostile;
 mod identity;

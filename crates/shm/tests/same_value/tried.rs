@@ -1,27 +1,30 @@
 //! What is tried out, and when.
 
 use crate::{comes_back, travel};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use std::cell::Cell;
 
 thread_local! {
     static READ: Cell<u32> = const { Cell::new(0) };
 }
 
-#[derive(Debug, PartialEq, Serialize)]
-struct Counted(u8);
+/// Derived, and counts how often it was read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Counted(u8, #[serde(skip, default = "count")] ());
 
-impl<'de> Deserialize<'de> for Counted {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        READ.set(READ.get() + 1);
-        u8::deserialize(deserializer).map(Self)
-    }
+fn count() {
+    READ.set(READ.get() + 1);
 }
 
-fn put<T: Serialize + serde::de::DeserializeOwned>(value: &T) -> u32 {
+/// How often a value is read while it is put.
+pub(crate) fn put<T: Serialize + serde::de::DeserializeOwned>(value: &T) -> u32 {
     let before = READ.get();
     multiproc_shm::pass::encode_plain(value, &mut Vec::new()).unwrap();
     READ.get() - before
+}
+
+impl Counted {
+    pub(crate) const ONE: Self = Self(1, ());
 }
 
 #[test]
@@ -33,16 +36,10 @@ fn a_shape_is_tried_once_and_a_new_one_anew() {
         Many(Vec<Option<Counted>>),
     }
     assert_eq!(put(&Message::Nothing), 0);
-    assert_eq!((put(&Message::One(Counted(1))), put(&Message::One(Counted(2)))), (1, 0));
+    assert_eq!((put(&Message::One(Counted(1, ()))), put(&Message::One(Counted(2, ())))), (1, 0));
     assert_eq!((put(&Message::Many(vec![])), put(&Message::Many(vec![None; 3]))), (0, 0));
-    assert_eq!(put(&Message::Many(vec![None, Some(Counted(1))])), 1);
-    assert_eq!(put(&Message::Many((0..100).map(|n| (n % 2 == 0).then_some(Counted(n))).collect())), 0);
-}
-
-impl Clone for Counted {
-    fn clone(&self) -> Self {
-        Self(self.0)
-    }
+    assert_eq!(put(&Message::Many(vec![None, Some(Counted(1, ()))])), 1);
+    assert_eq!(put(&Message::Many((0..100).map(|n| (n % 2 == 0).then_some(Counted(n, ()))).collect())), 0);
 }
 
 #[test]

@@ -6,7 +6,8 @@
 mod asked;
 mod parts;
 
-use super::care;
+use super::care::{self, Asked};
+use super::handles;
 use super::kind::{self, *};
 use super::plain;
 use super::why::Why;
@@ -24,6 +25,10 @@ pub(super) struct Watch {
     pub(super) needs_names: bool,
     /// Another value of the same shape may fare differently.
     pub(super) each: bool,
+    /// The type whose value is read.
+    asked: Asked,
+    /// How many blank handles were given out before the innermost part that is being read, or that went wrong.
+    blanks: usize,
 }
 
 /// Reads one value after the other from bytes.
@@ -50,7 +55,8 @@ impl<'de> Reader<'de> {
 
     /// Reads what has names; `positional`: as if it had none.
     pub(super) fn in_trial(bytes: &'de [u8], positional: bool) -> Self {
-        Self { usual: false, watch: Watch { trial: true, positional, ..Watch::default() }, ..Self::new(bytes) }
+        let watch = Watch { trial: true, positional, blanks: usize::MAX, ..Watch::default() };
+        Self { usual: false, watch, ..Self::new(bytes) }
     }
 
     /// The whole value.
@@ -64,8 +70,30 @@ impl<'de> Reader<'de> {
     #[inline(always)]
     fn part<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Why> {
         if self.watch.trial {
-            self.watch.each |= care::is_made_otherwise(std::any::type_name::<S::Value>());
+            return self.part_in_trial(seed);
         }
+        self.part_of(seed)
+    }
+
+    /// A part of a value, in a trial: notes whose it is.
+    #[cold]
+    #[inline(never)]
+    fn part_in_trial<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Why> {
+        self.watch.each |= care::is_made_otherwise(std::any::type_name::<S::Value>()) || !plain::is_own_seed::<S, S::Value>();
+        self.watch.asked = Asked::of::<S::Value>();
+        let blanks = std::mem::replace(&mut self.watch.blanks, handles::blanks());
+        let value = self.part_of(seed)?;
+        self.watch.blanks = blanks;
+        Ok(value)
+    }
+
+    /// Whether what went wrong had a blank handle in its hands: that may be why.
+    pub(super) fn had_a_blank_handle(&self) -> bool {
+        handles::blanks() > self.watch.blanks
+    }
+
+    #[inline(always)]
+    fn part_of<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Why> {
         if let [ARRAY, kind, ..] = self.bytes
             && plain::kind_of_vector::<S::Value>() == Some(*kind)
             && plain::is_own_seed::<S, S::Value>()
@@ -157,9 +185,9 @@ impl<'de> Reader<'de> {
 
     /// Notes by whom it is read, in a trial.
     #[inline(always)]
-    fn meet<V>(&mut self) {
+    fn meet<V: Visitor<'de>>(&mut self) {
         if self.watch.trial {
-            self.watch.each |= !care::is_derived(std::any::type_name::<V>());
+            self.watch.each |= !self.watch.asked.reads_itself::<V, V::Value>();
         }
     }
 
@@ -185,6 +213,9 @@ impl<'de> Reader<'de> {
     fn some<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Why> {
         self.kind()?;
         self.enter()?;
+        if self.watch.trial {
+            self.watch.asked = Asked::inside::<V::Value>();
+        }
         let value = visitor.visit_some(&mut *self)?;
         self.depth -= 1;
         Ok(value)

@@ -156,6 +156,31 @@ impl<'de> SeqAccess<'de> for &mut Named<'_, 'de> {
     }
 }
 
+/// In a trial: what is in a newtype.
+pub(in super::super) struct OneItem<'a, 'de> {
+    reader: &'a mut Reader<'de>,
+    left: bool,
+}
+
+impl<'a, 'de> OneItem<'a, 'de> {
+    /// By this way, unlike the usual one, a derived type shows whether its field has code of its own.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn visit_seq<V: Visitor<'de>>(reader: &'a mut Reader<'de>, visitor: V) -> Result<V::Value, Why> {
+        let mut item = Self { reader, left: true };
+        let value = visitor.visit_seq(&mut item)?;
+        if item.left { item.reader.pass_over().map(|()| value) } else { Ok(value) }
+    }
+}
+
+impl<'de> SeqAccess<'de> for &mut OneItem<'_, 'de> {
+    type Error = Why;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Why> {
+        if std::mem::take(&mut self.left) { self.reader.part(seed).map(Some) } else { Ok(None) }
+    }
+}
+
 /// A variant of an enum.
 pub(in super::super) struct Variant<'a, 'de> {
     pub(super) reader: &'a mut Reader<'de>,

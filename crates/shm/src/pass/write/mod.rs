@@ -2,7 +2,7 @@
 
 mod parts;
 
-use super::care::Care;
+use super::care::{self, Care};
 use super::kind::{self, *};
 use super::plain;
 use super::shape::{Shapes, mix};
@@ -43,12 +43,24 @@ impl<'a, const NAMED: bool> Writer<'a, NAMED> {
     #[inline(always)]
     fn part<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Why> {
         if NAMED {
-            self.care.enter(std::any::type_name::<T>());
+            self.enter_named(value)?;
         }
         match plain::vector(value) {
             Some((kind, bytes)) => self.array(ARRAY, kind, bytes),
             None => value.serialize(&mut *self),
         }
+    }
+
+    /// Notes by whom it is written, in a trial.
+    fn enter_named<T: ?Sized>(&mut self, value: &T) -> Result<(), Why> {
+        let name = std::any::type_name::<T>();
+        self.care.enter(name);
+        if care::loses(name)
+            && let Some(lost) = plain::what_is_lost(value)
+        {
+            return Err(Why::new(format!("it would come back as another value ({lost}): put its parts")));
+        }
+        Ok(())
     }
 
     /// The end of a part that has a shape of its own.
@@ -153,6 +165,9 @@ impl<'a, const NAMED: bool> Writer<'a, NAMED> {
     #[inline]
     fn items(&mut self, kind: u8) -> Result<Items<'_, 'a, NAMED>, Why> {
         self.enter()?;
+        if NAMED && kind != TUPLE {
+            self.care.has_items(kind, self.bytes.len());
+        }
         Ok(Items::new(self, kind))
     }
 }
