@@ -253,3 +253,35 @@ fn what_a_burst_needed_is_given_back_and_can_be_used_again() {
         assert!(committed() < before + 700_000, "{} bytes more in round {round}", committed() - before);
     }
 }
+
+#[test]
+fn a_sweep_after_a_burst_asks_for_no_memory_that_was_given_back() {
+    let geometry = Geometry {
+        grows: true,
+        returns: true,
+        small_in_slots: false,
+        memory: 64 << 20,
+        max_message: 3000,
+        ..Geometry::new(1024)
+    };
+    let (a, b, pages) = guarded(&geometry, usize::MAX);
+    for value in 0..10_000u32 {
+        a.push(&[value as u8; 300]).unwrap();
+    }
+    // The last one is in hand of one that dies.
+    for _ in 0..9_999 {
+        assert!(pop(&a).is_some());
+    }
+    std::mem::forget(b.take(Lane::Main).unwrap());
+    assert!(pop(&a).is_none());
+    while a.trim(1 << 16) {}
+    let committed = || pages.lock().unwrap().committed.len();
+    let before = committed();
+    // Nothing is left: a sweep needs none.
+    pages.lock().unwrap().budget = before;
+    let again = Orphans::Redeliver { max_deliveries: None };
+    assert_eq!(a.sweep(B, Finished::default(), again, || true, |_| ()).unwrap().returned, 1);
+    assert_eq!(committed(), before);
+    assert_eq!(a.take(Lane::Returned).unwrap().deliveries(), 1);
+    assert_eq!(committed(), before);
+}

@@ -18,6 +18,7 @@
 //!
 //! The thread is started when a sleeper has slept a whole slice in vain. A process has one for all its segments.
 
+use crate::descriptor::apart;
 use crate::fork::PerProcess;
 use crate::liveness::Identity;
 use crate::lock::{LockFile, path_of};
@@ -27,6 +28,7 @@ use crate::watcher;
 use multiproc_prim::{OnceWord, Ordering};
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::fs::inotify;
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -175,7 +177,7 @@ impl Participants {
             return None;
         }
         let pid = Pid::from_raw(i32::try_from(process.pid).ok()?)?;
-        let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+        let pidfd = apart(|| pidfd_open(pid, PidfdFlags::empty())).ok()?;
         // It holds its locks even now, so the number was its own all the time.
         let same = self.seat_words()[seat] == word && self.is_seat_taken(seat) && self.lock_of(who.row) == Some(true);
         same.then_some(pidfd)
@@ -198,9 +200,9 @@ impl Participants {
             let now = Timespec { tv_sec: 0, tv_nsec: 0 };
             poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&now)) == Ok(1)
         };
-        match pid.map(|pid| pidfd_open(pid, PidfdFlags::empty())) {
+        match pid.map(|pid| apart(|| pidfd_open(pid, PidfdFlags::empty()))) {
             Some(Ok(pidfd)) => !ended(&pidfd),
-            Some(Err(rustix::io::Errno::SRCH)) => false,
+            Some(Err(error)) if Errno::from_io_error(&error) == Some(Errno::SRCH) => false,
             _ => true,
         }
     }
@@ -252,7 +254,7 @@ impl State {
     /// Hears from now on when a description of the segment is closed that could hold a lock.
     fn listen(&mut self, table: &Participants) -> Option<i32> {
         if self.ear.is_none() {
-            let ear = PrivateFd::new(inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).ok()?).ok()?;
+            let ear = PrivateFd::open(|| inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)).ok()?;
             let flags = epoll::EventFlags::IN | epoll::EventFlags::ONESHOT;
             epoll::add(self.bells.as_ref()?.get()?, ear.get()?, epoll::EventData::new_u64(watcher::EAR), flags).ok()?;
             self.ear = Some(ear);

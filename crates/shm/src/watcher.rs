@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 /// What stands for inotify among the bells; a membership's number is never 0.
 pub(crate) const EAR: u64 = 0;
 
+/// What the kernel says where it could not tell of all: any segment may be meant.
+const ANY: i32 = -1;
+
 /// Pauses before the looks that follow on a description's end.
 ///
 /// The kernel tells of the end *before* it lets the locks go, and the dying process may not get on for a while: so one look is
@@ -99,6 +102,10 @@ fn run(bells: &PrivateFd) {
             gone.extend(state.seeking());
         }
         let mut acts: Vec<Act> = gone.into_iter().filter_map(|number| state.replace(number)).collect();
+        if acts.iter().any(|act| matches!(act, Act::Look(_))) {
+            // A new lookout may have been told of an end too late: it looks again as if it had been told now.
+            alarm.get_or_insert_with(|| Alarm { heard: vec![ANY], step: 0, at: now });
+        }
         retry = state.seeking().next().is_some().then(|| now + RETRY);
         alarm = alarm.and_then(|alarm| if alarm.at <= now { alarm.go_on(&mut state, now, &mut acts) } else { Some(alarm) });
         drop(state);
@@ -113,8 +120,7 @@ impl Alarm {
             self.step = 1;
         }
         for charge in &state.charges {
-            // A number below 0: some were not told of.
-            let concerned = |heard_as: i32| self.heard.iter().any(|&heard| heard == heard_as || heard < 0);
+            let concerned = |heard_as: i32| self.heard.iter().any(|&heard| heard == heard_as || heard == ANY);
             if matches!(charge.standing, Standing::Lookout { heard_as, .. } if concerned(heard_as)) {
                 acts.push(Act::Look(charge.watched.clone()));
                 if charge.is_left_alone() {

@@ -302,18 +302,22 @@ impl Rings {
         let mut sum = 0;
         for _ in 0..MOST_LOOKS {
             let (first, filled) = (self.drained(), self.filled());
+            let taken = || self.ring(first.class()).map_or(0, |ring| ring.taken(arena));
+            let before = taken();
             sum = 0;
             let mut now = first;
+            let mut rings = 0;
             loop {
                 sum += self.ring(now.class()).map_or(0, |ring| ring.len(arena));
+                rings += 1;
                 match now.next_towards(filled) {
                     Some(next) => now = next,
                     None => break,
                 }
             }
-            // One ring tells a number that was true. Of several only the last one is filled and only the first one drained, so
-            // their sum is as true as if they were one.
-            if (first, filled) == (self.drained(), self.filled()) {
+            // One ring tells a number that was true. Of several only the first one is drained and only the last one filled: where nothing
+            // was taken meanwhile, so many waited when the last one was asked.
+            if (first, filled) == (self.drained(), self.filled()) && (rings == 1 || taken() == before) {
                 break;
             }
         }

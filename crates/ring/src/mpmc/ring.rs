@@ -356,9 +356,18 @@ impl Ring {
         Err(PublishError::Corrupt)
     }
 
+    fn head(&self, arena: &Arena) -> Result<u64, Trouble> {
+        self.find_head(arena, &mut Backoff::new()).map(|(spot, _)| self.turns.number(spot.ticket))
+    }
+
+    /// Messages taken since the ring was made.
+    pub(crate) fn taken(&self, arena: &Arena) -> u64 {
+        self.head(arena).unwrap_or(0)
+    }
+
     /// Messages waiting, at some moment during the call.
     pub(crate) fn len(&self, arena: &Arena) -> usize {
-        let head = || self.find_head(arena, &mut Backoff::new()).map(|(spot, _)| self.turns.number(spot.ticket));
+        let head = || self.head(arena);
         let Ok(mut before) = head() else { return 0 };
         let mut least = 0;
         for _ in 0..MOST_LOOKS {
@@ -389,8 +398,9 @@ impl Ring {
         let (index, turn_low) = self.turns.split_low(ticket_low);
         let Some(slot) = self.slots.get(index) else { return Ok(false) };
         self.ensure(index)?;
-        // Relaxed: asked for a block of the dead, whose last writes are visible since it died before it was found dead.
-        let word = Slot(slot.first(Ordering::Relaxed));
+        // Asked for a block of the dead, whose last writes are visible since it died before it was found dead. Acquire, beyond the models,
+        // in which the two words are one: the second word is read after it.
+        let word = Slot(slot.first(Ordering::Acquire));
         let second = if self.whole { slot.second(Ordering::Relaxed) } else { 0 };
         let same = word.content() == Content::Block && word.block(second, self.whole) == block.number();
         Ok(same && self.turns.same_turn_low(word.turn(), turn_low))
