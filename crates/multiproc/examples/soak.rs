@@ -71,7 +71,7 @@ fn consume((q, sums): (Queue<u8>, Queue<Sum>)) {
                 assert!(bytes[first.end..last.start.max(first.end)].iter().all(|&byte| byte == 0xa5));
                 add(&mut sum, head(&bytes[first]), bytes.len());
             }
-            Err(GetError::Closed) => break,
+            Err(GetError::ShutDown) => break,
             Err(error) => panic!("{error}"),
         }
     }

@@ -182,7 +182,7 @@ pub enum GetError {
     Timeout,
     /// The queue was shut down and everything in it was got (Python: `queue.ShutDown`).
     #[error("the queue was shut down, and everything in it was got")]
-    Closed,
+    ShutDown,
     /// A message makes no value of the type asked for. It is out of the queue; a `JoinableQueue` puts it aside with the dead letters.
     #[error("a message was got but is not what was asked for: {0}")]
     Decode(#[from] DecodeError),

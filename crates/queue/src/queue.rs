@@ -141,7 +141,7 @@ impl<T> Queue<T> {
         self.core().is_empty()
     }
 
-    /// Whether a put would have to wait (Python: `full`). Never for an unbounded queue.
+    /// Whether a put would have to wait for a slot (Python: `full`). Never for an unbounded queue, whose puts wait for memory alone.
     pub fn is_full(&self) -> bool {
         self.core().shape.bounded && !self.core().channel.ring().has_room()
     }
@@ -179,7 +179,7 @@ impl<T> Queue<T> {
     /// without writing what it has put).
     pub fn cancel_join_thread(&self) {}
 
-    /// No more puts by anyone: gets drain what is left, then return [`GetError::Closed`], blocked ones too (Python 3.13:
+    /// No more puts by anyone: gets drain what is left, then return [`GetError::ShutDown`], blocked ones too (Python 3.13:
     /// `queue.Queue.shutdown`, not in `multiprocessing`).
     pub fn shutdown(&self) {
         self.core().channel.shut_down();
@@ -187,11 +187,11 @@ impl<T> Queue<T> {
 }
 
 impl<T: Serialize + DeserializeOwned> Queue<T> {
-    /// Puts a value; waits while a bounded queue is full (Python: `put`).
+    /// Puts a value; waits while a bounded queue is full, and while the queue's memory is used up (Python: `put`).
     ///
     /// # Errors
     ///
-    /// The value can't be put ever; the error gives it back.
+    /// The value can't be put ever, or nothing that could come free would make room for it; the error gives it back.
     pub fn put(&self, value: T) -> Result<(), PutError<T>> {
         self.put_by(value, Deadline::NEVER)
     }
@@ -200,7 +200,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     ///
     /// # Errors
     ///
-    /// [`PutError::Full`], or it can't be put ever; the error gives the value back.
+    /// [`PutError::Full`], [`PutError::NoMemory`] if there is none now, or it can't be put ever; the error gives the value back.
     pub fn try_put(&self, value: T) -> Result<(), PutError<T>> {
         self.put_by(value, Deadline::NOW)
     }
@@ -209,7 +209,8 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     ///
     /// # Errors
     ///
-    /// [`PutError::Timeout`], or it can't be put ever; the error gives the value back.
+    /// [`PutError::Timeout`], [`PutError::NoMemory`] if there was none until then, or it can't be put ever; the error gives the value
+    /// back.
     pub fn put_timeout(&self, value: T, timeout: Duration) -> Result<(), PutError<T>> {
         self.put_by(value, Deadline::after(timeout)).map_err(|error| match error {
             PutError::Full(value) => PutError::Timeout(value),
@@ -328,7 +329,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
                     underway.add();
                     values.push(value);
                 }
-                Err(GetError::Empty | GetError::Closed) if !values.is_empty() => break,
+                Err(GetError::Empty | GetError::ShutDown) if !values.is_empty() => break,
                 Err(error) => {
                     underway.arrived();
                     return Err(GetManyError { values, error });
@@ -422,7 +423,7 @@ impl Core {
     pub(crate) fn get_error(&self, error: sync::GetError) -> GetError {
         match error {
             sync::GetError::Empty => GetError::Empty,
-            sync::GetError::Closed => GetError::Closed,
+            sync::GetError::Closed => GetError::ShutDown,
             sync::GetError::NoMemory => GetError::NoMemory,
             _ => GetError::Corrupt { queue: self.name().into() },
         }

@@ -145,7 +145,7 @@ fn shutdown_ends_puts_at_once_and_gets_when_drained() {
     full.shutdown();
     let (first, second) = getter.join().unwrap();
     assert_eq!(first.unwrap(), 1);
-    assert!(matches!(second, Err(GetError::Closed)));
+    assert!(matches!(second, Err(GetError::ShutDown)));
     assert!(matches!(blocked_put.join().unwrap(), Err(PutError::ShutDown(2))));
     assert!(matches!(b.put(2), Err(PutError::ShutDown(2))));
 }
@@ -235,7 +235,7 @@ fn after_a_shutdown_a_joinable_queue_ends_when_nothing_can_come_back() {
     delivery.give_back();
     assert_eq!(getter.join().unwrap(), [2, 1]);
     q.join().unwrap();
-    assert!(matches!(q.get(), Err(GetError::Closed)));
+    assert!(matches!(q.get(), Err(GetError::ShutDown)));
 }
 
 #[test]
@@ -256,7 +256,7 @@ fn after_a_shutdown_nobody_waits_for_itself_or_for_others_who_wait() {
         })
     });
     for thread in threads {
-        assert!(matches!(thread.join().unwrap(), Err(GetError::Closed)));
+        assert!(matches!(thread.join().unwrap(), Err(GetError::ShutDown)));
     }
     q.join().unwrap();
 }

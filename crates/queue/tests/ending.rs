@@ -17,7 +17,7 @@ fn drain(q: &JoinableQueue<u64>) -> Vec<u64> {
                 got.push(value);
                 q.task_done().unwrap();
             }
-            Err(GetError::Closed) => return got,
+            Err(GetError::ShutDown) => return got,
             Err(error) => panic!("{error}"),
         }
     }
@@ -36,7 +36,7 @@ fn a_get_with_nothing_in_hand_waits_for_what_others_have_that_wait_themselves() 
                 q.shutdown();
                 has_both.send(()).unwrap();
                 // Ends with both in hand: they come back.
-                assert!(matches!(q.get_timeout(WATCHDOG), Err(GetError::Closed)));
+                assert!(matches!(q.get_timeout(WATCHDOG), Err(GetError::ShutDown)));
                 first + second
             })
         };
@@ -70,7 +70,7 @@ fn of_callers_that_wait_with_values_in_hand_one_ends_and_the_others_get_what_it_
             loop {
                 match q.get_timeout(WATCHDOG) {
                     Ok(value) => got.push(value),
-                    Err(GetError::Closed) => return got,
+                    Err(GetError::ShutDown) => return got,
                     Err(error) => panic!("{error}"),
                 }
             }
@@ -121,8 +121,8 @@ fn a_message_that_is_read_in_place_is_nothing_to_wait_for() {
     loan.send().unwrap();
     let message = q.borrow().unwrap();
     q.shutdown();
-    assert!(matches!(q.borrow_timeout(WATCHDOG), Err(GetError::Closed)));
-    assert!(matches!(q.get_timeout(WATCHDOG), Err(GetError::Closed)));
+    assert!(matches!(q.borrow_timeout(WATCHDOG), Err(GetError::ShutDown)));
+    assert!(matches!(q.get_timeout(WATCHDOG), Err(GetError::ShutDown)));
     drop(message);
     q.task_done().unwrap();
     q.join().unwrap();

@@ -123,7 +123,7 @@ fn get_many_of_a_queue_gives_what_came_before_an_undecodable_value_with_the_erro
     assert_eq!(q.lost(), 0);
     q.shutdown();
     let error = q.get_many(3).unwrap_err();
-    assert!(error.values.is_empty() && matches!(error.error, GetError::Closed));
+    assert!(error.values.is_empty() && matches!(error.error, GetError::ShutDown));
 }
 
 #[test]

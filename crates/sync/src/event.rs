@@ -155,7 +155,7 @@ impl EventCount {
                 return Some(result);
             }
             slice = look_around();
-            // Relaxed: a wake-up seen late is one that came late, and its waker saw that nobody was on watch.
+            // Relaxed: a wake-up seen late is one that came late.
             on_watch = (self.wakes.load(Ordering::Relaxed) != seen).then(|| self.go_on_watch()).flatten();
             if on_watch.is_some() {
                 slice = slice.min(SLICE);
