@@ -1,8 +1,8 @@
 //! `cargo xtask proof orderings`: do the models bite? Weakens each memory ordering of the lock-free code in turn, in a copy of the
 //! sources, and expects a model to fail.
 //!
-//! An ordering that no model misses says so beside itself: a comment with the words [`BEYOND`] gives the reason. An ordering
-//! that survives without such a comment fails the proof, and so does a comment whose ordering a model does miss.
+//! Where no model catches a weakened ordering, a comment beside it with the words [`BEYOND`] says why the ordering is there. A mutant
+//! that survives without such a comment fails the proof, and so does a comment whose mutant a model catches.
 
 use crate::loom;
 use crate::step::cargo_command;
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 const SOURCES: [&str; 2] = ["crates/ring/src", "crates/sync/src"];
 /// Where it is copied to.
 const COPY: &str = "target/orderings";
-/// The words of a comment that argues for an ordering which no model misses.
+/// The words of a comment that argues for an ordering whose mutants no model catches.
 const BEYOND: &str = "beyond the models";
 /// What each ordering is weakened to, one at a time.
 const WEAKER: [(&str, &[&str]); 7] = [
@@ -29,7 +29,9 @@ const WEAKER: [(&str, &[&str]); 7] = [
     ("wait_behind(heavy_fence", &["wait_behind(|| ()"]),
 ];
 /// A model that explores for longer than this goes round in circles.
-const PATIENCE: Duration = Duration::from_secs(400);
+const PATIENCE: Duration = Duration::from_secs(1200);
+/// Preemptions per execution of a model: most mutants are caught with few, in seconds; the others are tried with as many as in `ci`.
+const PREEMPTIONS: [&str; 2] = ["1", "2"];
 
 /// One ordering, weakened.
 struct Mutant {
@@ -49,7 +51,7 @@ enum Fate {
     Survived,
 }
 
-/// Weakens at most so many, spread evenly over those that a model should miss; 0: all of them.
+/// Weakens at most so many, spread evenly over those that a model should catch; 0: all of them.
 pub(crate) fn weaken(most: usize) -> anyhow::Result<(usize, usize)> {
     copy_sources()?;
     let mut mutants = Vec::new();
@@ -62,7 +64,7 @@ pub(crate) fn weaken(most: usize) -> anyhow::Result<(usize, usize)> {
         let stride = mutants.len().div_ceil(most);
         mutants = mutants.into_iter().step_by(stride).collect();
     }
-    // Whoever tries a few runs the models anyway.
+    // `ci`, which tries a few, runs the models anyway.
     let whole = Path::new(SOURCES[0]);
     ensure!(most > 0 || matches!(models(whole)?, Fate::Survived), "a model fails before anything is weakened");
     let mut failed = 0;
@@ -74,10 +76,10 @@ pub(crate) fn weaken(most: usize) -> anyhow::Result<(usize, usize)> {
         let fate = models(&mutant.file)?;
         fs::write(&copy, text)?;
         let verdict = match (&fate, mutant.argued) {
-            (Fate::Caught(by), false) => format!("missed by {by}"),
-            (Fate::Survived, true) => format!("missed by no model, as its comment says ({BEYOND})"),
+            (Fate::Caught(by), false) => format!("caught by {by}"),
+            (Fate::Survived, true) => format!("caught by no model, as its comment says ({BEYOND})"),
             (Fate::Survived, false) => "SURVIVED, and no comment says why".into(),
-            (Fate::Caught(by), true) => format!("missed by {by}, but its comment says it is {BEYOND}: STALE"),
+            (Fate::Caught(by), true) => format!("caught by {by}, but its comment says it is {BEYOND}: STALE"),
         };
         failed += usize::from(matches!(fate, Fate::Survived) != mutant.argued);
         let name = |ordering: &'static str| ordering.trim_start_matches("Ordering::");
@@ -154,6 +156,16 @@ fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
 
 /// Runs the models that a file concerns on the copy, up to the first that fails.
 fn models(file: &Path) -> anyhow::Result<Fate> {
+    for preemptions in PREEMPTIONS {
+        let fate = explore(file, preemptions)?;
+        if matches!(fate, Fate::Caught(_)) {
+            return Ok(fate);
+        }
+    }
+    Ok(Fate::Survived)
+}
+
+fn explore(file: &Path, preemptions: &str) -> anyhow::Result<Fate> {
     let log = Path::new(COPY).join("log");
     let output = File::create(&log)?;
     let mut command = cargo_command(&loom::ARGUMENTS);
@@ -162,7 +174,7 @@ fn models(file: &Path) -> anyhow::Result<Fate> {
         command.args(["-p", "multiproc-ring"]);
     }
     command.args(["-p", "multiproc-sync"]);
-    command.env("RUSTFLAGS", "--cfg loom").env("LOOM_MAX_PREEMPTIONS", "2").env("RUST_BACKTRACE", "0");
+    command.env("RUSTFLAGS", "--cfg loom").env("LOOM_MAX_PREEMPTIONS", preemptions).env("RUST_BACKTRACE", "0");
     command.stdin(Stdio::null()).stderr(output.try_clone()?).stdout(output);
     let mut child = command.spawn().context("start cargo")?;
     let begin = Instant::now();
