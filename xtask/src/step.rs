@@ -89,25 +89,35 @@ impl Step {
         let mut child = self.0.spawn().with_context(|| format!("{what}: can't start {:?}", self.0.get_program()))?;
         let errors = child.stderr.take().map(|pipe| std::thread::spawn(move || relay(pipe, std::io::stderr())));
         let output = child.stdout.take().map(|pipe| std::thread::spawn(move || relay(pipe, std::io::stdout())));
-        let mut outcome = Outcome::default();
+        let (mut outcome, mut told) = (Outcome::default(), String::new());
         for relayed in [errors, output].into_iter().flatten() {
-            outcome += relayed.join().unwrap_or_default();
+            let (counted, failures) = relayed.join().unwrap_or_default();
+            outcome += counted;
+            told.extend(failures.iter().map(|line| format!("\n    {line}")));
         }
         let status = child.wait()?;
         outcome.took = begin.elapsed();
         if !status.success() {
-            bail!("{what} failed: {status}");
+            bail!("{what} failed: {status}{told}");
         }
         Ok(outcome)
     }
 }
 
-/// Copies lines, and counts the tests that they tell of.
-fn relay(from: impl Read, mut to: impl Write) -> Outcome {
-    let mut counted = Outcome::default();
+/// Lines of a step that tell of its failure, as far as they are repeated at the end of everything.
+const MOST_TOLD: usize = 10;
+/// What such lines have in them.
+const TELLING: [&str; 5] = [" FAILED", " FAIL [", "SURVIVED", "error", ", 1 failed"];
+
+/// Copies lines, counts the tests that they tell of, and keeps some that tell of a failure.
+fn relay(from: impl Read, mut to: impl Write) -> (Outcome, Vec<String>) {
+    let (mut counted, mut told) = (Outcome::default(), Vec::new());
     for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
         let _ = to.write_all(&line).and_then(|()| to.write_all(b"\n"));
         let text = String::from_utf8_lossy(&line);
+        if told.len() < MOST_TOLD && TELLING.iter().any(|word| text.contains(word)) {
+            told.push(text.trim().to_owned());
+        }
         let summary = text.contains("test result:") || (text.contains("Summary") && text.contains("tests run"));
         // A proof is one test, however many cases it tried, as long as there were any.
         if text.ends_with(" cases, 0 failed")
@@ -126,7 +136,7 @@ fn relay(from: impl Read, mut to: impl Write) -> Outcome {
             counted.skipped += number_before(&text, " skipped").or_else(|| number_before(&text, " ignored")).unwrap_or(0);
         }
     }
-    counted
+    (counted, told)
 }
 
 /// The number that stands right before a word.
