@@ -53,7 +53,7 @@ fuzz_target!(|input: (u8, Vec<Op>)| {
                 let again = Orphans::Redeliver { max_deliveries: Some(row % 5) };
                 let orphans = if drop_them { Orphans::Drop } else { again };
                 let mut done = Finished { count: u64::from(row), last: Completion(u64::from(row)) };
-                let _ = ring.sweep(dead, done, orphans, || true, |lost| done = lost.complete(done));
+                let _ = ring.sweep(dead, done, orphans, || true, |orphan| done = orphan.complete(done));
             }
             Op::Look => {
                 let _ = (ring.len(), ring.is_empty(), ring.has_room(), ring.published(Lane::Dead), ring.close_if_empty());

@@ -61,12 +61,6 @@ impl Known {
     pub fn insert(&self, bits: u64) {
         self.0.fetch_or(bits, core::sync::atomic::Ordering::AcqRel);
     }
-
-    /// Takes bits from what is known, and nothing else.
-    #[inline]
-    pub fn remove(&self, bits: u64) {
-        self.0.fetch_and(!bits, core::sync::atomic::Ordering::AcqRel);
-    }
 }
 
 /// Tells the processor (or the model's scheduler) that this thread waits for another.

@@ -7,7 +7,7 @@ use crate::layout::{Flavor, QueueWords, Shape, Tally, tally_of};
 use crate::registry;
 use crate::watch;
 use multiproc_prim::{Array, AtomicU64, Deadline, Hint, Ordering, Place, Renewed};
-use multiproc_ring::mpmc::{Block, Lane, Orphans, Owner, Swept, TakeError};
+use multiproc_ring::mpmc::{Block, Lane, Orphan, Orphans, Owner, Swept, TakeError};
 use multiproc_shm::{
     AttachError, CreateError, FileId, Flaw, JoinError, Membership, Notice, Participant, Segment, SegmentName, Watched, file_id,
     stamp,
@@ -126,6 +126,9 @@ impl Core {
                     janitor.bury(who);
                     channel.wake_after_sweep(&swept);
                     words.all_done.wake_all();
+                    if channel.is_shut_down() {
+                        channel.wake_everyone();
+                    }
                 }
             }
             nothing.lock().is_empty()
@@ -346,10 +349,11 @@ fn account_for(
         _ => Orphans::Drop,
     };
     let mut waiting = in_hand.lock();
-    let done = theirs.finished();
-    let mut swept = channel.ring().sweep(owner(who), done, orphans, is_still_there, |lost| ours.complete(lost)).ok()?;
-    waiting.extend(swept.unsent.drain(..).map(|held| (held, shape.max_deliveries())));
-    Some(swept)
+    let tell = |orphan: Orphan<'_>| match orphan {
+        Orphan::Lost(held) => ours.complete(held),
+        Orphan::Unsent(held) => waiting.push((held, shape.max_deliveries())),
+    };
+    channel.ring().sweep(owner(who), theirs.finished(), orphans, is_still_there, tell).ok()
 }
 
 /// Takes a place in the table. If there is none, clears away the dead first: there may be no member left to do it. `clear` says whether the

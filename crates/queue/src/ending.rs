@@ -2,13 +2,16 @@
 //!
 //! A caller with nothing in hand ends when everything is done. A caller with values in hand can't finish them while it waits. So where
 //! all that is not done is in the hands of callers that wait, one of them ends: the first thread of the first process in the table. It
-//! finishes what it has, and another one is the first; or it dies, and what it had goes to those that still wait.
+//! finishes what it has, and another one is the first; or it dies, and what it had goes to those that still wait. The first one may be
+//! stopped: after a while, the others end as well.
 
 use crate::core::Core;
 use crate::layout::{Flavor, Tally, tally_of};
 use multiproc_prim::{AtomicU64, Ordering};
 use multiproc_shm::Participant;
+use std::cell::Cell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Values that a thread got and that are not in its list: its deliveries, wherever those are now, and messages that it reads in place.
 #[derive(Debug, Default)]
@@ -68,7 +71,12 @@ pub(crate) struct Wait<'a> {
     tally: &'a Tally,
     held: u64,
     apart: Arc<Apart>,
+    /// When it first found all that is not done in the hands of callers that wait.
+    stuck_since: Cell<Option<Instant>>,
 }
+
+/// How long the others wait for the first caller to end, which may be stopped.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
@@ -79,11 +87,22 @@ impl Drop for Wait<'_> {
 }
 
 impl Wait<'_> {
+    fn in_hand(&self) -> u64 {
+        self.held + self.apart.len()
+    }
+
     /// Whether this thread is the first one of its process that has something in hand.
     fn is_first_here(&self) -> bool {
         let waiters = self.core.waiters.lock();
         let first = waiters.iter().find(|waiter| waiter.in_hand() > 0);
         first.is_some_and(|first| Arc::ptr_eq(&first.apart, &self.apart))
+    }
+
+    /// Whether everything has been in the hands of callers that wait for a while, `stuck` being whether it is now.
+    fn is_out_of_patience(&self, stuck: bool) -> bool {
+        let since = self.stuck_since.get().filter(|_| stuck);
+        self.stuck_since.set(stuck.then(|| since.unwrap_or_else(Instant::now)));
+        since.is_some_and(|since| since.elapsed() >= PATIENCE)
     }
 }
 
@@ -98,7 +117,7 @@ impl Core {
         self.waiters.lock().push(Waiter { held, apart: Arc::clone(&apart) });
         // What we have in hand is nothing to wait for from now on.
         self.channel.wake_everyone();
-        Some(Wait { core: self, tally, held, apart })
+        Some(Wait { core: self, tally, held, apart, stuck_since: Cell::new(None) })
     }
 
     /// Whether a get that found nothing after a shutdown is at its end.
@@ -106,18 +125,19 @@ impl Core {
         let Some(wait) = wait else { return true };
         // Read before what waits: a value that is counted as waiting was not done when this was read.
         let unfinished = self.unfinished();
-        unfinished == 0 || wait.is_first_here() && self.is_first_of_all(unfinished)
-    }
-
-    /// Whether all that is not done is in the hands of callers that wait, and this process is the first of those.
-    fn is_first_of_all(&self, unfinished: u64) -> bool {
+        if unfinished == 0 {
+            return true;
+        }
+        if wait.in_hand() == 0 {
+            return false;
+        }
         let me = self.membership.participant();
         let waits_with = |who: Participant| tally_of(&self.tallies, who).map_or(0, |tally| tally.waits_with(who));
         let others: Vec<_> = self.membership.others().filter(|who| waits_with(*who) > 0).collect();
-        let stuck = others.iter().fold(waits_with(me), |sum, who| sum.saturating_add(waits_with(*who)));
-        unfinished <= stuck
-            && others.iter().all(|who| who.row > me.row)
-            // What the dead have comes back.
-            && !others.iter().any(|who| self.membership.is_dead(*who))
+        let waiting = others.iter().fold(waits_with(me), |sum, who| sum.saturating_add(waits_with(*who)));
+        // What the dead have comes back.
+        let stuck = unfinished <= waiting && !others.iter().any(|who| self.membership.is_dead(*who));
+        let is_out_of_patience = wait.is_out_of_patience(stuck);
+        stuck && (is_out_of_patience || wait.is_first_here() && others.iter().all(|who| who.row > me.row))
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 /// Looks at the dead are at least this far apart, in milliseconds, however many processes work or wait.
 const APART: u64 = 25;
 
-/// How long to sleep while there are lookouts: at least, and at most. They may all be stopped; a process may be stopped between what it
+/// How long to sleep while there are lookouts: about so long at least, and at most. They may all be stopped; a process may be stopped between what it
 /// did and the wake-up for it; and a lock of the dead may be held by a copy that no C library knew of. A look turns into a delay what
 /// would be a hang.
 const REST: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(10);

@@ -5,7 +5,7 @@
 
 use multiproc_prim::model::{Arc, model, model_deaths, mortal, thread};
 use multiproc_prim::{AtomicU64, Heap, Ordering, Place, Region};
-use multiproc_ring::mpmc::{Completion, Finished, Geometry, Held, Lane, Mpmc, Orphans, Owner};
+use multiproc_ring::mpmc::{Completion, Finished, Geometry, Lane, Mpmc, Orphan, Orphans, Owner};
 
 const DEAD: Owner = Owner::new(3, 0);
 const SWEEPER: Owner = Owner::new(2, 0);
@@ -238,15 +238,15 @@ fn a_loss_is_counted_once_whichever_sweeper_dies_when() {
         let done = model.done();
         let theirs = done.clone();
         let victim = thread::spawn(move || {
-            let count = |lost: &Held| theirs.store(lost.complete(finished(&theirs)).last.0, Ordering::Release);
+            let count = |orphan: Orphan<'_>| theirs.store(orphan.complete(finished(&theirs)).last.0, Ordering::Release);
             mortal(steps, || sweeper.sweep(DEAD, NOTHING, Orphans::Drop, || true, count).unwrap())
         });
         let mut ours = NOTHING;
-        model.first.sweep(DEAD, NOTHING, Orphans::Drop, || true, |lost| ours = lost.complete(ours)).unwrap();
+        model.first.sweep(DEAD, NOTHING, Orphans::Drop, || true, |orphan| ours = orphan.complete(ours)).unwrap();
         let survived = victim.join().unwrap().is_some();
         let theirs = finished(&done);
         if !survived {
-            model.first.sweep(SWEEPER, theirs, Orphans::Drop, || true, |lost| ours = lost.complete(ours)).unwrap();
+            model.first.sweep(SWEEPER, theirs, Orphans::Drop, || true, |orphan| ours = orphan.complete(ours)).unwrap();
         }
         assert_eq!(ours.count + theirs.count, 1);
         model.assert_nothing_leaked();

@@ -18,7 +18,7 @@ static BEGUN: OnceWord = OnceWord::new();
 static OVER: OnceWord = OnceWord::new();
 
 /// Times that a fork of another thread may come between before we give up.
-const TRIES: u32 = 1000;
+const TRIES: u32 = 100;
 /// A fork of a large process takes some milliseconds.
 const PAUSE: Duration = Duration::from_millis(1);
 

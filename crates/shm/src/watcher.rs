@@ -104,7 +104,8 @@ fn run(bells: &PrivateFd) {
         let mut acts: Vec<Act> = gone.into_iter().filter_map(|number| state.replace(number)).collect();
         if acts.iter().any(|act| matches!(act, Act::Look(_))) {
             // A new lookout may have been told of an end too late: it looks again as if it had been told now.
-            alarm.get_or_insert_with(|| Alarm { heard: vec![ANY], step: 0, at: now });
+            let heard = alarm.map_or_else(Vec::new, |alarm| alarm.heard);
+            alarm = Some(Alarm { heard: [heard, vec![ANY]].concat(), step: 0, at: now });
         }
         retry = state.seeking().next().is_some().then(|| now + RETRY);
         alarm = alarm.and_then(|alarm| if alarm.at <= now { alarm.go_on(&mut state, now, &mut acts) } else { Some(alarm) });

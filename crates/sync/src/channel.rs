@@ -178,10 +178,11 @@ impl Channel {
                 // Free blocks of other sizes may have what this one needs.
                 self.ring.trim_all();
                 let again = self.try_alloc(len);
-                // Where nobody holds what could come free, nothing is worth waiting for. What came free in between shows now.
                 if again.is_some() || self.ring.is_memory_in_use() {
                     return again;
                 }
+                // Nobody holds what could come free: nothing is worth waiting for. What came free in between shows now.
+                self.ring.trim_all();
                 Some(self.try_alloc(len).unwrap_or(Err(PutError::NoMemory)))
             }
             done => done,
@@ -248,11 +249,16 @@ impl Channel {
             // As for a block: where the system has no page for the slot, and no message waits whose memory could come free.
             Err((PutError::NoMemory, block)) if dear.take() => {
                 self.ring.trim_all();
+                let nothing_comes = !self.ring.is_any_message_left();
+                // What came free before that shows now.
+                if nothing_comes {
+                    self.ring.trim_all();
+                }
                 match self.try_publish(block) {
                     Ok(()) => Some(Ok(())),
                     Err((error, block)) => {
                         waiting = Some(block);
-                        let nothing_comes = error == PutError::NoMemory && !self.ring.is_any_message_left();
+                        let nothing_comes = nothing_comes && error == PutError::NoMemory;
                         (nothing_comes || !matches!(error, PutError::Full | PutError::NoMemory)).then_some(Err(error))
                     }
                 }

@@ -409,16 +409,8 @@ impl Level {
 
     /// Whether the headers of a chunk can be touched without memory being asked for.
     fn has_pages(&self, class: &Class, chunk: u32) -> bool {
-        let known = self.committed.get((chunk / 64) as usize);
-        let bit = 1 << (chunk % 64);
-        if known.is_some_and(|known| known.get() & bit != 0) {
-            return true;
-        }
-        let has_pages = self.region.has_pages(self.chunk_range(class, chunk));
-        if let Some(known) = known.filter(|_| has_pages) {
-            known.insert(bit);
-        }
-        has_pages
+        let known = self.committed.get((chunk / 64) as usize).map_or(0, Known::get);
+        known >> (chunk % 64) & 1 != 0 || self.region.has_pages(self.chunk_range(class, chunk))
     }
 
     /// What of a chunk is committed at once.
@@ -435,16 +427,6 @@ impl Level {
         match self.committed.get((chunk / 64) as usize) {
             Some(known) if known.get() >> (chunk % 64) & 1 != 0 => Ok(()),
             _ => self.commit(class, within),
-        }
-    }
-
-    pub(super) fn forget(&self, class: &Class, within: u32) {
-        let chunk = within >> class.chunk;
-        if let Some(known) = self.committed.get((chunk / 64) as usize) {
-            known.remove(1 << (chunk % 64));
-        }
-        if let Some(length) = self.lengths.get(within as usize) {
-            length.set(0);
         }
     }
 

@@ -70,6 +70,11 @@ impl Meta {
         if self.put_anew { 0 } else { self.deliveries }
     }
 
+    /// Deliveries of a message that lies in `lane`.
+    const fn deliveries_in(self, lane: Lane) -> u16 {
+        if lane.is_dead() { self.deliveries } else { self.counted() }
+    }
+
     pub(super) const fn pack(self) -> u64 {
         self.len as u64 | (self.tag as u64) << 40 | (self.deliveries as u64) << 48 | (self.put_anew as u64) << 63
     }
@@ -284,7 +289,7 @@ impl Mpmc {
         // Relaxed: ordered by the take. Read once and checked: from here on only the private copy counts.
         let meta = Meta::unpack(place.header.meta.load(Ordering::Relaxed));
         let Meta { len, tag, .. } = meta;
-        let deliveries = if lane.is_dead() { meta.deliveries } else { meta.counted() };
+        let deliveries = meta.deliveries_in(lane);
         let mut block = Block { place: Place::Shared(place), len, tag, deliveries, from: Some(from) };
         if block.len > place.capacity() {
             block.len = 0;
@@ -364,7 +369,7 @@ enum Place<'a> {
 }
 
 /// A taken block that is kept in hand without borrowing the ring.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 #[must_use = "a block that is neither resumed nor swept is lost"]
 pub struct Held {
     number: u32,
@@ -375,8 +380,9 @@ pub struct Held {
 }
 
 impl Held {
-    pub(super) fn of(block: Found<'_>, from: Origin) -> Self {
-        Self { number: block.number(), len: 0, tag: 0, deliveries: 0, from }
+    pub(super) fn of(block: Found<'_>, meta: Meta, from: Origin) -> Self {
+        let deliveries = meta.deliveries_in(from.ring().lane());
+        Self { number: block.number(), len: meta.len, tag: meta.tag, deliveries, from }
     }
 
     /// What is finished once this message is, too.

@@ -21,4 +21,4 @@ pub use error::{AllocError, LayoutError, PopError, PublishError, PushError, Take
 pub use handle::{Block, Held, Mpmc};
 pub use layout::{Geometry, MAX_SLOTS};
 pub use state::{Completion, Lane, MAX_ROWS, Owner};
-pub use sweep::{Finished, Orphans, Swept};
+pub use sweep::{Finished, Orphan, Orphans, Swept};

@@ -33,6 +33,16 @@ pub enum Orphans {
     },
 }
 
+impl Orphan<'_> {
+    /// What was finished once this message is, if it is lost.
+    pub fn complete(&self, done: Finished) -> Finished {
+        match self {
+            Self::Lost(held) => held.complete(done),
+            Self::Unsent(_) => done,
+        }
+    }
+}
+
 /// What a participant has finished: how many messages, and the word that names the last one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Finished {
@@ -43,7 +53,7 @@ pub struct Finished {
 }
 
 /// What a sweep found. Two sweeps at once share the findings between them.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
     /// Blocks that were being written, or finished, and are free now.
     pub freed: usize,
@@ -53,9 +63,16 @@ pub struct Swept {
     pub returned: usize,
     /// Messages that were in hand once too often.
     pub dead: usize,
-    /// Messages that are to be delivered again and that no memory was there for: they are in hand of the sweeper, as if it had got them,
-    /// and it [gives them back](Mpmc::give_back) later.
-    pub unsent: Vec<Held>,
+}
+
+/// A message of the dead that is not delivered again, for now or for good.
+#[derive(Debug)]
+pub enum Orphan<'a> {
+    /// It is lost. It is in our hands while this is told: if [`Held::complete`] makes it part of what we finished, in one store, then a
+    /// loss is counted once, no matter who dies when.
+    Lost(&'a Held),
+    /// There was no memory to bring it back. It is in our hands from now on, as if we had got it: [give it back](Mpmc::give_back) later.
+    Unsent(Held),
 }
 
 impl std::ops::AddAssign for Swept {
@@ -64,7 +81,6 @@ impl std::ops::AddAssign for Swept {
         self.lost += more.lost;
         self.returned += more.returned;
         self.dead += more.dead;
-        self.unsent.extend(more.unsent);
     }
 }
 
@@ -75,8 +91,7 @@ impl Mpmc {
     /// still that of the same dead one, whom nobody has buried. A sweep that slept stops there, since the next one in that place may
     /// look alike.
     ///
-    /// `done` is what it had finished. `finish` is called for each message that is lost, while it is in our hands: if it makes
-    /// [`Held::complete`] part of what we finished, in one store, then a loss is counted once, no matter who dies when.
+    /// `done` is what it had finished. `tell` is told of each message that does not come back at once.
     ///
     /// # Errors
     ///
@@ -87,7 +102,7 @@ impl Mpmc {
         done: Finished,
         orphans: Orphans,
         is_still_dead: impl Fn() -> bool,
-        mut finish: impl FnMut(&Held),
+        mut tell: impl FnMut(Orphan<'_>),
     ) -> Result<Swept, PublishError> {
         let mut swept = Swept::default();
         for block in self.arena.ever_used() {
@@ -136,10 +151,12 @@ impl Mpmc {
                     if !self.make_ours(block, state, ours) {
                         continue;
                     }
-                    let held = Held::of(block, Origin::new(ring, ticket));
+                    // Relaxed: from here on only we touch it.
+                    let meta = Meta::unpack(block.header.meta.load(Ordering::Relaxed));
+                    let held = Held::of(block, meta, Origin::new(ring, ticket));
                     let max_deliveries = match orphans {
                         Orphans::Drop if !ring.lane().is_dead() => {
-                            finish(&held);
+                            tell(Orphan::Lost(&held));
                             block.free();
                             swept.lost += 1;
                             continue;
@@ -152,7 +169,11 @@ impl Mpmc {
                         Ok(Lane::Dead) => swept.dead += 1,
                         Ok(_) => swept.returned += 1,
                         // It stays ours: were it the dead one's again, another sweeper might have buried that one meanwhile.
-                        Err(PublishError::NoMemory) => swept.unsent.push(held),
+                        Err(PublishError::NoMemory) => {
+                            // Relaxed: as above. The delivery that was counted did not happen.
+                            block.header.meta.store(meta.pack(), Ordering::Relaxed);
+                            tell(Orphan::Unsent(held));
+                        }
                         Err(error) => return Err(error),
                     }
                 }

@@ -75,10 +75,14 @@ impl Arena {
             })
         };
         let claimed = (first..beyond).take_while(claim).count() as u32;
-        if first + claimed == beyond && stretch.region.discard(range) {
-            (first..beyond).for_each(|within| stretch.forget(class, within));
+        if first + claimed == beyond {
+            // Before it is gone, should we die right after that; and after, for those that committed it in between.
             self.note_trim();
-            return;
+            let is_gone = stretch.region.discard(range);
+            self.note_trim();
+            if is_gone {
+                return;
+            }
         }
         for state in (first..first + claimed).filter_map(|within| header(within).map(|header| &header.state)) {
             // Release (pairs with: free).
