@@ -2,12 +2,13 @@
 
 use crate::handle::Exit;
 use multiproc_shm::pass::EncodeError;
+use std::fmt;
 use std::io;
 use std::time::Duration;
 use thiserror::Error;
 
 /// Why a process was not started.
-#[derive(Debug, Error)]
+#[derive(Error)]
 #[non_exhaustive]
 pub enum SpawnError {
     /// An argument refuses to be encoded.
@@ -129,6 +130,13 @@ pub enum SpawnError {
         /// What the system said.
         source: io::Error,
     },
+}
+
+/// The message: it is what a `main` that returns the error prints.
+impl fmt::Debug for SpawnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SpawnError: {self}")
+    }
 }
 
 /// Why a process could not be waited for.

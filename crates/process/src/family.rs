@@ -68,7 +68,10 @@ fn wait_for(children: &[Arc<Child>]) {
         names.push(format!("{} more", slow.len() - names.len()));
     }
     let me = current_process();
-    say(&format!("process {} (pid {}) waits for its child processes to end: {}", me.name(), me.pid(), names.join(", ")));
+    let (name, pid, names) = (me.name(), me.pid(), names.join(", "));
+    say(&format!(
+        "process {name} (pid {pid}) waits for its child processes to end: {names}; an error of main is printed after that"
+    ));
     for child in slow {
         let _ = child.wait(Deadline::NEVER);
     }

@@ -7,7 +7,7 @@ use std::fmt;
 use thiserror::Error;
 
 /// Why there is no queue.
-#[derive(Debug, Error)]
+#[derive(Error)]
 #[non_exhaustive]
 pub enum OpenError {
     /// The segment could not be made.
@@ -27,6 +27,13 @@ pub enum OpenError {
     /// The numbers asked for make no queue.
     #[error("can't make such a queue: {0}")]
     Layout(#[from] ChannelError),
+}
+
+/// The message: it is what a `main` that returns the error prints.
+impl fmt::Debug for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OpenError: {self}")
+    }
 }
 
 /// Why a value was not put. Every variant has the value: [`into_inner`](Self::into_inner).

@@ -180,7 +180,8 @@ impl<T> Queue<T> {
     pub fn cancel_join_thread(&self) {}
 
     /// No more puts by anyone: gets drain what is left, then return [`GetError::ShutDown`], blocked ones too (Python 3.13:
-    /// `queue.Queue.shutdown`, not in `multiprocessing`).
+    /// `queue.Queue.shutdown`, not in `multiprocessing`). A get of a [`JoinableQueue`](crate::JoinableQueue) ends when every value is done:
+    /// until then a consumer may die, and its values come back. Values in the caller's own hands don't count.
     pub fn shutdown(&self) {
         self.core().channel.shut_down();
     }

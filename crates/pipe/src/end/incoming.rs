@@ -312,6 +312,9 @@ impl End {
         incoming.claim(&self.shared)?;
         let result = incoming.recv_whole(&self.shared, max, wants_fds, deadline);
         incoming.refresh(&self.shared);
+        if let (Err(RecvError::Disconnected), Some(outgoing)) = (&result, &mut self.outgoing) {
+            outgoing.look_again();
+        }
         result
     }
 

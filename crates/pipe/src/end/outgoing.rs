@@ -50,6 +50,11 @@ impl Outgoing {
         self.stream.close();
     }
 
+    /// The other side may be gone: the next send asks the kernel.
+    pub(super) fn look_again(&mut self) {
+        self.looked = 0;
+    }
+
     /// Sends a message in as many records as it takes.
     #[cold]
     fn send_long(&mut self, shared: &Shared, bytes: &[u8], fds: &[OwnedFd], deadline: Deadline) -> Result<(), SendError> {
