@@ -283,14 +283,15 @@ impl Core {
             self.sweep_the_dead();
             self.channel.nudge(self.lanes());
         }
-        match self.membership.keep_watch(&self.itself) {
+        let rest = match self.membership.keep_watch(&self.itself) {
             Notice::Nobody => watch::ALONE,
             Notice::Lookout => watch::rest(self.membership.others().count()),
             Notice::Us => {
                 self.sweep_the_dead();
                 watch::rest(self.membership.others().count())
             }
-        }
+        };
+        if self.channel.is_shut_down() { rest.min(watch::LAST) } else { rest }
     }
 
     /// Looks for dead participants and accounts for what they held. Idempotent; anyone may do it, several at once.

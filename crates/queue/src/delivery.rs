@@ -19,8 +19,9 @@ pub(crate) const DEAD_LANES: [Lane; 2] = [Lane::DeadReturned, Lane::Dead];
 /// A value in hand: [`done`](Self::done) finishes it. Dropped without, also by a panic, it is [given back](Self::give_back).
 ///
 /// It may go to another thread, and keeps the process attached to the queue when every handle is gone. A forked copy of it does nothing.
-/// After a shutdown it counts as in hand of the thread that got it, wherever it is: a get of that thread does not wait for it, and a get
-/// of any other thread does. So a thread that was handed one finishes it, or gives it back, before a get that is to see the end.
+/// After a shutdown a get of the thread that got it waits for it for three seconds, and from then on takes it for its own, wherever it
+/// is. A get of any other thread waits until it is done. So a thread finishes what it has, or gives it back, before a get that is to see the
+/// end.
 ///
 /// ```
 /// use multiproc_queue::JoinableQueue;

@@ -4,6 +4,9 @@
 //! all that is not done is in the hands of callers that wait, one of them ends: the first thread of the first process in the table. It
 //! finishes what it has, and another one is the first; or it dies, and what it had goes to those that still wait. The first one may be
 //! stopped: after a while, the others end as well.
+//!
+//! A delivery may be with the thread that got it, which then waits for itself, or with another one, which works on it and may give it
+//! back. Nobody can tell. So the thread that got it waits for it at first, and after a while counts it as in its own hands.
 
 use crate::core::Core;
 use crate::layout::{Flavor, Tally, tally_of};
@@ -21,8 +24,10 @@ impl Apart {
     /// The thread waits after a shutdown, and its values are counted in its process's tally.
     const COUNTED: u64 = 1 << 63;
 
-    fn len(&self) -> u64 {
-        self.0.load(Ordering::Acquire) & !Self::COUNTED
+    /// How many they are, once they are counted among what waits.
+    fn counted(&self) -> u64 {
+        let word = self.0.load(Ordering::Acquire);
+        if word & Self::COUNTED == 0 { 0 } else { word & !Self::COUNTED }
     }
 
     pub(crate) fn add(&self) {
@@ -55,7 +60,7 @@ struct Waiter {
 
 impl Waiter {
     fn in_hand(&self) -> u64 {
-        self.held + self.apart.len()
+        self.held + self.apart.counted()
     }
 }
 
@@ -71,16 +76,20 @@ pub(crate) struct Wait<'a> {
     tally: &'a Tally,
     held: u64,
     apart: Arc<Apart>,
+    begun: Instant,
     /// When it first found all that is not done in the hands of callers that wait.
     stuck_since: Cell<Option<Instant>>,
 }
 
 /// How long the others wait for the first caller to end, which may be stopped.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a thread waits for its deliveries, which another thread may give back.
+const PATIENCE_APART: Duration = Duration::from_secs(3);
 
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
-        let apart = self.apart.0.fetch_and(!Apart::COUNTED, Ordering::AcqRel) & !Apart::COUNTED;
+        let before = self.apart.0.fetch_and(!Apart::COUNTED, Ordering::AcqRel);
+        let apart = if before & Apart::COUNTED == 0 { 0 } else { before & !Apart::COUNTED };
         self.tally.wait_with_less(self.held + apart);
         self.core.waiters.lock().retain(|other| !Arc::ptr_eq(&other.apart, &self.apart));
     }
@@ -88,7 +97,18 @@ impl Drop for Wait<'_> {
 
 impl Wait<'_> {
     fn in_hand(&self) -> u64 {
-        self.held + self.apart.len()
+        self.held + self.apart.counted()
+    }
+
+    /// Counts what may be in this thread's hands.
+    fn count_apart(&self) {
+        // From here on a value that is finished elsewhere is subtracted; until the line after, perhaps from less than nothing. What
+        // that gives is another epoch's word, which counts as nothing.
+        let before = self.apart.0.fetch_or(Apart::COUNTED, Ordering::AcqRel);
+        if before & Apart::COUNTED == 0 {
+            self.tally.wait_with(before);
+            self.core.channel.wake_everyone();
+        }
     }
 
     /// Whether this thread is the first one of its process that has something in hand.
@@ -110,14 +130,11 @@ impl Core {
     pub(crate) fn wait_after_shutdown(&self) -> Option<Wait<'_>> {
         let tally = self.tally().filter(|_| self.shape.flavor == Flavor::Joinable)?;
         let (held, apart) = self.in_hand_here();
-        // From here on a value that is finished elsewhere is subtracted; until the line after, perhaps from less than nothing. What
-        // that gives is another epoch's word, which counts as nothing.
-        let counted = apart.0.fetch_or(Apart::COUNTED, Ordering::AcqRel);
-        tally.wait_with(held + counted);
+        tally.wait_with(held);
         self.waiters.lock().push(Waiter { held, apart: Arc::clone(&apart) });
         // What we have in hand is nothing to wait for from now on.
         self.channel.wake_everyone();
-        Some(Wait { core: self, tally, held, apart, stuck_since: Cell::new(None) })
+        Some(Wait { core: self, tally, held, apart, begun: Instant::now(), stuck_since: Cell::new(None) })
     }
 
     /// Whether a get that found nothing after a shutdown is at its end.
@@ -127,6 +144,9 @@ impl Core {
         let unfinished = self.unfinished();
         if unfinished == 0 {
             return true;
+        }
+        if wait.begun.elapsed() >= PATIENCE_APART {
+            wait.count_apart();
         }
         if wait.in_hand() == 0 {
             return false;

@@ -30,6 +30,9 @@ pub(crate) fn rest(others: usize) -> Duration {
 /// How long to sleep where no lookout can be: short enough that a look in its turn, on a busy machine, comes within 100 ms of a death.
 pub(crate) const ALONE: Duration = Duration::from_millis(50);
 
+/// How long to sleep at most after a shutdown: some of what ends a wait is told by time alone.
+pub(crate) const LAST: Duration = Duration::from_secs(1);
+
 /// Whether to look for the dead now: nobody did in the last milliseconds.
 #[inline]
 pub(crate) fn is_due(looked: &AtomicU64) -> bool {

@@ -114,6 +114,33 @@ fn a_delivery_that_another_thread_finishes_is_no_end_for_the_thread_that_got_it(
 }
 
 #[test]
+fn what_a_pool_of_threads_gives_back_late_is_delivered_again_to_the_thread_that_deals_out() {
+    let q = JoinableQueue::unbounded().unwrap();
+    q.put_many([1, 2, 3]).unwrap();
+    q.shutdown();
+    let (deal, dealt) = mpsc::channel::<multiproc_queue::Delivery<u64>>();
+    let pool = thread::spawn(move || {
+        let mut done = Vec::new();
+        for delivery in dealt {
+            // The other thread waits for more by now.
+            thread::sleep(Duration::from_millis(100));
+            if *delivery == 3 && delivery.count() == 1 {
+                drop(delivery);
+            } else {
+                done.push(delivery.done());
+            }
+        }
+        done
+    });
+    while let Ok(delivery) = q.get_delivery_timeout(WATCHDOG) {
+        deal.send(delivery).unwrap();
+    }
+    drop(deal);
+    assert_eq!(pool.join().unwrap(), [1, 2, 3]);
+    q.join_timeout(WATCHDOG).unwrap();
+}
+
+#[test]
 fn a_message_that_is_read_in_place_is_nothing_to_wait_for() {
     let q = JoinableQueue::<u32>::unbounded().unwrap();
     let loan = q.loan(1).unwrap();

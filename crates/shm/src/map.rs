@@ -29,6 +29,9 @@ unsafe impl Send for Map {}
 // SAFETY: as above.
 unsafe impl Sync for Map {}
 
+/// Pages are not smaller.
+const PAGE: usize = 4096;
+
 impl Map {
     /// Maps `range` of a file that is that long, and stays so.
     pub(crate) fn new(file: Arc<OwnedFd>, range: Range<usize>) -> std::io::Result<Self> {
@@ -71,6 +74,23 @@ impl Map {
         Ok(())
     }
 
+    /// Touches each page of what was allocated, so that it stays: the kernel takes pages that nobody has touched yet away again when
+    /// another process's call for the same ones fails, or is killed. An error where a touch of ours would be a `SIGBUS`.
+    fn populate(&self, range: Range<usize>) -> Result<(), Errno> {
+        let start = range.start / PAGE * PAGE;
+        if range.is_empty() {
+            return Ok(());
+        }
+        // SAFETY: `range` is within the mapping, which starts on a page. What is there stays as it is.
+        let touched = unsafe { madvise(self.base.as_ptr().add(start).cast(), range.end - start, Advice::LinuxPopulateWrite) };
+        match touched {
+            Err(Errno::FAULT) => Err(Errno::NOSPC),
+            Err(Errno::NOMEM) => Err(Errno::NOMEM),
+            // Linux before 5.14 does not know it.
+            _ => Ok(()),
+        }
+    }
+
     /// Makes the file at least `len` bytes long. It never becomes shorter, however many processes do this at once.
     fn grow(&self, len: usize) -> Result<(), Errno> {
         if rustix::fs::fstat(&self.file)?.st_size as u64 >= len as u64 {
@@ -111,7 +131,8 @@ unsafe impl Memory for Map {
             return Err(Errno::INVAL.into());
         }
         // Keeping the size: the file has its length already, and is sealed against shrinking.
-        Ok(self.allocate(FallocateFlags::KEEP_SIZE, range)?)
+        self.allocate(FallocateFlags::KEEP_SIZE, range.clone())?;
+        Ok(self.populate(range)?)
     }
 
     fn discard(&self, range: Range<usize>) -> bool {

@@ -398,19 +398,36 @@ impl Level {
     /// Those blocks of a stretch before the block `used` that have pages. `first` is the number of the stretch's first block.
     fn in_use<'a>(&'a self, blocks: &'a Blocks, first: u32, used: u32) -> impl Iterator<Item = Found<'a>> {
         let class = &blocks.class;
-        let beyond = (self.headers.len() as u32).min(used - first);
+        let beyond = (self.headers.len() as u32).min(used.saturating_sub(first));
         let chunks = (0..beyond.div_ceil(1 << class.chunk)).filter(|chunk| self.has_pages(class, *chunk));
         let blocks_of = move |chunk: u32| chunk << class.chunk..beyond.min((chunk + 1) << class.chunk);
-        chunks.flat_map(blocks_of).filter_map(move |within| {
+        chunks.flat_map(blocks_of).filter(|within| self.is_there(class, *within)).filter_map(move |within| {
             let header = self.headers.get(within as usize)?;
             Some(Found { blocks, level: self, index: first + within, within, header })
         })
     }
 
-    /// Whether the headers of a chunk can be touched without memory being asked for.
+    fn is_known(&self, chunk: u32) -> bool {
+        self.committed.get((chunk / 64) as usize).map_or(0, Known::get) >> (chunk % 64) & 1 != 0
+    }
+
+    /// Whether a chunk has any pages. If so they are all asked for, so that they can be touched.
     fn has_pages(&self, class: &Class, chunk: u32) -> bool {
-        let known = self.committed.get((chunk / 64) as usize).map_or(0, Known::get);
-        known >> (chunk % 64) & 1 != 0 || self.region.has_pages(self.chunk_range(class, chunk))
+        if self.is_known(chunk) {
+            return true;
+        }
+        let has_pages = self.region.has_pages(self.chunk_range(class, chunk));
+        if has_pages {
+            // Where this fails, each block is asked for its page.
+            let _ = self.commit(class, chunk << class.chunk);
+        }
+        has_pages
+    }
+
+    /// Whether a block's header can be touched. Where there was no memory for a whole chunk, a part of it may have pages.
+    fn is_there(&self, class: &Class, within: u32) -> bool {
+        let header = within as usize * class.size;
+        self.is_known(within >> class.chunk) || self.region.has_pages(header..header + size_of::<BlockHeader>())
     }
 
     /// What of a chunk is committed at once.
