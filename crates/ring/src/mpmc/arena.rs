@@ -141,14 +141,18 @@ impl Arena {
     }
 
     /// The block of a number that another process wrote, with its header's memory committed. The outer `None`: there is no such
-    /// block.
+    /// block. The inner one: it has no memory, which was given back, so whatever names it is old.
     #[inline(always)]
-    pub(crate) fn find(&self, number: u32) -> Option<io::Result<Found<'_>>> {
+    pub(crate) fn find(&self, number: u32) -> Option<io::Result<Option<Found<'_>>>> {
+        self.forget_what_was_trimmed();
         let (class, index) = self.stretches.layout.block_of(number)?;
         let blocks = self.classes.get(class)?;
-        match self.find_in(blocks, index, false) {
+        let (level, first) = blocks.class.level_of(index);
+        match self.level(blocks, level, false) {
+            Ok(level) if !level.is_there(&blocks.class, index - first) => Some(Ok(None)),
+            Ok(_) => Some(self.find_in(blocks, index, false).map(Some)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            found => Some(found),
+            Err(error) => Some(Err(error)),
         }
     }
 
@@ -407,6 +411,7 @@ impl Level {
         })
     }
 
+    #[inline(always)]
     fn is_known(&self, chunk: u32) -> bool {
         self.committed.get((chunk / 64) as usize).map_or(0, Known::get) >> (chunk % 64) & 1 != 0
     }
@@ -424,7 +429,8 @@ impl Level {
         has_pages
     }
 
-    /// Whether a block's header can be touched. Where there was no memory for a whole chunk, a part of it may have pages.
+    /// Whether a block's header has a page. Where there was no memory for a whole chunk, a part of it may have pages.
+    #[inline(always)]
     fn is_there(&self, class: &Class, within: u32) -> bool {
         let header = within as usize * class.size;
         self.is_known(within >> class.chunk) || self.region.has_pages(header..header + size_of::<BlockHeader>())

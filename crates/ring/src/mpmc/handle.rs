@@ -341,7 +341,7 @@ impl Mpmc {
     /// The block that a [`Held`] of this ring stands for; `None` for one of another ring.
     pub fn resume(&self, held: Held) -> Option<Block<'_>> {
         let Held { number, len, tag, deliveries, from } = held;
-        Some(Block { place: Place::Shared(self.arena.find(number)?.ok()?), len, tag, deliveries, from: Some(from) })
+        Some(Block { place: Place::Shared(self.arena.find(number)?.ok()??), len, tag, deliveries, from: Some(from) })
     }
 
     #[inline(always)]

@@ -243,7 +243,7 @@ impl Ring {
         Ok(!BlockState(block.header.state.load(Ordering::Relaxed)).is_queued(self.id, before))
     }
 
-    /// The block that a slot names; `None` if the slot was filled anew since its first word was read.
+    /// The block that a slot names; `None` if the slot was filled anew since its first word was read, or the block is long free.
     #[inline(always)]
     pub(super) fn block_in<'a>(&self, arena: &'a Arena, slot: &AtomicPair, word: Slot) -> Result<Option<Found<'a>>, Trouble> {
         // Acquire: the first word is read again after it. If that is the same, both came together.
@@ -251,7 +251,7 @@ impl Ring {
         if self.whole && slot.first(Ordering::Relaxed) != word.0 {
             return Ok(None);
         }
-        arena.find(word.block(second, self.whole)).ok_or(Trouble::Corrupt)?.map(Some).map_err(|_| Trouble::NoMemory)
+        arena.find(word.block(second, self.whole)).ok_or(Trouble::Corrupt)?.map_err(|_| Trouble::NoMemory)
     }
 
     /// Takes the oldest message, if this still is the ring to take from once that message has been seen; `None` if it is not.
