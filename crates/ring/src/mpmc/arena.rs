@@ -172,7 +172,6 @@ impl Arena {
         if len > self.longest() {
             return Err(AllocError::TooLong { len, max: self.longest() });
         }
-        self.forget_what_was_trimmed();
         let mut passed = false;
         for blocks in self.classes.iter().filter(|blocks| blocks.capacity() >= len) {
             let pause = blocks.pause.get();
@@ -212,6 +211,8 @@ impl Arena {
                 index = 0;
             }
             blocks.cursor.set(index + 1);
+            // At each step: others may be giving memory back all the while.
+            self.forget_what_was_trimmed();
             let found = match self.find_in(blocks, index as u32, true) {
                 Ok(found) => found,
                 Err(error) => {
