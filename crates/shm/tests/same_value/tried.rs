@@ -70,3 +70,18 @@ fn a_value_can_be_put_in_a_destructor_of_a_thread_local() {
     .join()
     .unwrap();
 }
+
+#[test]
+fn fields_that_are_read_under_each_others_names_are_tried_each_time() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Swapped {
+        #[serde(rename(serialize = "b", deserialize = "a"))]
+        a: u32,
+        #[serde(rename(serialize = "a", deserialize = "b"))]
+        b: u32,
+    }
+    let put = |a, b| multiproc_shm::pass::encode_plain(&Swapped { a, b }, &mut Vec::new());
+    // This one would come back.
+    assert!(put(1, 1).is_ok());
+    put(1, 2).unwrap_err();
+}

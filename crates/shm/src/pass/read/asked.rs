@@ -178,7 +178,10 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
         match self.next() {
             Some(STRUCT) => Items::visit_seq(self, visitor),
             Some(NAMED_STRUCT) if self.watch.positional => Named::visit_seq(self, fields, visitor),
-            Some(NAMED_STRUCT) => Items::visit_map(self, visitor),
+            Some(NAMED_STRUCT) => {
+                self.watch.each |= self.watch.trial && !self.has_names_of(fields)?;
+                Items::visit_map(self, visitor)
+            }
             _ => self.parts(visitor),
         }
     }

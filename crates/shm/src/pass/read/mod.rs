@@ -331,6 +331,23 @@ impl<'de> Reader<'de> {
         Why::invalid_type(found, expected)
     }
 
+    /// Whether the names in the struct that comes are among `fields`, in that order. If not, they are written under other names than they are
+    /// read: one value may come back by chance.
+    #[cold]
+    fn has_names_of(&mut self, fields: &[&str]) -> Result<bool, Why> {
+        let start = self.bytes;
+        self.kind()?;
+        let (mut fields, mut follow) = (fields.iter(), true);
+        while !self.found(END) {
+            follow &= self.kind()? == STR;
+            let name = self.text()?;
+            follow &= fields.any(|field| *field == name);
+            self.pass_over()?;
+        }
+        self.bytes = start;
+        Ok(follow)
+    }
+
     /// Passes over a value.
     pub(super) fn pass_over(&mut self) -> Result<(), Why> {
         let kind = self.kind()?;
