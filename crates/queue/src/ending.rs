@@ -10,7 +10,7 @@
 
 use crate::core::Core;
 use crate::layout::{Flavor, Tally, tally_of};
-use multiproc_prim::{AtomicU64, Ordering};
+use multiproc_prim::{AtomicU64, Ordering, monotonic_millis};
 use multiproc_shm::Participant;
 use std::cell::Cell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,7 +18,12 @@ use std::time::{Duration, Instant};
 
 /// Values that a thread got and that are not in its list: its deliveries, wherever those are now, and messages that it reads in place.
 #[derive(Debug, Default)]
-pub(crate) struct Apart(AtomicU64);
+pub(crate) struct Apart {
+    /// How many, and whether they are counted.
+    word: AtomicU64,
+    /// When the thread began to wait for them after a shutdown, in milliseconds of the monotonic clock, in however many calls; 0: not yet.
+    since: AtomicU64,
+}
 
 impl Apart {
     /// The thread waits after a shutdown, and its values are counted in its process's tally.
@@ -26,23 +31,35 @@ impl Apart {
 
     /// How many they are, once they are counted among what waits.
     fn counted(&self) -> u64 {
-        let word = self.0.load(Ordering::Acquire);
+        let word = self.word.load(Ordering::Acquire);
         if word & Self::COUNTED == 0 { 0 } else { word & !Self::COUNTED }
     }
 
     pub(crate) fn add(&self) {
-        self.0.fetch_add(1, Ordering::AcqRel);
+        self.since.store(0, Ordering::Relaxed);
+        self.word.fetch_add(1, Ordering::AcqRel);
     }
 
     /// One less. Call it before the value is finished or given back: who sees that then sees a tally without it.
     pub(crate) fn remove(&self, core: &Core) {
         // The same as subtracting one.
-        let before = self.0.fetch_add(u64::MAX, Ordering::AcqRel);
+        let before = self.word.fetch_add(u64::MAX, Ordering::AcqRel);
+        self.since.store(0, Ordering::Relaxed);
         if before & Self::COUNTED != 0
             && let Some(tally) = core.tally()
         {
             tally.wait_with_less(1);
         }
+    }
+
+    /// Whether the thread has waited long enough for what may be in its own hands. Relaxed, all of it: it is about time, not about order.
+    fn is_out_of_patience(&self) -> bool {
+        let now = monotonic_millis().max(1);
+        let since = self.since.load(Ordering::Relaxed);
+        if since == 0 {
+            self.since.store(now, Ordering::Relaxed);
+        }
+        since != 0 && now.saturating_sub(since) >= PATIENCE_APART
     }
 }
 
@@ -76,19 +93,18 @@ pub(crate) struct Wait<'a> {
     tally: &'a Tally,
     held: u64,
     apart: Arc<Apart>,
-    begun: Instant,
     /// When it first found all that is not done in the hands of callers that wait.
     stuck_since: Cell<Option<Instant>>,
 }
 
 /// How long the others wait for the first caller to end, which may be stopped.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How long a thread waits for its deliveries, which another thread may give back.
-const PATIENCE_APART: Duration = Duration::from_secs(3);
+/// How long a thread waits for its deliveries, which another thread may give back, in milliseconds.
+const PATIENCE_APART: u64 = 3000;
 
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
-        let before = self.apart.0.fetch_and(!Apart::COUNTED, Ordering::AcqRel);
+        let before = self.apart.word.fetch_and(!Apart::COUNTED, Ordering::AcqRel);
         let apart = if before & Apart::COUNTED == 0 { 0 } else { before & !Apart::COUNTED };
         self.tally.wait_with_less(self.held + apart);
         self.core.waiters.lock().retain(|other| !Arc::ptr_eq(&other.apart, &self.apart));
@@ -104,7 +120,7 @@ impl Wait<'_> {
     fn count_apart(&self) {
         // From here on a value that is finished elsewhere is subtracted; until the line after, perhaps from less than nothing. What
         // that gives is another epoch's word, which counts as nothing.
-        let before = self.apart.0.fetch_or(Apart::COUNTED, Ordering::AcqRel);
+        let before = self.apart.word.fetch_or(Apart::COUNTED, Ordering::AcqRel);
         if before & Apart::COUNTED == 0 {
             self.tally.wait_with(before);
             self.core.channel.wake_everyone();
@@ -134,7 +150,7 @@ impl Core {
         self.waiters.lock().push(Waiter { held, apart: Arc::clone(&apart) });
         // What we have in hand is nothing to wait for from now on.
         self.channel.wake_everyone();
-        Some(Wait { core: self, tally, held, apart, begun: Instant::now(), stuck_since: Cell::new(None) })
+        Some(Wait { core: self, tally, held, apart, stuck_since: Cell::new(None) })
     }
 
     /// Whether a get that found nothing after a shutdown is at its end.
@@ -145,7 +161,7 @@ impl Core {
         if unfinished == 0 {
             return true;
         }
-        if wait.begun.elapsed() >= PATIENCE_APART {
+        if wait.apart.is_out_of_patience() {
             wait.count_apart();
         }
         if wait.in_hand() == 0 {
