@@ -69,9 +69,9 @@ fn wait_for(children: &[Arc<Child>]) {
     }
     let me = current_process();
     let (name, pid, names) = (me.name(), me.pid(), names.join(", "));
-    say(&format!(
-        "process {name} (pid {pid}) waits for its child processes to end: {names}; an error of main is printed after that"
-    ));
+    // The first process of all says why its `main` failed only when this is over.
+    let after = if me.parent_pid().is_none() { "; an error of main is printed after that" } else { "" };
+    say(&format!("process {name} (pid {pid}) waits for its child processes to end: {names}{after}"));
     for child in slow {
         let _ = child.wait(Deadline::NEVER);
     }
