@@ -107,7 +107,7 @@ impl Step {
 /// Lines of a step that tell of its failure, as far as they are repeated at the end of everything.
 const MOST_TOLD: usize = 10;
 /// What such lines have in them.
-const TELLING: [&str; 5] = [" FAILED", " FAIL [", "SURVIVED", "error", ", 1 failed"];
+const TELLING: [&str; 6] = [" FAILED", " FAIL [", "SURVIVED", "error: ", "error[", ", 1 failed"];
 
 /// Copies lines, counts the tests that they tell of, and keeps some that tell of a failure.
 fn relay(from: impl Read, mut to: impl Write) -> (Outcome, Vec<String>) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// The lines of a scenario at the fastest pace. It must end well and say nothing on standard error.
@@ -83,6 +83,19 @@ fn all_run_in_turn_under_headings() {
     assert_eq!(headings, ["== pipe", "== bounded", "== handoff", "== squares", "== buns", "== joinable"]);
 }
 
+/// How a demo ended; `None`, and it is killed, if it still runs after that time.
+fn ended_within(limit: Duration, mut demo: Child) -> Option<ExitStatus> {
+    let begin = Instant::now();
+    while begin.elapsed() <= limit {
+        match demo.try_wait().unwrap() {
+            None => std::thread::sleep(Duration::from_millis(1)),
+            ended => return ended,
+        }
+    }
+    demo.kill().unwrap();
+    None
+}
+
 #[test]
 fn a_reader_that_leaves_early_keeps_no_demo_from_its_end() {
     for name in ["pipe", "bounded", "handoff", "squares", "buns", "joinable"] {
@@ -91,17 +104,8 @@ fn a_reader_that_leaves_early_keeps_no_demo_from_its_end() {
             let mut demo = command.args(["demo", name, "--pace", "0.001"]).stdout(Stdio::piped()).spawn().unwrap();
             let read = BufReader::new(demo.stdout.take().unwrap()).lines().take(lines).count();
             assert!(read <= lines);
-            let begin = Instant::now();
-            let status = loop {
-                match demo.try_wait().unwrap() {
-                    Some(status) => break status,
-                    None if begin.elapsed() > Duration::from_secs(60) => {
-                        demo.kill().unwrap();
-                        panic!("{name} still runs after {lines} lines");
-                    }
-                    None => std::thread::sleep(Duration::from_millis(5)),
-                }
-            };
+            let status =
+                ended_within(Duration::from_secs(60), demo).unwrap_or_else(|| panic!("{name} still runs after {lines} lines"));
             assert!(status.success(), "{name} after {lines} lines: {status}");
         }
     }
@@ -124,18 +128,9 @@ fn a_demo_that_finds_no_room_for_a_process_ends_with_an_error() {
             let script = format!("ulimit -n {limit}; exec \"$0\" demo {name} --pace 0");
             let mut command = Command::new("/bin/sh");
             command.args(["-c", &script, env!("CARGO_BIN_EXE_multiproc")]).stdout(Stdio::null()).stderr(Stdio::null());
-            let mut demo = command.spawn().unwrap();
-            let begin = Instant::now();
-            let status = loop {
-                match demo.try_wait().unwrap() {
-                    Some(status) => break status,
-                    None if begin.elapsed() > Duration::from_secs(20) => {
-                        demo.kill().unwrap();
-                        panic!("{name} goes on for ever with {limit} descriptors");
-                    }
-                    None => std::thread::sleep(Duration::from_millis(1)),
-                }
-            };
+            let demo = command.spawn().unwrap();
+            let status = ended_within(Duration::from_secs(20), demo);
+            let status = status.unwrap_or_else(|| panic!("{name} goes on for ever with {limit} descriptors"));
             failures += usize::from(!status.success());
         }
         assert!(failures > 0, "{name} had room enough");

@@ -5,6 +5,7 @@ use crate::error::{JoinError, SignalError, SpawnError};
 use crate::family;
 use crate::image::Outcome;
 use multiproc_prim::Deadline;
+use multiproc_shm::descriptor::is_ready;
 use multiproc_shm::{Link, stamp};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -280,8 +281,7 @@ impl Child {
     /// Whether what tells of its end says so: to any process, and without its exit status. A connection tells also when it runs another
     /// program.
     fn has_ended(&self) -> bool {
-        let mut entry = [PollFd::from_borrowed_fd(self.watch.descriptor(), PollFlags::IN | PollFlags::RDHUP)];
-        matches!(poll(&mut entry, Some(&Timespec::default())), Ok(1))
+        is_ready(self.watch.descriptor(), PollFlags::IN | PollFlags::RDHUP)
     }
 
     fn reaping(&self) -> MutexGuard<'_, ()> {

@@ -36,8 +36,8 @@ pub(crate) struct Core {
     /// The attachment of a forked copy of this process, once it has used the queue. Each copy has a cell of its own: it may have
     /// been forked while another thread filled this process's.
     forked: Renewed<OnceLock<Arc<Core>>>,
-    /// For the watcher of the dead, which must not keep the attachment alive.
-    itself: Weak<Core>,
+    /// For the watcher of the dead and the threads' lists, which must not keep the attachment alive.
+    pub(crate) itself: Weak<Core>,
 }
 
 impl std::fmt::Debug for Core {
@@ -198,10 +198,6 @@ impl Core {
         self.tallies.iter().take(read(&self.words.rows) as usize)
     }
 
-    pub(crate) fn itself(&self) -> Weak<Self> {
-        self.itself.clone()
-    }
-
     pub(crate) fn name(&self) -> &str {
         self.segment.name()
     }
@@ -283,13 +279,13 @@ impl Core {
             self.sweep_the_dead();
             self.channel.nudge(self.lanes());
         }
-        let rest = match self.membership.keep_watch(&self.itself) {
+        let notice = self.membership.keep_watch(&self.itself);
+        if notice == Notice::Us {
+            self.sweep_the_dead();
+        }
+        let rest = match notice {
             Notice::Nobody => watch::ALONE,
-            Notice::Lookout => watch::rest(self.membership.others().count()),
-            Notice::Us => {
-                self.sweep_the_dead();
-                watch::rest(self.membership.others().count())
-            }
+            Notice::Lookout | Notice::Us => watch::rest(self.membership.others().count()),
         };
         if self.channel.is_shut_down() { rest.min(watch::LAST) } else { rest }
     }

@@ -147,7 +147,7 @@ impl Core {
     fn keep_first(&self, mine: &mut Vec<Mine>, held: Option<Held>) -> Arc<Apart> {
         let apart = Arc::new(Apart::default());
         mine.retain(|other| other.core.strong_count() > 0);
-        mine.push(Mine { core: self.itself(), held: held.into_iter().collect(), apart: Arc::clone(&apart) });
+        mine.push(Mine { core: self.itself.clone(), held: held.into_iter().collect(), apart: Arc::clone(&apart) });
         // Fails only in the destructor of a thread-local that comes after ours: what is got there must be finished there.
         let _ = END.try_with(|_| ());
         apart

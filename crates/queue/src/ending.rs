@@ -31,7 +31,10 @@ impl Apart {
 
     /// How many they are, once they are counted among what waits.
     fn counted(&self) -> u64 {
-        let word = self.word.load(Ordering::Acquire);
+        Self::counted_in(self.word.load(Ordering::Acquire))
+    }
+
+    const fn counted_in(word: u64) -> u64 {
         if word & Self::COUNTED == 0 { 0 } else { word & !Self::COUNTED }
     }
 
@@ -68,7 +71,7 @@ impl Apart {
 #[derive(Debug, Default)]
 pub(crate) struct Waiters(Mutex<Vec<Waiter>>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Waiter {
     /// Values in its list.
     held: u64,
@@ -91,8 +94,7 @@ impl Waiters {
 pub(crate) struct Wait<'a> {
     core: &'a Core,
     tally: &'a Tally,
-    held: u64,
-    apart: Arc<Apart>,
+    waiter: Waiter,
     /// When it first found all that is not done in the hands of callers that wait.
     stuck_since: Cell<Option<Instant>>,
 }
@@ -104,23 +106,19 @@ const PATIENCE_APART: u64 = 3000;
 
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
-        let before = self.apart.word.fetch_and(!Apart::COUNTED, Ordering::AcqRel);
-        let apart = if before & Apart::COUNTED == 0 { 0 } else { before & !Apart::COUNTED };
-        self.tally.wait_with_less(self.held + apart);
-        self.core.waiters.lock().retain(|other| !Arc::ptr_eq(&other.apart, &self.apart));
+        let Waiter { held, apart } = &self.waiter;
+        let counted = Apart::counted_in(apart.word.fetch_and(!Apart::COUNTED, Ordering::AcqRel));
+        self.tally.wait_with_less(held + counted);
+        self.core.waiters.lock().retain(|other| !Arc::ptr_eq(&other.apart, apart));
     }
 }
 
 impl Wait<'_> {
-    fn in_hand(&self) -> u64 {
-        self.held + self.apart.counted()
-    }
-
     /// Counts what may be in this thread's hands.
     fn count_apart(&self) {
         // From here on a value that is finished elsewhere is subtracted; until the line after, perhaps from less than nothing. What
         // that gives is another epoch's word, which counts as nothing.
-        let before = self.apart.word.fetch_or(Apart::COUNTED, Ordering::AcqRel);
+        let before = self.waiter.apart.word.fetch_or(Apart::COUNTED, Ordering::AcqRel);
         if before & Apart::COUNTED == 0 {
             self.tally.wait_with(before);
             self.core.channel.wake_everyone();
@@ -131,7 +129,7 @@ impl Wait<'_> {
     fn is_first_here(&self) -> bool {
         let waiters = self.core.waiters.lock();
         let first = waiters.iter().find(|waiter| waiter.in_hand() > 0);
-        first.is_some_and(|first| Arc::ptr_eq(&first.apart, &self.apart))
+        first.is_some_and(|first| Arc::ptr_eq(&first.apart, &self.waiter.apart))
     }
 
     /// Whether everything has been in the hands of callers that wait for a while, `stuck` being whether it is now.
@@ -147,10 +145,11 @@ impl Core {
         let tally = self.tally().filter(|_| self.shape.flavor == Flavor::Joinable)?;
         let (held, apart) = self.in_hand_here();
         tally.wait_with(held);
-        self.waiters.lock().push(Waiter { held, apart: Arc::clone(&apart) });
+        let waiter = Waiter { held, apart };
+        self.waiters.lock().push(waiter.clone());
         // What we have in hand is nothing to wait for from now on.
         self.channel.wake_everyone();
-        Some(Wait { core: self, tally, held, apart, stuck_since: Cell::new(None) })
+        Some(Wait { core: self, tally, waiter, stuck_since: Cell::new(None) })
     }
 
     /// Whether a get that found nothing after a shutdown is at its end.
@@ -161,10 +160,10 @@ impl Core {
         if unfinished == 0 {
             return true;
         }
-        if wait.apart.is_out_of_patience() {
+        if wait.waiter.apart.is_out_of_patience() {
             wait.count_apart();
         }
-        if wait.in_hand() == 0 {
+        if wait.waiter.in_hand() == 0 {
             return false;
         }
         let me = self.membership.participant();

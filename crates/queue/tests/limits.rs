@@ -4,7 +4,7 @@ use multiproc_process::{Exit, Process};
 use multiproc_queue::{GetError, JoinableQueue, OpenError, PutError, Queue};
 use multiproc_shm::{Kind, Segment, pass};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const WATCHDOG: Duration = Duration::from_secs(60);
 
@@ -51,6 +51,35 @@ fn a_limit_on_address_space_is_an_error_only_when_it_is_used_up() {
         let pages: u64 = used.split_whitespace().next().unwrap().parse().unwrap();
         limit(Resource::As, pages * 4096 + (32 << 20));
         fill_and_drain();
+    });
+}
+
+#[test]
+fn the_memory_of_a_burst_in_a_bounded_queue_goes_back_while_somebody_waits_and_can_be_used_again() {
+    fn shared_kib() -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("RssShmem:")).unwrap();
+        line.trim_end_matches("kB").trim().parse().unwrap()
+    }
+    in_a_process(|()| {
+        let q = Queue::<Vec<u8>>::bounded(100).unwrap();
+        let before = shared_kib();
+        for len in [1 << 20, 10_000] {
+            let put = (0..=99u8).map(|value| vec![value; len]);
+            put.clone().for_each(|value| q.put(value).unwrap());
+            assert!(shared_kib() - before >= 100 * (len as u64 >> 10));
+            put.for_each(|value| assert!(q.get().unwrap() == value));
+            std::thread::scope(|scope| {
+                let waiting = scope.spawn(|| q.get_timeout(WATCHDOG).unwrap());
+                let end = Instant::now() + WATCHDOG / 2;
+                while shared_kib() - before >= 512 {
+                    assert!(Instant::now() < end, "{} KiB stay", shared_kib() - before);
+                    std::thread::yield_now();
+                }
+                q.put(vec![7; len]).unwrap();
+                assert!(waiting.join().unwrap() == vec![7; len]);
+            });
+        }
     });
 }
 

@@ -53,6 +53,9 @@ fn push(ring: &Mpmc, value: u64) -> bool {
     }
 }
 
+/// What a handle does once, at any end of the ring.
+const OPERATIONS: [fn(&Mpmc) -> bool; 2] = [|ring| push(ring, 9), |ring| pop(ring).is_some()];
+
 #[test]
 fn two_producers_lose_nothing_and_fill_exactly() {
     for_each_shape(3, |geometry| {
@@ -111,8 +114,7 @@ fn a_producer_and_a_consumer_keep_the_order() {
 
 #[test]
 fn whoever_sees_a_ticket_sees_the_turns_before_it() {
-    let operations: [fn(&Mpmc) -> bool; 2] = [|ring| push(ring, 9), |ring| pop(ring).is_some()];
-    for operation in operations {
+    for operation in OPERATIONS {
         for_each_shape(2, move |geometry| {
             let [a, b] = handles(&geometry);
             // Comes at any time during two turns: a slot older than its ticket would be called corrupt.
@@ -128,8 +130,7 @@ fn whoever_sees_a_ticket_sees_the_turns_before_it() {
 
 #[test]
 fn a_thread_that_goes_on_from_where_another_one_of_its_process_arrived_sees_the_turns_before_it() {
-    let operations: [fn(&Mpmc) -> bool; 2] = [|ring| push(ring, 9), |ring| pop(ring).is_some()];
-    for operation in operations {
+    for operation in OPERATIONS {
         model_in_turn(move || {
             let [a, shared] = handles(&Geometry { small_in_slots: true, ..geometry(1, 1) });
             // Each of them finds the slot two turns later than it left it, or sees where the other one found it.
@@ -149,8 +150,7 @@ fn a_thread_that_goes_on_from_where_another_one_of_its_process_arrived_sees_the_
 
 #[test]
 fn whoever_asks_a_shared_end_sees_the_turns_before_it() {
-    let operations: [fn(&Mpmc) -> bool; 2] = [|ring| push(ring, 9), |ring| pop(ring).is_some()];
-    for operation in operations {
+    for operation in OPERATIONS {
         model(move || {
             let [a, away] = handles(&Geometry { small_in_slots: true, ..geometry(3, 1) });
             let turn = |values: std::ops::RangeInclusive<u64>| {

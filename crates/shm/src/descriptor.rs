@@ -3,10 +3,11 @@
 //! A process may have closed its standard streams. The system gives the lowest free number to whatever is opened next, and a
 //! `println!` would write into a queue.
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{DupFlags, Errno, FdFlags, dup3, fcntl_dupfd_cloexec, fcntl_getfd, retry_on_intr};
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 /// The first number that is no standard stream's.
 const FIRST: RawFd = 3;
@@ -53,6 +54,11 @@ pub fn cover(number: RawFd) -> std::io::Result<()> {
     // SAFETY: nothing here closes it: whoever has it finds another file under the same number.
     let mut covered = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(number) });
     Ok(retry_on_intr(|| dup3(placeholder()?, &mut covered, flags))?)
+}
+
+/// Whether one of `events` is there, without waiting.
+pub fn is_ready(descriptor: impl AsFd, events: PollFlags) -> bool {
+    matches!(poll(&mut [PollFd::new(&descriptor, events)], Some(&Timespec::default())), Ok(1))
 }
 
 /// Makes a descriptor, or two, which is none of the standard streams'.

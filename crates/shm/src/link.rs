@@ -1,6 +1,6 @@
 //! A pair of sockets between two ends: it carries descriptors, and its hang-up tells of a death at once.
 
-use crate::descriptor::{Apart, apart, occupy_standard_streams};
+use crate::descriptor::{Apart, apart, is_ready, occupy_standard_streams};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
@@ -127,8 +127,7 @@ impl Link {
 
     /// Whether every copy of the other end is closed: by hand, or by the death of those who had it.
     pub fn is_hung_up(&self) -> bool {
-        let mut entry = [PollFd::new(&self.0, PollFlags::RDHUP)];
-        matches!(poll(&mut entry, Some(&Timespec::default())), Ok(1))
+        is_ready(&self.0, PollFlags::RDHUP)
     }
 
     /// Waits until there is something to receive or the other end is closed, for at most `limit`. False: the limit passed.

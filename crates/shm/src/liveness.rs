@@ -1,8 +1,8 @@
 //! Who a process is, and whether it has surely ended.
 
-use crate::descriptor::apart;
+use crate::descriptor::{apart, is_ready};
 use crate::fork::PerProcess;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open, test_kill_process};
 use std::os::unix::fs::MetadataExt;
@@ -48,10 +48,7 @@ impl Identity {
         let Some(pid) = self.number_here().filter(|_| self.pid != Self::current().pid) else { return false };
         match apart(|| pidfd_open(pid, PidfdFlags::empty())) {
             // Readable once all its threads have ended.
-            Ok(process) => {
-                let mut entry = [PollFd::new(&process, PollFlags::IN)];
-                matches!(poll(&mut entry, Some(&Timespec::default())), Ok(1))
-            }
+            Ok(process) => is_ready(process, PollFlags::IN),
             // There is none, or a sandbox forbids to open it and not to ask.
             Err(_) => self.is_gone(),
         }

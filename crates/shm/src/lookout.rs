@@ -18,7 +18,7 @@
 //!
 //! The thread is started when a sleeper has slept a whole slice in vain. A process has one for all its segments.
 
-use crate::descriptor::apart;
+use crate::descriptor::{apart, is_ready};
 use crate::fork::PerProcess;
 use crate::liveness::Identity;
 use crate::lock::{LockFile, path_of};
@@ -26,7 +26,7 @@ use crate::participant::{Membership, Participant, Participants};
 use crate::private::PrivateFd;
 use crate::watcher;
 use multiproc_prim::{OnceWord, Ordering};
-use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
+use rustix::event::{PollFlags, epoll};
 use rustix::fs::inotify;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -196,12 +196,8 @@ impl Participants {
             return false;
         }
         // Where its end can be seen, the others have seen it, too.
-        let ended = |pidfd: &OwnedFd| {
-            let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-            poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&now)) == Ok(1)
-        };
         match pid.map(|pid| apart(|| pidfd_open(pid, PidfdFlags::empty()))) {
-            Some(Ok(pidfd)) => !ended(&pidfd),
+            Some(Ok(pidfd)) => !is_ready(pidfd, PollFlags::IN),
             Some(Err(error)) if Errno::from_io_error(&error) == Some(Errno::SRCH) => false,
             _ => true,
         }

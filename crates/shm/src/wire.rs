@@ -4,7 +4,7 @@
 //! A packet is a *ring*, which carries nothing and wakes the reader, or it carries descriptors under a number. Packets are looked at
 //! before they are taken out: descriptors that this process has no room for stay in the socket.
 
-use crate::descriptor::{Apart, apart, occupy_standard_streams};
+use crate::descriptor::{Apart, apart, is_ready, occupy_standard_streams};
 use multiproc_prim::Deadline;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd, poll};
 use rustix::io::Errno;
@@ -95,8 +95,7 @@ impl Wire {
 
     /// Whether every copy of the other end is closed: by hand, or by the death of the processes that had it.
     pub fn is_hung_up(&self) -> bool {
-        let mut entry = [PollFd::new(&self.0, PollFlags::RDHUP)];
-        matches!(poll(&mut entry, Some(&Timespec::default())), Ok(1))
+        is_ready(&self.0, PollFlags::RDHUP)
     }
 
     /// Sends descriptors under a number, larger than any before it. Waits for room in the socket: until the deadline, or until

@@ -23,6 +23,10 @@ shared_struct! {
 const MOST_SLIPS: u32 = 1000;
 /// Bytes of memory looked at in a go when there is time to give some back: some microseconds' worth.
 const TRIM: usize = 1 << 20;
+/// After waiting so long for a message, a burst is over.
+const IDLE: Duration = Duration::from_millis(500);
+/// The sleep between two goes, for whoever waits anyway.
+const BETWEEN_TRIMS: Duration = Duration::from_millis(1);
 /// The ring starts on the next page.
 const RING_AT: usize = 4096;
 
@@ -313,7 +317,7 @@ impl Channel {
         end: TakeError,
         lanes: &[Lane],
         deadline: Deadline,
-        look_around: impl FnMut() -> Duration,
+        mut look_around: impl FnMut() -> Duration,
         is_over: impl Fn() -> bool,
     ) -> Result<Block<'_>, GetError> {
         let attempt_after = |end| match self.end(end, lanes) {
@@ -333,6 +337,15 @@ impl Channel {
             }
         }
         let attempt = || self.take_first(lanes).map_or_else(attempt_after, |block| Some(Ok(block)));
+        let busy_until = Deadline::after(IDLE);
+        let look_around = || {
+            let rest = look_around();
+            if busy_until.is_over() {
+                self.ring.idle();
+            }
+            // A little at a time, since a message may come meanwhile.
+            if self.ring.trim(TRIM) { rest.min(BETWEEN_TRIMS) } else { rest }
+        };
         let waited = self.control.items.wait_until(deadline, &self.item_pace, look_around, attempt);
         waited.unwrap_or(Err(GetError::Empty))
     }

@@ -26,6 +26,8 @@ pub(crate) struct Arena {
     pub(super) forgot_at: Known,
     /// Where the next [`trim`](Self::trim) goes on, if there is something to do.
     pub(super) trim_next: Known,
+    /// Whether a message that was taken since the last trim lay in memory that does not stay.
+    pub(super) used_more: Known,
 }
 
 /// The blocks of one size.
@@ -34,6 +36,8 @@ pub(super) struct Blocks {
     /// What the first one is called in a slot.
     base: u32,
     pub(super) class: Class,
+    /// So many from the first on keep their memory when it is given back.
+    stay: u32,
     /// What of them this process has mapped.
     pub(super) levels: Vec<Renewed<Level>>,
     /// Next block to look at.
@@ -50,6 +54,8 @@ pub(super) struct Blocks {
 
 /// One stretch of blocks.
 pub(super) struct Level {
+    /// The number of its first block.
+    pub(super) first: u32,
     pub(super) region: Region,
     pub(super) headers: Array<BlockHeader>,
     /// Which chunks of blocks this handle has seen committed, a bit each.
@@ -82,6 +88,7 @@ impl Arena {
                 number,
                 base: layout.block_number(number, 0),
                 class,
+                stay: class.first_of(class.first_that_goes()),
                 levels: (0..class.levels()).map(|_| Renewed::new()).collect(),
                 // Handles start at different places, so that they seldom meet.
                 cursor: Hint::new(seed.wrapping_mul(5) % window),
@@ -94,8 +101,8 @@ impl Arena {
         let used = region.array(at + layout.used, layout.classes.len())?;
         let trims = region.place(at + layout.used + layout.classes.len() * size_of::<AtomicU64>())?;
         let classes = layout.classes.iter().enumerate().map(blocks).collect();
-        let (forgot_at, trim_next) = (Known::new(0), Known::new(trim::NO_TRIM));
-        Ok(Self { stretches: Arc::clone(stretches), classes, used, trims, forgot_at, trim_next })
+        let (forgot_at, trim_next, used_more) = (Known::new(0), Known::new(trim::NO_TRIM), Known::new(0));
+        Ok(Self { stretches: Arc::clone(stretches), classes, used, trims, forgot_at, trim_next, used_more })
     }
 
     /// Makes zeroed memory hold free blocks: all that there can be, in a model, and none elsewhere.
@@ -131,13 +138,13 @@ impl Arena {
             true => self.stretches.add(stretch)?,
             false => self.stretches.find(stretch)?.ok_or(io::ErrorKind::NotFound)?,
         };
-        let count = blocks.class.blocks_in(level);
+        let (first, count) = (blocks.class.first_of(level), blocks.class.blocks_in(level));
         let headers = region.strided(0, count as usize, blocks.class.size).map_err(|_| io::ErrorKind::InvalidData)?;
         let lengths = 0..if blocks.class.size > WHOLE { count } else { 0 };
         let lengths = lengths.map(|_| Known::new(0)).collect();
         let chunks = (count >> blocks.class.chunk) + 1;
         let committed = (0..chunks.div_ceil(64)).map(|_| Known::new(0)).collect();
-        Ok(place.get(ONLY, || Level { region, headers, committed, lengths }))
+        Ok(place.get(ONLY, || Level { first, region, headers, committed, lengths }))
     }
 
     /// The block of a number that another process wrote, with its header's memory committed. The outer `None`: there is no such
@@ -147,23 +154,12 @@ impl Arena {
         self.forget_what_was_trimmed();
         let (class, index) = self.stretches.layout.block_of(number)?;
         let blocks = self.classes.get(class)?;
-        let (level, first) = blocks.class.level_of(index);
-        match self.level(blocks, level, false) {
-            Ok(level) if !level.is_there(&blocks.class, index - first) => Some(Ok(None)),
-            Ok(_) => Some(self.find_in(blocks, index, false).map(Some)),
+        match self.level(blocks, blocks.class.level_of(index), false) {
+            Ok(level) if !level.is_there(&blocks.class, index - level.first) => Some(Ok(None)),
+            Ok(level) => Some(level.find(blocks, index).map(Some)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => Some(Err(error)),
         }
-    }
-
-    #[inline(always)]
-    fn find_in<'a>(&'a self, blocks: &'a Blocks, index: u32, add: bool) -> io::Result<Found<'a>> {
-        let (level, first) = blocks.class.level_of(index);
-        let level = self.level(blocks, level, add)?;
-        let within = index - first;
-        level.ensure(&blocks.class, within)?;
-        let header = level.headers.get(within as usize).ok_or(io::ErrorKind::InvalidData)?;
-        Ok(Found { blocks, level, index, within, header })
     }
 
     /// A block for `len` bytes, owned by `owner`.
@@ -213,7 +209,8 @@ impl Arena {
             blocks.cursor.set(index + 1);
             // At each step: others may be giving memory back all the while.
             self.forget_what_was_trimmed();
-            let found = match self.find_in(blocks, index as u32, true) {
+            let level = self.level(blocks, blocks.class.level_of(index as u32), true);
+            let found = match level.and_then(|level| level.find(blocks, index as u32)) {
                 Ok(found) => found,
                 Err(error) => {
                     // No memory for these blocks: of those that have some, one may be free.
@@ -279,19 +276,18 @@ impl Arena {
         self.forget_what_was_trimmed();
         self.classes.iter().zip(self.used.iter()).flat_map(move |(blocks, used)| {
             let used = used.load(Ordering::Relaxed).min(u64::from(blocks.class.count)) as u32;
+            let levels = (0..blocks.class.levels()).take_while(move |level| blocks.class.first_of(*level) < used);
             // What is said to be used and is not there was made up.
-            let levels = (0..blocks.class.levels())
+            let there = levels
                 .map(move |level| self.level(blocks, level, false))
                 .take_while(|level| !level.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound));
-            let first = |level: u32| blocks.class.first_of(level);
-            levels.enumerate().take_while(move |(number, _)| first(*number as u32) < used).flat_map(move |(number, level)| {
-                let first = first(number as u32);
+            there.flat_map(move |level| {
                 let (level, failed) = match level {
                     Ok(level) => (Some(level), None),
                     Err(error) => (None, Some(Err(error))),
                 };
                 let level = level.filter(|level| level.region.has_pages(0..level.region.len()));
-                let found = level.into_iter().flat_map(move |level| level.in_use(blocks, first, used)).map(Ok);
+                let found = level.into_iter().flat_map(move |level| level.in_use(blocks, used)).map(Ok);
                 found.chain(failed)
             })
         })
@@ -358,6 +354,12 @@ impl<'a> Found<'a> {
         window.flatten().unwrap_or_else(|| self.level.region.nothing())
     }
 
+    /// Whether a [`trim`](Arena::trim) would give its memory back, were it free.
+    #[inline(always)]
+    pub(super) fn goes(&self) -> bool {
+        self.index >= self.blocks.stay
+    }
+
     /// Frees the block, which the caller's owner holds or is the sweeper of. Large ones may give their pages back first.
     #[inline(always)]
     pub(crate) fn free(&self) {
@@ -400,16 +402,28 @@ impl<'a> Found<'a> {
 }
 
 impl Level {
-    /// Those blocks of a stretch before the block `used` that have pages. `first` is the number of the stretch's first block.
-    fn in_use<'a>(&'a self, blocks: &'a Blocks, first: u32, used: u32) -> impl Iterator<Item = Found<'a>> {
+    /// A block of this stretch, with its header's memory committed.
+    #[inline(always)]
+    fn find<'a>(&'a self, blocks: &'a Blocks, index: u32) -> io::Result<Found<'a>> {
+        let within = index - self.first;
+        self.ensure(&blocks.class, within)?;
+        self.found(blocks, within).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    #[inline(always)]
+    fn found<'a>(&'a self, blocks: &'a Blocks, within: u32) -> Option<Found<'a>> {
+        let header = self.headers.get(within as usize)?;
+        Some(Found { blocks, level: self, index: self.first + within, within, header })
+    }
+
+    /// Those of its blocks before the block `used` that have pages.
+    fn in_use<'a>(&'a self, blocks: &'a Blocks, used: u32) -> impl Iterator<Item = Found<'a>> {
         let class = &blocks.class;
-        let beyond = (self.headers.len() as u32).min(used.saturating_sub(first));
+        let beyond = (self.headers.len() as u32).min(used.saturating_sub(self.first));
         let chunks = (0..beyond.div_ceil(1 << class.chunk)).filter(|chunk| self.has_pages(class, *chunk));
         let blocks_of = move |chunk: u32| chunk << class.chunk..beyond.min((chunk + 1) << class.chunk);
-        chunks.flat_map(blocks_of).filter(|within| self.is_there(class, *within)).filter_map(move |within| {
-            let header = self.headers.get(within as usize)?;
-            Some(Found { blocks, level: self, index: first + within, within, header })
-        })
+        let there = chunks.flat_map(blocks_of).filter(|within| self.is_there(class, *within));
+        there.filter_map(|within| self.found(blocks, within))
     }
 
     #[inline(always)]
@@ -447,11 +461,7 @@ impl Level {
     /// Makes sure that the header of a block can be touched, and small blocks as a whole.
     #[inline(always)]
     pub(super) fn ensure(&self, class: &Class, within: u32) -> io::Result<()> {
-        let chunk = within >> class.chunk;
-        match self.committed.get((chunk / 64) as usize) {
-            Some(known) if known.get() >> (chunk % 64) & 1 != 0 => Ok(()),
-            _ => self.commit(class, within),
-        }
+        if self.is_known(within >> class.chunk) { Ok(()) } else { self.commit(class, within) }
     }
 
     #[cold]

@@ -286,6 +286,7 @@ impl Mpmc {
             }
             Taken::Block(place, from) => (place, from),
         };
+        self.arena.note_taken(&place);
         // Relaxed: ordered by the take. Read once and checked: from here on only the private copy counts.
         let meta = Meta::unpack(place.header.meta.load(Ordering::Relaxed));
         let Meta { len, tag, .. } = meta;
@@ -322,9 +323,15 @@ impl Mpmc {
     }
 
     /// Looks at about `most` bytes of memory that a burst of messages needed, and gives back what is free. Returns whether there is
-    /// more to look at: it begins when this handle has found a ring that has grown empty.
+    /// more to look at: it begins when this handle has found a ring that has grown empty, or at [`idle`](Self::idle).
     pub fn trim(&self, most: usize) -> bool {
         self.arena.trim(self.owner, most)
+    }
+
+    /// Says that no message came for a while: [`trim`](Self::trim) begins, if messages that this handle took since the last time
+    /// needed more memory than is kept.
+    pub fn idle(&self) {
+        self.arena.begin_trim_if_worth_while();
     }
 
     /// Gives back all memory of free blocks, as for a message of a size that there is no memory for.

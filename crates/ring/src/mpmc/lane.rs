@@ -306,10 +306,8 @@ impl Rings {
             let before = taken();
             sum = 0;
             let mut now = first;
-            let mut rings = 0;
             loop {
                 sum += self.ring(now.class()).map_or(0, |ring| ring.len(arena));
-                rings += 1;
                 match now.next_towards(filled) {
                     Some(next) => now = next,
                     None => break,
@@ -317,7 +315,7 @@ impl Rings {
             }
             // One ring tells a number that was true. Of several only the first one is drained and only the last one filled: where nothing
             // was taken meanwhile, so many waited when the last one was asked.
-            if (first, filled) == (self.drained(), self.filled()) && (rings == 1 || taken() == before) {
+            if (first, filled) == (self.drained(), self.filled()) && (first.number() == filled.number() || taken() == before) {
                 break;
             }
         }

@@ -129,11 +129,10 @@ pub(crate) struct Class {
 }
 
 impl Class {
-    /// The stretch that holds a block, and the number of the first block there.
+    /// The stretch that holds a block.
     #[inline(always)]
-    pub(crate) const fn level_of(&self, index: u32) -> (u32, u32) {
-        let level = ((index >> self.first) + 1).ilog2();
-        (level, self.first_of(level))
+    pub(crate) const fn level_of(&self, index: u32) -> u32 {
+        ((index >> self.first) + 1).ilog2()
     }
 
     /// The number of the first block of a stretch.
@@ -143,7 +142,7 @@ impl Class {
 
     /// Stretches that there can be.
     pub(crate) const fn levels(&self) -> u32 {
-        self.level_of(self.count - 1).0 + 1
+        self.level_of(self.count - 1) + 1
     }
 
     /// Blocks whose memory is given back together, as a power of two.
@@ -152,9 +151,9 @@ impl Class {
         if blocks > 1 { blocks.ilog2() } else { 0 }
     }
 
-    /// Whether the first stretch, which is small, keeps its memory for the next messages.
-    pub(crate) const fn keeps_first(&self) -> bool {
-        self.size <= FIRST_STRETCH
+    /// The first stretch whose memory does not stay for the next messages: the very first one does if it is small.
+    pub(crate) const fn first_that_goes(&self) -> u32 {
+        if self.size <= FIRST_STRETCH { 1 } else { 0 }
     }
 
     /// Blocks of a stretch.
@@ -339,7 +338,8 @@ mod tests {
             let blocks: u32 = (0..class.levels()).map(|level| class.blocks_in(level)).sum();
             assert_eq!(blocks, count);
             for index in 0..count {
-                let (level, begin) = class.level_of(index);
+                let level = class.level_of(index);
+                let begin = class.first_of(level);
                 assert!(begin <= index && index - begin < class.blocks_in(level), "{index} of {class:?}");
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! Blocks that lie together are claimed first, all of them, and only then lose their pages. After that they read as free.
 
-use super::arena::{Arena, Blocks, Level, ONLY, smallest_window};
+use super::arena::{Arena, Blocks, Found, Level, ONLY, smallest_window};
 use super::layout::{Class, PAGE};
 use super::state::{BlockState, Owner};
 use multiproc_prim::Ordering;
@@ -13,7 +13,23 @@ pub(super) const NO_TRIM: u64 = u64::MAX;
 impl Arena {
     /// Makes the next [`trim`](Self::trim) begin at the first block.
     pub(crate) fn begin_trim(&self) {
+        self.used_more.set(0);
         self.trim_next.set(0);
+    }
+
+    /// As [`begin_trim`](Self::begin_trim), if messages that this handle took since the last one lay in memory that does not stay.
+    pub(crate) fn begin_trim_if_worth_while(&self) {
+        if self.used_more.get() != 0 {
+            self.begin_trim();
+        }
+    }
+
+    /// Remembers that a message which was taken lay in this block.
+    #[inline(always)]
+    pub(crate) fn note_taken(&self, block: &Found<'_>) {
+        if block.goes() && self.used_more.get() == 0 {
+            self.used_more.set(1);
+        }
     }
 
     /// Looks at about `most` bytes of memory beyond what each size keeps, and gives back those of free blocks. Returns whether there
@@ -24,14 +40,14 @@ impl Arena {
             return false;
         }
         let (mut left, mut next) = (most, begin);
-        for (blocks, level, stretch, unit) in self.units(|class| class.keeps_first().into()).skip(begin as usize) {
+        for (blocks, stretch, unit) in self.units(Class::first_that_goes).skip(begin as usize) {
             if left == 0 {
                 self.trim_next.set(next);
                 return true;
             }
             left = left.saturating_sub(blocks.class.size << blocks.class.unit());
             next += 1;
-            self.trim_unit(blocks, level, stretch, unit, owner);
+            self.trim_unit(blocks, stretch, unit, owner);
         }
         self.trim_next.set(NO_TRIM);
         false
@@ -39,23 +55,23 @@ impl Arena {
 
     /// Gives back everything that free blocks have, for those who find no memory.
     pub(crate) fn trim_all(&self, owner: Owner) {
-        self.units(|_| 0).for_each(|(blocks, level, stretch, unit)| self.trim_unit(blocks, level, stretch, unit, owner));
+        self.units(|_| 0).for_each(|(blocks, stretch, unit)| self.trim_unit(blocks, stretch, unit, owner));
     }
 
     /// What is given back at once, of every class from a level on: the blocks that lie together in one unit of a stretch.
-    fn units(&self, first_level: impl Fn(&Class) -> u32) -> impl Iterator<Item = (&Blocks, u32, &Level, u32)> {
+    fn units(&self, first_level: impl Fn(&Class) -> u32) -> impl Iterator<Item = (&Blocks, &Level, u32)> {
         self.classes.iter().flat_map(move |blocks| {
             let class = &blocks.class;
             // What is not there ends the class.
             let there =
                 (first_level(class)..class.levels()).map_while(|level| Some((level, self.level(blocks, level, false).ok()?)));
             there.flat_map(move |(level, stretch)| {
-                (0..class.blocks_in(level).div_ceil(1 << class.unit())).map(move |unit| (blocks, level, stretch, unit))
+                (0..class.blocks_in(level).div_ceil(1 << class.unit())).map(move |unit| (blocks, stretch, unit))
             })
         })
     }
 
-    fn trim_unit(&self, blocks: &Blocks, level: u32, stretch: &Level, unit: u32, owner: Owner) {
+    fn trim_unit(&self, blocks: &Blocks, stretch: &Level, unit: u32, owner: Owner) {
         let class = &blocks.class;
         let first = unit << class.unit();
         let beyond = (first + (1 << class.unit())).min(stretch.headers.len() as u32);
@@ -64,7 +80,7 @@ impl Arena {
             return;
         }
         // A sweeper finds what we claim, should we die before it is gone.
-        self.note_used(blocks, u64::from(class.first_of(level)) + u64::from(beyond) - 1);
+        self.note_used(blocks, u64::from(stretch.first) + u64::from(beyond) - 1);
         let header = |within: u32| stretch.ensure(class, within).ok().and_then(|()| stretch.headers.get(within as usize));
         // Acquire: as in a claim (pairs with: free).
         let claim = |within: &u32| {
