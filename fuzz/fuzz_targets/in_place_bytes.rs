@@ -3,7 +3,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use multiproc_queue::Queue;
-use multiproc_shm::{Kind, Segment, pass};
+use multiproc_shm::{Kind, Segment};
+use multiproc_travel::pass;
 use std::time::Duration;
 
 fuzz_target!(|ops: Vec<(u8, u16, u64)>| {

@@ -5,7 +5,8 @@
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use multiproc_queue::{JoinableQueue, Queue};
-use multiproc_shm::{Kind, Segment, pass};
+use multiproc_shm::{Kind, Segment};
+use multiproc_travel::pass;
 use std::time::Duration;
 
 #[derive(Arbitrary, Debug)]

@@ -16,9 +16,10 @@ enum Report {
 }
 
 /// Crates in the order in which they are published.
-pub(crate) const CRATES: [&str; 9] = [
+pub(crate) const CRATES: [&str; 10] = [
     "multiproc-prim",
     "multiproc-shm",
+    "multiproc-travel",
     "multiproc-ring",
     "multiproc-sync",
     "multiproc-process",
@@ -29,9 +30,10 @@ pub(crate) const CRATES: [&str; 9] = [
 ];
 
 /// Examples, one per crate that has its own.
-const EXAMPLES: [(&str, &str); 8] = [
+const EXAMPLES: [(&str, &str); 9] = [
     ("multiproc-prim", "shared_counter"),
     ("multiproc-shm", "two_maps"),
+    ("multiproc-travel", "hand_over"),
     ("multiproc-ring", "fan_in"),
     ("multiproc-sync", "ping_pong"),
     ("multiproc-pipe", "echo"),

@@ -5,14 +5,14 @@ use anyhow::{Context, ensure};
 use std::process::Command;
 use std::time::Instant;
 
-/// What `examples/counts.rs` does, and the instructions that one round of it took when it was last looked at. Change them with the
+/// What `proofs/src/bin/counts.rs` does, and the instructions that one round of it took when it was last looked at. Change them with the
 /// code that changes them.
 const RECORDED: [(&str, u64); 4] =
     [("queue u64", 615), ("queue 32 bytes", 1601), ("joinable queue", 1828), ("pipe 8 bytes", 554)];
 /// Part of a count by which it may change unnoticed: another compiler makes other code.
 const TOLERANCE: f64 = 0.1;
 const ROUNDS: u64 = 10_000;
-/// Where the example is built, against the C library's clock: callgrind has no vDSO to read.
+/// Where the program is built, against the C library's clock: callgrind has no vDSO to read.
 const TARGET: &str = "target/counts";
 
 /// Whether callgrind is here.
@@ -22,7 +22,7 @@ pub(crate) fn is_here() -> bool {
 
 pub(crate) fn counts() -> anyhow::Result<Outcome> {
     let begin = Instant::now();
-    let build = ["build", "--quiet", "--release", "-p", "multiproc", "--example", "counts", "--target-dir", TARGET];
+    let build = ["build", "--quiet", "--release", "-p", "multiproc-proofs", "--bin", "counts", "--target-dir", TARGET];
     cargo(&build).env("RUSTFLAGS", "--cfg rustix_use_libc").run("counts, built")?;
     let mut off = 0;
     for (what, recorded) in RECORDED {
@@ -38,9 +38,9 @@ pub(crate) fn counts() -> anyhow::Result<Outcome> {
 
 /// Instructions of the whole program.
 fn instructions(what: &str, rounds: u64) -> anyhow::Result<u64> {
-    let example = format!("{TARGET}/release/examples/counts");
+    let counts = format!("{TARGET}/release/counts");
     let mut command = Command::new("valgrind");
-    command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null", &example, what, &rounds.to_string()]);
+    command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null", &counts, what, &rounds.to_string()]);
     let output = command.output().context("can't start valgrind")?;
     let text = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{what}: {text}");

@@ -43,31 +43,31 @@ const PROOFS: [Entry; 14] = [
     Entry {
         name: "volume",
         about: "10 million messages, 4 producer and 4 consumer processes, each exactly once and in its producer's order",
-        run: |short| example("volume", &[if short { "1000000" } else { "10000000" }]),
+        run: |short| program("volume", &[if short { "1000000" } else { "10000000" }]),
         in_ci: true,
     },
     Entry {
         name: "rounds",
         about: "1,000 rounds of spawn, exchange, join: no descriptor, process, memory or file left over",
-        run: |short| example("rounds", &[if short { "100" } else { "1000" }]),
+        run: |short| program("rounds", &[if short { "100" } else { "1000" }]),
         in_ci: true,
     },
     Entry {
         name: "instructions",
         about: "a process killed after each single instruction of an operation: the survivors' accounting is exact",
-        run: |short| example("instructions", &[if short { "12" } else { "0" }]),
+        run: |short| program("instructions", &[if short { "12" } else { "0" }]),
         in_ci: true,
     },
     Entry {
         name: "stops",
         about: "a process stopped after each single instruction: the others exchange 10,000 messages, and nothing is lost or doubled",
-        run: |short| example("stops", &[if short { "12" } else { "0" }]),
+        run: |short| program("stops", &[if short { "12" } else { "0" }]),
         in_ci: true,
     },
     Entry {
         name: "storm",
         about: "workers killed at random times under load: nothing lost, nothing doubled without a raised count",
-        run: |short| example("storm", &[if short { "300" } else { "10000" }]),
+        run: |short| program("storm", &[if short { "300" } else { "10000" }]),
         in_ci: true,
     },
     Entry {
@@ -79,31 +79,31 @@ const PROOFS: [Entry; 14] = [
     Entry {
         name: "faults",
         about: "each system call fails in turn with each error it documents; then a signal every 100 microseconds",
-        run: |short| example("faults", &[if short { "20" } else { "0" }]),
+        run: |short| program("faults", &[if short { "20" } else { "0" }]),
         in_ci: true,
     },
     Entry {
         name: "worlds",
         about: "small programs in environments made for the purpose: limits, namespaces, sandboxes, users, missing devices",
-        run: |short| example("worlds", &[if short { "short" } else { "full" }]),
+        run: |short| program("worlds", &[if short { "short" } else { "full" }]),
         in_ci: true,
     },
     Entry {
         name: "soak",
         about: "a billion messages of nothing to a mebibyte between 16 processes: exact, and nothing grows",
-        run: |short| example("soak", &[if short { "20000000" } else { "1000000000" }]),
+        run: |short| program("soak", &[if short { "20000000" } else { "1000000000" }]),
         in_ci: true,
     },
     Entry {
         name: "idle",
         about: "16 processes that wait use next to no processor time",
-        run: |short| example("idle", &[if short { "3" } else { "30" }]),
+        run: |short| program("idle", &[if short { "3" } else { "30" }]),
         in_ci: true,
     },
     Entry {
         name: "demos",
         about: "each scenario 200 times without pauses",
-        run: |short| example("demos", &[if short { "5" } else { "200" }]),
+        run: |short| program("demos", &[if short { "5" } else { "200" }]),
         in_ci: true,
     },
     Entry {
@@ -117,13 +117,13 @@ const PROOFS: [Entry; 14] = [
 /// The live form, and before it (but in the short form, since `ci` fuzzes anyway) millions of executions with the sanitizer.
 fn hostile(short: bool) -> anyhow::Result<Outcome> {
     if short {
-        return example("hostile", &["5"]);
+        return program("hostile", &["5"]);
     }
     if !fuzz::has_nightly() {
         bail!("the address sanitizer needs a nightly toolchain: rustup toolchain install nightly");
     }
     let mut outcome = fuzz::fuzz(90, None, Build::AddressSanitizer)?;
-    outcome += example("hostile", &["60"])?;
+    outcome += program("hostile", &["60"])?;
     println!("hostile: {} cases, 0 failed", outcome.cases);
     Ok(outcome)
 }
@@ -137,12 +137,12 @@ fn counted(name: &str, proof: impl FnOnce() -> anyhow::Result<(usize, usize)>) -
     Ok(Outcome { took: begin.elapsed(), passed: 1, skipped: 0, cases: cases as u64 })
 }
 
-/// The programs that prove things are examples of the facade, written as any user would.
-fn example(name: &str, arguments: &[&str]) -> anyhow::Result<Outcome> {
+/// Runs a program of `proofs/`, written as any user would.
+fn program(name: &str, arguments: &[&str]) -> anyhow::Result<Outcome> {
     if name == "demos" {
         cargo(&["build", "--quiet", "--release", "-p", "multiproc-cli"]).run("build the command")?;
     }
-    let mut step = cargo(&["run", "--quiet", "--release", "-p", "multiproc", "--example", name, "--"]);
+    let mut step = cargo(&["run", "--quiet", "--release", "-p", "multiproc-proofs", "--bin", name, "--"]);
     for argument in arguments {
         step = step.arg(argument);
     }

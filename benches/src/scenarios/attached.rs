@@ -5,7 +5,7 @@ use crate::measure::{Peer, Scenario, Unit};
 use crate::scenarios::stream::numbers_through;
 use anyhow::Result;
 use multiproc::{Process, Queue};
-use multiproc_shm::pass;
+use multiproc_travel::pass;
 use std::time::Duration;
 
 pub fn all() -> Vec<Scenario> {

@@ -16,7 +16,7 @@ pub use multiproc_queue::{
     Borrowed, Builder, DeadLetter, Delivery, GetError, GetManyError, JoinThreadError, JoinableQueue, Loan, OpenError, PutError,
     PutManyError, Queue, QueueJoinError, SimpleQueue, TaskDoneError,
 };
-pub use multiproc_shm::pass::{DecodeError, Descriptor, EncodeError};
+pub use multiproc_travel::pass::{DecodeError, Descriptor, EncodeError};
 
 /// Everything that a program with processes, queues and pipes names.
 pub mod prelude {

@@ -1,8 +1,8 @@
 //! One error per operation.
 
-use multiproc_shm::pass::{DecodeError, EncodeError};
 use multiproc_shm::{AttachError, CreateError};
 use multiproc_sync::ChannelError;
+use multiproc_travel::pass::{DecodeError, EncodeError};
 use thiserror::Error;
 
 /// Why there is no pipe.

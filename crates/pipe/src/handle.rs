@@ -5,7 +5,7 @@ use crate::end::{End, Waiting};
 use crate::error::{RecvError, RecvIntoError, SendError, StandbyError};
 use crate::slot::{Gone, Slot};
 use multiproc_prim::Deadline;
-use multiproc_shm::{Readiness, pass};
+use multiproc_travel::{Readiness, pass};
 use serde::de::DeserializeOwned;
 use serde::{Deserializer, Serialize};
 use std::cell::OnceCell;

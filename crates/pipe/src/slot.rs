@@ -1,6 +1,6 @@
 //! Where a handle keeps its end, which leaves when it is sent and comes back if it could not be.
 
-use multiproc_shm::pass::{self, Mover};
+use multiproc_travel::pass::{self, Mover};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::cell::RefCell;
 use std::fmt::Debug;

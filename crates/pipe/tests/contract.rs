@@ -2,7 +2,7 @@
 
 use multiproc_pipe::{Connection, Receiver, RecvError, RecvIntoError, SendError, Sender, pipe, pipe_oneway};
 use multiproc_process::{Exit, Process};
-use multiproc_shm::pass::Descriptor;
+use multiproc_travel::pass::Descriptor;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -205,7 +205,7 @@ fn rubbish_over_the_stream_is_an_error() {
     a.send(&1).unwrap();
     assert_eq!(b.recv().unwrap(), 1);
     // Encoding for a trial shows us the memory, and leaves the end where it is.
-    let mut parcel = multiproc_shm::pass::encode(&b).unwrap();
+    let mut parcel = multiproc_travel::pass::encode(&b).unwrap();
     let descriptors = std::mem::take(&mut parcel.descriptors);
     let segment = descriptors.into_iter().find_map(|fd| multiproc_shm::Segment::attach(fd, multiproc_shm::Kind(*b"PIPE")).ok());
     let segment = segment.unwrap();

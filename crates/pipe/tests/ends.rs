@@ -5,7 +5,7 @@ mod alone;
 use alone::{WATCHDOG, alone, open_descriptors};
 use multiproc_pipe::{Connection, RecvError, SendError, StandbyError, pipe, pipe_oneway};
 use multiproc_process::Process;
-use multiproc_shm::pass;
+use multiproc_travel::pass;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::os::fd::BorrowedFd;

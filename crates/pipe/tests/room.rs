@@ -4,8 +4,8 @@ mod alone;
 
 use alone::{WATCHDOG, alone, open_descriptors};
 use multiproc_pipe::{Connection, Receiver, RecvError, SendError, pipe, pipe_oneway};
-use multiproc_shm::Wire;
-use multiproc_shm::pass::{self, Descriptor};
+use multiproc_travel::Wire;
+use multiproc_travel::pass::{self, Descriptor};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc;

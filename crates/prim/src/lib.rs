@@ -3,7 +3,9 @@
 mod atomic;
 mod bytes;
 mod circle;
+pub mod descriptor;
 mod fence;
+mod fork;
 mod hint;
 mod pair;
 mod region;
@@ -22,6 +24,7 @@ pub use bytes::Cells;
 pub use bytes::{Bytes, OwnBytes};
 pub use circle::Circle;
 pub use fence::{heavy_fence, light_fence};
+pub use fork::{PerProcess, stamp};
 pub use hint::{Backoff, Hint, Known, spin_loop, yield_now};
 pub use pair::AtomicPair;
 pub use region::{Array, Heap, Memory, OutOfBounds, Padded, Place, Region, Shared};

@@ -14,9 +14,9 @@ use crate::orders::{Hello, MAX_ARGS, MAX_DESCRIPTORS, MAX_NAME, MAX_REPLY, Reply
 use crate::rights::{CHILD_VARIABLE, mark};
 use crate::signals::Blocked;
 use multiproc_prim::Deadline;
-use multiproc_shm::Link;
-use multiproc_shm::descriptor::apart;
-use multiproc_shm::pass::{self, Parcel};
+use multiproc_prim::descriptor::apart;
+use multiproc_travel::Link;
+use multiproc_travel::pass::{self, Parcel};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 use serde::Serialize;

@@ -2,7 +2,7 @@
 
 use crate::rights::{Parent, Refusal, system};
 use crate::signals::Blocked;
-use multiproc_shm::Link;
+use multiproc_travel::Link;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, OwnedFd};

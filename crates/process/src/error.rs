@@ -1,7 +1,7 @@
 //! One error per operation.
 
 use crate::handle::Exit;
-use multiproc_shm::pass::EncodeError;
+use multiproc_travel::pass::EncodeError;
 use std::fmt;
 use std::io;
 use std::time::Duration;

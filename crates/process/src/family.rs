@@ -4,7 +4,7 @@ use crate::current_process;
 use crate::handle::{Child, Process};
 use crate::say::say;
 use multiproc_prim::Deadline;
-use multiproc_shm::PerProcess;
+use multiproc_prim::PerProcess;
 use rustix::process::Signal;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

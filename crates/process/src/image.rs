@@ -1,7 +1,7 @@
 //! Functions on their way to another process that runs the same executable file: as offsets in its image.
 
 use crate::say::say;
-use multiproc_shm::pass;
+use multiproc_travel::pass;
 use serde::de::DeserializeOwned;
 use std::fs::{File, Metadata};
 use std::io;

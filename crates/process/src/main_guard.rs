@@ -2,8 +2,8 @@
 
 use crate::child::Orders;
 use crate::family;
+use multiproc_prim::stamp;
 use multiproc_prim::{AtomicU32, Ordering, light_fence};
-use multiproc_shm::stamp;
 use std::sync::{Mutex, OnceLock, TryLockError};
 
 /// Whether `init` was called in this process, or in the one that it was forked from.

@@ -4,7 +4,7 @@
 //! [`Hello`], then with the arguments. The child's last word is [`Reply::Ready`], or why not.
 
 use crate::image::{Image, Target};
-use multiproc_shm::pass::{decode_plain, encode_plain};
+use multiproc_travel::pass::{decode_plain, encode_plain};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 

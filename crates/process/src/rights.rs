@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
 use thiserror::Error;
 
-use multiproc_shm::Link;
+use multiproc_travel::Link;
 
 /// Marks a new process: the parent's process id and the inode number of the socket.
 pub(crate) const CHILD_VARIABLE: &str = "MULTIPROC_PARENT";

@@ -2,7 +2,7 @@
 
 use multiproc_pipe::{Connection, Receiver, Sender, pipe, pipe_oneway};
 use multiproc_process::{Exit, JoinError, Process, SpawnError, active_children, current_process};
-use multiproc_shm::pass::Descriptor;
+use multiproc_travel::pass::Descriptor;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::io::{Read, Seek, Write};
@@ -285,7 +285,7 @@ impl Serialize for OnlyHere {
 impl<'de> Deserialize<'de> for OnlyHere {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let here = u32::deserialize(deserializer)? == std::process::id();
-        if here { Ok(Self) } else { Err(multiproc_shm::pass::refuse("only here")) }
+        if here { Ok(Self) } else { Err(multiproc_travel::pass::refuse("only here")) }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use multiproc_pipe::{Receiver, Sender, pipe_oneway};
 use multiproc_process::{Exit, Process, SpawnError, active_children, current_process};
-use multiproc_shm::pass::Descriptor;
+use multiproc_travel::pass::Descriptor;
 use serde::{Deserialize, Serialize};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};

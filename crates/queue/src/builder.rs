@@ -1,11 +1,12 @@
 //! Everything that can be chosen about a queue.
 
-use crate::core::Core;
+use crate::attachment::Attachment;
 use crate::error::OpenError;
 use crate::joinable::JoinableQueue;
 use crate::layout::{Flavor, Shape};
 use crate::queue::Queue;
-use multiproc_shm::{MAX_PARTICIPANTS, SegmentName, pass};
+use multiproc_shm::{MAX_PARTICIPANTS, SegmentName};
+use multiproc_travel::pass;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
@@ -49,11 +50,11 @@ pub struct Builder<Q> {
     shape: Shape,
     max_message: Option<u64>,
     name: Option<String>,
-    make: fn(Arc<Core>) -> Q,
+    make: fn(Arc<Attachment>) -> Q,
 }
 
 impl<Q> Builder<Q> {
-    pub(crate) fn new(flavor: Flavor, make: fn(Arc<Core>) -> Q) -> Self {
+    pub(crate) fn new(flavor: Flavor, make: fn(Arc<Attachment>) -> Q) -> Self {
         let shape = Shape {
             flavor,
             slots: UNBOUNDED_SLOTS,
@@ -121,6 +122,6 @@ impl<Q> Builder<Q> {
         self.shape.participants = self.shape.participants.max(1);
         let name = self.name.as_deref().map(SegmentName::new).transpose();
         let name = name.map_err(|error| OpenError::Create(error.into()))?;
-        Ok((self.make)(Core::create(&self.shape, name.as_ref())?))
+        Ok((self.make)(Attachment::create(&self.shape, name.as_ref())?))
     }
 }

@@ -1,6 +1,6 @@
 //! Values of a `JoinableQueue` with what happened to them so far: how often they were delivered, and what becomes of them.
 
-use crate::core::Core;
+use crate::attachment::Attachment;
 use crate::ending::Apart;
 use crate::error::{GetError, PutError, put_error};
 use crate::joinable::JoinableQueue;
@@ -83,11 +83,11 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
     }
 
     fn deliver_by(&self, deadline: Deadline) -> Result<Delivery<T>, GetError> {
-        let core = self.here()?;
-        let block = core.take(deadline).map_err(|error| core.get_error(error))?;
+        let attachment = self.here()?;
+        let block = attachment.take(deadline).map_err(|error| attachment.get_error(error))?;
         let count = block.deliveries().saturating_add(1);
-        let (held, value) = Queue::<T>::read_held(core, block);
-        let claim = Claim::new(core, held);
+        let (held, value) = Queue::<T>::read_held(attachment, block);
+        let claim = Claim::new(attachment, held);
         match value {
             Ok(value) => Ok(Delivery { value, count, claim }),
             Err(error) => {
@@ -110,18 +110,18 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
     ///
     /// Only if `T`'s own `Deserialize` does. The message goes back to where it was then.
     pub fn try_get_dead(&self) -> Result<DeadLetter<T>, GetError> {
-        let core = self.here()?;
+        let attachment = self.here()?;
         let mut taken = Err(GetError::Empty);
         for lane in DEAD_LANES {
-            taken = core.channel.ring().take(lane).map_err(|error| core.get_error(error.into()));
+            taken = attachment.channel.ring().take(lane).map_err(|error| attachment.get_error(error.into()));
             if !matches!(taken, Err(GetError::Empty)) {
                 break;
             }
         }
         let block = taken?;
         let count = block.deliveries();
-        let (held, value) = Queue::<T>::read_held(core, block);
-        let letter = Letter { core: Arc::clone(core), held };
+        let (held, value) = Queue::<T>::read_held(attachment, block);
+        let letter = Letter { attachment: Arc::clone(attachment), held };
         Ok(DeadLetter { value: value?, count, letter })
     }
 }
@@ -137,7 +137,7 @@ impl<T> Delivery<T> {
     pub fn done(self) -> T {
         let Self { value, mut claim, .. } = self;
         if let Some(held) = claim.take() {
-            claim.core.complete(held);
+            claim.attachment.complete(held);
         }
         value
     }
@@ -164,15 +164,15 @@ impl<T> DeadLetter<T> {
     ///
     /// As [`put`](Queue::put), or [`PutError::Inherited`] in a forked copy. The error gives the letter back.
     pub fn put_back(mut self) -> Result<(), PutError<Self>> {
-        let core = Arc::clone(&self.letter.core);
+        let attachment = Arc::clone(&self.letter.attachment);
         let held = self.letter.take();
-        let Some(mut block) = held.and_then(|held| core.channel.ring().resume(held)) else {
+        let Some(mut block) = held.and_then(|held| attachment.channel.ring().resume(held)) else {
             return Err(PutError::Inherited(self));
         };
         block.renew();
-        core.channel.publish(block, Deadline::NEVER, || core.look_around()).map_err(|(error, block)| {
+        attachment.channel.publish(block, Deadline::NEVER, || attachment.look_around()).map_err(|(error, block)| {
             self.letter.held = block.hold().ok();
-            put_error(core.name(), error, self)
+            put_error(attachment.name(), error, self)
         })
     }
 }
@@ -196,29 +196,29 @@ impl<T> Deref for DeadLetter<T> {
 /// What is in hand of a delivery.
 #[derive(Debug)]
 struct Claim {
-    core: Arc<Core>,
+    attachment: Arc<Attachment>,
     held: Option<Held>,
     /// Where the thread that got it counts it.
     apart: Arc<Apart>,
 }
 
 impl Claim {
-    fn new(core: &Arc<Core>, held: Option<Held>) -> Self {
-        let (_, apart) = core.in_hand_here();
+    fn new(attachment: &Arc<Attachment>, held: Option<Held>) -> Self {
+        let (_, apart) = attachment.in_hand_here();
         apart.add();
-        Self { core: Arc::clone(core), held, apart }
+        Self { attachment: Arc::clone(attachment), held, apart }
     }
 
     /// `None` in a forked copy of the process that has it.
     fn take(&mut self) -> Option<Held> {
-        let held = self.held.take().filter(|_| !self.core.membership.is_inherited())?;
-        self.apart.remove(&self.core);
+        let held = self.held.take().filter(|_| !self.attachment.membership.is_inherited())?;
+        self.apart.remove(&self.attachment);
         Some(held)
     }
 
     fn put_aside(mut self) {
         if let Some(held) = self.take() {
-            self.core.put_aside(held);
+            self.attachment.put_aside(held);
         }
     }
 }
@@ -226,7 +226,7 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         if let Some(held) = self.take() {
-            self.core.give_back(held);
+            self.attachment.give_back(held);
         }
     }
 }
@@ -234,21 +234,21 @@ impl Drop for Claim {
 /// What is in hand of a dead letter.
 #[derive(Debug)]
 struct Letter {
-    core: Arc<Core>,
+    attachment: Arc<Attachment>,
     held: Option<Held>,
 }
 
 impl Letter {
     /// `None` in a forked copy of the process that has it.
     fn take(&mut self) -> Option<Held> {
-        self.held.take().filter(|_| !self.core.membership.is_inherited())
+        self.held.take().filter(|_| !self.attachment.membership.is_inherited())
     }
 }
 
 impl Drop for Letter {
     fn drop(&mut self) {
         if let Some(held) = self.take() {
-            self.core.channel.release_held(held);
+            self.attachment.channel.release_held(held);
         }
     }
 }

@@ -7,7 +7,7 @@
 //! Each thread has a list of what it got, so that `task_done` finishes its own values and no other thread's, and a get takes no
 //! lock. A thread that ends gives back what is left in its list.
 
-use crate::core::{Core, read};
+use crate::attachment::{Attachment, read};
 use crate::ending::Apart;
 use crate::error::{QueueJoinError, TaskDoneError};
 use crate::layout::{Flavor, Tally};
@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 ///
 /// It does not keep the attachment alive: when the last handle goes, the attachment gives back everything itself.
 struct Mine {
-    core: Weak<Core>,
+    attachment: Weak<Attachment>,
     held: VecDeque<Held>,
     apart: Arc<Apart>,
 }
@@ -38,10 +38,10 @@ struct End;
 
 impl Drop for End {
     fn drop(&mut self) {
-        for Mine { core, held, .. } in MINE.with(|mine| mine.take()) {
+        for Mine { attachment, held, .. } in MINE.with(|mine| mine.take()) {
             // In a forked copy they are still the parent's.
-            if let Some(core) = core.upgrade().filter(|core| !core.membership.is_inherited()) {
-                held.into_iter().for_each(|held| core.give_back(held));
+            if let Some(attachment) = attachment.upgrade().filter(|attachment| !attachment.membership.is_inherited()) {
+                held.into_iter().for_each(|held| attachment.give_back(held));
             }
         }
     }
@@ -62,14 +62,14 @@ impl InHand {
 /// A message that was taken and is being read. If reading it panics, it is given back.
 #[derive(Debug)]
 pub(crate) struct Unread<'a> {
-    core: &'a Core,
+    attachment: &'a Attachment,
     held: Option<Held>,
 }
 
 impl<'a> Unread<'a> {
-    pub(crate) fn new(core: &'a Core, block: Block<'a>) -> Self {
+    pub(crate) fn new(attachment: &'a Attachment, block: Block<'a>) -> Self {
         // A message that lies in a slot is a hostile peer's, and goes with its block: this queue keeps all messages in blocks.
-        Self { core, held: block.hold().ok() }
+        Self { attachment, held: block.hold().ok() }
     }
 
     #[inline]
@@ -83,7 +83,7 @@ impl<'a> Unread<'a> {
 impl Drop for Unread<'_> {
     fn drop(&mut self) {
         if let Some(held) = self.held.take() {
-            self.core.give_back(held);
+            self.attachment.give_back(held);
         }
     }
 }
@@ -92,13 +92,13 @@ impl Drop for Unread<'_> {
 /// count them as lost.
 #[derive(Debug)]
 pub(crate) struct Underway<'a> {
-    core: &'a Core,
+    attachment: &'a Attachment,
     count: usize,
 }
 
 impl<'a> Underway<'a> {
-    pub(crate) fn new(core: &'a Core, count: usize) -> Self {
-        Self { core, count }
+    pub(crate) fn new(attachment: &'a Attachment, count: usize) -> Self {
+        Self { attachment, count }
     }
 
     pub(crate) fn add(&mut self) {
@@ -115,18 +115,18 @@ impl<'a> Underway<'a> {
 impl Drop for Underway<'_> {
     #[cold]
     fn drop(&mut self) {
-        match self.core.shape.flavor {
-            Flavor::Joinable => self.core.give_back_newest(self.count),
-            _ => self.core.count_dropped(self.count as u64),
+        match self.attachment.shape.flavor {
+            Flavor::Joinable => self.attachment.give_back_newest(self.count),
+            _ => self.attachment.count_dropped(self.count as u64),
         }
     }
 }
 
-impl Core {
+impl Attachment {
     /// What is to be done with this thread's list for this queue, if it has one.
     #[inline]
     fn with_mine<R>(&self, list: &mut [Mine], work: impl FnOnce(&mut VecDeque<Held>) -> R) -> Option<R> {
-        let ours = list.iter_mut().find(|mine| std::ptr::eq(mine.core.as_ptr(), self))?;
+        let ours = list.iter_mut().find(|mine| std::ptr::eq(mine.attachment.as_ptr(), self))?;
         Some(work(&mut ours.held))
     }
 
@@ -146,8 +146,8 @@ impl Core {
     #[cold]
     fn keep_first(&self, mine: &mut Vec<Mine>, held: Option<Held>) -> Arc<Apart> {
         let apart = Arc::new(Apart::default());
-        mine.retain(|other| other.core.strong_count() > 0);
-        mine.push(Mine { core: self.itself.clone(), held: held.into_iter().collect(), apart: Arc::clone(&apart) });
+        mine.retain(|other| other.attachment.strong_count() > 0);
+        mine.push(Mine { attachment: self.itself.clone(), held: held.into_iter().collect(), apart: Arc::clone(&apart) });
         // Fails only in the destructor of a thread-local that comes after ours: what is got there must be finished there.
         let _ = END.try_with(|_| ());
         apart
@@ -184,7 +184,7 @@ impl Core {
     pub(crate) fn in_hand_here(&self) -> (u64, Arc<Apart>) {
         MINE.with(|mine| {
             let mut mine = mine.borrow_mut();
-            match mine.iter().find(|mine| std::ptr::eq(mine.core.as_ptr(), self)) {
+            match mine.iter().find(|mine| std::ptr::eq(mine.attachment.as_ptr(), self)) {
                 Some(ours) => (ours.held.len() as u64, Arc::clone(&ours.apart)),
                 None => (0, self.keep_first(&mut mine, None)),
             }

@@ -8,7 +8,7 @@
 //! A delivery may be with the thread that got it, which then waits for itself, or with another one, which works on it and may give it
 //! back. Nobody can tell. So the thread that got it waits for it at first, and after a while counts it as in its own hands.
 
-use crate::core::Core;
+use crate::attachment::Attachment;
 use crate::layout::{Flavor, Tally, tally_of};
 use multiproc_prim::{AtomicU64, Ordering, monotonic_millis};
 use multiproc_shm::Participant;
@@ -44,12 +44,12 @@ impl Apart {
     }
 
     /// One less. Call it before the value is finished or given back: who sees that then sees a tally without it.
-    pub(crate) fn remove(&self, core: &Core) {
+    pub(crate) fn remove(&self, attachment: &Attachment) {
         // The same as subtracting one.
         let before = self.word.fetch_add(u64::MAX, Ordering::AcqRel);
         self.since.store(0, Ordering::Relaxed);
         if before & Self::COUNTED != 0
-            && let Some(tally) = core.tally()
+            && let Some(tally) = attachment.tally()
         {
             tally.wait_with_less(1);
         }
@@ -92,7 +92,7 @@ impl Waiters {
 
 /// This thread's wait after a shutdown. From its start to its end others know that it can't finish what it has.
 pub(crate) struct Wait<'a> {
-    core: &'a Core,
+    attachment: &'a Attachment,
     tally: &'a Tally,
     waiter: Waiter,
     /// When it first found all that is not done in the hands of callers that wait.
@@ -109,7 +109,7 @@ impl Drop for Wait<'_> {
         let Waiter { held, apart } = &self.waiter;
         let counted = Apart::counted_in(apart.word.fetch_and(!Apart::COUNTED, Ordering::AcqRel));
         self.tally.wait_with_less(held + counted);
-        self.core.waiters.lock().retain(|other| !Arc::ptr_eq(&other.apart, apart));
+        self.attachment.waiters.lock().retain(|other| !Arc::ptr_eq(&other.apart, apart));
     }
 }
 
@@ -121,13 +121,13 @@ impl Wait<'_> {
         let before = self.waiter.apart.word.fetch_or(Apart::COUNTED, Ordering::AcqRel);
         if before & Apart::COUNTED == 0 {
             self.tally.wait_with(before);
-            self.core.channel.wake_everyone();
+            self.attachment.channel.wake_everyone();
         }
     }
 
     /// Whether this thread is the first one of its process that has something in hand.
     fn is_first_here(&self) -> bool {
-        let waiters = self.core.waiters.lock();
+        let waiters = self.attachment.waiters.lock();
         let first = waiters.iter().find(|waiter| waiter.in_hand() > 0);
         first.is_some_and(|first| Arc::ptr_eq(&first.apart, &self.waiter.apart))
     }
@@ -140,7 +140,7 @@ impl Wait<'_> {
     }
 }
 
-impl Core {
+impl Attachment {
     pub(crate) fn wait_after_shutdown(&self) -> Option<Wait<'_>> {
         let tally = self.tally().filter(|_| self.shape.flavor == Flavor::Joinable)?;
         let (held, apart) = self.in_hand_here();
@@ -149,7 +149,7 @@ impl Core {
         self.waiters.lock().push(waiter.clone());
         // What we have in hand is nothing to wait for from now on.
         self.channel.wake_everyone();
-        Some(Wait { core: self, tally, waiter, stuck_since: Cell::new(None) })
+        Some(Wait { attachment: self, tally, waiter, stuck_since: Cell::new(None) })
     }
 
     /// Whether a get that found nothing after a shutdown is at its end.

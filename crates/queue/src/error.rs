@@ -1,8 +1,8 @@
 //! One error per operation. Those of a put give the value back.
 
-use multiproc_shm::pass::{DecodeError, EncodeError};
 use multiproc_shm::{AttachError, CreateError, JoinError};
 use multiproc_sync::{self as sync, ChannelError};
+use multiproc_travel::pass::{DecodeError, EncodeError};
 use std::fmt;
 use thiserror::Error;
 

@@ -1,7 +1,7 @@
 //! `JoinableQueue`: a queue whose values have to be done, not only got.
 
+use crate::attachment::Attachment;
 use crate::builder::Builder;
-use crate::core::Core;
 use crate::delivery::DEAD_LANES;
 use crate::error::{OpenError, QueueJoinError, TaskDoneError};
 use crate::layout::Flavor;
@@ -76,11 +76,11 @@ impl<T> JoinableQueue<T> {
     where
         T: serde::de::DeserializeOwned,
     {
-        Ok(Self::from_core(Core::open::<T>(name, Flavor::Joinable)?))
+        Ok(Self::from_core(Attachment::open::<T>(name, Flavor::Joinable)?))
     }
 
-    fn from_core(core: Arc<Core>) -> Self {
-        Self(Queue::from_core(core))
+    fn from_core(attachment: Arc<Attachment>) -> Self {
+        Self(Queue::from_core(attachment))
     }
 
     /// Says that the oldest value which the calling thread got and has not finished is done (Python: `task_done`).
@@ -95,12 +95,12 @@ impl<T> JoinableQueue<T> {
     ///
     /// The thread has nothing in hand (Python: `ValueError`). A forked copy of a process has nothing of what that one got.
     pub fn task_done(&self) -> Result<(), TaskDoneError> {
-        self.core().here().map_err(|_| TaskDoneError::NothingInHand)?.task_done()
+        self.attachment().here().map_err(|_| TaskDoneError::NothingInHand)?.task_done()
     }
 
     /// Values that were put aside and not taken out yet, at some moment during the call.
     pub fn dead_len(&self) -> usize {
-        DEAD_LANES.iter().map(|&lane| self.core().channel.ring().len_of(lane)).sum()
+        DEAD_LANES.iter().map(|&lane| self.attachment().channel.ring().len_of(lane)).sum()
     }
 
     /// Waits until every value that was put is done (Python: `join`).
@@ -122,13 +122,13 @@ impl<T> JoinableQueue<T> {
     }
 
     fn join_by(&self, deadline: Deadline) -> Result<(), QueueJoinError> {
-        let forked = |source: OpenError| QueueJoinError::Forked { queue: self.core().name().into(), source: source.into() };
-        self.core().here().map_err(forked)?.join(deadline)
+        let forked = |source: OpenError| QueueJoinError::Forked { queue: self.attachment().name().into(), source: source.into() };
+        self.attachment().here().map_err(forked)?.join(deadline)
     }
 
     /// Values put and not done, at some moment during the call.
     pub fn unfinished(&self) -> usize {
-        self.core().unfinished() as usize
+        self.attachment().unfinished() as usize
     }
 }
 
@@ -154,12 +154,12 @@ impl<T> std::fmt::Debug for JoinableQueue<T> {
 
 impl<T> Serialize for JoinableQueue<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.core().serialize(serializer)
+        self.attachment().serialize(serializer)
     }
 }
 
 impl<'de, T> Deserialize<'de> for JoinableQueue<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self::from_core(Core::deserialize(deserializer, Flavor::Joinable)?))
+        Ok(Self::from_core(Attachment::deserialize(deserializer, Flavor::Joinable)?))
     }
 }

@@ -1,8 +1,8 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod attachment;
 mod builder;
-mod core;
 mod delivery;
 mod done;
 mod ending;

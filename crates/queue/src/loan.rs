@@ -3,7 +3,7 @@
 //! Another process may write shared memory at any moment, so a slice of it would be unsound to hand out. What is offered
 //! here copies elements, or runs of them, atomically: as fast as a slice for whoever goes over the data once.
 
-use crate::core::Core;
+use crate::attachment::Attachment;
 use crate::ending::Apart;
 use crate::error::{GetError, PutError, put_error};
 use crate::layout::Flavor;
@@ -19,7 +19,7 @@ use std::time::Duration;
 #[derive(Debug)]
 #[must_use = "a loan that is not sent is as if it had never been"]
 pub struct Loan<'q, T> {
-    core: &'q Arc<Core>,
+    attachment: &'q Arc<Attachment>,
     block: Option<Block<'q>>,
     of: PhantomData<T>,
 }
@@ -29,7 +29,7 @@ pub struct Loan<'q, T> {
 /// In a [`JoinableQueue`](crate::JoinableQueue) it is in hand of the thread that drops it from then on, as if that had got it.
 #[derive(Debug)]
 pub struct Borrowed<'q, T> {
-    core: &'q Arc<Core>,
+    attachment: &'q Arc<Attachment>,
     block: Option<Block<'q>>,
     /// Where the values are, unless they are in the block itself.
     shared: Option<Bytes<'q>>,
@@ -83,16 +83,16 @@ impl<T: Pod> Queue<T> {
         if self.is_closed() {
             return Err(PutError::Closed(()));
         }
-        let core = self.core().here().map_err(|source| PutError::Forked {
+        let attachment = self.attachment().here().map_err(|source| PutError::Forked {
             value: (),
-            queue: self.core().name().into(),
+            queue: self.attachment().name().into(),
             source: source.into(),
         })?;
         let len = count.saturating_mul(size_of::<T>());
-        let block = core.channel.alloc(len, deadline, || core.look_around());
-        let mut block = block.map_err(|error| put_error(core.name(), error, ()))?;
+        let block = attachment.channel.alloc(len, deadline, || attachment.look_around());
+        let mut block = block.map_err(|error| put_error(attachment.name(), error, ()))?;
         block.set_tag(IN_PLACE);
-        Ok(Loan { core, block: Some(block), of: PhantomData })
+        Ok(Loan { attachment, block: Some(block), of: PhantomData })
     }
 
     /// Takes the oldest message to read it in place; waits while there is none.
@@ -123,22 +123,22 @@ impl<T: Pod> Queue<T> {
     }
 
     fn borrow_by(&self, deadline: Deadline) -> Result<Borrowed<'_, T>, GetError> {
-        let core = self.here()?;
-        let block = core.take(deadline).map_err(|error| core.get_error(error))?;
+        let attachment = self.here()?;
+        let block = attachment.take(deadline).map_err(|error| attachment.get_error(error))?;
         let form = block.tag();
         let rest = block.len() % size_of::<T>().max(1);
         if form != IN_PLACE || rest != 0 {
-            match core.shape.flavor {
-                Flavor::Joinable => block.hold().into_iter().for_each(|held| core.put_aside(held)),
-                _ => core.channel.release(block),
+            match attachment.shape.flavor {
+                Flavor::Joinable => block.hold().into_iter().for_each(|held| attachment.put_aside(held)),
+                _ => attachment.channel.release(block),
             }
             return Err(GetError::Form { written: "was not written as this type in place", asked: "in place (borrow)" });
         }
-        let apart = (core.shape.flavor == Flavor::Joinable).then(|| core.in_hand_here().1);
+        let apart = (attachment.shape.flavor == Flavor::Joinable).then(|| attachment.in_hand_here().1);
         if let Some(apart) = &apart {
             apart.add();
         }
-        Ok(Borrowed { core, shared: block.shared_payload(), block: Some(block), apart, of: PhantomData })
+        Ok(Borrowed { attachment, shared: block.shared_payload(), block: Some(block), apart, of: PhantomData })
     }
 }
 
@@ -199,11 +199,13 @@ impl<'q, T: Pod> Loan<'q, T> {
 
     #[expect(clippy::result_large_err, reason = "the error gives the loan back, which has a block in hand")]
     fn send_by(mut self, deadline: Deadline) -> Result<(), PutError<Self>> {
-        let core = self.core;
-        let Some(block) = self.block.take().and_then(|block| core.ours(block)) else { return Err(PutError::Inherited(self)) };
-        core.channel.publish(block, deadline, || core.look_around()).map_err(|(error, block)| {
+        let attachment = self.attachment;
+        let Some(block) = self.block.take().and_then(|block| attachment.ours(block)) else {
+            return Err(PutError::Inherited(self));
+        };
+        attachment.channel.publish(block, deadline, || attachment.look_around()).map_err(|(error, block)| {
             self.block = Some(block);
-            put_error(core.name(), error, self)
+            put_error(attachment.name(), error, self)
         })
     }
 }
@@ -252,19 +254,19 @@ impl<T: Pod> Borrowed<'_, T> {
 
 impl<T> Drop for Borrowed<'_, T> {
     fn drop(&mut self) {
-        if let Some(block) = self.block.take().and_then(|block| self.core.ours(block)) {
+        if let Some(block) = self.block.take().and_then(|block| self.attachment.ours(block)) {
             if let Some(apart) = &self.apart {
-                apart.remove(self.core);
+                apart.remove(self.attachment);
             }
-            self.core.put_in_hand(block);
+            self.attachment.put_in_hand(block);
         }
     }
 }
 
 impl<T> Drop for Loan<'_, T> {
     fn drop(&mut self) {
-        if let Some(block) = self.block.take().and_then(|block| self.core.ours(block)) {
-            self.core.channel.release(block);
+        if let Some(block) = self.block.take().and_then(|block| self.attachment.ours(block)) {
+            self.attachment.channel.release(block);
         }
     }
 }

@@ -1,14 +1,14 @@
 //! `Queue`: typed values between processes, first in, first out.
 
+use crate::attachment::Attachment;
 use crate::builder::Builder;
-use crate::core::Core;
 use crate::done::{Underway, Unread};
 use crate::error::{GetError, GetManyError, JoinThreadError, OpenError, PutError, PutManyError, put_error};
 use crate::layout::Flavor;
 use multiproc_prim::{Deadline, Hint};
 use multiproc_ring::mpmc::{Block, Held, TakeError};
-use multiproc_shm::pass;
 use multiproc_sync as sync;
+use multiproc_travel::pass;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::cell::Cell;
@@ -38,7 +38,7 @@ use std::time::Duration;
 /// [`shutdown`](Self::shutdown) exists on every version, and what a queue's handle is told with
 /// [`close`](Self::close) concerns that handle alone.
 pub struct Queue<T> {
-    core: Arc<Core>,
+    attachment: Arc<Attachment>,
     closed: Hint,
     carries: PhantomData<fn(T) -> T>,
 }
@@ -99,7 +99,7 @@ impl<T> Queue<T> {
     where
         T: DeserializeOwned,
     {
-        Ok(Self::from_core(Core::open::<T>(name, Flavor::Queue)?))
+        Ok(Self::from_core(Attachment::open::<T>(name, Flavor::Queue)?))
     }
 
     /// Takes a queue's name away. Processes that have the queue open keep it.
@@ -112,17 +112,19 @@ impl<T> Queue<T> {
         Ok(multiproc_shm::Segment::remove(&name)?)
     }
 
-    pub(crate) fn from_core(core: Arc<Core>) -> Self {
-        Self { core, closed: Hint::new(0), carries: PhantomData }
+    pub(crate) fn from_core(attachment: Arc<Attachment>) -> Self {
+        Self { attachment, closed: Hint::new(0), carries: PhantomData }
     }
 
-    pub(crate) fn core(&self) -> &Arc<Core> {
-        &self.core
+    pub(crate) fn attachment(&self) -> &Arc<Attachment> {
+        &self.attachment
     }
 
     #[inline]
-    pub(crate) fn here(&self) -> Result<&Arc<Core>, GetError> {
-        self.core().here().map_err(|source| GetError::Forked { queue: self.core().name().into(), source: source.into() })
+    pub(crate) fn here(&self) -> Result<&Arc<Attachment>, GetError> {
+        self.attachment()
+            .here()
+            .map_err(|source| GetError::Forked { queue: self.attachment().name().into(), source: source.into() })
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -133,22 +135,22 @@ impl<T> Queue<T> {
 
     /// Values waiting, at some moment during the call (Python: `qsize`, which some systems lack).
     pub fn len(&self) -> usize {
-        self.core().len()
+        self.attachment().len()
     }
 
     /// Whether no value waits (Python: `empty`, which can still be true after a `put`; this one is not).
     pub fn is_empty(&self) -> bool {
-        self.core().is_empty()
+        self.attachment().is_empty()
     }
 
     /// Whether a put would have to wait for a slot (Python: `full`). Never for an unbounded queue, whose puts wait for memory alone.
     pub fn is_full(&self) -> bool {
-        self.core().shape.bounded && !self.core().channel.ring().has_room()
+        self.attachment().shape.bounded && !self.attachment().channel.ring().has_room()
     }
 
     /// Values that can wait at once, `None` for an unbounded queue.
     pub fn capacity(&self) -> Option<usize> {
-        self.core().shape.bounded.then(|| self.core().channel.ring().capacity())
+        self.attachment().shape.bounded.then(|| self.attachment().channel.ring().capacity())
     }
 
     /// Values that were in the hands of a process when it died, and are gone: 0 for a `JoinableQueue`, which delivers them again.
@@ -156,7 +158,7 @@ impl<T> Queue<T> {
     /// Counted as soon as someone has looked for the dead; a value of up to 8 encoded bytes is its taker's own once it is taken, and is
     /// not counted; exact up to 8,388,607 found by one process. Python has no counterpart.
     pub fn lost(&self) -> u64 {
-        self.core().lost()
+        self.attachment().lost()
     }
 
     /// No more puts through this handle (Python: `close`). Consumers are not told: a blocked `get` stays blocked. Other handles,
@@ -183,7 +185,7 @@ impl<T> Queue<T> {
     /// `queue.Queue.shutdown`, not in `multiprocessing`). A get of a [`JoinableQueue`](crate::JoinableQueue) ends when every value is done:
     /// until then a consumer may die, and its values come back. Values in the caller's own hands don't count.
     pub fn shutdown(&self) {
-        self.core().channel.shut_down();
+        self.attachment().channel.shut_down();
     }
 }
 
@@ -250,10 +252,10 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         if self.is_closed() {
             return Err(PutError::Closed(value));
         }
-        let core = match self.core().here() {
-            Ok(core) => core,
+        let attachment = match self.attachment().here() {
+            Ok(attachment) => attachment,
             Err(source) => {
-                return Err(PutError::Forked { value, queue: self.core().name().into(), source: source.into() });
+                return Err(PutError::Forked { value, queue: self.attachment().name().into(), source: source.into() });
             }
         };
         let mut refused = None;
@@ -261,13 +263,13 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         with_scratch(|bytes| {
             if let Err(source) = pass::encode_plain(&value, bytes) {
                 refused = Some(Err(source));
-            } else if let Err(error) = core.push(bytes, deadline) {
+            } else if let Err(error) = attachment.push(bytes, deadline) {
                 refused = Some(Ok(error));
             }
         });
         match refused {
             None => Ok(()),
-            Some(Ok(error)) => Err(put_error(core.name(), error, value)),
+            Some(Ok(error)) => Err(put_error(attachment.name(), error, value)),
             Some(Err(source)) => Err(PutError::Encode { value, source }),
         }
     }
@@ -318,14 +320,14 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// As `get`, and what is said there of one message holds for all that were got.
     pub fn get_many(&self, max: usize) -> Result<Vec<T>, GetManyError<T>> {
         let mut values = Vec::new();
-        let core = match self.here() {
-            Ok(core) => core,
+        let attachment = match self.here() {
+            Ok(attachment) => attachment,
             Err(error) => return Err(GetManyError { values, error }),
         };
-        let mut underway = Underway::new(core, 0);
+        let mut underway = Underway::new(attachment, 0);
         while values.len() < max {
             let deadline = if values.is_empty() { Deadline::NEVER } else { Deadline::NOW };
-            match Self::get_from(core, deadline) {
+            match Self::get_from(attachment, deadline) {
                 Ok(value) => {
                     underway.add();
                     values.push(value);
@@ -347,58 +349,58 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     }
 
     #[inline]
-    fn get_from(core: &Arc<Core>, deadline: Deadline) -> Result<T, GetError> {
-        core.glance();
+    fn get_from(attachment: &Arc<Attachment>, deadline: Deadline) -> Result<T, GetError> {
+        attachment.glance();
         // The common case first, so that the block need not be handed on.
-        match core.channel.take_first(core.lanes()) {
-            Ok(block) => Self::read(core, block),
-            Err(end) => Self::get_later(core, end, deadline),
+        match attachment.channel.take_first(attachment.lanes()) {
+            Ok(block) => Self::read(attachment, block),
+            Err(end) => Self::get_later(attachment, end, deadline),
         }
     }
 
     #[cold]
-    fn get_later(core: &Arc<Core>, end: TakeError, deadline: Deadline) -> Result<T, GetError> {
-        let block = core.take_later(end, deadline).map_err(|error| core.get_error(error))?;
-        Self::read(core, block)
+    fn get_later(attachment: &Arc<Attachment>, end: TakeError, deadline: Deadline) -> Result<T, GetError> {
+        let block = attachment.take_later(end, deadline).map_err(|error| attachment.get_error(error))?;
+        Self::read(attachment, block)
     }
 
     /// The value in a block, which is free then; in a `JoinableQueue` it is in hand.
     #[inline(always)]
-    fn read(core: &Arc<Core>, block: Block<'_>) -> Result<T, GetError> {
-        if core.shape.flavor == Flavor::Joinable {
-            let (held, value) = Self::read_held(core, block);
+    fn read(attachment: &Arc<Attachment>, block: Block<'_>) -> Result<T, GetError> {
+        if attachment.shape.flavor == Flavor::Joinable {
+            let (held, value) = Self::read_held(attachment, block);
             match (&value, held) {
-                (Ok(_), Some(held)) => core.keep(held),
-                (Err(_), Some(held)) => core.put_aside(held),
+                (Ok(_), Some(held)) => attachment.keep(held),
+                (Err(_), Some(held)) => attachment.put_aside(held),
                 (_, None) => {}
             }
             return value;
         }
         let (form, len) = (block.tag(), block.len());
         let decode = |bytes: &[u8]| {
-            let underway = Underway::new(core, 1);
+            let underway = Underway::new(attachment, 1);
             let value = Self::decode(form, bytes);
             underway.arrived();
             value
         };
         if let Some(bytes) = block.small() {
-            core.channel.release(block);
+            attachment.channel.release(block);
             return decode(bytes.get(..len).unwrap_or(&bytes));
         }
         with_scratch(|bytes| {
             block.payload().append_to(bytes);
-            core.channel.release(block);
+            attachment.channel.release(block);
             decode(bytes)
         })
     }
 
     /// The value in a block that stays in hand. If reading it panics, it is given back.
     #[inline(always)]
-    pub(crate) fn read_held(core: &Core, block: Block<'_>) -> (Option<Held>, Result<T, GetError>) {
+    pub(crate) fn read_held(attachment: &Attachment, block: Block<'_>) -> (Option<Held>, Result<T, GetError>) {
         with_scratch(|bytes| {
             let form = block.tag();
             block.payload().append_to(bytes);
-            let unread = Unread::new(core, block);
+            let unread = Unread::new(attachment, block);
             let value = Self::decode(form, bytes);
             (unread.into_held(), value)
         })
@@ -420,7 +422,7 @@ pub(crate) fn timed_out(error: GetError) -> GetError {
     }
 }
 
-impl Core {
+impl Attachment {
     pub(crate) fn get_error(&self, error: sync::GetError) -> GetError {
         match error {
             sync::GetError::Empty => GetError::Empty,
@@ -445,30 +447,34 @@ impl Core {
 impl<T> Clone for Queue<T> {
     /// Another handle, open even if this one is closed.
     fn clone(&self) -> Self {
-        Self { core: Arc::clone(&self.core), closed: Hint::new(0), carries: PhantomData }
+        Self { attachment: Arc::clone(&self.attachment), closed: Hint::new(0), carries: PhantomData }
     }
 }
 
 impl<T> std::fmt::Debug for Queue<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let capacity = self.capacity();
-        f.debug_struct("Queue").field("name", &self.core().name()).field("len", &self.len()).field("capacity", &capacity).finish()
+        f.debug_struct("Queue")
+            .field("name", &self.attachment().name())
+            .field("len", &self.len())
+            .field("capacity", &capacity)
+            .finish()
     }
 }
 
 impl<T> Serialize for Queue<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.core().serialize(serializer)
+        self.attachment().serialize(serializer)
     }
 }
 
 impl<'de, T> Deserialize<'de> for Queue<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self::from_core(Core::deserialize(deserializer, Flavor::Queue)?))
+        Ok(Self::from_core(Attachment::deserialize(deserializer, Flavor::Queue)?))
     }
 }
 
-impl Core {
+impl Attachment {
     pub(crate) fn serialize<S: Serializer>(self: &Arc<Self>, serializer: S) -> Result<S::Ok, S::Error> {
         if pass::leaves_in_trial() {
             return pass::serialize_stand_in(|| Ok(Arc::clone(self)), serializer);
@@ -478,7 +484,7 @@ impl Core {
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D, flavor: Flavor) -> Result<Arc<Self>, D::Error> {
         if pass::arrives_in_trial() {
-            return pass::deserialize_stand_in(|core: &Arc<Self>| core.is_of(flavor), false, deserializer);
+            return pass::deserialize_stand_in(|attachment: &Arc<Self>| attachment.is_of(flavor), false, deserializer);
         }
         let descriptor = pass::Descriptor::deserialize(deserializer)?;
         Self::attach(descriptor.into(), flavor).map_err(pass::refuse)

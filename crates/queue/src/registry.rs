@@ -1,8 +1,9 @@
 //! The queues that this process is attached to: one attachment each, however often a queue is received or opened.
 
-use crate::core::Core;
+use crate::attachment::Attachment;
 use crate::error::OpenError;
-use multiproc_shm::{FileId, PerProcess};
+use multiproc_prim::PerProcess;
+use multiproc_shm::FileId;
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -12,13 +13,13 @@ static REGISTRY: PerProcess<Registry> = PerProcess::new(Registry::default);
 
 #[derive(Default)]
 struct Registry {
-    attached: Mutex<HashMap<FileId, Weak<Core>>>,
+    attached: Mutex<HashMap<FileId, Weak<Attachment>>>,
     /// Told when an attachment has left.
     left: Condvar,
 }
 
 impl Registry {
-    fn lock(&self) -> MutexGuard<'_, HashMap<FileId, Weak<Core>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<FileId, Weak<Attachment>>> {
         self.attached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -26,19 +27,22 @@ impl Registry {
 /// This process's attachment to the queue in a file: the one it has, or the one that `attach` makes.
 ///
 /// The lock is held while `attach` runs, so that two threads which receive a queue at once don't attach twice.
-pub(crate) fn attached(file: FileId, attach: impl FnOnce() -> Result<Arc<Core>, OpenError>) -> Result<Arc<Core>, OpenError> {
+pub(crate) fn attached(
+    file: FileId,
+    attach: impl FnOnce() -> Result<Arc<Attachment>, OpenError>,
+) -> Result<Arc<Attachment>, OpenError> {
     let registry = REGISTRY.get();
     let mut attached = registry.lock();
     while let Some(found) = attached.get(&file) {
-        if let Some(core) = found.upgrade() {
-            return Ok(core);
+        if let Some(attachment) = found.upgrade() {
+            return Ok(attachment);
         }
         // Its last handle is gone, and the thread that dropped it is still leaving. Until then it has the process's place.
         attached = registry.left.wait(attached).unwrap_or_else(PoisonError::into_inner);
     }
-    let core = attach()?;
-    attached.insert(file, Arc::downgrade(&core));
-    Ok(core)
+    let attachment = attach()?;
+    attached.insert(file, Arc::downgrade(&attachment));
+    Ok(attachment)
 }
 
 /// The attachment has left the queue: the next one to ask makes another.

@@ -1,7 +1,7 @@
 //! `SimpleQueue`: put, get, and whether it is empty.
 
+use crate::attachment::Attachment;
 use crate::builder::Builder;
-use crate::core::Core;
 use crate::error::{GetError, OpenError, PutError};
 use crate::layout::Flavor;
 use crate::queue::Queue;
@@ -73,12 +73,12 @@ impl<T> Clone for SimpleQueue<T> {
 
 impl<T> Serialize for SimpleQueue<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.core().serialize(serializer)
+        self.0.attachment().serialize(serializer)
     }
 }
 
 impl<'de, T> Deserialize<'de> for SimpleQueue<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self(Queue::from_core(Core::deserialize(deserializer, Flavor::Simple)?)))
+        Ok(Self(Queue::from_core(Attachment::deserialize(deserializer, Flavor::Simple)?)))
     }
 }

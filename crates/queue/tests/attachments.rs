@@ -2,7 +2,8 @@
 
 use multiproc_process::{Exit, Process};
 use multiproc_queue::{GetError, JoinableQueue, OpenError, PutError, Queue, QueueJoinError, SimpleQueue, TaskDoneError};
-use multiproc_shm::{AttachError, Flaw, pass};
+use multiproc_shm::{AttachError, Flaw};
+use multiproc_travel::pass;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::thread;

@@ -98,8 +98,8 @@ fn a_handle_in_a_queue_is_refused_with_the_way_out() {
 fn a_message_of_another_type_is_an_error_and_out_of_the_queue() {
     let text: Queue<String> = Queue::bounded(2).unwrap();
     // A queue without a name does not say of what type its messages are.
-    let parcel = multiproc_shm::pass::encode(&text).unwrap();
-    let numbers: Queue<(bool, bool, bool)> = multiproc_shm::pass::decode(&parcel.bytes, parcel.descriptors).unwrap();
+    let parcel = multiproc_travel::pass::encode(&text).unwrap();
+    let numbers: Queue<(bool, bool, bool)> = multiproc_travel::pass::decode(&parcel.bytes, parcel.descriptors).unwrap();
     text.put("hello".into()).unwrap();
     assert!(matches!(numbers.get(), Err(GetError::Decode(_))));
     assert!(text.is_empty());
@@ -423,11 +423,11 @@ fn a_value_beside_a_queue_is_compared_as_any_other() {
         (Config { limit: None }, queue.clone(), Config { limit: Some(1) }),
         (Config { limit: Some(1) }, queue.clone(), Config { limit: None }),
     ] {
-        let error = multiproc_shm::pass::encode(&value).unwrap_err();
+        let error = multiproc_travel::pass::encode(&value).unwrap_err();
         assert!(error.to_string().contains("another value"), "{error}");
     }
-    let parcel = multiproc_shm::pass::encode(&(queue.clone(), Config { limit: Some(1) })).unwrap();
-    let (same, config): (Queue<u8>, Config) = multiproc_shm::pass::decode(&parcel.bytes, parcel.descriptors).unwrap();
+    let parcel = multiproc_travel::pass::encode(&(queue.clone(), Config { limit: Some(1) })).unwrap();
+    let (same, config): (Queue<u8>, Config) = multiproc_travel::pass::decode(&parcel.bytes, parcel.descriptors).unwrap();
     queue.put(7).unwrap();
     assert_eq!((same.get().unwrap(), config), (7, Config { limit: Some(1) }));
 }

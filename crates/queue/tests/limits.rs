@@ -2,7 +2,8 @@
 
 use multiproc_process::{Exit, Process};
 use multiproc_queue::{GetError, JoinableQueue, OpenError, PutError, Queue};
-use multiproc_shm::{Kind, Segment, pass};
+use multiproc_shm::{Kind, Segment};
+use multiproc_travel::pass;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,7 @@
 //! Who a process is, and whether it has surely ended.
 
-use crate::descriptor::{apart, is_ready};
-use crate::fork::PerProcess;
+use multiproc_prim::PerProcess;
+use multiproc_prim::descriptor::{apart, is_ready};
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open, test_kill_process};

@@ -18,13 +18,13 @@
 //!
 //! The thread is started when a sleeper has slept a whole slice in vain. A process has one for all its segments.
 
-use crate::descriptor::{apart, is_ready};
-use crate::fork::PerProcess;
 use crate::liveness::Identity;
 use crate::lock::{LockFile, path_of};
 use crate::participant::{Membership, Participant, Participants};
 use crate::private::PrivateFd;
 use crate::watcher;
+use multiproc_prim::PerProcess;
+use multiproc_prim::descriptor::{apart, is_ready};
 use multiproc_prim::{OnceWord, Ordering};
 use rustix::event::{PollFlags, epoll};
 use rustix::fs::inotify;

@@ -1,8 +1,8 @@
 //! Segments with a name: files of mode 600 in a directory of the user's own, made whole before they can be seen.
 
-use crate::descriptor::{apart, occupy_standard_streams};
 use crate::error::{AttachError, CreateError, Flaw};
 use crate::lock::path_of;
+use multiproc_prim::descriptor::{apart, occupy_standard_streams};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 use std::fmt;

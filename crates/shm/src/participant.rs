@@ -8,12 +8,12 @@
 //! death: where nothing can be known, nobody is dead.
 
 use crate::error::JoinError;
-use crate::fork;
 use crate::header::{HEADER_LEN, JANITORS, table_rows};
 use crate::liveness::Identity;
 use crate::lock::{LockFile, is_locked};
 use crate::lookout::{self, SEATS, SEATS_AT};
 use crate::segment::Segment;
+use multiproc_prim::stamp;
 use multiproc_prim::{Array, AtomicU64, Ordering, shared_struct};
 use std::ops::Range;
 use std::os::fd::AsFd;
@@ -142,7 +142,7 @@ impl Participants {
             row.word.store((epoch << 2) | ALIVE, Ordering::Release);
             let me = Participant { row: index, epoch };
             let locks = locks.filter(|_| locked);
-            return Ok(Membership { table: self.clone(), locks, me, stamp: fork::stamp(), number: lookout::next_number() });
+            return Ok(Membership { table: self.clone(), locks, me, stamp: stamp(), number: lookout::next_number() });
         }
         Err(JoinError::Full(count))
     }
@@ -241,7 +241,7 @@ impl Membership {
     /// Whether this process is another one than the one that joined: a forked copy, which has to join anew.
     #[inline]
     pub fn is_inherited(&self) -> bool {
-        fork::stamp() != self.stamp
+        stamp() != self.stamp
     }
 
     /// Whether others learn from the kernel when this process ends. Not where the system gives it no open file description of its

@@ -1,7 +1,7 @@
 //! Descriptors of this process's own that a forked copy must not keep: it would hold the locks of the dead.
 
-use crate::descriptor::{Apart, apart};
-use crate::fork;
+use multiproc_prim::descriptor::{Apart, apart};
+use multiproc_prim::stamp;
 use multiproc_prim::{Entry, OnceWord, Roll};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use std::io;
@@ -61,18 +61,18 @@ impl PrivateFd {
         fcntl_setfd(&fd, FdFlags::CLOEXEC)?;
         register()?;
         let entry = OPEN.add(fd.as_raw_fd().unsigned_abs());
-        Ok(Self { fd: ManuallyDrop::new(fd), entry, stamp: fork::stamp() })
+        Ok(Self { fd: ManuallyDrop::new(fd), entry, stamp: stamp() })
     }
 
     /// The descriptor; `None` in a forked copy, in which its number may be another file's.
     pub(crate) fn get(&self) -> Option<BorrowedFd<'_>> {
-        (self.stamp == fork::stamp()).then(|| self.fd.as_fd())
+        (self.stamp == stamp()).then(|| self.fd.as_fd())
     }
 }
 
 impl Drop for PrivateFd {
     fn drop(&mut self) {
-        if self.stamp == fork::stamp() {
+        if self.stamp == stamp() {
             // First out of the roll: a copy made in between keeps the descriptor, and never closes a stranger's.
             self.entry.remove();
             // SAFETY: dropped here, once, and not used after.

@@ -1,12 +1,12 @@
 //! A segment: made sealed, attached only after every check.
 
-use crate::descriptor::apart;
 use crate::error::{AttachError, CreateError, Flaw};
 use crate::header::{HEADER_LEN, Header, Kind, MAX_PARTICIPANTS, content_at};
 use crate::map::{Map, check_file_limit};
 use crate::named::{self, SegmentName};
 use crate::participant::Participants;
 use multiproc_prim::Region;
+use multiproc_prim::descriptor::apart;
 use rustix::fs::{FileType, MemfdFlags, Mode, SealFlags};
 use rustix::io::retry_on_intr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

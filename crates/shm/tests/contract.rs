@@ -1,7 +1,8 @@
 //! Each promise of segments once: what attach refuses and by which name, what lasts, what leaks.
 
+use multiproc_prim::stamp;
 use multiproc_prim::{AtomicU64, Ordering};
-use multiproc_shm::{AttachError, CreateError, Flaw, Identity, JoinError, Kind, Segment, SegmentName, Spec, stamp};
+use multiproc_shm::{AttachError, CreateError, Flaw, Identity, JoinError, Kind, Segment, SegmentName, Spec};
 use proptest::prelude::*;
 use rustix::fs::{Mode, OFlags, SealFlags};
 use std::os::fd::{AsFd, OwnedFd};
@@ -78,8 +79,8 @@ fn each_flaw_is_refused_by_its_name() {
     assert!(matches!(flaw(attach(forged(|bytes| bytes.truncate(0), true))), Flaw::Length { len: 0, .. }));
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).unwrap();
     assert_eq!(flaw(attach(null)), Flaw::NotAFile);
-    let (a, _b) = multiproc_shm::Link::pair().unwrap();
-    assert_eq!(flaw(attach(a.as_fd().try_clone_to_owned().unwrap())), Flaw::NotAFile);
+    let (a, _b) = std::os::unix::net::UnixStream::pair().unwrap();
+    assert_eq!(flaw(attach(a.into())), Flaw::NotAFile);
 }
 
 fn name(what: &str) -> (SegmentName, PathBuf) {

@@ -3,10 +3,11 @@
 use super::{APART, CONTINUES, DESCRIPTORS_SHIFT, End, MORE, NUMBER, Shared};
 use crate::error::{ClaimError, PipeError, RecvError};
 use crate::layout::{EVERY, NEXT, stream_at};
+use multiproc_prim::stamp;
 use multiproc_prim::{Bytes, Deadline, Ordering, heavy_fence};
-use multiproc_shm::{Readiness, read_own_file, stamp};
 use multiproc_sync as sync;
 use multiproc_sync::StreamReceiver;
+use multiproc_travel::{Readiness, read_own_file};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::ops::ControlFlow;

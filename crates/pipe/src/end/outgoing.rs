@@ -4,10 +4,11 @@ use super::{APART, CONTINUES, DESCRIPTORS_SHIFT, End, MAX_DESCRIPTORS, MORE, NUM
 use crate::MAX_MESSAGE;
 use crate::error::{ClaimError, PipeError, SendError};
 use crate::layout::{NEXT, stream_at};
+use multiproc_prim::stamp;
 use multiproc_prim::{Deadline, Ordering, monotonic_millis};
-use multiproc_shm::{stamp, write_own_file};
 use multiproc_sync as sync;
 use multiproc_sync::StreamSender;
+use multiproc_travel::write_own_file;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 

@@ -3,9 +3,11 @@
 use super::{End, Shared};
 use crate::error::{PipeError, StandbyError};
 use crate::layout::{Owner, PipeWords, Side};
+use multiproc_prim::stamp;
 use multiproc_prim::{Deadline, Ordering, Place};
-use multiproc_shm::{Link, Segment, Wire, stamp};
+use multiproc_shm::Segment;
 use multiproc_sync as sync;
+use multiproc_travel::{Link, Wire};
 use std::sync::Arc;
 
 /// An end that waits. It keeps the other side connected, and touches nothing.

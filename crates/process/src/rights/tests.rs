@@ -6,7 +6,7 @@ use super::CHILD_VARIABLE;
 use crate::image::{Image, Target};
 use crate::orders::{Hello, MAX_REPLY, Reply, WELCOME};
 use crate::{Process, SpawnError};
-use multiproc_shm::Link;
+use multiproc_travel::Link;
 use rustix::fs::{StatVfsMountFlags, XattrFlags};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{PermissionsExt, chown};

@@ -1,0 +1,10 @@
+#![doc = include_str!("../README.md")]
+
+mod link;
+mod own_file;
+pub mod pass;
+mod wire;
+
+pub use link::Link;
+pub use own_file::{read_own_file, write_own_file};
+pub use wire::{Readiness, Wire};

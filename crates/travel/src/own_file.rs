@@ -1,0 +1,73 @@
+//! Bytes in a file of their own, for what does not fit where it should go.
+
+use multiproc_prim::descriptor::apart;
+use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::io::Errno;
+use std::io;
+use std::os::fd::OwnedFd;
+
+const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::WRITE).union(SealFlags::SEAL);
+
+/// A memory file that holds `bytes` and can't be changed any more.
+///
+/// # Errors
+///
+/// The process or the system has no descriptors or no memory left, or may not have files of that length.
+pub fn write_own_file(bytes: &[u8]) -> io::Result<OwnedFd> {
+    // Beyond this limit the system would answer with a signal.
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
+    if limit.is_some_and(|limit| limit < bytes.len() as u64) {
+        return Err(Errno::FBIG.into());
+    }
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let file = apart(|| rustix::fs::memfd_create("multiproc-message", flags))?;
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        match rustix::io::write(&file, rest) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    rustix::fs::fcntl_add_seals(&file, SEALS)?;
+    Ok(file)
+}
+
+/// The `len` bytes that another process wrote apart.
+///
+/// # Errors
+///
+/// It is another kind of file, whose reading could block, or of another length.
+pub fn read_own_file(file: &OwnedFd, len: usize) -> io::Result<Vec<u8>> {
+    let sealed = rustix::fs::fcntl_get_seals(file).is_ok_and(|seals| seals.contains(SEALS));
+    if !sealed || rustix::fs::fstat(file)?.st_size != len as i64 {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut bytes = vec![0; len];
+    let mut at = 0;
+    while let Some(rest) = bytes.get_mut(at..).filter(|rest| !rest.is_empty()) {
+        match rustix::io::pread(file, rest, at as u64) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => at += read,
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_apart_are_the_same_and_other_files_are_refused() {
+        let bytes: Vec<u8> = (0..100_000u32).map(|i| i as u8).collect();
+        let file = write_own_file(&bytes).unwrap();
+        assert!(read_own_file(&file, bytes.len()).unwrap() == bytes);
+        assert!(read_own_file(&file, bytes.len() - 1).is_err());
+        let (reader, _writer) = std::io::pipe().unwrap();
+        assert!(read_own_file(&reader.into(), 0).is_err());
+    }
+}

@@ -1,0 +1,377 @@
+//! The socket between the two ends of a pipe: it carries descriptors, wakes a receiver that sleeps, and its hang-up tells of a
+//! death at once. One descriptor an end does all three.
+//!
+//! A packet is a *ring*, which carries nothing and wakes the reader, or it carries descriptors under a number. Packets are looked at
+//! before they are taken out: descriptors that this process has no room for stay in the socket.
+
+use multiproc_prim::Deadline;
+use multiproc_prim::descriptor::{Apart, apart, is_ready, occupy_standard_streams};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd, poll};
+use rustix::io::Errno;
+use rustix::net::sockopt::{socket_domain, socket_type};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, SocketFlags, SocketType, recv, recvmsg, send, sendmsg, socketpair,
+};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+/// One end of the socket pair of a pipe.
+#[derive(Debug)]
+pub struct Wire(OwnedFd);
+
+/// Descriptors in one packet: the system takes 253.
+const PER_PACKET: usize = 200;
+/// Packets that one call takes out of the socket: many more than a socket holds. A peer that floods it must not keep us.
+const MOST_PACKETS: u32 = 10_000;
+
+/// How long a sender that waits for room sleeps before it looks around.
+const SLICE: Duration = Duration::from_millis(50);
+
+const RING: u8 = 0;
+const DESCRIPTORS: u8 = 1;
+/// Kind, whether it is the last packet of its number, number.
+type Header = [u8; 10];
+
+/// The packet at the head of a socket.
+enum Head {
+    Nothing,
+    Ring,
+    Descriptors { last: bool, number: u64 },
+}
+
+impl Wire {
+    /// Two ends of a new pair.
+    ///
+    /// # Errors
+    ///
+    /// The process or the system has no descriptors left.
+    pub fn pair() -> io::Result<(Self, Self)> {
+        let (a, b) = apart(|| socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None))?;
+        Ok((Self(a), Self(b)))
+    }
+
+    /// An end that came from another process.
+    ///
+    /// # Errors
+    ///
+    /// It is another kind of file: waiting for it could block, or never wait.
+    pub fn from_descriptor(descriptor: OwnedFd) -> io::Result<Self> {
+        let fits = socket_domain(&descriptor)? == AddressFamily::UNIX && socket_type(&descriptor)? == SocketType::SEQPACKET;
+        if fits { Ok(Self(descriptor)) } else { Err(io::Error::new(io::ErrorKind::InvalidInput, "not the socket of a pipe")) }
+    }
+
+    /// Makes the other end's [`wait`](Self::wait) return.
+    pub fn ring(&self) {
+        // A socket that is full wakes its reader already.
+        let _ = send(&self.0, &[RING], SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+    }
+
+    /// Takes out the rings that came. Returns whether descriptors are next, which only [`fetch`](Self::fetch) takes out.
+    pub fn hush(&self) -> bool {
+        for _ in 0..MOST_PACKETS {
+            match self.head() {
+                Ok(Head::Ring) => self.drop_head(),
+                Ok(Head::Descriptors { .. }) => return true,
+                Ok(Head::Nothing) | Err(_) => return false,
+            }
+        }
+        // Too much came at once: let the caller sleep elsewhere.
+        true
+    }
+
+    /// Waits until a packet is there or the other end is closed, for at most `limit` (`None`: no limit). Returns for a signal too.
+    pub fn wait(&self, limit: Option<Duration>) {
+        let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
+        let mut entry = [PollFd::new(&self.0, PollFlags::IN | PollFlags::RDHUP)];
+        match poll(&mut entry, limit.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            // A system that refuses still makes progress, at a slow pace instead of a spin's.
+            Err(_) => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
+
+    /// Whether every copy of the other end is closed: by hand, or by the death of the processes that had it.
+    pub fn is_hung_up(&self) -> bool {
+        is_ready(&self.0, PollFlags::RDHUP)
+    }
+
+    /// Sends descriptors under a number, larger than any before it. Waits for room in the socket: until the deadline, or until
+    /// `still_there` says that nobody reads any more, which the socket does not know where the other end has another user.
+    ///
+    /// # Errors
+    ///
+    /// The other end is closed or nobody reads any more (`BrokenPipe`), too many descriptors are on their way, or there was no room in
+    /// time (`TimedOut`). A part of them may have been sent: the reader drops them when it fetches a larger number.
+    pub fn send(
+        &self,
+        number: u64,
+        descriptors: &[BorrowedFd<'_>],
+        deadline: Deadline,
+        still_there: &mut dyn FnMut() -> bool,
+    ) -> io::Result<()> {
+        let packets = descriptors.len().div_ceil(PER_PACKET);
+        for (i, packet) in descriptors.chunks(PER_PACKET).enumerate() {
+            self.send_packet(number, i + 1 == packets, packet, deadline, still_there)?;
+        }
+        Ok(())
+    }
+
+    fn send_packet(
+        &self,
+        number: u64,
+        last: bool,
+        descriptors: &[BorrowedFd<'_>],
+        deadline: Deadline,
+        still_there: &mut dyn FnMut() -> bool,
+    ) -> io::Result<()> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(PER_PACKET))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        if !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
+            return Err(Errno::TOOMANYREFS.into());
+        }
+        let header = header(last, number);
+        loop {
+            match sendmsg(&self.0, &[IoSlice::new(&header)], &mut ancillary, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+                Ok(_) => return Ok(()),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) if deadline.is_over() => return Err(io::ErrorKind::TimedOut.into()),
+                Err(Errno::AGAIN) if !still_there() => return Err(io::ErrorKind::BrokenPipe.into()),
+                Err(Errno::AGAIN) => {
+                    let limit = Timespec::try_from(deadline.within(SLICE)).ok();
+                    let mut entry = [PollFd::new(&self.0, PollFlags::OUT | PollFlags::RDHUP)];
+                    match poll(&mut entry, limit.as_ref()) {
+                        Ok(_) | Err(Errno::INTR) => {}
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Copies the descriptors that came under `number` out of the socket, behind those in `so_far`. Their last packet stays there until
+    /// [`finish`](Self::finish): what can still fail, or a death, finds them again. Older numbers are dropped.
+    ///
+    /// # Errors
+    ///
+    /// They are not there (`NotFound`), or this process has no room for them: then nothing is lost, and the next call goes on.
+    pub fn fetch(&self, number: u64, so_far: &mut Vec<OwnedFd>) -> io::Result<()> {
+        for _ in 0..MOST_PACKETS {
+            match self.head()? {
+                Head::Ring => self.drop_head(),
+                Head::Descriptors { number: found, .. } if found < number => self.drop_head(),
+                Head::Descriptors { number: found, last } if found == number => {
+                    self.copy_head(so_far)?;
+                    if last {
+                        return Ok(());
+                    }
+                    self.drop_head();
+                }
+                Head::Nothing | Head::Descriptors { .. } => break,
+            }
+        }
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    /// Takes everything up to `number` out of the socket, without a descriptor for this process.
+    pub fn finish(&self, number: u64) {
+        for _ in 0..MOST_PACKETS {
+            match self.head() {
+                Ok(Head::Ring) => self.drop_head(),
+                Ok(Head::Descriptors { number: found, .. }) if found <= number => self.drop_head(),
+                _ => return,
+            }
+        }
+    }
+
+    fn head(&self) -> io::Result<Head> {
+        let mut bytes = Header::default();
+        loop {
+            return match recv(&self.0, &mut bytes, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+                Ok((len, _)) if len == bytes.len() && bytes[0] == DESCRIPTORS => {
+                    let number = bytes.last_chunk().copied().map_or(0, u64::from_ne_bytes);
+                    Ok(Head::Descriptors { last: bytes[1] != 0, number })
+                }
+                Err(Errno::AGAIN) => Ok(Head::Nothing),
+                // No bytes are the end, or a packet of a peer that means no good, which means as little as a ring.
+                Ok((0, _)) if self.is_hung_up() => Ok(Head::Nothing),
+                Ok(_) => Ok(Head::Ring),
+                Err(Errno::INTR) => continue,
+                Err(error) => Err(error.into()),
+            };
+        }
+    }
+
+    fn drop_head(&self) {
+        // Without room for them the system closes what descriptors it carries.
+        let _ = recv(&self.0, &mut Header::default(), RecvFlags::DONTWAIT);
+    }
+
+    fn copy_head(&self, so_far: &mut Vec<OwnedFd>) -> io::Result<()> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(PER_PACKET))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let mut bytes = Header::default();
+        // What arrives gets the lowest free numbers.
+        occupy_standard_streams()?;
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+        let message = loop {
+            match recvmsg(&self.0, &mut [IoSliceMut::new(&mut bytes)], &mut ancillary, flags) {
+                Err(Errno::INTR) => {}
+                other => break other?,
+            }
+        };
+        let rights = ancillary.drain().filter_map(|part| match part {
+            RecvAncillaryMessage::ScmRights(came) => Some(came),
+            _ => None,
+        });
+        let came: Vec<OwnedFd> = rights.flatten().collect();
+        if message.flags.contains(ReturnFlags::CTRUNC) {
+            // The system stopped where the process had no more.
+            return Err(Errno::MFILE.into());
+        }
+        so_far.extend(came.moved_apart()?);
+        Ok(())
+    }
+}
+
+fn header(last: bool, number: u64) -> Header {
+    let mut header = [DESCRIPTORS, u8::from(last), 0, 0, 0, 0, 0, 0, 0, 0];
+    header[2..].copy_from_slice(&number.to_ne_bytes());
+    header
+}
+
+impl AsFd for Wire {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// A descriptor for `epoll`, `poll` and `select`: readable while something new is on a [`Wire`], and while
+/// [`set`](Self::set) says so.
+#[derive(Debug)]
+pub struct Readiness {
+    set: OwnedFd,
+    flag: OwnedFd,
+}
+
+impl Readiness {
+    /// A new one, which watches nothing.
+    ///
+    /// # Errors
+    ///
+    /// The process or the system has no descriptors left.
+    pub fn new() -> io::Result<Self> {
+        let set = apart(|| epoll::create(epoll::CreateFlags::CLOEXEC))?;
+        let flag = apart(|| eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK))?;
+        epoll::add(&set, &flag, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
+        Ok(Self { set, flag })
+    }
+
+    /// Watches a wire from now on: for what comes, not for what is there.
+    ///
+    /// # Errors
+    ///
+    /// The system has no memory for it.
+    pub fn watch(&self, wire: &Wire) -> io::Result<()> {
+        // Each packet counts once: descriptors that wait in the socket for their message are nothing to read.
+        let events = epoll::EventFlags::IN | epoll::EventFlags::RDHUP | epoll::EventFlags::ET;
+        Ok(epoll::add(&self.set, wire, epoll::EventData::new_u64(1), events)?)
+    }
+
+    /// Watches a wire no longer.
+    pub fn forget(&self, wire: &Wire) {
+        let _ = epoll::delete(&self.set, wire);
+    }
+
+    /// Forgets the packets that came so far. Whoever calls it looks for what they tell of afterwards.
+    pub fn clear(&self) {
+        let none = Timespec::default();
+        let _ = epoll::wait(&self.set, &mut [MaybeUninit::<epoll::Event>::uninit(); 2][..], Some(&none));
+    }
+
+    /// Whether it is readable whatever the wire does.
+    pub fn set(&self, ready: bool) {
+        let _ = match ready {
+            // A counter that is full is readable already.
+            true => rustix::io::write(&self.flag, &1u64.to_ne_bytes()),
+            false => rustix::io::read(&self.flag, &mut [0; 8]),
+        };
+    }
+}
+
+impl AsFd for Readiness {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.set.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn some(count: usize) -> Vec<BorrowedFd<'static>> {
+        vec![rustix::stdio::stderr(); count]
+    }
+
+    #[test]
+    fn descriptors_are_found_by_their_number_and_older_ones_dropped() {
+        let (a, b) = Wire::pair().unwrap();
+        a.ring();
+        a.send(1, &some(3), Deadline::NEVER, &mut || true).unwrap();
+        a.ring();
+        a.send(2, &some(450), Deadline::NEVER, &mut || true).unwrap();
+        a.send(4, &some(1), Deadline::NEVER, &mut || true).unwrap();
+        assert!(b.hush());
+        let mut got = Vec::new();
+        b.fetch(2, &mut got).unwrap();
+        assert_eq!(got.len(), 450);
+        b.finish(2);
+        got.clear();
+        assert_eq!(b.fetch(3, &mut got).unwrap_err().kind(), io::ErrorKind::NotFound);
+        b.fetch(4, &mut got).unwrap();
+        b.finish(4);
+        assert!(!b.hush() && got.len() == 1);
+    }
+
+    #[test]
+    fn rings_and_a_hang_up_end_a_wait() {
+        let (a, b) = Wire::pair().unwrap();
+        a.ring();
+        b.wait(None);
+        assert!(!b.hush() && !b.is_hung_up());
+        drop(a);
+        b.wait(None);
+        assert!(b.is_hung_up() && !b.hush());
+    }
+
+    #[test]
+    fn a_full_socket_is_an_error_at_the_deadline_and_never_blocks_a_ring() {
+        let (a, b) = Wire::pair().unwrap();
+        let one = some(1);
+        let error = (1..100_000).find_map(|number| a.send(number, &one, Deadline::NOW, &mut || true).err()).unwrap();
+        assert!(matches!(error.kind(), io::ErrorKind::TimedOut) || error.raw_os_error() == Some(libc::ETOOMANYREFS));
+        // It waits for as long as somebody reads.
+        let mut looks = 0;
+        let mut still_there = || {
+            looks += 1;
+            looks < 3
+        };
+        let error = a.send(100_000, &one, Deadline::NEVER, &mut still_there).unwrap_err();
+        assert!(matches!(error.kind(), io::ErrorKind::BrokenPipe) || error.raw_os_error() == Some(libc::ETOOMANYREFS));
+        (0..10_000).for_each(|_| a.ring());
+        b.finish(u64::MAX);
+        assert!(!b.hush());
+    }
+
+    #[test]
+    fn another_file_is_refused_and_empty_packets_are_dropped() {
+        assert!(Wire::from_descriptor(std::fs::File::open("/dev/null").unwrap().into()).is_err());
+        let (a, b) = Wire::pair().unwrap();
+        send(&a, &[], SendFlags::empty()).unwrap();
+        assert!(!b.hush());
+        assert_eq!(recv(&b, &mut [0], RecvFlags::DONTWAIT).unwrap_err(), Errno::AGAIN);
+    }
+}

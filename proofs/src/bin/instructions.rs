@@ -1,0 +1,465 @@
+//! A process is killed after the k-th instruction of an operation, for every k: the survivor's accounting is exact each time.
+//!
+//! A forked copy of this process runs one operation from a mark on, single-stepped by `ptrace`. After its death this process
+//! drains the queue, checks what must be there, and counts that every block of the queue's memory is free again.
+//!
+//! `cargo run --release -p multiproc-proofs --bin instructions -- 0` tries every instruction; another number tries at most so many of each
+//! operation, spread evenly.
+
+use multiproc_proofs::spread;
+
+use multiproc::{JoinableQueue, Queue};
+use multiproc_proofs::victim::Victim;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::time::Duration;
+
+/// Blocks of 64 bytes that each queue here has: as many values fit, and no more.
+const BLOCKS: usize = 8;
+/// Long enough for one that waits to look around for the dead.
+const LOOK: Duration = Duration::from_millis(70);
+/// Looks for the dead are at least so far apart.
+const APART: Duration = Duration::from_millis(35);
+
+/// Operations longer than this are sampled.
+const LONG: u64 = 8000;
+const SAMPLE: u64 = 300;
+
+/// One operation: what is there before, what the victim does, and whether what is left afterwards is right.
+struct Case {
+    name: &'static str,
+    run: fn(&mut Victim) -> Result<(), String>,
+}
+
+const CASES: [Case; 25] = [
+    Case {
+        name: "put",
+        run: |victim| queue(victim, &[10, 11], |q| ignore(q.put(99)), |left| is_one_of(left, &[&[10, 11], &[10, 11, 99]])),
+    },
+    Case {
+        name: "put into an empty queue",
+        run: |victim| queue(victim, &[], |q| ignore(q.put(99)), |left| is_one_of(left, &[&[], &[99]])),
+    },
+    Case {
+        name: "put without memory",
+        run: |victim| {
+            let all = in_blocks();
+            queue_of(victim, &all, |q| ignore(q.try_put(99)), |left| is_one_of(left, &[&all]))
+        },
+    },
+    Case {
+        name: "put_many",
+        run: |victim| {
+            queue(
+                victim,
+                &[10],
+                |q| ignore(q.put_many([1, 2, 3])),
+                |left| is_one_of(left, &[&[10], &[10, 1], &[10, 1, 2], &[10, 1, 2, 3]]),
+            )
+        },
+    },
+    Case {
+        name: "get",
+        run: |victim| queue(victim, &[10, 11, 12], |q| ignore(q.get()), |left| is_one_of(left, &[&[10, 11, 12], &[11, 12]])),
+    },
+    Case {
+        name: "put in a block",
+        run: |victim| {
+            let [a, b, c, ..] = in_blocks();
+            queue_of(victim, &[a, b], |q| ignore(q.put(c)), |left| is_one_of(left, &[&[a, b], &[a, b, c]]))
+        },
+    },
+    Case {
+        name: "get from a block",
+        run: |victim| {
+            let [a, b, c, ..] = in_blocks();
+            queue_of(victim, &[a, b, c], |q| ignore(q.get()), |left| is_one_of(left, &[&[a, b, c], &[b, c]]))
+        },
+    },
+    Case { name: "try_get on empty", run: |victim| queue(victim, &[], |q| ignore(q.try_get()), |left| is_one_of(left, &[&[]])) },
+    Case {
+        name: "get_many",
+        run: |victim| queue(victim, &[1, 2, 3], |q| ignore(q.get_many(2)), |left| is_one_of(left, &[&[1, 2, 3], &[2, 3], &[3]])),
+    },
+    Case {
+        name: "put on full",
+        run: |victim| {
+            let q = Queue::builder().bounded(2).memory(64 * BLOCKS as u64).max_message(40).build().map_err(text)?;
+            q.put_many([1, 2]).map_err(text)?;
+            victim.kill(|| ignore(q.try_put(1u64)), || ignore(q.try_put(99)));
+            let left: Vec<u64> = std::iter::from_fn(|| q.get_timeout(LOOK).ok()).collect();
+            is_one_of(&left, &[&[1, 2]])?;
+            q.put_many([3, 4]).map_err(text)?;
+            if q.try_put(5).is_ok() { Err("a third value found room".into()) } else { is_one_of(&drain(&q), &[&[3, 4]]) }
+        },
+    },
+    // What a worker has in hand comes back: always all three.
+    Case { name: "get from a JoinableQueue", run: |victim| joinable(victim, false, |q| ignore(q.get()), &[&[1, 2, 3]]) },
+    Case { name: "task_done", run: |victim| joinable(victim, true, |q| ignore(q.task_done()), &[&[1, 2, 3], &[2, 3]]) },
+    Case { name: "get going to sleep", run: |victim| sleeper(victim, false) },
+    Case { name: "put going to sleep", run: |victim| sleeper(victim, true) },
+    Case { name: "put of another size", run: another_size },
+    Case { name: "give back", run: |victim| delivery(victim, Then::GiveBack) },
+    Case { name: "done", run: |victim| delivery(victim, Then::Done) },
+    Case { name: "a sweep, from a join that sleeps", run: sweep_from_join },
+    Case { name: "dead letter put back", run: letter },
+    Case { name: "send", run: |victim| sending(victim, 8) },
+    Case { name: "send what takes several records", run: |victim| sending(victim, 17_000) },
+    Case { name: "recv", run: |victim| receiving(victim, 8) },
+    Case { name: "recv of several records", run: |victim| receiving(victim, 17_000) },
+    Case { name: "closing a pipe", run: closing },
+    Case {
+        name: "opening and leaving",
+        run: |victim| {
+            let q = small::<u64>()?;
+            q.put_many([1, 2]).map_err(text)?;
+            let name = name();
+            victim.kill(|| (), || ignore(Queue::<u64>::open(&name)));
+            finish(q, |left| is_one_of(left, &[&[1, 2]]))
+        },
+    },
+];
+
+/// What an operation says does not matter: it may not live to say it.
+fn ignore<T>(_: T) {}
+
+/// What is put into the queues here: of 8 bytes, which lie in the slots, or longer, which need a block.
+trait Value: bytemuck::Pod + Serialize + DeserializeOwned + std::fmt::Debug + PartialEq {}
+impl Value for u64 {}
+impl Value for u128 {}
+
+/// As many values as there are blocks, each of which needs one.
+fn in_blocks() -> [u128; BLOCKS] {
+    std::array::from_fn(|index| index as u128)
+}
+
+/// A queue of 64-byte blocks, as many as there are. It has a name for [`swept`] and for the case that opens it.
+fn small<T: Value>() -> Result<Queue<T>, String> {
+    let _ = Queue::<T>::remove(&name());
+    Queue::builder().bounded(1000).memory(64 * BLOCKS as u64).max_message(40).named(name()).build().map_err(text)
+}
+
+/// Accounts for the dead before anything is got: a process that attaches does so, unless one did a moment ago. This process is
+/// attached already, so it leaves first.
+fn swept<T: DeserializeOwned>(q: Queue<T>) -> Result<Queue<T>, String> {
+    drop(q);
+    std::thread::sleep(APART);
+    Queue::open(&name()).map_err(text)
+}
+
+/// The copy joins as itself, before the mark: that is a case of its own.
+fn attach<T: Value>(q: &Queue<T>) {
+    ignore(q.get_many(0));
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+fn name() -> String {
+    format!("instructions-{}", std::process::id())
+}
+
+fn drain<T: Value>(q: &Queue<T>) -> Vec<T> {
+    std::iter::from_fn(|| q.try_get().ok()).collect()
+}
+
+fn is_one_of<T: Value>(left: &[T], allowed: &[&[T]]) -> Result<(), String> {
+    if allowed.contains(&left) { Ok(()) } else { Err(format!("{left:?} is left, which is none of {allowed:?}")) }
+}
+
+/// The queue works on, and has every block.
+fn finish<T: Value>(q: Queue<T>, check: impl Fn(&[T]) -> Result<(), String>) -> Result<(), String> {
+    let q = swept(q)?;
+    check(&drain(&q))?;
+    // Two values in place are too long for a slot.
+    let fit = (0..).take_while(|_| q.try_loan(2).is_ok_and(|loan| loan.send().is_ok())).count();
+    if fit != BLOCKS {
+        return Err(format!("{fit} values fit instead of {BLOCKS}: blocks are lost"));
+    }
+    let back = std::iter::from_fn(|| q.try_borrow().ok().map(|message| message.len())).count();
+    if back == BLOCKS { Ok(()) } else { Err(format!("{back} came back of {BLOCKS} values")) }
+}
+
+fn queue(
+    victim: &mut Victim,
+    before: &[u64],
+    operation: impl Fn(&Queue<u64>),
+    check: impl Fn(&[u64]) -> Result<(), String>,
+) -> Result<(), String> {
+    queue_of(victim, before, operation, check)
+}
+
+fn queue_of<T: Value>(
+    victim: &mut Victim,
+    before: &[T],
+    operation: impl Fn(&Queue<T>),
+    check: impl Fn(&[T]) -> Result<(), String>,
+) -> Result<(), String> {
+    let q = small()?;
+    q.put_many(before.iter().copied()).map_err(text)?;
+    victim.kill(|| attach(&q), || operation(&q));
+    // What had been put when it died is there after the sweep. (After a get the length may still count what was taken.)
+    let put = q.len();
+    let gets = put <= before.len();
+    finish(q, |left| if gets || left.len() >= put { check(left) } else { Err(format!("{left:?} is left of {put}")) })
+}
+
+fn joinable(
+    victim: &mut Victim,
+    in_hand: bool,
+    operation: impl Fn(&JoinableQueue<u64>),
+    allowed: &[&[u64]],
+) -> Result<(), String> {
+    let builder = JoinableQueue::builder().bounded(1000).memory(64 * BLOCKS as u64).max_message(40);
+    let q: JoinableQueue<u64> = builder.build().map_err(text)?;
+    q.put_many([1, 2, 3]).map_err(text)?;
+    let before = || if in_hand { ignore(q.get()) } else { attach(&q) };
+    victim.kill(before, || operation(&q));
+    // Waits in vain, and looks around meanwhile.
+    let unfinished = q.join_timeout(LOOK).map_err(|_| q.unfinished());
+    let left = drain(&q);
+    is_one_of(&left, allowed)?;
+    if unfinished != Err(left.len()) {
+        return Err(format!("{left:?} is left, but {unfinished:?} are said to be unfinished"));
+    }
+    for _ in &left {
+        q.task_done().map_err(text)?;
+    }
+    q.join_timeout(LOOK).map_err(text)?;
+    let fit = (0..).take_while(|&i| q.try_put(i).is_ok()).count();
+    if fit == BLOCKS { Ok(()) } else { Err(format!("{fit} values fit instead of {BLOCKS}: blocks are lost")) }
+}
+
+/// A wait that has been in vain before does not spin for long.
+const IN_VAIN: Duration = Duration::from_millis(10);
+/// What the victim sleeps for, without looking around.
+const NAP: Duration = Duration::from_millis(2);
+
+/// One that waits in vain, for a value or for room, and dies on the way to sleep or on the way back.
+fn sleeper(victim: &mut Victim, for_room: bool) -> Result<(), String> {
+    let _ = Queue::<u64>::remove(&name());
+    let q = Queue::builder().bounded(2).memory(64 * BLOCKS as u64).max_message(40).named(name()).build().map_err(text)?;
+    let before: &[u64] = if for_room { &[1, 2] } else { &[] };
+    q.put_many(before.iter().copied()).map_err(text)?;
+    let wait = |timeout| if for_room { ignore(q.put_timeout(99, timeout)) } else { ignore(q.get_timeout(timeout)) };
+    victim.kill(|| wait(IN_VAIN), || wait(NAP));
+    let q = swept(q)?;
+    is_one_of(&drain(&q), &[before])?;
+    // Whoever waits next is woken.
+    let (waiting, woken) = (q.clone(), q.clone());
+    let waiter = std::thread::spawn(move || waiting.get_timeout(Duration::from_secs(10)));
+    woken.put(7).map_err(text)?;
+    let got = waiter.join().map_err(|_| "the waiter panicked".to_owned())?.map_err(text)?;
+    is_one_of(&[got], &[&[7]])?;
+    whole(&q)
+}
+
+/// Every block is free: with a slot for each, as many values fit.
+fn whole(q: &Queue<u64>) -> Result<(), String> {
+    let loans: Vec<_> = std::iter::from_fn(|| q.try_loan(2).ok()).collect();
+    if loans.len() == BLOCKS { Ok(()) } else { Err(format!("{} blocks of {BLOCKS} are free", loans.len())) }
+}
+
+/// Small values first, until one has to go to a larger block; then one that is itself larger.
+fn another_size(victim: &mut Victim) -> Result<(), String> {
+    let _ = Queue::<Vec<u8>>::remove(&name());
+    // Four blocks of 64 bytes, one of 256.
+    let q = Queue::builder().bounded(100).memory(512).max_message(240).named(name()).build().map_err(text)?;
+    let small = |n: u8| vec![n; 10];
+    for n in 0..4 {
+        q.put(small(n)).map_err(text)?;
+    }
+    victim.kill(|| ignore(q.get_many(0)), || ignore(q.try_put(small(4))));
+    let q = swept(q)?;
+    let left: Vec<Vec<u8>> = std::iter::from_fn(|| q.try_get().ok()).collect();
+    if !(4..=5).contains(&left.len()) || left.iter().zip(0..).any(|(value, n)| *value != small(n)) {
+        return Err(format!("{left:?} is left"));
+    }
+    q.try_put(vec![9; 200]).map_err(|error| format!("the large block is lost: {error}"))?;
+    let fit = (0..).take_while(|&n| q.try_put(small(n)).is_ok()).count();
+    if fit == 4 { Ok(()) } else { Err(format!("{fit} small values fit instead of 4")) }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Then {
+    Done,
+    GiveBack,
+}
+
+/// One of two values is in hand as a delivery, and done or given back.
+fn delivery(victim: &mut Victim, then: Then) -> Result<(), String> {
+    let q = small_joinable()?;
+    q.put_many([1, 2]).map_err(text)?;
+    let in_hand = std::cell::RefCell::new(None);
+    let operation = || match in_hand.take() {
+        Some(delivery) if then == Then::Done => ignore(multiproc::Delivery::done(delivery)),
+        other => drop(other),
+    };
+    victim.kill(|| *in_hand.borrow_mut() = q.get_delivery().ok(), operation);
+    let unfinished = q.join_timeout(LOOK).map_err(|_| q.unfinished());
+    let mut left = Vec::new();
+    while let Ok(delivery) = q.try_get_delivery() {
+        if *delivery == 1 && delivery.count() < 2 {
+            return Err("1 came back without a raised count".into());
+        }
+        left.push(delivery.done());
+    }
+    is_one_of(&left, if then == Then::Done { &[&[1, 2], &[2]] } else { &[&[1, 2]] })?;
+    if unfinished != Err(left.len()) {
+        return Err(format!("{left:?} is left, but {unfinished:?} are said to be unfinished"));
+    }
+    q.join_timeout(LOOK).map_err(text)?;
+    whole(&q)
+}
+
+fn small_joinable() -> Result<JoinableQueue<u64>, String> {
+    let builder = JoinableQueue::builder().bounded(1000).memory(64 * BLOCKS as u64).max_message(40);
+    builder.max_deliveries(3).build().map_err(text)
+}
+
+/// Somebody died with values in hand, done and not done. The victim finds out, and dies while it accounts for them.
+fn sweep_from_join(victim: &mut Victim) -> Result<(), String> {
+    let q = small_joinable()?;
+    q.put_many([1, 2, 3, 4]).map_err(text)?;
+    let take = || {
+        ignore(q.get());
+        ignore(q.task_done());
+        ignore((q.get(), q.get()));
+    };
+    Victim::after(0).kill(take, || ());
+    // A look around comes after the first sleep, unless someone looked a moment ago.
+    std::thread::sleep(APART);
+    victim.kill(|| ignore(q.join_timeout(IN_VAIN)), || ignore(q.join_timeout(LOOK)));
+    let unfinished = q.join_timeout(LOOK).map_err(|_| q.unfinished());
+    let mut left = Vec::new();
+    while let Ok(delivery) = q.try_get_delivery() {
+        // Once more than it was, for the sweeper that counted and died before it brought back.
+        let expected = if *delivery == 4 { 1..=1 } else { 2..=3 };
+        if !expected.contains(&delivery.count()) {
+            return Err(format!("{} came with a count of {}", *delivery, delivery.count()));
+        }
+        left.push(delivery.done());
+    }
+    left.sort_unstable();
+    is_one_of(&left, &[&[2, 3, 4]])?;
+    if unfinished != Err(3) {
+        return Err(format!("{unfinished:?} are said to be unfinished, not 3"));
+    }
+    q.join_timeout(LOOK).map_err(text)?;
+    whole(&q)
+}
+
+/// A dead letter, in the reader's hand, is put back.
+fn letter(victim: &mut Victim) -> Result<(), String> {
+    let q = small_joinable()?;
+    q.put(1).map_err(text)?;
+    for _ in 0..3 {
+        q.get_delivery().map_err(text)?.give_back();
+    }
+    let put_back = || q.try_get_dead().map(multiproc::DeadLetter::put_back);
+    victim.kill(|| attach(&q), || ignore(put_back()));
+    // Waits in vain, if the letter is where it was, and looks around meanwhile.
+    let new = q.get_timeout(LOOK).is_ok();
+    if new {
+        q.task_done().map_err(text)?;
+    }
+    let dead = q.try_get_dead().is_ok();
+    q.join_timeout(LOOK).map_err(text)?;
+    if new == dead {
+        return Err(format!("the letter is in the queue: {new}, among the dead: {dead}"));
+    }
+    whole(&q)
+}
+
+/// Another process follows on the dead one's end of a pipe, and on the other end nothing is mixed up.
+fn sending(victim: &mut Victim, len: usize) -> Result<(), String> {
+    let (ours, theirs) = multiproc::pipe::<Vec<u8>>().map_err(text)?;
+    let message = vec![1; len];
+    victim.kill(|| ignore(theirs.poll(Duration::ZERO)), || ignore(theirs.send_bytes(&message)));
+    theirs.send_bytes(&[2; 10]).map_err(text)?;
+    drop(theirs);
+    let got: Vec<Vec<u8>> = std::iter::from_fn(|| ours.recv_bytes().ok()).collect();
+    match got.as_slice() {
+        [second] if *second == [2; 10] => Ok(()),
+        [first, second] if *first == vec![1; len] && *second == [2; 10] => Ok(()),
+        _ => Err(format!("messages of {:?} bytes came", got.iter().map(Vec::len).collect::<Vec<_>>())),
+    }
+}
+
+fn receiving(victim: &mut Victim, len: usize) -> Result<(), String> {
+    let (ours, theirs) = multiproc::pipe::<Vec<u8>>().map_err(text)?;
+    ours.send_bytes(&vec![1; len]).map_err(text)?;
+    ours.send_bytes(&[2; 10]).map_err(text)?;
+    victim.kill(|| ignore(theirs.poll(Duration::ZERO)), || ignore(theirs.recv_bytes()));
+    // What is left is there already.
+    let more = |end: &multiproc::Connection<Vec<u8>>| end.poll(Duration::ZERO).is_ok_and(|there| there);
+    let got: Vec<Vec<u8>> = std::iter::from_fn(|| more(&theirs).then(|| theirs.recv_bytes_max(len.max(10)).ok())?).collect();
+    match got.as_slice() {
+        [second] if *second == [2; 10] => {}
+        [first, second] if *first == vec![1; len] && *second == [2; 10] => {}
+        _ => return Err(format!("messages of {:?} bytes are left", got.iter().map(Vec::len).collect::<Vec<_>>())),
+    }
+    ours.send_bytes(&[3; 10]).map_err(text)?;
+    let next = theirs.recv_bytes().map_err(text)?;
+    if next == [3; 10] { Ok(()) } else { Err(format!("{next:?} came next")) }
+}
+
+/// The end of the last one that has an end is seen, however it ends.
+fn closing(victim: &mut Victim) -> Result<(), String> {
+    let (ours, theirs) = multiproc::pipe::<Vec<u8>>().map_err(text)?;
+    let theirs = std::cell::RefCell::new(Some(theirs));
+    victim.kill(|| ignore(theirs.borrow().as_ref().map(|end| end.send(&vec![1]))), || drop(theirs.take()));
+    drop(theirs);
+    let (first, second) = (ours.recv_timeout(LOOK), ours.recv_timeout(LOOK));
+    match (first, second, ours.send(&vec![2])) {
+        (Ok(_), Err(multiproc::RecvError::Disconnected), Err(multiproc::SendError::Disconnected)) => Ok(()),
+        other => Err(format!("{other:?}")),
+    }
+}
+
+/// Instructions of a case, found by running it to its end.
+fn length(case: &Case) -> Result<u64, String> {
+    let mut victim = Victim::after(u64::MAX);
+    (case.run)(&mut victim)?;
+    Ok(victim.taken)
+}
+
+/// All cases with one kill point each, as often as there are any left: in a process of its own, for all processors to work.
+fn kill_all((case, points): (usize, Vec<u64>)) -> Result<(), String> {
+    let case = &CASES[case];
+    for steps in points {
+        let mut victim = Victim::after(steps);
+        (case.run)(&mut victim).map_err(|error| format!("{} after {steps} instructions: {error}", case.name))?;
+    }
+    let _ = Queue::<u64>::remove(&name());
+    Ok(())
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let _main = multiproc::init();
+    let most: u64 = std::env::args().nth(1).map_or(Ok(40), |n| n.parse())?;
+    // Most of the time of a case is waiting for a look around, so many go on at once.
+    let workers = 24;
+    let (mut cases, mut failed) = (0, 0);
+    for (number, case) in CASES.iter().enumerate() {
+        let length = length(case)?;
+        // Attaching makes hundreds of system calls' worth of instructions: at those a sample has to do.
+        let points = if most > 0 {
+            most
+        } else if length > LONG {
+            SAMPLE
+        } else {
+            length
+        };
+        let stride = (length / points).max(1);
+        let points: Vec<u64> = (1..=length).step_by(stride as usize).collect();
+        let bad = spread::over_processes(workers, kill_all, number, &points)?;
+        let which = if stride == 1 { "each".into() } else { format!("every {stride}th") };
+        println!("{:<34} {:>6} kill points, {which} of {length} instructions, {bad} failed", case.name, points.len());
+        (cases, failed) = (cases + points.len(), failed + bad);
+    }
+    let _ = Queue::<u64>::remove(&name());
+    println!("instructions: {cases} cases, {failed} failed");
+    if failed > 0 { Err("some kill points failed".into()) } else { Ok(()) }
+}
