@@ -58,7 +58,8 @@ pub fn cover(number: RawFd) -> std::io::Result<()> {
 
 /// Whether one of `events` is there, without waiting.
 pub fn is_ready(descriptor: impl AsFd, events: PollFlags) -> bool {
-    matches!(poll(&mut [PollFd::new(&descriptor, events)], Some(&Timespec::default())), Ok(1))
+    let mut asked = [PollFd::new(&descriptor, events)];
+    matches!(retry_on_intr(|| poll(&mut asked, Some(&Timespec::default()))), Ok(1))
 }
 
 /// Makes a descriptor, or two, which is none of the standard streams'.

@@ -52,6 +52,9 @@ const LOCK: &str = "fcntl for a lock";
 /// A copy that takes longer than this hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// A `get` that waits so long begins to watch for deaths.
+const LONGER_THAN_A_LOOK: Duration = Duration::from_millis(120);
+
 /// What a copy's exit status says.
 const SUCCEEDED: i32 = 0;
 const CLEAR_ERROR: i32 = 10;
@@ -130,7 +133,11 @@ fn run(number: usize, fault: Option<Fault>) -> Result<Run, String> {
 }
 
 fn in_the_copy(name: &str, scenario: fn() -> Result<(), String>) -> i32 {
-    // The first time, what a process sets up once is set up: a thread that watches for deaths has descriptors of its own.
+    // What a process sets up once is set up before: a thread that watches for deaths has descriptors of its own.
+    let watch = multiproc::Queue::<()>::bounded(1).map(|q| q.get_timeout(LONGER_THAN_A_LOOK));
+    if !matches!(watch, Ok(Err(multiproc::GetError::Timeout))) {
+        return NOT_AFTERWARDS;
+    }
     if let Err(error) = scenario() {
         eprintln!("{name}: fails without a fault: {error}");
         return NOT_AFTERWARDS;
