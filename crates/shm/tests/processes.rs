@@ -1,13 +1,13 @@
 //! Who is dead, with real processes: forked copies, other users behind a filtered `/proc`, umasks, full tables.
 
-use multiproc_shm::{ByteLock, JoinError, Kind, Membership, Segment, SegmentName, Spec};
+use multiproc_shm::{ByteLock, CreateError, JoinError, Kind, Membership, Segment, SegmentName, Spec};
 use std::os::fd::AsFd;
 use std::path::Path;
 
 const KIND: Kind = Kind(*b"TEST");
 
 fn spec(participants: u32) -> Spec {
-    Spec { kind: KIND, len: 4096, participants, geometry: [0; 8] }
+    Spec { participants, ..Spec::new(KIND, 4096) }
 }
 
 fn join(segment: &Segment) -> Membership {
@@ -224,10 +224,13 @@ fn as_a_new_user(uid: u32, test: impl FnOnce()) -> bool {
     code == 0
 }
 
+fn create_named(name: &SegmentName) -> Result<Segment, CreateError> {
+    Segment::create_named(name, &spec(4), Ok)
+}
+
 fn make_and_open(name: &str) -> Result<(), Box<dyn std::error::Error>> {
     let name = SegmentName::new(name)?;
-    let segment = Segment::create_to_be_named(&name, &spec(4))?;
-    segment.give_name(&name)?;
+    create_named(&name)?;
     Segment::open(&name, KIND)?;
     Ok(())
 }
@@ -269,9 +272,12 @@ fn the_directory_of_names_goes_with_the_last_name_whoever_makes_others_meanwhile
         let name = |n: u32| SegmentName::new(&format!("name-{n}")).unwrap();
         // Looking for a name makes nothing.
         assert!(Segment::open(&name(0), KIND).is_err() && Segment::remove(&name(0)).is_err() && !exists());
-        let made: Vec<_> = (0..2).map(|n| Segment::create_to_be_named(&name(n), &spec(0)).unwrap()).collect();
-        assert!(!exists());
-        (0..2).for_each(|n| made[n as usize].give_name(&name(n)).unwrap());
+        let fill = |segment| {
+            assert!(!exists());
+            Ok::<_, CreateError>(segment)
+        };
+        Segment::create_named(&name(0), &spec(0), fill).unwrap();
+        create_named(&name(1)).unwrap();
         Segment::remove(&name(0)).unwrap();
         assert!(exists());
         Segment::remove(&name(1)).unwrap();
@@ -280,8 +286,7 @@ fn the_directory_of_names_goes_with_the_last_name_whoever_makes_others_meanwhile
             .map(|n| {
                 fork(move || {
                     for _ in 0..2000 {
-                        let segment = Segment::create_to_be_named(&name(n), &spec(0)).unwrap();
-                        segment.give_name(&name(n)).unwrap();
+                        create_named(&name(n)).unwrap();
                         Segment::open(&name(n), KIND).unwrap();
                         Segment::remove(&name(n)).unwrap();
                     }
@@ -313,7 +318,7 @@ extern "C" fn heard(_: libc::c_int) {}
 #[test]
 fn memory_is_committed_although_a_timer_sends_signals_all_the_time() {
     const LEN: usize = 256 << 20;
-    let segment = Segment::create(&Spec { len: LEN, ..spec(0) }).unwrap();
+    let segment = Segment::create(&Spec::new(KIND, LEN)).unwrap();
     let child = fork(|| {
         let period = libc::timeval { tv_sec: 0, tv_usec: 5000 };
         let timer = libc::itimerval { it_interval: period, it_value: period };
