@@ -354,7 +354,8 @@ fn join(segment: &Segment, clear: impl FnOnce(&Membership) -> bool) -> Result<Me
     let joined = match table.join() {
         Err(JoinError::Full(_)) => {
             if let Ok(mut janitor) = table.join_as_janitor() {
-                if !clear(&janitor) {
+                let has_nothing = clear(&janitor);
+                if !has_nothing {
                     janitor.abandon();
                 }
             }

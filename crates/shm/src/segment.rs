@@ -128,6 +128,21 @@ impl Segment {
     /// `fill` may run and its segment be dropped, where another process gives the name first. A segment that was found is of the
     /// right kind; its length, participants and geometry may differ from `spec`.
     ///
+    /// ```
+    /// use multiproc_shm::{AtomicU64, Kind, Ordering, Segment, SegmentName, Spec};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let name = SegmentName::new(&format!("shared-{}", std::process::id()))?;
+    /// let segment = Segment::open_or_create(&name, &Spec::new(Kind(*b"DEMO"), 4096), |new| {
+    ///     new.region().place::<AtomicU64>(new.content_at())?.store(7, Ordering::Relaxed);
+    ///     Ok::<_, Box<dyn std::error::Error>>(())
+    /// })?;
+    /// assert_eq!(segment.region().place::<AtomicU64>(segment.content_at())?.load(Ordering::Relaxed), 7);
+    /// Segment::remove(&name)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// The segment that was found fails a check, the new one is too large, the system refuses, or `fill` fails.

@@ -144,7 +144,7 @@ fn named_segments_are_exclusive_private_and_removable() {
     Segment::remove(&name).unwrap();
     assert!(matches!(Segment::open(&name, KIND), Err(AttachError::NotFound(_))));
     assert!(matches!(Segment::remove(&name), Err(AttachError::NotFound(_))));
-    // Those who have it keep it, and can hand it on, with its name or without.
+    // A process that has it keeps it, and can hand it on, with its name or without.
     drop(opened);
     let (name_again, path) = self::name("again");
     let kept = create_named(&name_again).unwrap();
@@ -198,9 +198,9 @@ fn rows_are_handed_out_once_and_again_after_they_are_left() {
     let members: Vec<_> = (0..4).map(|_| join().unwrap()).collect();
     assert_eq!(join().unwrap_err(), JoinError::Full(4));
     let rows: Vec<u32> = members.iter().map(|member| member.participant().row).collect();
-    // The first ones are the janitors'.
+    // The first rows are the janitors'.
     assert_eq!(rows, [8, 9, 10, 11]);
-    // All are this very process, and alive.
+    // All are memberships of this process, and alive.
     for who in members[0].others() {
         assert!(!members[0].is_dead(who));
     }
@@ -243,7 +243,7 @@ fn a_process_knows_itself_and_is_not_a_forked_copy_of_itself() {
 }
 
 proptest! {
-    /// Whatever the first page says, attaching is an answer and not a crash.
+    /// Whatever the first page says, attaching gives a segment or an error, and never crashes.
     #[test]
     fn any_header_is_attached_or_refused(at in 0usize..96, bytes in prop::collection::vec(any::<u8>(), 1..60)) {
         let end = (at + bytes.len()).min(96);

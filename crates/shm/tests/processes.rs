@@ -14,7 +14,7 @@ fn join(segment: &Segment) -> Membership {
     segment.participants().unwrap().join().unwrap()
 }
 
-/// Runs `child` in a forked copy; returns its pid. It must not touch what another thread may have locked.
+/// Runs `child` in a forked copy, and returns its pid. `child` must not touch what another thread may have locked.
 fn fork(child: impl FnOnce() -> i32) -> i32 {
     // SAFETY: the copy does no more than `child`, and ends without unwinding into what it copied.
     match unsafe { libc::fork() } {
@@ -169,7 +169,7 @@ fn a_process_that_proc_hides_is_not_dead() {
         77 => println!("skipped: not allowed to mount"),
         code => {
             assert_eq!(code, 0);
-            // It died without a lock; the kernel knows it no more.
+            // It died without a lock, and the kernel knows it no more.
             let them = ours.others().next().unwrap();
             assert!(ours.is_dead(them));
         }
@@ -206,7 +206,7 @@ fn a_stopped_janitor_keeps_nobody_out_of_a_table_full_of_the_dead() {
     assert_eq!(ours.others().filter(|who| ours.is_dead(*who)).count(), 1);
 }
 
-/// Runs `test` as a user of its own, who has no other named segments; `false`: not allowed to.
+/// Runs `test` as another user, who has no other named segments. `false`: this process may not.
 fn as_a_new_user(uid: u32, test: impl FnOnce()) -> bool {
     let code = wait(fork(|| {
         // SAFETY: changes the user of this process alone.
@@ -247,7 +247,7 @@ fn no_umask_makes_the_directory_of_names_unusable() {
             Segment::remove(&SegmentName::new(&name).unwrap()).unwrap();
         }
     });
-    // Nor does a directory that an earlier version, or the user, left without rights.
+    // A directory that an earlier version, or the user, left without rights is usable, too.
     as_a_new_user(uid, || {
         use std::os::unix::fs::PermissionsExt;
         let path = format!("/dev/shm/multiproc-{uid}");
@@ -325,7 +325,7 @@ fn memory_is_committed_although_a_timer_sends_signals_all_the_time() {
         let limit = libc::rlimit { rlim_cur: 20, rlim_max: 20 };
         // SAFETY: a handler that does nothing; the structures outlive the calls.
         unsafe {
-            // Ends it where it would go on for ever.
+            // A commit that would go on for ever ends here.
             assert_eq!(libc::setrlimit(libc::RLIMIT_CPU, &raw const limit), 0);
             libc::signal(libc::SIGALRM, heard as *const () as libc::sighandler_t);
             assert_eq!(libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()), 0);
