@@ -32,7 +32,7 @@ pub(crate) const CRATES: [&str; 10] = [
 /// Examples, one per crate that has its own.
 const EXAMPLES: [(&str, &str); 9] = [
     ("multiproc-prim", "shared_counter"),
-    ("multiproc-shm", "two_maps"),
+    ("multiproc-shm", "kill_and_sweep"),
     ("multiproc-travel", "hand_over"),
     ("multiproc-ring", "fan_in"),
     ("multiproc-sync", "ping_pong"),

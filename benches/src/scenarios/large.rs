@@ -105,7 +105,7 @@ fn copy_in((segment, n): (Descriptor, u64)) {
 
 /// Nothing but two copies and two words.
 fn copy_limit(n: u64) -> Result<f64> {
-    let segment = Segment::create(&Spec { kind: KIND, len: 4096 + ROOMS * MIB, participants: 0, geometry: [0; 8] })?;
+    let segment = Segment::create(&Spec::new(KIND, 4096 + ROOMS * MIB))?;
     let at = segment.content_at();
     let descriptor = Descriptor::from(segment.as_fd().try_clone_to_owned()?);
     let process = Process::spawn(copy_in, (descriptor, n))?;

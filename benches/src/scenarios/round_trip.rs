@@ -152,7 +152,7 @@ fn pipe_round_trip(n: u64) -> Result<f64> {
 const KIND: Kind = Kind(*b"PING");
 
 fn shared() -> Result<Segment> {
-    Ok(Segment::create(&Spec { kind: KIND, len: 4096, participants: 0, geometry: [0; 8] })?)
+    Ok(Segment::create(&Spec::new(KIND, 4096))?)
 }
 
 fn descriptor(segment: &Segment) -> Result<Descriptor> {

@@ -1,6 +1,6 @@
 //! A process without standard streams. One test alone in its program, because it closes them.
 
-use multiproc_shm::{ByteLock, Identity, Kind, Segment, SegmentName, Spec};
+use multiproc_shm::{ByteLock, CreateError, Identity, Kind, Segment, SegmentName, Spec};
 use multiproc_travel::{Link, Readiness, Wire, write_own_file};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
@@ -18,7 +18,7 @@ fn is_null(number: i32) -> bool {
 
 #[test]
 fn no_descriptor_of_ours_is_a_standard_streams() {
-    let spec = Spec { kind: Kind(*b"TEST"), len: 4096, participants: 4, geometry: [0; 8] };
+    let spec = Spec { participants: 4, ..Spec::new(Kind(*b"TEST"), 4096) };
     let (sender, receiver) = Link::pair().unwrap();
     let extra: Vec<OwnedFd> = (0..3).map(|_| sender.as_fd().try_clone_to_owned().unwrap()).collect();
     // Where an assertion's message would go is closed as well, so the numbers are looked at in the end.
@@ -37,8 +37,7 @@ fn no_descriptor_of_ours_is_a_standard_streams() {
         numbers.push(segment.as_fd().as_raw_fd());
         close_all(set);
         let name = SegmentName::new(&format!("standard-streams-{}", std::process::id())).unwrap();
-        let named = Segment::create_to_be_named(&name, &spec).unwrap();
-        named.give_name(&name).unwrap();
+        let named = Segment::create_named(&name, &spec, Ok::<_, CreateError>).unwrap();
         close_all(set);
         let opened = Segment::open(&name, spec.kind).unwrap();
         Segment::remove(&name).unwrap();

@@ -9,9 +9,7 @@ use crate::watch;
 use multiproc_prim::stamp;
 use multiproc_prim::{Array, AtomicU64, Deadline, Hint, Ordering, Place, Renewed};
 use multiproc_ring::mpmc::{Block, Lane, Orphan, Orphans, Owner, Swept, TakeError};
-use multiproc_shm::{
-    AttachError, CreateError, FileId, Flaw, JoinError, Membership, Notice, Participant, Segment, SegmentName, Watched, file_id,
-};
+use multiproc_shm::{FileId, Flaw, JoinError, Membership, Notice, Participant, Segment, SegmentName, Watched, file_id};
 use multiproc_sync::{Channel, ChannelError, GetError, Pace, PutError};
 use serde::de::DeserializeOwned;
 use std::cell::OnceCell;
@@ -53,24 +51,20 @@ pub(crate) fn owner(who: Participant) -> Owner {
 impl Attachment {
     pub(crate) fn create(shape: &Shape, name: Option<&SegmentName>) -> Result<Arc<Self>, OpenError> {
         let spec = shape.spec()?;
-        let segment = match name {
-            Some(name) => Segment::create_to_be_named(name, &spec)?,
-            None => Segment::create(&spec)?,
+        let fill = |segment: Segment| {
+            let file = file_id(segment.as_fd())?;
+            registry::attached(file, || Self::build(segment, file, *shape, true))
         };
-        let what = "look at the queue's memory";
-        let file = file_id(segment.as_fd()).map_err(|source| CreateError::System { what, source })?;
-        let attachment = registry::attached(file, || Self::build(segment, file, *shape, true))?;
-        if let Some(name) = name {
-            // Only now, so that nobody finds it half made.
-            attachment.segment.give_name(name)?;
+        match name {
+            Some(name) => Segment::create_named(name, &spec, fill),
+            None => fill(Segment::create(&spec)?),
         }
-        Ok(attachment)
     }
 
     pub(crate) fn open<T: DeserializeOwned>(name: &str, flavor: Flavor) -> Result<Arc<Self>, OpenError> {
         let name = SegmentName::new(name).map_err(|error| OpenError::Attach(error.into()))?;
         let segment = Segment::open(&name, flavor.kind())?;
-        let file = file_of(&segment)?;
+        let file = file_id(segment.as_fd())?;
         let attachment = registry::attached(file, || Self::attach_segment(segment, file, flavor))?.checked(flavor)?;
         if attachment.shape.identity != multiproc_travel::pass::identity::<T>() {
             let expected = multiproc_travel::pass::type_name::<T>();
@@ -81,7 +75,7 @@ impl Attachment {
 
     /// The attachment to the queue behind a descriptor, which is closed if this process has one already.
     pub(crate) fn attach(descriptor: OwnedFd, flavor: Flavor) -> Result<Arc<Self>, OpenError> {
-        let file = file_of(&descriptor)?;
+        let file = file_id(descriptor.as_fd())?;
         let attach = || Self::attach_segment(Segment::attach(descriptor, flavor.kind())?, file, flavor);
         registry::attached(file, attach)?.checked(flavor)
     }
@@ -140,7 +134,7 @@ impl Attachment {
             true => Channel::create(&region, channel_at, &shape.ring(), owner),
             false => Channel::attach(&region, channel_at, &shape.ring(), owner),
         };
-        let channel = channel.inspect_err(|_| membership.leave())?;
+        let channel = channel?;
         if let Some(tally) = tally_of(&tallies, membership.participant()) {
             tally.begin(membership.participant());
         }
@@ -359,10 +353,11 @@ fn join(segment: &Segment, clear: impl FnOnce(&Membership) -> bool) -> Result<Me
     let table = segment.participants().ok_or_else(|| segment.refuse(Flaw::Geometry("no participants".into())))?;
     let joined = match table.join() {
         Err(JoinError::Full(_)) => {
-            if let Ok(janitor) = table.join_as_janitor()
-                && clear(&janitor)
-            {
-                janitor.leave();
+            if let Ok(mut janitor) = table.join_as_janitor() {
+                let has_nothing = clear(&janitor);
+                if !has_nothing {
+                    janitor.abandon();
+                }
             }
             table.join()
         }
@@ -384,6 +379,8 @@ impl Drop for Attachment {
             self.membership.leave();
             self.channel.wake_after_sweep(&swept);
             self.wake_if_all_done();
+        } else {
+            self.membership.abandon();
         }
         if was_lookout {
             self.wake_everyone();
@@ -391,11 +388,6 @@ impl Drop for Attachment {
         // Last: a thread that waits to attach anew takes the place that is free now.
         registry::forget(self.file);
     }
-}
-
-fn file_of(file: impl AsFd) -> Result<FileId, OpenError> {
-    let what = "look at the queue's memory";
-    Ok(file_id(file.as_fd()).map_err(|source| AttachError::System { what, source })?)
 }
 
 /// For counters that only grow.

@@ -4,56 +4,61 @@ use crate::named::NameError;
 use multiproc_prim::OutOfBounds;
 use thiserror::Error;
 
-/// Why a segment was not made.
+/// Why a segment was not created.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum CreateError {
-    /// The name can't be one.
+    /// A segment can't have this name.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// A named segment of this name exists.
+    /// A segment of this name exists.
     #[error("a segment named {0:?} exists already: open it, or remove it first")]
     Exists(String),
-    /// More bytes than an address space has.
-    #[error("a segment of {0} bytes is beyond what can be addressed")]
+    /// An address space has no room for so many bytes.
+    #[error("a segment of {0} bytes is larger than an address space: ask for less")]
     TooLarge(u64),
-    /// More rows than a participant table has.
-    #[error("{0} participants are more than the {max} that a segment can have", max = crate::MAX_PARTICIPANTS)]
+    /// A participant table has no room for so many rows.
+    #[error("{0} participants are more than the {max} that a segment can have: ask for fewer", max = crate::MAX_PARTICIPANTS)]
     TooManyParticipants(u32),
-    /// The system refused.
-    #[error("can't {what}: {source}")]
+    /// The system refused a step.
+    #[error("segment {segment:?}: can't {what}: {source}")]
     System {
-        /// What was tried.
+        /// The segment's name, or `multiproc-` and its kind.
+        segment: String,
+        /// The step.
         what: &'static str,
-        /// What the system said.
+        /// The system's answer.
         source: std::io::Error,
     },
 }
 
-/// Why a segment was not attached.
+/// Why a segment was not attached, opened or removed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum AttachError {
-    /// The name can't be one.
+    /// A segment can't have this name.
     #[error(transparent)]
     Name(#[from] NameError),
     /// There is no segment of this name.
-    #[error("there is no segment named {0:?}")]
+    #[error("this user has no segment named {0:?}: create it first")]
     NotFound(String),
-    /// It is not a segment that this process may trust, or not one of the kind asked for.
+    /// This process can't trust the segment, or it is not of the kind asked for.
     #[error("segment {segment:?} refused: {flaw}")]
     Refused {
-        /// Its name, or the descriptor's.
+        /// The segment's name, or `multiproc-` and the kind asked for.
         segment: String,
         /// What is wrong with it.
+        #[source]
         flaw: Flaw,
     },
-    /// The system refused.
-    #[error("can't {what}: {source}")]
+    /// The system refused a step.
+    #[error("segment {segment:?}: can't {what}: {source}")]
     System {
-        /// What was tried.
+        /// The segment's name, or `multiproc-` and the kind asked for.
+        segment: String,
+        /// The step.
         what: &'static str,
-        /// What the system said.
+        /// The system's answer.
         source: std::io::Error,
     },
 }
@@ -62,66 +67,66 @@ pub enum AttachError {
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Flaw {
-    /// Not a file with memory behind it.
+    /// The file is no memory: a socket, a directory, a device.
     #[error("it is not a regular file")]
     NotAFile,
-    /// Reached through a symbolic link.
+    /// Its name is a symbolic link.
     #[error("it is a symbolic link")]
     Symlink,
-    /// Made by another user.
+    /// Another user created it.
     #[error("it belongs to user {owner}, not to {expected}")]
     Owner {
-        /// Who made it.
+        /// The user whose file it is.
         owner: u32,
-        /// Who asks.
+        /// The user of this process.
         expected: u32,
     },
-    /// Others may write it.
+    /// Other users may read or write it.
     #[error("its mode {mode:o} lets others in: it must be 600")]
     Mode {
         /// Its permission bits.
         mode: u32,
     },
-    /// Others may add or swap names in the directory of named segments.
+    /// Other users may add or swap names in the directory of named segments.
     #[error("its mode {mode:o} lets others in: make it 700 (chmod 700), or remove it")]
     DirectoryMode {
         /// Its permission bits.
         mode: u32,
     },
-    /// It could be cut short under the feet of those who use it.
+    /// Its creator could cut it short while others use it.
     #[error("it is not sealed against shrinking and against further seals")]
     Unsealed,
-    /// Shorter than its header, or than its header says.
+    /// It is shorter than its header, or than its header says.
     #[error("it is {len} bytes long, not {expected}")]
     Length {
-        /// What it is.
+        /// Its length in bytes.
         len: u64,
-        /// What it should be.
+        /// The length that it should have at least, in bytes.
         expected: u64,
     },
-    /// It does not start as our segments do.
+    /// It does not start with the mark of a segment.
     #[error("it does not start with the mark of a multiproc segment")]
     Magic,
-    /// Made by another version of the layout.
-    #[error("its layout has version {found}, this program knows {known}")]
+    /// Another version of this crate created it, with another layout.
+    #[error("its layout has version {found}, this program knows {known}: build both programs with the same version of multiproc")]
     Version {
-        /// What it says.
+        /// The version in its header.
         found: u32,
-        /// What we know.
+        /// The version of this program.
         known: u32,
     },
-    /// Another structure lies in it.
+    /// It holds another structure.
     #[error("it holds a {found}, not a {expected}")]
     Kind {
-        /// What it says.
+        /// The kind in its header.
         found: String,
-        /// What was asked for.
+        /// The kind asked for.
         expected: String,
     },
-    /// Its messages are of another type.
+    /// Its messages are of another type. This crate knows no messages: `multiproc-queue` says so of its segments.
     #[error("its messages are not of type {expected}, or of another version of that type")]
     MessageType {
-        /// What was asked for.
+        /// The type asked for.
         expected: String,
     },
     /// Its numbers make no structure.
@@ -136,18 +141,11 @@ impl From<OutOfBounds> for Flaw {
 }
 
 /// Why a process could not join a segment's participants.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum JoinError {
-    /// Every row is in use by a living process.
-    #[error("all {0} places for processes are taken: detach one first")]
+    /// Every row is in use. Rows of the dead count until they are buried: see
+    /// [`join_as_janitor`](crate::Participants::join_as_janitor).
+    #[error("all {0} places for participants are taken: end a process that has one, or create the segment with more")]
     Full(usize),
-    /// The system refused.
-    #[error("can't {what}: {source}")]
-    System {
-        /// What was tried.
-        what: &'static str,
-        /// What the system said.
-        source: std::io::Error,
-    },
 }

@@ -16,6 +16,11 @@ pub use error::{AttachError, CreateError, Flaw, JoinError};
 pub use header::{Kind, MAX_PARTICIPANTS, table_rows};
 pub use liveness::Identity;
 pub use lock::ByteLock;
+pub use lookout::{Notice, Watched};
+/// What the signatures here name, and what a structure in a segment is made of.
+pub use multiproc_prim::{
+    Array, AtomicU32, AtomicU64, Bytes, Ordering, OutOfBounds, Padded, Place, Region, Shared, shared_struct,
+};
 pub use named::{NameError, SegmentName};
-pub use participant::{Membership, Notice, Participant, Participants, Watched};
+pub use participant::{Membership, Participant, Participants};
 pub use segment::{FileId, Segment, Spec, file_id};

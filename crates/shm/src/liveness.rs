@@ -1,4 +1,4 @@
-//! Who a process is, and whether it has surely ended.
+//! The identity of a process, and whether that process has surely ended.
 
 use multiproc_prim::PerProcess;
 use multiproc_prim::descriptor::{apart, is_ready};
@@ -8,7 +8,9 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open, test_kill_process};
 use std::os::unix::fs::MetadataExt;
 
 /// A process, as its own pid namespace numbers it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// For structures that keep a process's identity themselves, as a pipe does. [`Membership`](crate::Membership) needs none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
     /// Process id.
     pub pid: u32,
@@ -17,7 +19,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// This process. Asks the system once, and again after a fork.
+    /// The identity of this process. Asks the system once, and again after a fork.
     pub fn current() -> Self {
         static KNOWN: PerProcess<Identity> = PerProcess::new(Identity::ask);
         *KNOWN.get()
@@ -28,20 +30,20 @@ impl Identity {
         Self { pid: std::process::id(), namespace }
     }
 
-    /// Whether the two are known to be numbered by the same namespace.
+    /// Whether the same namespace is known to number both processes.
     pub fn is_neighbour_of(&self, other: &Self) -> bool {
         self.namespace != 0 && self.namespace == other.namespace
     }
 
-    /// Whether there surely is no such process any more: the kernel says so of a process in our own pid namespace.
+    /// Whether the process surely is no more: the kernel says so of a process in our own pid namespace.
     ///
-    /// `false` says nothing: it may run, be a zombie, be in another namespace, or its number may be another one's by now.
+    /// `false` says nothing. The process may run, be a zombie or be in another namespace, or another process may have its number.
     pub fn is_gone(&self) -> bool {
-        // A process that may not be signalled is there: EPERM. Mount options of `/proc` change nothing of that.
+        // A process that may not be signalled is there: EPERM. This does not depend on how `/proc` is mounted.
         self.number_here().is_some_and(|pid| test_kill_process(pid) == Err(Errno::SRCH))
     }
 
-    /// Whether the process has surely ended: it is gone, or a zombie that nobody has waited for yet.
+    /// Whether the process has surely ended: it is no more, or a zombie that its parent has not waited for yet.
     ///
     /// `false` says nothing, as with [`is_gone`](Self::is_gone).
     pub fn has_ended(&self) -> bool {
@@ -49,12 +51,12 @@ impl Identity {
         match apart(|| pidfd_open(pid, PidfdFlags::empty())) {
             // Readable once all its threads have ended.
             Ok(process) => is_ready(process, PollFlags::IN),
-            // There is none, or a sandbox forbids to open it and not to ask.
+            // There is no such process, or a sandbox forbids to open it and allows to ask.
             Err(_) => self.is_gone(),
         }
     }
 
-    /// Its number, if that means the same to us.
+    /// Its process id, if that is valid in our own namespace.
     fn number_here(&self) -> Option<Pid> {
         let number = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
         number.filter(|_| self.is_neighbour_of(&Self::current()))

@@ -1,4 +1,4 @@
-//! Locks on single bytes of a segment that go when the open file description goes: the kernel's word for who lives.
+//! Locks on single bytes of a segment. The kernel frees them with the open file description that took them: this tells who lives.
 
 use crate::private::PrivateFd;
 use crate::segment::Segment;
@@ -6,8 +6,8 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-/// An open file description of a segment that no other process has. Its locks fall when it is closed: with this process,
-/// whatever ends it, or when it becomes another program. A forked copy closes its descriptor at once.
+/// An open file description of a segment that no other process has. Its locks fall when it is closed: when this process ends in any
+/// way, or becomes another program. A forked copy closes its descriptor at once.
 #[derive(Debug)]
 pub(crate) struct LockFile(PrivateFd);
 
@@ -15,7 +15,7 @@ pub(crate) struct LockFile(PrivateFd);
 const FIRST_BYTE: i64 = 1 << 50;
 
 impl LockFile {
-    /// Opens the file behind `segment` anew, which takes `/proc`: the kernel has no other way for a file without a name.
+    /// Opens the file behind `segment` anew through `/proc`: the kernel has no other way for a file without a name.
     pub(crate) fn open(segment: BorrowedFd<'_>) -> std::io::Result<Self> {
         let path = path_of(segment);
         let open = || rustix::fs::open(&path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
@@ -39,14 +39,14 @@ impl LockFile {
     }
 }
 
-/// Where the system has another name for an open file.
+/// The path by which the system opens an open file anew.
 pub(crate) fn path_of(file: BorrowedFd<'_>) -> String {
     format!("/proc/self/fd/{}", file.as_raw_fd())
 }
 
 /// Whether the lock of `byte` is held through any [`LockFile`]. `None`: the system won't say.
 ///
-/// Nobody takes locks through the description that all share, so asking through it gives the same answer to everybody.
+/// No process takes locks through the description that all share. So asking through it gives each process the same answer.
 pub(crate) fn is_locked(segment: BorrowedFd<'_>, byte: u32) -> Option<bool> {
     let answer = control(segment, libc::F_OFD_GETLK, libc::F_WRLCK, byte).ok()?;
     Some(answer != libc::F_UNLCK as i16)
@@ -80,7 +80,7 @@ fn control(file: BorrowedFd<'_>, command: libc::c_int, kind: libc::c_int, byte: 
 /// ```
 /// use multiproc_shm::{ByteLock, Kind, Segment, Spec};
 ///
-/// let segment = Segment::create(&Spec { kind: Kind(*b"DEMO"), len: 4096, participants: 0, geometry: [0; 8] })?;
+/// let segment = Segment::create(&Spec::new(Kind(*b"DEMO"), 4096))?;
 /// let held = ByteLock::try_take(&segment, 7)?.expect("nobody has it");
 /// assert!(ByteLock::try_take(&segment, 7)?.is_none());
 /// assert_eq!(ByteLock::is_taken(&segment, 7), Some(true));
@@ -88,6 +88,7 @@ fn control(file: BorrowedFd<'_>, command: libc::c_int, kind: libc::c_int, byte: 
 /// assert_eq!(ByteLock::is_taken(&segment, 7), Some(false));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[must_use = "a lock that is dropped is free"]
 #[derive(Debug)]
 pub struct ByteLock {
     file: LockFile,
@@ -95,23 +96,23 @@ pub struct ByteLock {
 }
 
 impl ByteLock {
-    /// Takes the lock, unless somebody has it: `None` then. Does not wait.
+    /// Takes the lock. `None`: another owner has it. Does not wait.
     ///
     /// # Errors
     ///
-    /// The system refuses: it has no `/proc`, the segment belongs to another user, or no descriptor is left. Nothing can be
-    /// concluded about the lock then.
+    /// The system refuses: it has no `/proc`, the segment belongs to another user, or no descriptor is left. That says nothing
+    /// about the lock.
     pub fn try_take(segment: &Segment, number: u32) -> std::io::Result<Option<Self>> {
         let file = LockFile::open(segment.as_fd())?;
         Ok(file.try_lock(number)?.then_some(Self { file, number }))
     }
 
-    /// Whether somebody has it, this process included. `None`: the system won't say.
+    /// Whether any process has the lock, this one included. `None`: the system won't say.
     pub fn is_taken(segment: &Segment, number: u32) -> Option<bool> {
         is_locked(segment.as_fd(), number)
     }
 
-    /// Which one it is.
+    /// The number of the lock.
     pub fn number(&self) -> u32 {
         self.number
     }

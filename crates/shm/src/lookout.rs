@@ -1,22 +1,22 @@
 //! How sleepers learn of a death without waking up to look for one.
 //!
 //! Up to two processes of a segment are its *lookouts*. A lookout holds a seat (a lock byte), and a thread of it sleeps until the
-//! kernel says that somebody has closed an open file description of the segment (inotify), which every kind of death does. Then it
+//! kernel says that a process has closed an open file description of the segment (inotify), which every kind of death does. Then it
 //! looks at all participants. There are two because one may be stopped.
 //!
-//! All other processes with sleepers hold pidfds of the lookouts. When a lookout dies, they are told, and one of them takes its
-//! seat, starts to listen, and *then* looks at all participants: so no death is missed, however many die at once, as long as one
+//! All other processes with sleepers hold pidfds of the lookouts. When a lookout dies, the kernel tells them. One of them takes its
+//! seat, starts to listen, and *then* looks at all participants. So no death is missed, however many die at once, as long as one
 //! process is left.
 //!
 //! | what happens | who acts |
 //! |---|---|
 //! | a participant dies or leaves | the lookouts look |
-//! | a lookout dies | the others are told by its pidfd: one takes the seat, listens, looks |
+//! | a lookout dies | its pidfd tells the others: one takes the seat, listens, looks |
 //! | a lookout leaves, or becomes another program | it, or the other lookout, wakes the sleepers, who choose anew |
 //! | a lookout is stopped | the other one looks |
-//! | neither inotify nor a pidfd of a lookout is to be had | [`Notice::Nobody`]: sleepers look for themselves every slice |
+//! | the system gives neither inotify nor a pidfd of a lookout | [`Notice::Nobody`]: sleepers look for themselves every slice |
 //!
-//! The thread is started when a sleeper has slept a whole slice in vain. A process has one for all its segments.
+//! The thread starts when a sleeper has slept a whole slice in vain. A process has one such thread for all its segments.
 
 use crate::liveness::Identity;
 use crate::lock::{LockFile, path_of};
@@ -33,36 +33,36 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// Lookouts of a segment.
+/// Lookouts that a segment has at most.
 pub(crate) const SEATS: usize = 2;
-/// Where their words are: on the header's page, behind all that the header has.
+/// Offset of their words: on the header's page, behind the header.
 pub(crate) const SEATS_AT: usize = 2048;
-/// The lock byte of the first seat. Those of the rows come before.
+/// The lock byte of the first seat. The lock bytes of the rows come before.
 const FIRST_SEAT: u32 = 1024;
-/// Row numbers have so many bits in a seat's word; the epoch is above. 0: nobody yet.
+/// Bits of the row number in a seat's word; the epoch is above. A word of 0: no lookout yet.
 const ROW_BITS: u32 = 10;
 
-/// What the thread that keeps watch does.
+/// What the thread that keeps watch calls: implement it for what [`keep_watch`](Membership::keep_watch) gets.
 pub trait Watched: Send + Sync {
-    /// Looks at all participants for dead ones, and accounts for them.
+    /// Looks for dead participants, sweeps and buries them.
     fn look(&self);
 
-    /// Wakes everyone that sleeps, so that each one sees anew to it that it is told of deaths.
+    /// Wakes all sleepers of all processes, so that each calls [`keep_watch`](Membership::keep_watch) anew.
     fn wake_everyone(&self);
 }
 
 /// Whether a death among the participants is noticed while a process sleeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// By nobody: look again soon.
+    /// Nobody notices it: look again soon.
     Nobody,
-    /// By a lookout.
+    /// A lookout notices it.
     Lookout,
-    /// By this process, from now on: look now, for deaths that came before.
+    /// This process notices it from now on. Look now, for deaths that came before.
     Us,
 }
 
-/// What this process has to do with the watch over one membership.
+/// The part of this process in the watch over the segment of one membership.
 pub(crate) struct Charge {
     number: u64,
     table: Participants,
@@ -73,15 +73,15 @@ pub(crate) struct Charge {
 }
 
 pub(crate) enum Standing {
-    /// We are a lookout: our seat, and the segment's number among what the process listens to.
+    /// This process is a lookout: its seat, and the segment's number in inotify.
     Lookout { seat: usize, heard_as: i32 },
-    /// Others are: their words when we looked, and pidfds of one of them at least.
+    /// Other processes are lookouts: their words when we looked, and pidfds of at least one of them.
     Behind { words: [u64; SEATS], _lookouts: Vec<PrivateFd> },
-    /// One of them died, and nobody has taken its seat yet.
+    /// A lookout died, and no process has taken its seat yet.
     Seeking { tries: u32 },
 }
 
-/// One for each process.
+/// The watch of this process over all its segments.
 #[derive(Default)]
 pub(crate) struct Watcher {
     state: Mutex<State>,
@@ -90,8 +90,9 @@ pub(crate) struct Watcher {
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) charges: Vec<Charge>,
-    /// What the thread sleeps on, once it runs.
+    /// The epoll set that the thread sleeps on, once it runs.
     pub(crate) bells: Option<Arc<PrivateFd>>,
+    /// The inotify descriptor, once this process was a lookout.
     pub(crate) ear: Option<PrivateFd>,
 }
 
@@ -110,7 +111,7 @@ pub(crate) fn next_number() -> u64 {
 }
 
 pub(crate) fn keep_watch(member: &Membership, watched: impl FnOnce() -> Weak<dyn Watched>) -> Notice {
-    // Of the death of a participant without a lock the kernel tells nobody.
+    // The kernel tells nobody of the death of a participant without a lock.
     let Some(locks) = member.locks.as_ref().filter(|_| member.table.all_have_locks()) else { return Notice::Nobody };
     let mut state = WATCHER.get().lock();
     if let Some(at) = state.charges.iter().position(|charge| charge.number == member.number) {
@@ -118,7 +119,7 @@ pub(crate) fn keep_watch(member: &Membership, watched: impl FnOnce() -> Weak<dyn
             Standing::Lookout { .. } => return Notice::Lookout,
             Standing::Behind { words, .. } if member.table.has_lookouts(words) => return Notice::Lookout,
             Standing::Behind { .. } => drop(state.charges.swap_remove(at)),
-            // The thread is at it.
+            // The thread is choosing.
             Standing::Seeking { .. } => return Notice::Nobody,
         }
     }
@@ -178,12 +179,12 @@ impl Participants {
         }
         let pid = Pid::from_raw(i32::try_from(process.pid).ok()?)?;
         let pidfd = apart(|| pidfd_open(pid, PidfdFlags::empty())).ok()?;
-        // It holds its locks even now, so the number was its own all the time.
+        // It holds its locks even now, so the process id was its own all the time.
         let same = self.seat_words()[seat] == word && self.is_seat_taken(seat) && self.lock_of(who.row) == Some(true);
         same.then_some(pidfd)
     }
 
-    /// Whether the process in a seat let go of it without dying, which no pidfd tells: it has become another program. Says so once.
+    /// Whether the process in a seat let go of it without dying, which no pidfd tells: it became another program. Says so once.
     fn is_abandoned(&self, seat: usize) -> bool {
         let (word, Some(place)) = (self.seat_words()[seat], self.seats.get(seat)) else { return false };
         if word == 0 || self.is_seat_taken(seat) {
@@ -191,11 +192,11 @@ impl Participants {
         }
         let who = Participant { row: (word & ((1 << ROW_BITS) - 1)) as u32, epoch: word >> ROW_BITS };
         let pid = self.process_of(who).and_then(|(process, _)| Pid::from_raw(i32::try_from(process.pid).ok()?));
-        // Relaxed: it only says who speaks of it.
+        // Relaxed: it only decides which process says so.
         if place.compare_exchange(word, 0, Ordering::Relaxed, Ordering::Relaxed).is_err() {
             return false;
         }
-        // Where its end can be seen, the others have seen it, too.
+        // Where its end can be seen, its pidfd has told the others.
         match pid.map(|pid| apart(|| pidfd_open(pid, PidfdFlags::empty()))) {
             Some(Ok(pidfd)) => !is_ready(pidfd, PollFlags::IN),
             Some(Err(error)) if Errno::from_io_error(&error) == Some(Errno::SRCH) => false,
@@ -209,7 +210,7 @@ impl Charge {
         self.number
     }
 
-    /// Whether another lookout has gone in a way that nobody was told of.
+    /// Whether the other lookout has gone in a way that no process was told of.
     pub(crate) fn is_left_alone(&self) -> bool {
         let Standing::Lookout { seat: ours, .. } = self.standing else { return false };
         (0..SEATS).filter(|&seat| seat != ours).any(|seat| self.table.is_abandoned(seat))
@@ -217,7 +218,7 @@ impl Charge {
 }
 
 impl State {
-    /// Takes a free seat, or learns who sits there; `None` if deaths would go unnoticed.
+    /// Takes a free seat, or gets pidfds of the lookouts. `None`: deaths would go unnoticed.
     fn choose(&mut self, table: &Participants, locks: &LockFile, me: Participant, number: u64) -> Option<Standing> {
         watcher::start(self)?;
         for seat in 0..SEATS {
@@ -230,7 +231,7 @@ impl State {
                 return None;
             };
             if let Some(word) = table.seats.get(seat) {
-                // Release: we listen before anybody relies on us (pairs with: seat).
+                // Release: we listen before any process relies on us (pairs with: seat).
                 word.store(me.epoch << ROW_BITS | u64::from(me.row), Ordering::Release);
             }
             return Some(Standing::Lookout { seat, heard_as });
@@ -247,7 +248,7 @@ impl State {
         (!lookouts.is_empty()).then_some(Standing::Behind { words, _lookouts: lookouts })
     }
 
-    /// Hears from now on when a description of the segment is closed that could hold a lock.
+    /// Hears from now on when a process closes a description of the segment that could hold a lock.
     fn listen(&mut self, table: &Participants) -> Option<i32> {
         if self.ear.is_none() {
             let ear = PrivateFd::open(|| inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)).ok()?;
@@ -266,9 +267,9 @@ impl State {
         }
     }
 
-    /// After the death of a lookout: chooses anew. Returns what the thread has to do about it.
+    /// Chooses anew after the death of a lookout. Returns what the thread has to do about it.
     pub(crate) fn replace(&mut self, number: u64) -> Option<watcher::Act> {
-        /// Tries, some milliseconds apart, until a new lookout must have written its word.
+        /// Tries, some milliseconds apart. After them a new lookout has surely written its word.
         const TRIES: u32 = 10;
         let at = self.charges.iter().position(|charge| charge.number == number)?;
         let charge = &self.charges[at];

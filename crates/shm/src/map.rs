@@ -10,14 +10,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-/// Bytes that are committed at once where signals come all the time.
+/// Bytes that are committed at once where signals keep coming.
 const PIECE: usize = 1 << 20;
 
 /// A shared mapping of a stretch of a file.
 pub(crate) struct Map {
     base: NonNull<u8>,
     len: usize,
-    /// Where it starts in the file.
+    /// Its offset in the file, in bytes.
     start: usize,
     file: Arc<OwnedFd>,
     #[cfg(loom)]
@@ -33,14 +33,14 @@ unsafe impl Sync for Map {}
 const PAGE: usize = 4096;
 
 impl Map {
-    /// Maps `range` of a file that is that long, and stays so.
+    /// Maps `range` of a file that is that long and never becomes shorter.
     pub(crate) fn new(file: Arc<OwnedFd>, range: Range<usize>) -> std::io::Result<Self> {
         let len = range.len();
         let protection = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a new mapping at an address of the kernel's choice touches no memory of ours.
         let base = unsafe { mmap(std::ptr::null_mut(), len, protection, MapFlags::SHARED, &file, range.start as u64) }?;
         let base: NonNull<u8> = NonNull::new(base.cast()).ok_or(Errno::NOMEM)?;
-        // A core dump would read, and so commit, every page. Where the kernel can't leave it out, dumps are larger.
+        // A core dump would read, and so commit, every page. Where the kernel can't leave the map out, dumps are larger.
         // SAFETY: the advice changes nothing but what a dump holds of our own mapping.
         let _ = unsafe { madvise(base.as_ptr().cast(), len, Advice::LinuxDontDump) };
         Ok(Self {
@@ -67,26 +67,26 @@ impl Map {
             Err(Errno::INTR) => {}
             done => return done,
         }
-        // A signal undoes the whole call. With a timer that sends signals, a large one might never end.
+        // A signal undoes the whole call. Under a timer that sends signals, a large call might never end.
         for at in (start..start + len).step_by(PIECE) {
             retry_on_intr(|| rustix::fs::fallocate(&self.file, flags, at, (start + len - at).min(PIECE as u64)))?;
         }
         Ok(())
     }
 
-    /// Touches each page of what was allocated, so that it stays: the kernel takes pages that nobody has touched yet away again when
-    /// another process's call for the same ones fails, or is killed. An error where a touch of ours would be a `SIGBUS`.
+    /// Touches each allocated page, so that it stays. The kernel takes untouched pages away again when another process's call for the
+    /// same pages fails, or is killed. An error where our own touch would be a `SIGBUS`.
     fn populate(&self, range: Range<usize>) -> Result<(), Errno> {
         let start = range.start / PAGE * PAGE;
         if range.is_empty() {
             return Ok(());
         }
-        // SAFETY: `range` is within the mapping, which starts on a page. What is there stays as it is.
+        // SAFETY: `range` is within the mapping, which starts on a page. The bytes stay as they are.
         let touched = unsafe { madvise(self.base.as_ptr().add(start).cast(), range.end - start, Advice::LinuxPopulateWrite) };
         match touched {
             Err(Errno::FAULT) => Err(Errno::NOSPC),
             Err(Errno::NOMEM) => Err(Errno::NOMEM),
-            // Linux before 5.14 does not know it.
+            // Linux before 5.14 does not know this advice.
             _ => Ok(()),
         }
     }
@@ -97,13 +97,13 @@ impl Map {
             return Ok(());
         }
         check_file_limit(len)?;
-        // Its last page, which is behind the end, moves the end.
+        // Allocating the last byte moves the end.
         let last = (len - 1) as u64;
         retry_on_intr(|| rustix::fs::fallocate(&self.file, FallocateFlags::empty(), last, 1))
     }
 }
 
-/// Whether this process may make a file so long: beyond its limit the system would answer with a signal.
+/// Checks that this process may make a file so long. Beyond its limit the system would answer with a signal.
 pub(crate) fn check_file_limit(len: usize) -> Result<(), Errno> {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
     if limit.is_some_and(|limit| limit < len as u64) { Err(Errno::FBIG) } else { Ok(()) }
@@ -140,7 +140,7 @@ unsafe impl Memory for Map {
     }
 
     fn has_pages(&self, range: Range<usize>) -> bool {
-        // The position that this moves is used by nobody.
+        // Nobody uses the file position that this moves.
         let [start, end] = [range.start, range.end].map(|offset| (self.start + offset) as u64);
         match rustix::fs::seek(&self.file, SeekFrom::Data(start)) {
             Ok(data) => data < end,

@@ -1,4 +1,4 @@
-//! Segments with a name: files of mode 600 in a directory of the user's own, made whole before they can be seen.
+//! Segments with a name: files of mode 600 in a directory of the user's own. A file gets its name when its content is whole.
 
 use crate::error::{AttachError, CreateError, Flaw};
 use crate::lock::path_of;
@@ -9,11 +9,11 @@ use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use thiserror::Error;
 
-/// A name that a segment can have: 1 to 200 letters, digits, `.`, `_` or `-`, not starting with a dot.
+/// A name of a segment: 1 to 200 letters, digits, `.`, `_` or `-`, not starting with a dot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SegmentName(String);
 
-/// Why a name can't be one.
+/// Why a segment can't have a name: it is in the text.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{0:?} can't name a segment: use 1 to 200 letters, digits, '.', '_' or '-', not starting with a dot")]
 pub struct NameError(String);
@@ -23,7 +23,7 @@ impl SegmentName {
     ///
     /// # Errors
     ///
-    /// It has other characters, none, or too many.
+    /// The name has other characters, none, or too many.
     pub fn new(name: &str) -> Result<Self, NameError> {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if name.is_empty() || name.len() > 200 || name.starts_with('.') || !name.chars().all(plain) {
@@ -39,31 +39,31 @@ impl fmt::Display for SegmentName {
     }
 }
 
-/// Where named segments live: memory, not a disk.
+/// Where named segments are: in memory, not on a disk.
 const PARENT: &str = "/dev/shm";
 
-/// Times that a directory may be removed under our hands before we give up.
+/// Times that another process may remove the directory meanwhile before we give up.
 const TRIES: u32 = 100;
 
 fn path() -> String {
     format!("{PARENT}/multiproc-{}", rustix::process::geteuid().as_raw())
 }
 
-/// The directory of this user's segments, checked: nobody else may add, swap or read names in it. `None`: there is none.
+/// Opens the directory of this user's segments, and checks that nobody else may add, swap or read names in it. `None`: there is none.
 fn directory() -> Result<Option<OwnedFd>, AttachError> {
-    let system = |what| move |error: Errno| AttachError::System { what, source: error.into() };
-    // All files here are opened after this.
-    occupy_standard_streams().map_err(|source| AttachError::System { what: "open a closed standard stream", source })?;
     let (path, uid) = (path(), rustix::process::geteuid().as_raw());
+    // All files here are opened after this.
+    occupy_standard_streams().map_err(|error| directory_error("open a closed standard stream", error))?;
     // As a place only: this works whatever the directory's mode is.
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let refused = |flaw| AttachError::Refused { segment: path.clone(), flaw };
     let directory = match retry_on_intr(|| rustix::fs::open(&path, flags, Mode::empty())) {
         Err(Errno::NOENT) => return Ok(None),
         Err(Errno::LOOP | Errno::NOTDIR) => return Err(refused(Flaw::Symlink)),
-        other => other.map_err(system("open the directory of named segments in /dev/shm"))?,
+        other => other.map_err(|error| directory_error("open the directory of named segments", error))?,
     };
-    let stat = rustix::fs::fstat(&directory).map_err(system("look at the directory of named segments in /dev/shm"))?;
+    let stat =
+        rustix::fs::fstat(&directory).map_err(|error| directory_error("look at the directory of named segments", error))?;
     if stat.st_uid != uid {
         return Err(refused(Flaw::Owner { owner: stat.st_uid, expected: uid }));
     }
@@ -73,47 +73,49 @@ fn directory() -> Result<Option<OwnedFd>, AttachError> {
     if stat.st_mode & 0o700 != 0o700 {
         // It was made under a umask that took rights from its owner. The descriptor's own path can't be swapped for another.
         let repaired = rustix::fs::chmod(path_of(directory.as_fd()), Mode::RWXU);
-        repaired.map_err(system("give the directory of named segments its mode of 700"))?;
+        repaired.map_err(|error| directory_error("give the directory of named segments its mode of 700", error))?;
     }
     Ok(Some(directory))
 }
 
-/// The same, made if there is none.
+fn directory_error(what: &'static str, error: impl Into<std::io::Error>) -> AttachError {
+    AttachError::System { segment: path(), what, source: error.into() }
+}
+
+/// Opens the directory of this user's segments, and makes it if there is none.
 fn make_directory() -> Result<OwnedFd, AttachError> {
-    let system =
-        |error: Errno| AttachError::System { what: "make the directory of named segments in /dev/shm", source: error.into() };
+    const WHAT: &str = "make the directory of named segments";
     for _ in 0..TRIES {
         match rustix::fs::mkdir(path(), Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => {}
-            Err(error) => return Err(system(error)),
+            Err(error) => return Err(directory_error(WHAT, error)),
         }
         if let Some(directory) = directory()? {
             return Ok(directory);
         }
     }
-    Err(system(Errno::NOENT))
+    Err(directory_error(WHAT, Errno::NOENT))
 }
 
-/// Takes the directory away, unless it has names.
+/// Removes the directory, unless it has names.
 fn tidy() {
     let _ = rustix::fs::rmdir(path());
 }
 
-/// A file without a name yet, on the file system where it will get one.
-pub(crate) fn create_unnamed() -> Result<OwnedFd, CreateError> {
-    let system = |error: Errno| CreateError::System { what: "create a file for the segment in /dev/shm", source: error.into() };
+/// Creates a file without a name, on the file system where `name` will be.
+pub(crate) fn create_unnamed(name: &SegmentName) -> Result<OwnedFd, CreateError> {
+    let system = |source| CreateError::System { segment: name.to_string(), what: "create a file for it in /dev/shm", source };
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     let mode = Mode::RUSR | Mode::WUSR;
-    let file = apart(|| retry_on_intr(|| rustix::fs::open(PARENT, flags, mode)));
-    let file = file.map_err(|source| CreateError::System { what: "create a file for the segment in /dev/shm", source })?;
+    let file = apart(|| retry_on_intr(|| rustix::fs::open(PARENT, flags, mode))).map_err(system)?;
     // Whatever the umask took.
-    rustix::fs::fchmod(&file, mode).map_err(system)?;
+    rustix::fs::fchmod(&file, mode).map_err(|error| system(error.into()))?;
     Ok(file)
 }
 
 /// Gives the finished file its name, unless that is taken.
 pub(crate) fn link(file: BorrowedFd<'_>, name: &SegmentName) -> Result<(), CreateError> {
-    let system = |source| CreateError::System { what: "name the segment through /proc/self/fd", source };
+    let system = |source| CreateError::System { segment: name.to_string(), what: "name it through /proc/self/fd", source };
     let path = path_of(file);
     let mut tries = 0;
     let linked = loop {
@@ -124,7 +126,7 @@ pub(crate) fn link(file: BorrowedFd<'_>, name: &SegmentName) -> Result<(), Creat
         match rustix::fs::linkat(rustix::fs::CWD, &path, &directory, &name.0, AtFlags::SYMLINK_FOLLOW) {
             Ok(()) => return Ok(()),
             Err(Errno::EXIST) => break Err(CreateError::Exists(name.0.clone())),
-            // The directory was removed with its last name.
+            // Another process removed the directory with its last name.
             Err(Errno::NOENT) if tries < TRIES => tries += 1,
             Err(error) => break Err(system(error.into())),
         }
@@ -140,18 +142,17 @@ pub(crate) fn open(name: &SegmentName) -> Result<OwnedFd, AttachError> {
     // Not blocking: a fifo in its place must not stop us.
     let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let refused = |flaw| AttachError::Refused { segment: name.0.clone(), flaw };
+    let system = |source| AttachError::System { segment: name.to_string(), what: "open it", source };
     match retry_on_intr(|| rustix::fs::openat(&directory, &name.0, flags, Mode::empty())) {
-        Ok(file) => {
-            apart(|| Ok::<_, Errno>(file)).map_err(|source| AttachError::System { what: "open the named segment", source })
-        }
+        Ok(file) => apart(|| Ok::<_, Errno>(file)).map_err(system),
         Err(Errno::NOENT) => Err(not_found()),
         Err(Errno::LOOP) => Err(refused(Flaw::Symlink)),
         Err(Errno::ISDIR | Errno::NXIO) => Err(refused(Flaw::NotAFile)),
-        Err(error) => Err(AttachError::System { what: "open the named segment", source: error.into() }),
+        Err(error) => Err(system(error.into())),
     }
 }
 
-/// Takes the name away, and the directory with the last one. Processes that have the segment open keep it.
+/// Removes the name, and the directory with its last name. Processes that have the segment keep it.
 pub(crate) fn remove(name: &SegmentName) -> Result<(), AttachError> {
     let not_found = || AttachError::NotFound(name.0.clone());
     match rustix::fs::unlinkat(directory()?.ok_or_else(not_found)?, &name.0, AtFlags::empty()) {
@@ -160,11 +161,11 @@ pub(crate) fn remove(name: &SegmentName) -> Result<(), AttachError> {
             Ok(())
         }
         Err(Errno::NOENT) => Err(not_found()),
-        Err(error) => Err(AttachError::System { what: "remove the named segment", source: error.into() }),
+        Err(error) => Err(AttachError::System { segment: name.to_string(), what: "remove it", source: error.into() }),
     }
 }
 
-/// Whether a file lies where named segments do. A memory file never does, so one that lies there had a name or could get it.
+/// Whether a file lies where named segments do. A memory file never does, so a file there has, had or can get a name.
 pub(crate) fn is_at_home(device: u64) -> bool {
     rustix::fs::stat(PARENT).is_ok_and(|parent| parent.st_dev == device)
 }

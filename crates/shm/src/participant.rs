@@ -1,17 +1,17 @@
-//! Who is attached to a segment, and who of them is dead.
+//! The participant table of a segment: which processes are attached, and which of them are dead.
 //!
-//! A row goes `Free(e)` → `Joining(e+1)` or `JoiningBare(e+1)` → `Alive(e+1)` → `Free(e+1)`. Its process holds the lock byte of the row through an
-//! open file description of its own, so that the kernel frees it at any kind of death.
+//! A row goes `Free(e)` → `Joining(e+1)` or `JoiningBare(e+1)` → `Alive(e+1)` → `Free(e+1)`. Its process holds the lock byte of the
+//! row through an open file description of its own, so the kernel frees the lock at any kind of death.
 //!
-//! A participant is dead if that lock is free, or if its process is of our own pid namespace and the kernel knows no such process
-//! (which also tells of a participant without a lock, and of one whose lock a raw copy of it holds). Nothing else is taken for
+//! A participant is dead if that lock is free. It is also dead if its process is of our own pid namespace and the kernel knows no
+//! such process: that tells of a participant without a lock, and of one whose lock a raw copy of it holds. Nothing else counts as
 //! death: where nothing can be known, nobody is dead.
 
 use crate::error::JoinError;
 use crate::header::{HEADER_LEN, JANITORS, table_rows};
 use crate::liveness::Identity;
 use crate::lock::{LockFile, is_locked};
-use crate::lookout::{self, SEATS, SEATS_AT};
+use crate::lookout::{self, Notice, SEATS, SEATS_AT, Watched};
 use crate::segment::Segment;
 use multiproc_prim::stamp;
 use multiproc_prim::{Array, AtomicU64, Ordering, shared_struct};
@@ -19,10 +19,8 @@ use std::ops::Range;
 use std::os::fd::AsFd;
 use std::sync::{Arc, Weak};
 
-pub use crate::lookout::{Notice, Watched};
-
 shared_struct! {
-    /// One place for a process.
+    /// The place of one participant.
     pub(crate) struct Row {
         /// Status in the low two bits, epoch above.
         word: AtomicU64,
@@ -38,19 +36,21 @@ static_assertions::const_assert_eq!(size_of::<Row>(), 32);
 const FREE: u64 = 0;
 const JOINING: u64 = 1;
 const ALIVE: u64 = 2;
-/// Joining without a lock: nothing can be known of it yet.
+/// Joining without a lock: nothing can be known of the participant yet.
 const JOINING_BARE: u64 = 3;
 const STATUS: u64 = 3;
 
 /// Set in the process id of a row whose lock byte says whether it lives.
 const LOCKED: u64 = 1 << 32;
 
-/// A process's place in the table, at one time: the row may be another's later, in another epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The number of a participant: its row, and an epoch that tells it from those that had the row before.
+///
+/// Write it beside what a participant holds in the segment. After a death, the sweeper finds by it what to account for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Participant {
-    /// The row.
+    /// The row in the table: below [`table_rows`](crate::table_rows).
     pub row: u32,
-    /// How often the row was handed out.
+    /// How often the row was handed out, this time included.
     pub epoch: u64,
 }
 
@@ -58,21 +58,31 @@ pub struct Participant {
 #[derive(Clone, Debug)]
 pub struct Participants {
     rows: Array<Row>,
-    /// Who the lookouts are.
+    /// The words of the lookouts.
     pub(crate) seats: Array<AtomicU64>,
     pub(crate) segment: Segment,
 }
 
-/// This process's place in a segment. Given up by [`leave`](Self::leave); a process that dies without is found dead.
+/// A place of this process in a segment. Each membership is one participant: a process that joins twice is two.
+///
+/// It ends in one of three ways:
+///
+/// | how | what the others see |
+/// |---|---|
+/// | [`leave`](Self::leave), or drop | The row is free at once, and nobody sweeps it: account for what it held before. |
+/// | [`abandon`](Self::abandon) | The participant is dead: they sweep and bury it. |
+/// | the process ends, or becomes another program | The same. |
+#[must_use = "a membership that is dropped has left its segment"]
 #[derive(Debug)]
 pub struct Membership {
     pub(crate) table: Participants,
-    /// What holds our lock byte; `None` where the system gives us no description of our own.
+    /// The description that holds our lock byte. `None`: the system gives us none of our own, or the membership is abandoned.
     pub(crate) locks: Option<Arc<LockFile>>,
     me: Participant,
     stamp: u64,
     /// Tells this membership from every other one of this process.
     pub(crate) number: u64,
+    is_abandoned: bool,
 }
 
 impl Participants {
@@ -87,21 +97,21 @@ impl Participants {
         self.seats.make_fresh();
     }
 
-    /// Takes a place. Call it once per attached segment, and again after a fork.
+    /// Takes a place for this process. A forked copy joins anew: its parent's place is not its own.
     ///
     /// # Errors
     ///
-    /// Every place is taken by a living process, or the system refuses. Places of the dead count until they are swept.
+    /// Every place is taken. Places of the dead count until they are buried: see [`join_as_janitor`](Self::join_as_janitor).
     pub fn join(&self) -> Result<Membership, JoinError> {
         self.join_in(JANITORS..self.rows.len() as u32)
     }
 
-    /// Takes one of a few places kept free for those who found all others taken: to clear away the dead, who may be alone in the
-    /// table, and [`leave`](Membership::leave). Several processes may do it at once.
+    /// Takes one of eight places that are kept free for a process that found all others taken. It sweeps and buries the dead, who may
+    /// be alone in the table, and leaves; then it joins. Several processes may do so at once.
     ///
     /// # Errors
     ///
-    /// As [`join`](Self::join).
+    /// These eight places are taken, too.
     pub fn join_as_janitor(&self) -> Result<Membership, JoinError> {
         self.join_in(0..JANITORS)
     }
@@ -117,7 +127,7 @@ impl Participants {
             if word & STATUS != FREE {
                 continue;
             }
-            // The lock comes first: from the exchange on, a process that finds it free takes us for dead.
+            // The lock comes first: from the exchange on, a process that finds the lock free takes us for dead.
             let locked = match &locks {
                 Some(locks) => match locks.try_lock(index) {
                     Ok(true) => true,
@@ -127,7 +137,7 @@ impl Participants {
                 None => false,
             };
             let epoch = (word >> 2).wrapping_add(1);
-            // Acquire: what the last one of this row did comes before what we do (pairs with: leave).
+            // Acquire: what the last participant of this row did comes before what we do (pairs with: leave).
             let joining = (epoch << 2) | if locked { JOINING } else { JOINING_BARE };
             if row.word.compare_exchange(word, joining, Ordering::Acquire, Ordering::Relaxed).is_err() {
                 if let (true, Some(locks)) = (locked, &locks) {
@@ -142,12 +152,13 @@ impl Participants {
             row.word.store((epoch << 2) | ALIVE, Ordering::Release);
             let me = Participant { row: index, epoch };
             let locks = locks.filter(|_| locked);
-            return Ok(Membership { table: self.clone(), locks, me, stamp: stamp(), number: lookout::next_number() });
+            let number = lookout::next_number();
+            return Ok(Membership { table: self.clone(), locks, me, stamp: stamp(), number, is_abandoned: false });
         }
         Err(JoinError::Full(count))
     }
 
-    /// Everyone attached, the dead included.
+    /// All participants, the dead included.
     fn list(&self) -> impl Iterator<Item = Participant> {
         self.rows.iter().enumerate().filter_map(|(row, entry)| {
             let word = entry.word.load(Ordering::Relaxed);
@@ -155,7 +166,7 @@ impl Participants {
         })
     }
 
-    /// The process of a participant, and whether it has a lock; `None` if that one has left, or says nothing of itself yet.
+    /// The process of a participant, and whether it has a lock. `None`: the participant has left, or has not written its process yet.
     pub(crate) fn process_of(&self, who: Participant) -> Option<(Identity, bool)> {
         let row = self.rows.get(who.row as usize)?;
         let word = (who.epoch << 2) | ALIVE;
@@ -188,11 +199,11 @@ impl Participants {
             // Its identity is not written yet; its lock was taken before.
             self.lock_of(who.row) == Some(false)
         } else {
-            // Of a bare one that joins, `process_of` knows nothing.
+            // `process_of` knows nothing of a participant that joins without a lock.
             let Some((process, locked)) = self.process_of(who) else { return false };
             locked && self.lock_of(who.row) == Some(false) || process.is_gone()
         };
-        // Still the same one that we asked about.
+        // The row is still that participant's.
         dead && row.word.load(Ordering::Acquire) == word
     }
 
@@ -207,51 +218,52 @@ impl Participants {
         let word = row.word.load(Ordering::Relaxed);
         word >> 2 == who.epoch
             && word & STATUS != FREE
-            // Release: the sweep comes before the next one's life in this row (pairs with: leave).
+            // Release: the sweep comes before the life of the row's next participant (pairs with: leave).
             && row.word.compare_exchange(word, who.epoch << 2, Ordering::Release, Ordering::Relaxed).is_ok()
     }
 }
 
 impl Membership {
-    /// Row and epoch.
+    /// The number of this participant.
     pub fn participant(&self) -> Participant {
         self.me
     }
 
-    /// Everyone attached but this process, the dead included.
+    /// All participants but this one, the dead included. Other memberships of this same process are among them.
     pub fn others(&self) -> impl Iterator<Item = Participant> {
         self.table.list().filter(|who| *who != self.me)
     }
 
-    /// Whether another participant is surely dead. A stopped or slow process is not, nor one that can't be asked about.
+    /// Whether another participant is surely dead: its process has ended, has become another program, or has
+    /// [abandoned](Self::abandon) it. A participant that is stopped, slow, or in a place that can't be seen from here is not.
     pub fn is_dead(&self, who: Participant) -> bool {
         who != self.me && !self.is_inherited() && self.table.is_dead(who)
     }
 
-    /// Whether a participant still has its row: alive, or dead and not buried.
+    /// Whether a participant still has its row: it lives, or is dead and not buried.
     pub fn is_there(&self, who: Participant) -> bool {
         self.table.is_there(who)
     }
 
-    /// Frees the row of a participant that is dead and swept. Returns whether it was us.
+    /// Frees the row of another participant that is dead and swept. Returns whether this call did it, and no other process's.
     pub fn bury(&self, who: Participant) -> bool {
         who != self.me && self.table.bury(who)
     }
 
-    /// Whether this process is another one than the one that joined: a forked copy, which has to join anew.
+    /// Whether this process is a forked copy of the process that joined. It is no participant until it joins itself.
     #[inline]
     pub fn is_inherited(&self) -> bool {
         stamp() != self.stamp
     }
 
-    /// Whether others learn from the kernel when this process ends. Not where the system gives it no open file description of its
-    /// own, as without `/proc` or in a segment of another user.
+    /// Whether the kernel tells the others when this process ends. It does not where the process can't have an open file
+    /// description of its own: without `/proc`, or in a segment of another user.
     pub fn is_announced(&self) -> bool {
         self.locks.is_some()
     }
 
-    /// Sees to it that a death among the others is noticed while this process sleeps: call it after a sleep in vain, before the
-    /// next one. From then on a thread of this process tells `watched` what it has to do.
+    /// Sees to it that a death among the others is noticed while this process sleeps. Call it after a sleep in vain, before the next
+    /// one. From then on a thread of this process tells `watched` what to do.
     pub fn keep_watch<W: Watched + 'static>(&self, watched: &Weak<W>) -> Notice {
         if self.is_inherited() {
             return Notice::Nobody;
@@ -259,20 +271,30 @@ impl Membership {
         lookout::keep_watch(self, || -> Weak<dyn Watched> { watched.clone() })
     }
 
-    /// Ends what [`keep_watch`](Self::keep_watch) began. Returns whether this process was a lookout: then wake everyone who sleeps, so
-    /// that another one becomes it.
+    /// Ends what [`keep_watch`](Self::keep_watch) began. Returns whether this process was a lookout. If so, wake all sleepers: one of
+    /// them takes its place.
     pub fn stop_watching(&self) -> bool {
         !self.is_inherited() && lookout::leave(self)
     }
 
-    /// Gives the place up. What it held must be accounted for before.
+    /// Gives the place up, as dropping the membership does. Account before for what this participant holds in the segment:
+    /// nobody sweeps it afterwards.
     pub fn leave(&self) {
-        if !self.is_inherited() {
+        if !self.is_inherited() && !self.is_abandoned {
             self.table.bury(self.me);
             if let Some(locks) = &self.locks {
                 locks.unlock(self.me.row);
             }
         }
+    }
+
+    /// Gives the place up with all that this participant still holds in the segment. The others find it dead from now on, and sweep
+    /// it. If it is not [announced](Self::is_announced), they find it dead when this process ends.
+    pub fn abandon(&mut self) {
+        self.stop_watching();
+        self.is_abandoned = true;
+        // The lock falls with its description.
+        self.locks = None;
     }
 }
 
@@ -280,5 +302,6 @@ impl Drop for Membership {
     fn drop(&mut self) {
         // The watch shares in our locks, which must fall now.
         self.stop_watching();
+        self.leave();
     }
 }

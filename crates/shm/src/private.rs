@@ -1,4 +1,4 @@
-//! Descriptors of this process's own that a forked copy must not keep: it would hold the locks of the dead.
+//! Descriptors that a forked copy of this process must not keep: it would hold the locks of the dead.
 
 use multiproc_prim::descriptor::{Apart, apart};
 use multiproc_prim::stamp;
@@ -17,7 +17,7 @@ static BEGUN: OnceWord = OnceWord::new();
 /// Forks of this process that are over.
 static OVER: OnceWord = OnceWord::new();
 
-/// Times that a fork of another thread may come between before we give up.
+/// Times that another thread may fork during the opening before we give up.
 const TRIES: u32 = 100;
 /// A fork of a large process takes some milliseconds.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -33,19 +33,19 @@ pub(crate) struct PrivateFd {
 }
 
 impl PrivateFd {
-    /// Opens one with `make`, which is called again if a fork of another thread comes between the opening and the entry in the roll: the
-    /// copy would keep what was opened.
+    /// Opens a descriptor with `make`. If another thread forks between the opening and the entry in the roll, its copy would keep the
+    /// descriptor: then this closes it and calls `make` again.
     ///
     /// # Errors
     ///
-    /// Those of `make`; other threads fork all the time (`EAGAIN`).
+    /// `make` fails, or other threads fork all the time (`EAGAIN`).
     pub(crate) fn open<E: Into<io::Error>>(mut make: impl FnMut() -> Result<OwnedFd, E>) -> io::Result<Self> {
         register()?;
         for _ in 0..TRIES {
             let over = OVER.get();
             let opened = Self::new(apart(&mut make)?)?;
-            // A fork counts itself before it copies anything. So each one whose copy lacks the entry has begun by now, and each one that
-            // was over before cannot have copied what was opened since.
+            // A fork counts itself before it copies anything. So each fork whose copy lacks the entry has begun by now, and each fork
+            // that was over before cannot have copied what was opened since.
             if BEGUN.get() == over {
                 return Ok(opened);
             }
@@ -55,7 +55,7 @@ impl PrivateFd {
         Err(Errno::AGAIN.into())
     }
 
-    /// Enters one that is open. A copy that is forked meanwhile may keep it: for descriptors that hold nobody up.
+    /// Enters an open descriptor. A copy that is forked meanwhile may keep it: for descriptors that hold nobody up.
     pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
         let fd = fd.moved_apart()?;
         fcntl_setfd(&fd, FdFlags::CLOEXEC)?;
@@ -73,7 +73,7 @@ impl PrivateFd {
 impl Drop for PrivateFd {
     fn drop(&mut self) {
         if self.stamp == stamp() {
-            // First out of the roll: a copy made in between keeps the descriptor, and never closes a stranger's.
+            // First out of the roll: a copy made in between keeps the descriptor, and never closes another file's.
             self.entry.remove();
             // SAFETY: dropped here, once, and not used after.
             unsafe { ManuallyDrop::drop(&mut self.fd) };
@@ -84,8 +84,8 @@ impl Drop for PrivateFd {
 /// Has the C library call the functions below around each fork.
 fn register() -> io::Result<()> {
     if REGISTERED.get() == 0 {
-        // SAFETY: the handlers use atomics and `close` alone, which they may even in a new process with one thread. Two threads may both
-        // register them: the second run counts once more at both sides, and finds nothing left to close.
+        // SAFETY: the handlers use atomics and `close` alone, which is allowed even in a new process with one thread. Two threads may
+        // both register them: then each fork counts twice at both sides, and the second run finds nothing left to close.
         match unsafe { libc::pthread_atfork(Some(count_begun), Some(count_over), Some(close_all)) } {
             0 => REGISTERED.set(1),
             error => return Err(io::Error::from_raw_os_error(error)),
@@ -104,12 +104,12 @@ extern "C" fn count_over() {
 }
 
 extern "C" fn close_all() {
-    // No fork is under way in the copy, whatever other threads of the original were about.
+    // No fork is under way in the copy, whatever other threads of the original were doing.
     while OVER.get() < BEGUN.get() {
         OVER.count();
     }
     OPEN.take_all(|fd| {
-        // SAFETY: a descriptor of ours that was open at the fork; whatever has it in this copy never closes it (see `drop`).
+        // SAFETY: a descriptor of ours that was open at the fork. The value that has it in this copy never closes it (see `drop`).
         unsafe { libc::close(fd as libc::c_int) };
     });
 }

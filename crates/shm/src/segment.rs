@@ -1,4 +1,4 @@
-//! A segment: made sealed, attached only after every check.
+//! A segment: created sealed, attached only after every check.
 
 use crate::error::{AttachError, CreateError, Flaw};
 use crate::header::{HEADER_LEN, Header, Kind, MAX_PARTICIPANTS, content_at};
@@ -9,32 +9,46 @@ use multiproc_prim::Region;
 use multiproc_prim::descriptor::apart;
 use rustix::fs::{FileType, MemfdFlags, Mode, SealFlags};
 use rustix::io::retry_on_intr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 /// What a new segment is for.
+///
+/// [`Spec::new`] fills in all but the kind and the length:
+///
+/// ```
+/// use multiproc_shm::{Kind, Spec};
+///
+/// let spec = Spec { participants: 8, ..Spec::new(Kind(*b"DEMO"), 4096) };
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spec {
-    /// What lies in it.
+    /// The structure in it.
     pub kind: Kind,
-    /// Bytes for that, behind header and participant table. The memory behind them can be had too, by [`Region::stretch`].
+    /// Bytes for that structure, behind header and participant table. [`Region::stretch`] can have the memory behind them, too.
     pub len: usize,
-    /// Processes that can be attached at once, up to [`MAX_PARTICIPANTS`].
+    /// Participants that there can be at once, up to [`MAX_PARTICIPANTS`]. 0: the segment has no table.
     pub participants: u32,
-    /// Numbers that those who attach need to know.
+    /// Numbers that each process needs to know which attaches.
     pub geometry: [u64; 8],
 }
 
-/// Memory that several processes share, mapped here.
+impl Spec {
+    /// A segment without participants, whose geometry is zeros.
+    #[must_use]
+    pub const fn new(kind: Kind, len: usize) -> Self {
+        Self { kind, len, participants: 0, geometry: [0; 8] }
+    }
+}
+
+/// Memory that several processes share, mapped here. A clone is another handle on the same map.
 ///
 /// ```
-/// use multiproc_prim::{AtomicU64, Ordering};
-/// use multiproc_shm::{Kind, Segment, Spec};
+/// use multiproc_shm::{AtomicU64, Kind, Ordering, Segment, Spec};
 /// use std::os::fd::AsFd;
 ///
-/// let spec = Spec { kind: Kind(*b"DEMO"), len: 4096, participants: 8, geometry: [0; 8] };
-/// let ours = Segment::create(&spec)?;
-/// // Another process would get the descriptor; here the same segment is mapped a second time.
+/// let ours = Segment::create(&Spec::new(Kind(*b"DEMO"), 4096))?;
+/// // Another process would get the descriptor. Here the same segment is mapped a second time.
 /// let theirs = Segment::attach(ours.as_fd().try_clone_to_owned()?, Kind(*b"DEMO"))?;
 /// ours.region().place::<AtomicU64>(ours.content_at())?.store(7, Ordering::Relaxed);
 /// assert_eq!(theirs.region().place::<AtomicU64>(theirs.content_at())?.load(Ordering::Relaxed), 7);
@@ -51,56 +65,125 @@ pub struct Segment {
 /// A file that can't become shorter, nor be sealed further, as against writing. It may grow.
 const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::SEAL);
 
+/// Times that a name may come and go between opening and creating before we give up.
+const TRIES: u32 = 100;
+
 impl Segment {
-    /// A new segment without a name: it lives as long as someone has it open, and can grow but not shrink.
+    /// Creates a segment without a name. It lives as long as a process has it open or mapped, and can grow but not shrink.
     ///
     /// # Errors
     ///
-    /// It is too large, or the system refuses.
+    /// The segment is too large, or the system refuses.
     pub fn create(spec: &Spec) -> Result<Self, CreateError> {
-        let system = |what| move |error: rustix::io::Errno| CreateError::System { what, source: error.into() };
         let name = format!("multiproc-{:?}", spec.kind);
+        let segment = &name;
+        let system = |what| move |source: std::io::Error| CreateError::System { segment: segment.clone(), what, source };
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        let file = apart(|| rustix::fs::memfd_create(&name, flags))
-            .map_err(|source| CreateError::System { what: "create shared memory (memfd_create)", source })?;
-        rustix::fs::fchmod(&file, Mode::RUSR | Mode::WUSR).map_err(system("protect shared memory"))?;
-        let segment = Self::format(file, name, spec)?;
-        rustix::fs::fcntl_add_seals(segment.as_fd(), SEALS).map_err(system("seal shared memory"))?;
+        let file = apart(|| rustix::fs::memfd_create(&name, flags)).map_err(system("create shared memory (memfd_create)"))?;
+        let protected = rustix::fs::fchmod(&file, Mode::RUSR | Mode::WUSR);
+        protected.map_err(|error| system("protect its memory")(error.into()))?;
+        let segment = Self::format(file, name.clone(), spec)?;
+        let sealed = rustix::fs::fcntl_add_seals(segment.as_fd(), SEALS);
+        sealed.map_err(|error| system("seal its memory")(error.into()))?;
         Ok(segment)
     }
 
-    /// A new segment that can be [named](Self::give_name) once its content is whole.
+    /// Creates a segment, has `fill` fill it, and then gives it its name. Returns what `fill` returns, the segment itself as a rule.
+    ///
+    /// Until `fill` has returned, no other process can [`open`](Self::open) the segment: nobody finds it half made. If it fails,
+    /// the segment is gone.
+    ///
+    /// ```
+    /// use multiproc_shm::{AtomicU64, CreateError, Kind, Ordering, Segment, SegmentName, Spec};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let name = SegmentName::new(&format!("demo-{}", std::process::id()))?;
+    /// let segment = Segment::create_named(&name, &Spec::new(Kind(*b"DEMO"), 4096), |segment| {
+    ///     segment.region().place::<AtomicU64>(segment.content_at())?.store(7, Ordering::Relaxed);
+    ///     Ok::<_, Box<dyn std::error::Error>>(segment)
+    /// })?;
+    /// assert_eq!(Segment::open(&name, Kind(*b"DEMO"))?.content_len(), 4096);
+    /// Segment::remove(&name)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// It is too large, or the system refuses.
-    pub fn create_to_be_named(name: &SegmentName, spec: &Spec) -> Result<Self, CreateError> {
-        Self::format(named::create_unnamed()?, name.to_string(), spec)
+    /// The name is taken, the segment is too large, the system refuses, or `fill` fails.
+    pub fn create_named<T, E: From<CreateError>>(
+        name: &SegmentName,
+        spec: &Spec,
+        fill: impl FnOnce(Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let segment = Self::create_unnamed(name, spec)?;
+        let filled = fill(segment.clone())?;
+        named::link(segment.as_fd(), name)?;
+        Ok(filled)
     }
 
-    /// Lets other programs of the same user [`open`](Self::open) a segment that was made for it. Nobody sees it before.
+    /// Opens the segment of this name, or creates it as [`create_named`](Self::create_named) does. Several processes may do so at
+    /// once: all get the same segment, whose name one of them gave.
+    ///
+    /// `fill` may run and its segment be dropped, where another process gives the name first. A segment that was found is of the
+    /// right kind; its length, participants and geometry may differ from `spec`.
+    ///
+    /// ```
+    /// use multiproc_shm::{AtomicU64, Kind, Ordering, Segment, SegmentName, Spec};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let name = SegmentName::new(&format!("shared-{}", std::process::id()))?;
+    /// let segment = Segment::open_or_create(&name, &Spec::new(Kind(*b"DEMO"), 4096), |new| {
+    ///     new.region().place::<AtomicU64>(new.content_at())?.store(7, Ordering::Relaxed);
+    ///     Ok::<_, Box<dyn std::error::Error>>(())
+    /// })?;
+    /// assert_eq!(segment.region().place::<AtomicU64>(segment.content_at())?.load(Ordering::Relaxed), 7);
+    /// Segment::remove(&name)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// The name is taken, or the system refuses.
-    pub fn give_name(&self, name: &SegmentName) -> Result<(), CreateError> {
-        named::link(self.as_fd(), name)
+    /// The segment that was found fails a check, the new one is too large, the system refuses, or `fill` fails.
+    pub fn open_or_create<E: From<CreateError> + From<AttachError>>(
+        name: &SegmentName,
+        spec: &Spec,
+        mut fill: impl FnMut(&Self) -> Result<(), E>,
+    ) -> Result<Self, E> {
+        for _ in 0..TRIES {
+            match Self::open(name, spec.kind) {
+                Err(AttachError::NotFound(_)) => {}
+                found => return Ok(found?),
+            }
+            let segment = Self::create_unnamed(name, spec)?;
+            fill(&segment)?;
+            match named::link(segment.as_fd(), name) {
+                Err(CreateError::Exists(_)) => {}
+                named => return Ok(named.map(|()| segment)?),
+            }
+        }
+        Err(CreateError::Exists(name.to_string()).into())
+    }
+
+    fn create_unnamed(name: &SegmentName, spec: &Spec) -> Result<Self, CreateError> {
+        Self::format(named::create_unnamed(name)?, name.to_string(), spec)
     }
 
     fn format(file: OwnedFd, name: String, spec: &Spec) -> Result<Self, CreateError> {
-        let system = |what| move |source: std::io::Error| CreateError::System { what, source };
+        let segment = &name;
+        let system = |what| move |source: std::io::Error| CreateError::System { segment: segment.clone(), what, source };
         if spec.participants > MAX_PARTICIPANTS {
             return Err(CreateError::TooManyParticipants(spec.participants));
         }
         let start = content_at(spec.participants);
         let len = start.checked_add(spec.len).filter(|&len| len <= isize::MAX as usize);
         let len = len.ok_or(CreateError::TooLarge(spec.len as u64))?;
-        check_file_limit(len).map_err(|error| system("size shared memory")(error.into()))?;
-        let sized = retry_on_intr(|| rustix::fs::ftruncate(&file, len as u64));
-        sized.map_err(|error| system("size shared memory")(error.into()))?;
-        let map = Map::new(Arc::new(file), 0..len).map_err(system("map shared memory"))?;
+        let sized = check_file_limit(len).and_then(|()| retry_on_intr(|| rustix::fs::ftruncate(&file, len as u64)));
+        sized.map_err(|error| system("size its memory")(error.into()))?;
+        let map = Map::new(Arc::new(file), 0..len).map_err(system("map its memory"))?;
         let region = Region::new(map);
-        region.commit(0..start).map_err(system("get memory for the segment's header"))?;
+        region.commit(0..start).map_err(system("get memory for its header"))?;
         let header = Header::new(spec.kind, len as u64, spec.participants, spec.geometry);
         let written = region.bytes(0, size_of::<Header>()).is_ok_and(|to| to.write(bytemuck::bytes_of(&header)));
         debug_assert!(written, "the header is shorter than its page");
@@ -111,46 +194,47 @@ impl Segment {
         Ok(segment)
     }
 
-    /// The named segment of this user.
+    /// Opens this user's segment of a name.
     ///
     /// # Errors
     ///
-    /// There is none, it fails a check, or the system refuses.
+    /// The user has no such segment, it fails a check, or the system refuses.
     pub fn open(name: &SegmentName, kind: Kind) -> Result<Self, AttachError> {
         let file = named::open(name)?;
         Self::check(file, name.to_string(), kind)
     }
 
-    /// Takes a segment's name away. Processes that have it open keep it.
+    /// Takes the name of a segment away. Processes that have the segment keep it.
     ///
     /// # Errors
     ///
-    /// There is no such name, or the system refuses.
+    /// The user has no such segment, or the system refuses.
     pub fn remove(name: &SegmentName) -> Result<(), AttachError> {
         named::remove(name)
     }
 
-    /// The segment behind a descriptor that another process gave.
+    /// Attaches the segment behind a descriptor that another process gave.
     ///
     /// # Errors
     ///
-    /// It fails a check, or the system refuses.
+    /// The segment fails a check, or the system refuses.
     pub fn attach(file: OwnedFd, kind: Kind) -> Result<Self, AttachError> {
         Self::check(file, format!("multiproc-{kind:?}"), kind)
     }
 
-    /// Everything that could make a segment dangerous or useless, cheapest first, each with a name of its own.
+    /// Checks everything that could make a segment dangerous or useless, cheapest first. Each [`Flaw`] has a name of its own.
     fn check(file: OwnedFd, name: String, kind: Kind) -> Result<Self, AttachError> {
         let refused = |flaw| AttachError::Refused { segment: name.clone(), flaw };
-        let system = |what| move |source: std::io::Error| AttachError::System { what, source };
-        let stat = rustix::fs::fstat(&file).map_err(|error| system("look at the segment")(error.into()))?;
+        let segment = &name;
+        let system = |what| move |source: std::io::Error| AttachError::System { segment: segment.clone(), what, source };
+        let stat = rustix::fs::fstat(&file).map_err(|error| system("look at it")(error.into()))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(refused(Flaw::NotAFile));
         }
         let sealed = rustix::fs::fcntl_get_seals(&file).is_ok_and(|seals| seals.contains(SEALS));
         if !sealed {
-            // A named file can't be sealed: the trust is in its directory, its owner and its mode. One without a name may be an
-            // unsealed memory file, whose maker could cut it short; if its name was removed, it lies where named segments do.
+            // A named file can't be sealed: the trust is in its directory, its owner and its mode. A file without a name may be an
+            // unsealed memory file, whose creator could cut it short. A segment whose name was removed lies where named ones do.
             if stat.st_nlink == 0 && !named::is_at_home(stat.st_dev) {
                 return Err(refused(Flaw::Unsealed));
             }
@@ -166,72 +250,80 @@ impl Segment {
         let len = usize::try_from(file_len).ok().filter(|&len| len >= HEADER_LEN && len <= isize::MAX as usize);
         let len_of_file = len.ok_or_else(|| refused(Flaw::Length { len: file_len, expected: HEADER_LEN as u64 }))?;
         let file = Arc::new(file);
-        let map = Map::new(Arc::clone(&file), 0..HEADER_LEN).map_err(system("map the segment"))?;
+        let map = Map::new(Arc::clone(&file), 0..HEADER_LEN).map_err(system("map it"))?;
         let region = Region::new(map);
-        region.commit(0..HEADER_LEN).map_err(system("get memory for the segment's header"))?;
+        region.commit(0..HEADER_LEN).map_err(system("get memory for its header"))?;
         let mut header: Header = bytemuck::Zeroable::zeroed();
         let window = region.bytes(0, size_of::<Header>()).map_err(|error| refused(error.into()))?;
         window.read(bytemuck::bytes_of_mut(&mut header));
         header.check(kind, file_len).map_err(refused)?;
-        // What lies behind, the kind maps as it comes to need it.
+        // The structure maps what lies behind as it comes to need it.
         let len = usize::try_from(header.len).ok().filter(|&len| len <= len_of_file);
         let len = len.ok_or_else(|| refused(Flaw::Length { len: file_len, expected: header.len }))?;
-        let region = Region::new(Map::new(file, 0..len).map_err(system("map the segment"))?);
-        region.commit(0..content_at(header.participants)).map_err(system("get memory for the segment's table"))?;
+        let region = Region::new(Map::new(file, 0..len).map_err(system("map it"))?);
+        region.commit(0..content_at(header.participants)).map_err(system("get memory for its table"))?;
         Ok(Self { region, name, geometry: header.geometry, participants: header.participants })
     }
 
-    /// The whole segment, header included.
+    /// The memory of the whole segment, header included.
     pub fn region(&self) -> &Region {
         &self.region
     }
 
-    /// Offset of the content: a multiple of 4096.
+    /// The offset of the content in [`region`](Self::region): a multiple of 4096.
     pub fn content_at(&self) -> usize {
         content_at(self.participants)
     }
 
-    /// Length of the content in bytes.
+    /// The length of the content in bytes, as the segment was created.
     pub fn content_len(&self) -> usize {
         self.region.len() - self.content_at()
     }
 
-    /// The numbers that its creator left, on a private copy.
+    /// The numbers of [`Spec::geometry`], on a private copy.
     pub fn geometry(&self) -> [u64; 8] {
         self.geometry
     }
 
-    /// What to call it in an error.
+    /// The segment's name in error texts: the name it was opened by, or `multiproc-` and its kind.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Rows of its participant table.
+    /// How many participants it can have at once.
     pub fn participant_count(&self) -> u32 {
         self.participants
     }
 
-    /// Its participant table, if it has one.
+    /// Its participant table. `None`: it was created without one.
     pub fn participants(&self) -> Option<Participants> {
         (self.participants > 0).then(|| Participants::new(self, self.participants)).flatten()
     }
 
-    /// For those who build on segments: what to answer when the geometry makes no sense to them.
+    /// The error that refuses this segment. For crates that check more of a segment than this one does, as its geometry.
+    #[must_use]
     pub fn refuse(&self, flaw: Flaw) -> AttachError {
         AttachError::Refused { segment: self.name.clone(), flaw }
     }
 }
 
-/// What tells one file from another: its device and its number there. Equal for all descriptors of one file while it exists.
+/// The device of a file and the file's number there: equal for all descriptors of one file while it exists.
+///
+/// For crates that attach a segment once however often its descriptor arrives, as `multiproc-queue` does.
 pub type FileId = (u64, u64);
 
-/// The file behind a descriptor.
+/// Which file is behind a descriptor.
 ///
 /// # Errors
 ///
 /// The system refuses.
-pub fn file_id(file: BorrowedFd<'_>) -> std::io::Result<FileId> {
-    let stat = rustix::fs::fstat(file)?;
+pub fn file_id(file: BorrowedFd<'_>) -> Result<FileId, AttachError> {
+    let stat = rustix::fs::fstat(file);
+    let stat = stat.map_err(|error| AttachError::System {
+        segment: format!("descriptor {}", file.as_raw_fd()),
+        what: "look at its file",
+        source: error.into(),
+    })?;
     Ok((stat.st_dev, stat.st_ino))
 }
 
@@ -239,7 +331,7 @@ impl AsFd for Segment {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self.region.owner().as_any().downcast_ref::<Map>() {
             Some(map) => map.file(),
-            // Every segment is made with a map in `format` or `check`.
+            // Every segment has a map, from `format` or `check`.
             None => rustix::fs::CWD,
         }
     }

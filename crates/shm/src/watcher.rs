@@ -1,4 +1,4 @@
-//! The thread that keeps watch for a process: it sleeps until the kernel tells of an end.
+//! The thread that keeps watch for a process: it sleeps until the kernel tells it that a description was closed or a lookout ended.
 
 use crate::lookout::{Charge, Standing, State, WATCHER, Watched};
 use crate::private::PrivateFd;
@@ -8,25 +8,25 @@ use std::mem::MaybeUninit;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-/// What stands for inotify among the bells; a membership's number is never 0.
+/// The number of inotify in the epoll set. A membership's number is never 0.
 pub(crate) const EAR: u64 = 0;
 
-/// What the kernel says where it could not tell of all: any segment may be meant.
+/// The kernel dropped events: any segment may be meant.
 const ANY: i32 = -1;
 
-/// Pauses before the looks that follow on a description's end.
+/// Pauses before the looks that follow the end of a description.
 ///
-/// The kernel tells of the end *before* it lets the locks go, and the dying process may not get on for a while: so one look is
-/// not enough. More ends during the pauses add looks, but wake nobody: processes that come and go cost little.
+/// The kernel tells of the end *before* it frees the locks, and the dying process may not run for a while: one look is not
+/// enough. More ends during the pauses add looks, but do not wake the thread: processes that come and go cost little.
 const LOOKS: [Duration; 4] = [Duration::ZERO, Duration::from_millis(5), Duration::from_millis(15), Duration::from_millis(60)];
-/// Until a new lookout must have written its word.
+/// Pause before this process looks again for the word of a new lookout.
 const RETRY: Duration = Duration::from_millis(3);
 /// Events read at once.
 const MOST_EVENTS: usize = 1000;
 /// Looking at the dead needs no deep stack.
 const STACK: usize = 256 << 10;
 
-/// What the thread does when it has let go of the state.
+/// What the thread does after it has unlocked the state.
 pub(crate) enum Act {
     Look(Weak<dyn Watched>),
     WakeEveryone(Weak<dyn Watched>),
@@ -47,7 +47,7 @@ pub(crate) fn start(state: &mut State) -> Option<()> {
         let bells = Arc::new(PrivateFd::open(|| epoll::create(epoll::CreateFlags::CLOEXEC)).ok()?);
         let theirs = Arc::clone(&bells);
         let thread = std::thread::Builder::new().name("multiproc-watch".into()).stack_size(STACK);
-        // Signals are for the threads of the program: a new thread starts with the mask of the one that makes it.
+        // Signals are for the program's own threads. A new thread inherits the mask of the thread that starts it.
         let started = with_signals_blocked(|| thread.spawn(move || run(&theirs)));
         started.ok()?;
         state.bells = Some(bells);
@@ -71,7 +71,7 @@ fn with_signals_blocked<R>(call: impl FnOnce() -> R) -> R {
     result
 }
 
-/// Segments of which something ended, and when to look at them next.
+/// Segments of which a description was closed, and when to look at them next.
 struct Alarm {
     heard: Vec<i32>,
     step: usize,
@@ -89,7 +89,7 @@ fn run(bells: &PrivateFd) {
         if let Err(error) = epoll::wait(epoll, rustix::buffer::spare_capacity(&mut rung), pause.as_ref())
             && error != rustix::io::Errno::INTR
         {
-            // Not to be expected. The sleepers look for themselves when they wake up, and nobody must spin here.
+            // Not to be expected. The sleepers look for themselves when they wake up, and this thread must not spin.
             std::thread::sleep(LOOKS[3]);
         }
         let now = Instant::now();
@@ -103,7 +103,7 @@ fn run(bells: &PrivateFd) {
         }
         let mut acts: Vec<Act> = gone.into_iter().filter_map(|number| state.replace(number)).collect();
         if acts.iter().any(|act| matches!(act, Act::Look(_))) {
-            // A new lookout may have been told of an end too late: it looks again as if it had been told now.
+            // The kernel may have told a new lookout of an end too late: it looks again as if it had been told now.
             let heard = alarm.map_or_else(Vec::new, |alarm| alarm.heard);
             alarm = Some(Alarm { heard: [heard, vec![ANY]].concat(), step: 0, at: now });
         }
@@ -115,7 +115,7 @@ fn run(bells: &PrivateFd) {
 }
 
 impl Alarm {
-    /// Has those segments looked at; `None` when that was the last time.
+    /// Has those segments looked at. `None`: that was the last look.
     fn go_on(mut self, state: &mut State, now: Instant, acts: &mut Vec<Act>) -> Option<Self> {
         if state.hear(&mut self.heard) && self.step > 0 {
             self.step = 1;
@@ -146,13 +146,13 @@ impl State {
         self.charges.iter().filter(seeking).map(Charge::number)
     }
 
-    /// Collects the numbers of segments of which something ended. Returns whether there were any.
+    /// Collects the numbers of segments of which a description was closed. Returns whether there were any.
     fn hear(&self, heard: &mut Vec<i32>) -> bool {
         let Some(ear) = self.ear.as_ref().and_then(PrivateFd::get) else { return false };
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut reader = Reader::new(ear, &mut buffer);
         let mut any = false;
-        // Bounded, since another process may go on opening and closing: what is left rings again.
+        // Bounded, since another process may go on opening and closing. The rest rings again.
         for _ in 0..MOST_EVENTS {
             let Ok(event) = reader.next() else { break };
             any = true;
@@ -163,7 +163,7 @@ impl State {
         any
     }
 
-    /// The ear rings once. From here on it does so again, at once if something came meanwhile.
+    /// Inotify rings the thread once. From here on it does so again, at once if an event came meanwhile.
     fn listen_again(&self) {
         let (Some(bells), Some(ear)) =
             (self.bells.as_ref().and_then(|bells| bells.get()), self.ear.as_ref().and_then(PrivateFd::get))

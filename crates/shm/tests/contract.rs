@@ -12,7 +12,7 @@ use std::path::PathBuf;
 const KIND: Kind = Kind(*b"TEST");
 
 fn spec() -> Spec {
-    Spec { kind: KIND, len: 8192, participants: 4, geometry: [1, 2, 3, 4, 5, 6, 7, 8] }
+    Spec { participants: 4, geometry: [1, 2, 3, 4, 5, 6, 7, 8], ..Spec::new(KIND, 8192) }
 }
 
 fn copy(segment: &Segment) -> OwnedFd {
@@ -90,8 +90,46 @@ fn name(what: &str) -> (SegmentName, PathBuf) {
 }
 
 fn create_named(name: &SegmentName) -> Result<Segment, CreateError> {
-    let segment = Segment::create_to_be_named(name, &spec())?;
-    segment.give_name(name).map(|()| segment)
+    Segment::create_named(name, &spec(), Ok)
+}
+
+type AnyError = Box<dyn std::error::Error>;
+
+#[test]
+fn nobody_finds_a_named_segment_before_it_is_filled() {
+    let (name, _) = name("filled");
+    let word = |segment: &Segment| segment.region().place::<AtomicU64>(segment.content_at()).unwrap();
+    let found = || matches!(Segment::open(&name, KIND), Ok(segment) if word(&segment).load(Ordering::Acquire) == 7);
+    let fill = |fails: bool| {
+        Segment::create_named(&name, &spec(), |segment| {
+            assert!(matches!(Segment::open(&name, KIND), Err(AttachError::NotFound(_))));
+            word(&segment).store(7, Ordering::Release);
+            if fails { Err(AnyError::from("no")) } else { Ok(segment) }
+        })
+    };
+    assert!(fill(true).is_err() && !found());
+    assert!(fill(false).is_ok() && found());
+    Segment::remove(&name).unwrap();
+}
+
+#[test]
+fn a_segment_that_many_open_or_create_is_filled_and_one() {
+    let (name, _) = name("open-or-create");
+    let word = |segment: &Segment| segment.region().place::<AtomicU64>(segment.content_at()).unwrap();
+    let get = || {
+        let filled = Segment::open_or_create(&name, &spec(), |segment| -> Result<(), AnyError> {
+            word(segment).store(100, Ordering::Release);
+            Ok(())
+        });
+        word(&filled.unwrap()).fetch_add(1, Ordering::AcqRel)
+    };
+    let mut seen: Vec<u64> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(get)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    seen.sort_unstable();
+    assert_eq!(seen, (100..108).collect::<Vec<_>>());
+    Segment::remove(&name).unwrap();
 }
 
 #[test]
@@ -106,7 +144,7 @@ fn named_segments_are_exclusive_private_and_removable() {
     Segment::remove(&name).unwrap();
     assert!(matches!(Segment::open(&name, KIND), Err(AttachError::NotFound(_))));
     assert!(matches!(Segment::remove(&name), Err(AttachError::NotFound(_))));
-    // Those who have it keep it, and can hand it on, with its name or without.
+    // A process that has it keeps it, and can hand it on, with its name or without.
     drop(opened);
     let (name_again, path) = self::name("again");
     let kept = create_named(&name_again).unwrap();
@@ -158,11 +196,11 @@ fn rows_are_handed_out_once_and_again_after_they_are_left() {
     let segment = Segment::create(&spec()).unwrap();
     let join = || segment.participants().unwrap().join();
     let members: Vec<_> = (0..4).map(|_| join().unwrap()).collect();
-    assert!(matches!(join(), Err(JoinError::Full(4))));
+    assert_eq!(join().unwrap_err(), JoinError::Full(4));
     let rows: Vec<u32> = members.iter().map(|member| member.participant().row).collect();
-    // The first ones are the janitors'.
+    // The first rows are the janitors'.
     assert_eq!(rows, [8, 9, 10, 11]);
-    // All are this very process, and alive.
+    // All are memberships of this process, and alive.
     for who in members[0].others() {
         assert!(!members[0].is_dead(who));
     }
@@ -173,13 +211,39 @@ fn rows_are_handed_out_once_and_again_after_they_are_left() {
 }
 
 #[test]
+fn a_dropped_membership_has_left_and_its_living_process_is_never_dead() {
+    let segment = Segment::create(&spec()).unwrap();
+    let join = || segment.participants().unwrap().join().unwrap();
+    let (ours, dropped) = (join(), join());
+    let who = dropped.participant();
+    drop(dropped);
+    assert!(!ours.is_there(who) && !ours.is_dead(who));
+    assert_eq!(ours.others().count(), 0);
+    assert_eq!(join().participant().row, who.row);
+}
+
+#[test]
+fn an_abandoned_membership_is_dead_until_it_is_buried() {
+    let segment = Segment::create(&spec()).unwrap();
+    let join = || segment.participants().unwrap().join().unwrap();
+    let (ours, mut abandoned) = (join(), join());
+    let who = abandoned.participant();
+    abandoned.abandon();
+    abandoned.leave();
+    drop(abandoned);
+    assert!(ours.is_there(who) && ours.is_dead(who));
+    assert_ne!(join().participant().row, who.row);
+    assert!(ours.bury(who) && !ours.is_there(who));
+}
+
+#[test]
 fn a_process_knows_itself_and_is_not_a_forked_copy_of_itself() {
     assert_eq!(stamp(), stamp());
     assert_eq!(Identity::current().pid, std::process::id());
 }
 
 proptest! {
-    /// Whatever the first page says, attaching is an answer and not a crash.
+    /// Whatever the first page says, attaching gives a segment or an error, and never crashes.
     #[test]
     fn any_header_is_attached_or_refused(at in 0usize..96, bytes in prop::collection::vec(any::<u8>(), 1..60)) {
         let end = (at + bytes.len()).min(96);

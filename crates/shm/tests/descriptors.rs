@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 
 #[test]
 fn descriptors_and_maps_go_with_the_segment() {
-    let spec = Spec { kind: Kind(*b"TEST"), len: 8192, participants: 4, geometry: [0; 8] };
+    let spec = Spec { participants: 4, ..Spec::new(Kind(*b"TEST"), 8192) };
     let count = || std::fs::read_dir("/proc/self/fd").unwrap().count();
     let maps = || std::fs::read_to_string("/proc/self/maps").unwrap().matches("multiproc-").count();
     let before = (count(), maps());

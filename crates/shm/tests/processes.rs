@@ -1,20 +1,20 @@
 //! Who is dead, with real processes: forked copies, other users behind a filtered `/proc`, umasks, full tables.
 
-use multiproc_shm::{ByteLock, JoinError, Kind, Membership, Segment, SegmentName, Spec};
+use multiproc_shm::{ByteLock, CreateError, JoinError, Kind, Membership, Segment, SegmentName, Spec};
 use std::os::fd::AsFd;
 use std::path::Path;
 
 const KIND: Kind = Kind(*b"TEST");
 
 fn spec(participants: u32) -> Spec {
-    Spec { kind: KIND, len: 4096, participants, geometry: [0; 8] }
+    Spec { participants, ..Spec::new(KIND, 4096) }
 }
 
 fn join(segment: &Segment) -> Membership {
     segment.participants().unwrap().join().unwrap()
 }
 
-/// Runs `child` in a forked copy; returns its pid. It must not touch what another thread may have locked.
+/// Runs `child` in a forked copy, and returns its pid. `child` must not touch what another thread may have locked.
 fn fork(child: impl FnOnce() -> i32) -> i32 {
     // SAFETY: the copy does no more than `child`, and ends without unwinding into what it copied.
     match unsafe { libc::fork() } {
@@ -169,7 +169,7 @@ fn a_process_that_proc_hides_is_not_dead() {
         77 => println!("skipped: not allowed to mount"),
         code => {
             assert_eq!(code, 0);
-            // It died without a lock; the kernel knows it no more.
+            // It died without a lock, and the kernel knows it no more.
             let them = ours.others().next().unwrap();
             assert!(ours.is_dead(them));
         }
@@ -206,7 +206,7 @@ fn a_stopped_janitor_keeps_nobody_out_of_a_table_full_of_the_dead() {
     assert_eq!(ours.others().filter(|who| ours.is_dead(*who)).count(), 1);
 }
 
-/// Runs `test` as a user of its own, who has no other named segments; `false`: not allowed to.
+/// Runs `test` as another user, who has no other named segments. `false`: this process may not.
 fn as_a_new_user(uid: u32, test: impl FnOnce()) -> bool {
     let code = wait(fork(|| {
         // SAFETY: changes the user of this process alone.
@@ -224,10 +224,13 @@ fn as_a_new_user(uid: u32, test: impl FnOnce()) -> bool {
     code == 0
 }
 
+fn create_named(name: &SegmentName) -> Result<Segment, CreateError> {
+    Segment::create_named(name, &spec(4), Ok)
+}
+
 fn make_and_open(name: &str) -> Result<(), Box<dyn std::error::Error>> {
     let name = SegmentName::new(name)?;
-    let segment = Segment::create_to_be_named(&name, &spec(4))?;
-    segment.give_name(&name)?;
+    create_named(&name)?;
     Segment::open(&name, KIND)?;
     Ok(())
 }
@@ -244,7 +247,7 @@ fn no_umask_makes_the_directory_of_names_unusable() {
             Segment::remove(&SegmentName::new(&name).unwrap()).unwrap();
         }
     });
-    // Nor does a directory that an earlier version, or the user, left without rights.
+    // A directory that an earlier version, or the user, left without rights is usable, too.
     as_a_new_user(uid, || {
         use std::os::unix::fs::PermissionsExt;
         let path = format!("/dev/shm/multiproc-{uid}");
@@ -269,9 +272,12 @@ fn the_directory_of_names_goes_with_the_last_name_whoever_makes_others_meanwhile
         let name = |n: u32| SegmentName::new(&format!("name-{n}")).unwrap();
         // Looking for a name makes nothing.
         assert!(Segment::open(&name(0), KIND).is_err() && Segment::remove(&name(0)).is_err() && !exists());
-        let made: Vec<_> = (0..2).map(|n| Segment::create_to_be_named(&name(n), &spec(0)).unwrap()).collect();
-        assert!(!exists());
-        (0..2).for_each(|n| made[n as usize].give_name(&name(n)).unwrap());
+        let fill = |segment| {
+            assert!(!exists());
+            Ok::<_, CreateError>(segment)
+        };
+        Segment::create_named(&name(0), &spec(0), fill).unwrap();
+        create_named(&name(1)).unwrap();
         Segment::remove(&name(0)).unwrap();
         assert!(exists());
         Segment::remove(&name(1)).unwrap();
@@ -280,8 +286,7 @@ fn the_directory_of_names_goes_with_the_last_name_whoever_makes_others_meanwhile
             .map(|n| {
                 fork(move || {
                     for _ in 0..2000 {
-                        let segment = Segment::create_to_be_named(&name(n), &spec(0)).unwrap();
-                        segment.give_name(&name(n)).unwrap();
+                        create_named(&name(n)).unwrap();
                         Segment::open(&name(n), KIND).unwrap();
                         Segment::remove(&name(n)).unwrap();
                     }
@@ -313,14 +318,14 @@ extern "C" fn heard(_: libc::c_int) {}
 #[test]
 fn memory_is_committed_although_a_timer_sends_signals_all_the_time() {
     const LEN: usize = 256 << 20;
-    let segment = Segment::create(&Spec { len: LEN, ..spec(0) }).unwrap();
+    let segment = Segment::create(&Spec::new(KIND, LEN)).unwrap();
     let child = fork(|| {
         let period = libc::timeval { tv_sec: 0, tv_usec: 5000 };
         let timer = libc::itimerval { it_interval: period, it_value: period };
         let limit = libc::rlimit { rlim_cur: 20, rlim_max: 20 };
         // SAFETY: a handler that does nothing; the structures outlive the calls.
         unsafe {
-            // Ends it where it would go on for ever.
+            // A commit that would go on for ever ends here.
             assert_eq!(libc::setrlimit(libc::RLIMIT_CPU, &raw const limit), 0);
             libc::signal(libc::SIGALRM, heard as *const () as libc::sighandler_t);
             assert_eq!(libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()), 0);

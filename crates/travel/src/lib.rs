@@ -6,5 +6,7 @@ pub mod pass;
 mod wire;
 
 pub use link::Link;
+/// The deadline that [`Wire::send`] takes.
+pub use multiproc_prim::Deadline;
 pub use own_file::{read_own_file, write_own_file};
 pub use wire::{Readiness, Wire};

@@ -1,4 +1,4 @@
-//! A pair of sockets between two ends: it carries descriptors, and its hang-up tells of a death at once.
+//! A pair of sockets that carries bytes with descriptors, and whose hang-up tells of a death at once.
 
 use multiproc_prim::descriptor::{Apart, apart, is_ready, occupy_standard_streams};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -12,17 +12,30 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-/// One end of a socket pair that carries packets with descriptors.
+/// One end of a socket pair that carries bytes with descriptors. It hangs up when no process has the other end any more.
+///
+/// ```
+/// use multiproc_travel::Link;
+///
+/// let (ours, theirs) = Link::pair()?;
+/// ours.send(b"a file", &[std::fs::File::open("/dev/null")?.into()])?;
+/// let (bytes, descriptors) = theirs.receive(1024, 8, true)?;
+/// assert_eq!((&bytes[..], descriptors.len()), (&b"a file"[..], 1));
+/// drop(ours);
+/// assert!(theirs.is_hung_up());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[must_use = "the other end hangs up when this one is dropped"]
 #[derive(Debug)]
 pub struct Link(OwnedFd);
 
-/// Descriptors in one packet: the system takes 253.
+/// Descriptors in one packet. The system takes 253.
 const PER_PACKET: usize = 200;
 /// Bytes in one packet.
 const PACKET: usize = 16 << 10;
 
 impl Link {
-    /// Two ends of a new pair.
+    /// Makes a pair, and returns its two ends.
     ///
     /// # Errors
     ///
@@ -32,16 +45,16 @@ impl Link {
         Ok((Self(a), Self(b)))
     }
 
-    /// An end that came from another process.
+    /// An end whose descriptor came from another process.
     pub fn from_descriptor(descriptor: OwnedFd) -> Self {
         Self(descriptor)
     }
 
-    /// Sends bytes and descriptors; waits while the other end does not read.
+    /// Sends bytes and descriptors. Waits while the socket is full, that is until the other end reads.
     ///
     /// # Errors
     ///
-    /// The other end is closed.
+    /// The other end is closed (`BrokenPipe`, `ConnectionReset`), or too many descriptors are on their way.
     pub fn send(&self, bytes: &[u8], descriptors: &[OwnedFd]) -> io::Result<()> {
         // Each packet says whether it is the last.
         let mut bytes = bytes;
@@ -76,22 +89,26 @@ impl Link {
         }
     }
 
-    /// Receives what one [`send`](Self::send) sent; at most `limit` bytes and `descriptor_limit` descriptors. Waits for it, unless
-    /// `wait` is false.
+    /// Receives the bytes and descriptors of one [`send`](Self::send), at most `limit` bytes and `descriptor_limit` descriptors. Waits
+    /// for them, unless `wait` is false.
     ///
     /// # Errors
     ///
-    /// The other end is closed (`UnexpectedEof`), nothing is there and `wait` is false (`WouldBlock`), or it is more than
-    /// the limits.
+    /// The other end is closed (`UnexpectedEof`), nothing is there and `wait` is false (`WouldBlock`), more came than the limits
+    /// allow (`InvalidData`), or this process has no descriptors left.
     pub fn receive(&self, limit: usize, descriptor_limit: usize, wait: bool) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
         let mut bytes = Vec::new();
         let mut descriptors = Vec::new();
-        while !self.receive_packet(wait, &mut bytes, &mut descriptors)? {
+        loop {
+            let last = self.receive_packet(wait, &mut bytes, &mut descriptors)?;
             if bytes.len() > limit || descriptors.len() > descriptor_limit {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "more came than was announced"));
+                let text = format!("the other end sent more than {limit} bytes and {descriptor_limit} descriptors");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+            }
+            if last {
+                return Ok((bytes, descriptors));
             }
         }
-        Ok((bytes, descriptors))
     }
 
     fn receive_packet(&self, wait: bool, bytes: &mut Vec<u8>, descriptors: &mut Vec<OwnedFd>) -> io::Result<bool> {
@@ -99,7 +116,7 @@ impl Link {
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let mut last = [0];
         let mut buffer = vec![0; PACKET];
-        // What arrives gets the lowest free numbers.
+        // Descriptors that arrive get the lowest free numbers.
         occupy_standard_streams()?;
         let flags = if wait { RecvFlags::CMSG_CLOEXEC } else { RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT };
         let message = loop {
@@ -119,18 +136,21 @@ impl Link {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         if message.flags.contains(rustix::net::ReturnFlags::CTRUNC) {
-            return Err(io::Error::other("no descriptors left for those that came"));
+            return Err(io::Error::other(
+                "this process has no descriptors left for those that came: raise its limit (ulimit -n)",
+            ));
         }
         bytes.extend_from_slice(buffer.get(..message.bytes - 1).unwrap_or_default());
         Ok(last[0] == 1)
     }
 
-    /// Whether every copy of the other end is closed: by hand, or by the death of those who had it.
+    /// Whether every copy of the other end is closed: by a call, or by the death of the processes that had it.
     pub fn is_hung_up(&self) -> bool {
         is_ready(&self.0, PollFlags::RDHUP)
     }
 
-    /// Waits until there is something to receive or the other end is closed, for at most `limit`. False: the limit passed.
+    /// Waits until there is something to receive or the other end is closed, for at most `limit`. False: the limit has passed, or a signal
+    /// came.
     ///
     /// # Errors
     ///
@@ -176,5 +196,17 @@ mod tests {
         drop((a, fds));
         assert!(b.is_hung_up() && b.wait_readable(Duration::ZERO).unwrap());
         assert_eq!(b.receive(1, 1, true).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn more_than_the_limits_is_refused_even_in_one_packet() {
+        let (a, b) = Link::pair().unwrap();
+        let descriptor = || a.as_fd().try_clone_to_owned().unwrap();
+        for (bytes, descriptors, fits) in [(8, 1, true), (9, 0, false), (0, 2, false)] {
+            let descriptors: Vec<OwnedFd> = (0..descriptors).map(|_| descriptor()).collect();
+            a.send(&vec![7; bytes], &descriptors).unwrap();
+            let kind = b.receive(8, 1, true).map(drop).map_err(|error| error.kind());
+            assert_eq!(kind, if fits { Ok(()) } else { Err(io::ErrorKind::InvalidData) });
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Bytes in a file of their own, for what does not fit where it should go.
+//! Bytes in a memory file of their own, for a message that does not fit where it should go.
 
 use multiproc_prim::descriptor::apart;
 use rustix::fs::{MemfdFlags, SealFlags};
@@ -8,13 +8,21 @@ use std::os::fd::OwnedFd;
 
 const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::WRITE).union(SealFlags::SEAL);
 
-/// A memory file that holds `bytes` and can't be changed any more.
+/// Writes `bytes` to a new memory file, which can't be changed any more. Its descriptor travels in place of the bytes.
+///
+/// ```
+/// use multiproc_travel::{read_own_file, write_own_file};
+///
+/// let file = write_own_file(b"a long message")?;
+/// assert_eq!(read_own_file(&file, 14)?, b"a long message");
+/// # Ok::<(), std::io::Error>(())
+/// ```
 ///
 /// # Errors
 ///
 /// The process or the system has no descriptors or no memory left, or may not have files of that length.
 pub fn write_own_file(bytes: &[u8]) -> io::Result<OwnedFd> {
-    // Beyond this limit the system would answer with a signal.
+    // Beyond its limit the system would answer with a signal.
     let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
     if limit.is_some_and(|limit| limit < bytes.len() as u64) {
         return Err(Errno::FBIG.into());
@@ -34,15 +42,18 @@ pub fn write_own_file(bytes: &[u8]) -> io::Result<OwnedFd> {
     Ok(file)
 }
 
-/// The `len` bytes that another process wrote apart.
+/// Reads the `len` bytes that another process wrote with [`write_own_file`].
 ///
 /// # Errors
 ///
-/// It is another kind of file, whose reading could block, or of another length.
+/// The file is none of those, so that reading could block, or it has another length (`InvalidData`).
 pub fn read_own_file(file: &OwnedFd, len: usize) -> io::Result<Vec<u8>> {
     let sealed = rustix::fs::fcntl_get_seals(file).is_ok_and(|seals| seals.contains(SEALS));
     if !sealed || rustix::fs::fstat(file)?.st_size != len as i64 {
-        return Err(io::ErrorKind::InvalidData.into());
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("the descriptor is no sealed memory file of {len} bytes"),
+        ));
     }
     let mut bytes = vec![0; len];
     let mut at = 0;

@@ -1,8 +1,8 @@
-//! The socket between the two ends of a pipe: it carries descriptors, wakes a receiver that sleeps, and its hang-up tells of a
-//! death at once. One descriptor an end does all three.
+//! The socket between the two ends of a pipe. It carries descriptors, wakes a receiver that sleeps, and its hang-up tells of a death at
+//! once. Each end needs one descriptor for all three.
 //!
-//! A packet is a *ring*, which carries nothing and wakes the reader, or it carries descriptors under a number. Packets are looked at
-//! before they are taken out: descriptors that this process has no room for stay in the socket.
+//! A packet is a *ring*, which carries nothing and wakes the reader, or it carries descriptors under a number. The reader looks at a
+//! packet before it takes it out: descriptors that its process has no room for stay in the socket.
 
 use multiproc_prim::Deadline;
 use multiproc_prim::descriptor::{Apart, apart, is_ready, occupy_standard_streams};
@@ -18,13 +18,35 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-/// One end of the socket pair of a pipe.
+/// One end of a socket pair that wakes the other side, and carries descriptors for messages which travel elsewhere.
+///
+/// `multiproc-pipe` is built on it: messages are in shared memory, and each says under which number its descriptors come.
+///
+/// ```
+/// use multiproc_travel::{Deadline, Wire};
+/// use std::os::fd::AsFd;
+///
+/// let (ours, theirs) = Wire::pair()?;
+/// ours.ring();
+/// theirs.wait(None);
+/// // The ring is taken out, and nothing comes behind it.
+/// assert!(!theirs.hush());
+///
+/// ours.send(1, &[std::io::stdin().as_fd()], Deadline::NEVER, &mut || true)?;
+/// let mut descriptors = Vec::new();
+/// theirs.fetch(1, &mut descriptors)?;
+/// // Until here a failure, or a death of the receiver, loses nothing.
+/// theirs.finish(1);
+/// assert_eq!(descriptors.len(), 1);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[must_use = "the other end hangs up when this one is dropped"]
 #[derive(Debug)]
 pub struct Wire(OwnedFd);
 
-/// Descriptors in one packet: the system takes 253.
+/// Descriptors in one packet. The system takes 253.
 const PER_PACKET: usize = 200;
-/// Packets that one call takes out of the socket: many more than a socket holds. A peer that floods it must not keep us.
+/// Packets that one call takes out of the socket: many more than a socket holds. A peer that floods it must not hold this process up.
 const MOST_PACKETS: u32 = 10_000;
 
 /// How long a sender that waits for room sleeps before it looks around.
@@ -32,7 +54,7 @@ const SLICE: Duration = Duration::from_millis(50);
 
 const RING: u8 = 0;
 const DESCRIPTORS: u8 = 1;
-/// Kind, whether it is the last packet of its number, number.
+/// `RING` or `DESCRIPTORS`, whether it is the last packet of its number, and the number.
 type Header = [u8; 10];
 
 /// The packet at the head of a socket.
@@ -43,7 +65,7 @@ enum Head {
 }
 
 impl Wire {
-    /// Two ends of a new pair.
+    /// Makes a pair, and returns its two ends.
     ///
     /// # Errors
     ///
@@ -53,23 +75,28 @@ impl Wire {
         Ok((Self(a), Self(b)))
     }
 
-    /// An end that came from another process.
+    /// An end whose descriptor came from another process.
     ///
     /// # Errors
     ///
-    /// It is another kind of file: waiting for it could block, or never wait.
+    /// It is another sort of file, on which a call could block, or never wait.
     pub fn from_descriptor(descriptor: OwnedFd) -> io::Result<Self> {
         let fits = socket_domain(&descriptor)? == AddressFamily::UNIX && socket_type(&descriptor)? == SocketType::SEQPACKET;
-        if fits { Ok(Self(descriptor)) } else { Err(io::Error::new(io::ErrorKind::InvalidInput, "not the socket of a pipe")) }
+        if fits {
+            Ok(Self(descriptor))
+        } else {
+            Err(io::Error::new(io::ErrorKind::InvalidInput, "the descriptor is not the socket of a pipe"))
+        }
     }
 
     /// Makes the other end's [`wait`](Self::wait) return.
     pub fn ring(&self) {
-        // A socket that is full wakes its reader already.
+        // The reader of a full socket is awake already.
         let _ = send(&self.0, &[RING], SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
     }
 
-    /// Takes out the rings that came. Returns whether descriptors are next, which only [`fetch`](Self::fetch) takes out.
+    /// Takes out the rings that came. Returns whether descriptors are next. Only [`fetch`](Self::fetch) and [`finish`](Self::finish) take
+    /// these out.
     pub fn hush(&self) -> bool {
         for _ in 0..MOST_PACKETS {
             match self.head() {
@@ -78,33 +105,35 @@ impl Wire {
                 Ok(Head::Nothing) | Err(_) => return false,
             }
         }
-        // Too much came at once: let the caller sleep elsewhere.
+        // The peer floods the socket: let the caller sleep elsewhere.
         true
     }
 
-    /// Waits until a packet is there or the other end is closed, for at most `limit` (`None`: no limit). Returns for a signal too.
+    /// Waits until a packet is there or the other end is closed, for at most `limit` (`None`: no limit). A signal ends the wait, too.
     pub fn wait(&self, limit: Option<Duration>) {
         let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
         let mut entry = [PollFd::new(&self.0, PollFlags::IN | PollFlags::RDHUP)];
         match poll(&mut entry, limit.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
-            // A system that refuses still makes progress, at a slow pace instead of a spin's.
+            // The system refuses: the caller looks again, and must not spin.
             Err(_) => std::thread::sleep(Duration::from_millis(1)),
         }
     }
 
-    /// Whether every copy of the other end is closed: by hand, or by the death of the processes that had it.
+    /// Whether every copy of the other end is closed: by a call, or by the death of the processes that had it.
     pub fn is_hung_up(&self) -> bool {
         is_ready(&self.0, PollFlags::RDHUP)
     }
 
-    /// Sends descriptors under a number, larger than any before it. Waits for room in the socket: until the deadline, or until
-    /// `still_there` says that nobody reads any more, which the socket does not know where the other end has another user.
+    /// Sends descriptors under a number, which is larger than any before it. Waits for room in the socket, until the deadline.
+    ///
+    /// While it waits it calls `still_there` every 50 ms, and gives up once that is false: nobody reads any more. The socket can't tell
+    /// where a process keeps a copy of the other end and another one is its reader.
     ///
     /// # Errors
     ///
-    /// The other end is closed or nobody reads any more (`BrokenPipe`), too many descriptors are on their way, or there was no room in
-    /// time (`TimedOut`). A part of them may have been sent: the reader drops them when it fetches a larger number.
+    /// The other end is closed or nobody reads any more (`BrokenPipe`), too many descriptors are on their way, or there was no room by
+    /// the deadline (`TimedOut`). Some of the descriptors may have been sent: the reader drops them when it fetches a larger number.
     pub fn send(
         &self,
         number: u64,
@@ -137,8 +166,12 @@ impl Wire {
             match sendmsg(&self.0, &[IoSlice::new(&header)], &mut ancillary, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
                 Ok(_) => return Ok(()),
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) if deadline.is_over() => return Err(io::ErrorKind::TimedOut.into()),
-                Err(Errno::AGAIN) if !still_there() => return Err(io::ErrorKind::BrokenPipe.into()),
+                Err(Errno::AGAIN) if deadline.is_over() => {
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, "the socket of the pipe had no room by the deadline"));
+                }
+                Err(Errno::AGAIN) if !still_there() => {
+                    return Err(io::Error::new(io::ErrorKind::BrokenPipe, "nobody reads the socket of the pipe any more"));
+                }
                 Err(Errno::AGAIN) => {
                     let limit = Timespec::try_from(deadline.within(SLICE)).ok();
                     let mut entry = [PollFd::new(&self.0, PollFlags::OUT | PollFlags::RDHUP)];
@@ -152,12 +185,15 @@ impl Wire {
         }
     }
 
-    /// Copies the descriptors that came under `number` out of the socket, behind those in `so_far`. Their last packet stays there until
-    /// [`finish`](Self::finish): what can still fail, or a death, finds them again. Older numbers are dropped.
+    /// Copies the descriptors that came under `number` out of the socket, behind those in `so_far`. Drops older numbers.
+    ///
+    /// The last packet stays in the socket until [`finish`](Self::finish). So after a failure or a death in between, the next reader
+    /// finds it again.
     ///
     /// # Errors
     ///
-    /// They are not there (`NotFound`), or this process has no room for them: then nothing is lost, and the next call goes on.
+    /// The descriptors are not there (`NotFound`), or this process has no room for them. Then nothing is lost: the next call with the
+    /// same `so_far` goes on.
     pub fn fetch(&self, number: u64, so_far: &mut Vec<OwnedFd>) -> io::Result<()> {
         for _ in 0..MOST_PACKETS {
             match self.head()? {
@@ -173,10 +209,10 @@ impl Wire {
                 Head::Nothing | Head::Descriptors { .. } => break,
             }
         }
-        Err(io::ErrorKind::NotFound.into())
+        Err(io::Error::new(io::ErrorKind::NotFound, format!("no descriptors came under number {number}")))
     }
 
-    /// Takes everything up to `number` out of the socket, without a descriptor for this process.
+    /// Takes everything up to `number` out of the socket. The system closes the descriptors in it.
     pub fn finish(&self, number: u64) {
         for _ in 0..MOST_PACKETS {
             match self.head() {
@@ -196,7 +232,7 @@ impl Wire {
                     Ok(Head::Descriptors { last: bytes[1] != 0, number })
                 }
                 Err(Errno::AGAIN) => Ok(Head::Nothing),
-                // No bytes are the end, or a packet of a peer that means no good, which means as little as a ring.
+                // No bytes are the end, or an empty packet of a hostile peer, which says no more than a ring.
                 Ok((0, _)) if self.is_hung_up() => Ok(Head::Nothing),
                 Ok(_) => Ok(Head::Ring),
                 Err(Errno::INTR) => continue,
@@ -206,7 +242,7 @@ impl Wire {
     }
 
     fn drop_head(&self) {
-        // Without room for them the system closes what descriptors it carries.
+        // This call has no room for descriptors, so the system closes those in the packet.
         let _ = recv(&self.0, &mut Header::default(), RecvFlags::DONTWAIT);
     }
 
@@ -214,7 +250,7 @@ impl Wire {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(PER_PACKET))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let mut bytes = Header::default();
-        // What arrives gets the lowest free numbers.
+        // Descriptors that arrive get the lowest free numbers.
         occupy_standard_streams()?;
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
         let message = loop {
@@ -229,7 +265,7 @@ impl Wire {
         });
         let came: Vec<OwnedFd> = rights.flatten().collect();
         if message.flags.contains(ReturnFlags::CTRUNC) {
-            // The system stopped where the process had no more.
+            // The system stopped where this process had no descriptors left.
             return Err(Errno::MFILE.into());
         }
         so_far.extend(came.moved_apart()?);
@@ -249,8 +285,20 @@ impl AsFd for Wire {
     }
 }
 
-/// A descriptor for `epoll`, `poll` and `select`: readable while something new is on a [`Wire`], and while
-/// [`set`](Self::set) says so.
+/// A descriptor for `epoll`, `poll` and `select`. It is readable while something new is on a [`Wire`], and while [`set`](Self::set) says
+/// so.
+///
+/// ```
+/// use multiproc_travel::{Readiness, Wire};
+///
+/// let (ours, theirs) = Wire::pair()?;
+/// let readiness = Readiness::new()?;
+/// readiness.watch(&theirs)?;
+/// ours.ring(); // From here on `readiness.as_fd()` is readable.
+/// readiness.clear();
+/// theirs.hush();
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Readiness {
     set: OwnedFd,
@@ -258,7 +306,7 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// A new one, which watches nothing.
+    /// Makes a descriptor that watches nothing.
     ///
     /// # Errors
     ///
@@ -270,29 +318,29 @@ impl Readiness {
         Ok(Self { set, flag })
     }
 
-    /// Watches a wire from now on: for what comes, not for what is there.
+    /// Watches a wire from now on, for packets that come, not for those that are there.
     ///
     /// # Errors
     ///
     /// The system has no memory for it.
     pub fn watch(&self, wire: &Wire) -> io::Result<()> {
-        // Each packet counts once: descriptors that wait in the socket for their message are nothing to read.
+        // Each packet counts once: descriptors that wait in the socket for their message are nothing to receive.
         let events = epoll::EventFlags::IN | epoll::EventFlags::RDHUP | epoll::EventFlags::ET;
         Ok(epoll::add(&self.set, wire, epoll::EventData::new_u64(1), events)?)
     }
 
-    /// Watches a wire no longer.
+    /// Stops watching a wire.
     pub fn forget(&self, wire: &Wire) {
         let _ = epoll::delete(&self.set, wire);
     }
 
-    /// Forgets the packets that came so far. Whoever calls it looks for what they tell of afterwards.
+    /// Forgets the packets that came so far. Call it before you look for the messages that they tell of, not after.
     pub fn clear(&self) {
         let none = Timespec::default();
         let _ = epoll::wait(&self.set, &mut [MaybeUninit::<epoll::Event>::uninit(); 2][..], Some(&none));
     }
 
-    /// Whether it is readable whatever the wire does.
+    /// Makes it readable whatever the wire does, or ends that.
     pub fn set(&self, ready: bool) {
         let _ = match ready {
             // A counter that is full is readable already.
@@ -353,7 +401,7 @@ mod tests {
         let one = some(1);
         let error = (1..100_000).find_map(|number| a.send(number, &one, Deadline::NOW, &mut || true).err()).unwrap();
         assert!(matches!(error.kind(), io::ErrorKind::TimedOut) || error.raw_os_error() == Some(libc::ETOOMANYREFS));
-        // It waits for as long as somebody reads.
+        // It waits for as long as the other end has a reader.
         let mut looks = 0;
         let mut still_there = || {
             looks += 1;

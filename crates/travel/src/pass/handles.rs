@@ -1,4 +1,7 @@
 //! Handles on their way: the descriptors beside the bytes.
+//!
+//! A handle's `Serialize` and `Deserialize` call the functions here. What they do depends on what the codec is about, which a
+//! thread-local says: refuse handles, find out whether there are any, try the value out, or send it.
 
 use serde::de::Error as _;
 use serde::ser::Error as _;
@@ -9,57 +12,60 @@ use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread::LocalKey;
 
-/// What goes along with a value's bytes.
+/// What travels beside a value's bytes.
 #[derive(Default)]
 pub(super) struct Luggage {
     pub(super) descriptors: Vec<OwnedFd>,
     pub(super) movers: Vec<Box<dyn Mover>>,
 }
 
-/// A handle that moves with the value it is a part of, so that it is never in two places: an end of a pipe.
+/// A handle that moves with the value it is a part of, so that it is never in two places. An end of a pipe is one.
 ///
-/// It is inside the [`Parcel`](super::Parcel) while that is on its way. A mover that is dropped goes back to where it came from: its value
-/// could not be encoded or sent.
+/// The [`Parcel`](super::Parcel) holds it while that is on its way. A mover that is dropped goes back to its owner: the value could not be
+/// encoded or sent.
+///
+/// For crates whose handles travel, as `multiproc-pipe`.
 pub trait Mover: Send + std::fmt::Debug {
-    /// The parcel is on its way to another process: there is no way back.
+    /// Called when the parcel was sent: from here on the handle is the receiver's.
     fn left(self: Box<Self>);
 }
 
-/// What becomes of handles that are encoded.
+/// What becomes of a handle that is encoded.
 #[derive(Default)]
 pub(super) enum Leaving {
-    /// They can't travel.
+    /// It is refused: it can't travel here.
     #[default]
     Nowhere,
-    /// They are told to wait, and it is noted that there are some: nothing is given away twice.
+    /// It is refused, and noted: the value is encoded once more, with [`Travel`](Self::Travel). So nothing is given away twice.
     Asked { found: bool },
-    /// It is a trial: each is written as the number of what is kept for it, or as 0 if nothing is.
+    /// This is a trial. The handle is written as the number of its stand-in in `kept`, or as 0 if there is no `kept`.
     Trial { kept: Option<Vec<Kept>> },
-    /// They go along.
+    /// It travels.
     Travel(Luggage),
 }
 
-/// Where handles that are decoded come from.
+/// Where a handle comes from that is decoded.
 #[derive(Default)]
 pub(super) enum Arriving {
-    /// There are none.
+    /// Nowhere: it is refused.
     #[default]
     Nowhere,
-    /// It is a trial: what was kept stands in for them. So many blank ones were given out.
+    /// This is a trial. The handle is made of its stand-in. `blanks` counts the blank handles that were given out.
     Trial { kept: Vec<Kept>, blanks: usize },
-    /// Descriptors, each for one handle.
+    /// From the descriptors that came, each for one handle.
     Travelled(Vec<Option<OwnedFd>>),
 }
 
-/// What stands in for a handle in a trial; nothing for a bare descriptor.
+/// The stand-in for a handle in a trial; `None` for a bare descriptor.
 pub(super) type Kept = Option<Box<dyn Any>>;
 
-/// How many handles without anything in them this thread's trial gave out so far.
+/// How many blank handles this thread's trial gave out so far.
 pub(super) fn blanks() -> usize {
     ARRIVING.with_borrow(|arriving| if let Arriving::Trial { blanks, .. } = **arriving { blanks } else { 0 })
 }
 
-/// Nothing in it needs a destructor while no call is under way, so values can be encoded in another thread-local's destructor.
+/// A thread-local without a destructor, so values can be encoded in the destructor of another thread-local. It holds nothing that needs
+/// one while no call is under way.
 pub(super) type Slot<S> = RefCell<ManuallyDrop<S>>;
 
 thread_local! {
@@ -67,7 +73,7 @@ thread_local! {
     pub(super) static ARRIVING: Slot<Arriving> = const { RefCell::new(ManuallyDrop::new(Arriving::Nowhere)) };
 }
 
-/// Something in a thread's slot for a while. What was there before is back afterwards, also after a panic.
+/// A value in a thread's slot for a while. The value before it comes back afterwards, also after a panic.
 pub(super) struct Scope<S: Default + 'static> {
     slot: &'static LocalKey<Slot<S>>,
     before: S,
@@ -78,7 +84,7 @@ impl<S: Default> Scope<S> {
         Self { slot, before: put(slot, now) }
     }
 
-    /// What became of it.
+    /// Ends the scope and returns what became of the value.
     pub(super) fn leave(self) -> S {
         put(self.slot, S::default())
     }
@@ -94,21 +100,22 @@ fn put<S>(slot: &'static LocalKey<Slot<S>>, now: S) -> S {
     slot.with_borrow_mut(|there| std::mem::replace(&mut **there, now))
 }
 
-/// `None` where no handles can travel as it is, which is nearly always: a value is seldom encoded while another one is.
+/// A scope in which no handle can leave. `None` where that holds already, which is nearly always: a value is seldom encoded inside
+/// another one.
 #[inline]
 pub(super) fn no_leaving() -> Option<Scope<Leaving>> {
     let none = LEAVING.with_borrow(|leaving| matches!(**leaving, Leaving::Nowhere));
     if none { None } else { Some(Scope::enter(&LEAVING, Leaving::Nowhere)) }
 }
 
-/// The same for handles that arrive.
+/// A scope in which no handle can arrive. `None` where that holds already.
 #[inline]
 pub(super) fn no_arriving() -> Option<Scope<Arriving>> {
     let none = ARRIVING.with_borrow(|arriving| matches!(**arriving, Arriving::Nowhere));
     if none { None } else { Some(Scope::enter(&ARRIVING, Arriving::Nowhere)) }
 }
 
-/// A file descriptor as a part of a value: it arrives as another descriptor of the same open file.
+/// A file descriptor as a part of a value. It arrives as another descriptor of the same open file.
 #[derive(Debug)]
 pub struct Descriptor(OwnedFd);
 
@@ -132,7 +139,8 @@ impl AsFd for Descriptor {
 
 /// Serialises a borrowed descriptor as [`Descriptor`] does an owned one: for handles that hold one among other things.
 ///
-/// A handle may be serialised more than once before it travels: that it goes, it knows only once this was `Ok`.
+/// A handle may be serialised more than once before it travels. Only an `Ok` of this call outside a [trial](leaves_in_trial) says that
+/// it travels now.
 ///
 /// # Errors
 ///
@@ -149,26 +157,26 @@ pub fn serialize_descriptor<S: Serializer>(descriptor: BorrowedFd<'_>, serialize
             luggage.descriptors.push(copy);
             luggage.descriptors.len() as u32 - 1
         }
-        // Not after the check above; what number it has is of no account then.
+        // The check above has refused these.
         Leaving::Nowhere | Leaving::Asked { .. } | Leaving::Trial { .. } => 0,
     });
     serializer.serialize_u32(number)
 }
 
-/// For `Serialize` of handles: whether the value is only tried out, so that nothing leaves. Then they call [`serialize_stand_in`].
+/// For `Serialize` of handles: whether the value is only tried out, so that nothing leaves. If so, call [`serialize_stand_in`].
 #[must_use]
 pub fn leaves_in_trial() -> bool {
     LEAVING.with_borrow(|leaving| matches!(**leaving, Leaving::Trial { .. }))
 }
 
-/// For `Deserialize` of handles: whether the value is only tried out. Then they call [`deserialize_stand_in`].
+/// For `Deserialize` of handles: whether the value is only tried out. If so, call [`deserialize_stand_in`].
 #[must_use]
 pub fn arrives_in_trial() -> bool {
     ARRIVING.with_borrow(|arriving| matches!(**arriving, Arriving::Trial { .. }))
 }
 
-/// For `Serialize` of handles in a trial: writes a number in the handle's place. `keep` makes what [`deserialize_stand_in`] gets for
-/// it; it is not called when what came back is written.
+/// For `Serialize` of handles in a trial: writes a number in the handle's place. `keep` makes the stand-in, which
+/// [`deserialize_stand_in`] gets. It is not called where the trial writes the value that came back.
 ///
 /// # Errors
 ///
@@ -193,13 +201,13 @@ fn write_stand_in<S: Serializer>(stand_in: Kept, serializer: S) -> Result<S::Ok,
     serializer.serialize_u32(number)
 }
 
-/// For `Deserialize` of handles in a trial: reads what was kept for one.
+/// For `Deserialize` of handles in a trial: reads a number and returns the stand-in of that handle.
 ///
-/// `blank`: what is made of it can't be used as the handle can. If the code around it fails then, the trial says nothing.
+/// `blank`: the handle made of it can't be used as the real one can. If the code around it fails then, the trial proves nothing.
 ///
 /// # Errors
 ///
-/// Nothing was kept there, or something else, or what is not `right`.
+/// No stand-in has the number, or the stand-in is of another type, or not `right`.
 pub fn deserialize_stand_in<'de, K: Any + Clone, D: Deserializer<'de>>(
     right: impl FnOnce(&K) -> bool,
     blank: bool,
@@ -209,7 +217,7 @@ pub fn deserialize_stand_in<'de, K: Any + Clone, D: Deserializer<'de>>(
     let found = ARRIVING.with_borrow_mut(|arriving| {
         let Arriving::Trial { kept, blanks } = &mut **arriving else { return None };
         let Some(kept) = kept.get(number as usize)? else {
-            // A descriptor may turn out to be what is asked for.
+            // It stands for a bare descriptor, which may be the right one.
             *blanks += 1;
             return None;
         };
@@ -220,7 +228,7 @@ pub fn deserialize_stand_in<'de, K: Any + Clone, D: Deserializer<'de>>(
     found.ok_or_else(|| D::Error::custom("it is another kind of handle"))
 }
 
-/// What stands in for a descriptor: what is done to it, nobody sees.
+/// A blank descriptor: the end of a pipe that nobody else has, so nobody sees what is done to it.
 fn blank_descriptor<E: serde::de::Error>() -> Result<Descriptor, E> {
     ARRIVING.with_borrow_mut(|arriving| {
         if let Arriving::Trial { blanks, .. } = &mut **arriving {
@@ -231,11 +239,11 @@ fn blank_descriptor<E: serde::de::Error>() -> Result<Descriptor, E> {
     Ok(Descriptor(reader.into()))
 }
 
-/// For `Serialize` of handles that move: makes sure that descriptors can travel here, before anything is moved.
+/// For `Serialize` of handles that move: makes sure that handles can travel here, before anything is moved.
 ///
 /// # Errors
 ///
-/// They can't; or not yet: a value that has handles is encoded once more.
+/// They can't, or not yet: a value that has handles is encoded once more. Return the error as it is.
 pub fn check_leaving<E: serde::ser::Error>() -> Result<(), E> {
     LEAVING.with_borrow_mut(|leaving| match &mut **leaving {
         Leaving::Nowhere => Err(E::custom("a handle travels as an argument of a new process or through a connection, not here")),
@@ -247,7 +255,7 @@ pub fn check_leaving<E: serde::ser::Error>() -> Result<(), E> {
     })
 }
 
-/// For `Serialize` of handles that move: puts one into the parcel, once everything else of it is encoded.
+/// For `Serialize` of handles that move: puts the handle into the parcel, once all else of the handle is encoded.
 pub fn move_along(mover: Box<dyn Mover>) {
     LEAVING.with_borrow_mut(|leaving| {
         // Where nothing can leave, the mover is dropped, and so goes back.
@@ -257,7 +265,8 @@ pub fn move_along(mover: Box<dyn Mover>) {
     });
 }
 
-/// For `Serialize` of handles: what is wrong with them, in words that reach the user.
+/// For `Serialize` of handles: an error with this text, which reaches the user in an [`EncodeError`](super::EncodeError).
+#[must_use]
 pub fn refuse_to_leave<E: serde::ser::Error>(why: impl std::fmt::Display) -> E {
     E::custom(why)
 }
@@ -278,11 +287,14 @@ impl<'de> Deserialize<'de> for Descriptor {
             Arriving::Nowhere | Arriving::Trial { .. } => None,
             Arriving::Travelled(arriving) => arriving.get_mut(number as usize)?.take(),
         });
-        found.map(Self).ok_or_else(|| D::Error::custom(format_args!("descriptor {number} did not arrive")))
+        found
+            .map(Self)
+            .ok_or_else(|| D::Error::custom(format_args!("descriptor {number} did not arrive, or another handle has taken it")))
     }
 }
 
-/// For `Deserialize` of handles: what is wrong with them, in words that reach the user.
+/// For `Deserialize` of handles: an error with this text, which reaches the user in a [`DecodeError`](super::DecodeError).
+#[must_use]
 pub fn refuse<E: serde::de::Error>(why: impl std::fmt::Display) -> E {
     E::custom(why)
 }

@@ -1,24 +1,27 @@
-//! What a type is, as a number that another program finds too.
+//! A number for a type that another program finds, too.
 //!
-//! A type's `Deserialize` asks for what it wants to read. Here it gets made-up values, and what it asks for is noted: kinds, the
-//! names of fields and variants. Enums are gone through variant by variant, in several passes.
+//! A type's `Deserialize` asks for what it wants to read. Here it gets made-up values, and the number is made of what it asks for:
+//! kinds, the names of fields and variants. An enum is read several times, once for each variant.
 
+use super::bare;
+use super::error::Why;
+use super::format::{self, VERSION};
 use super::handles::no_arriving;
-use super::kind::{self, VERSION};
-use super::plain;
 use super::shape::mix;
-use super::why::Why;
 use serde::Deserializer;
 use serde::de::value::BorrowedStrDeserializer;
 use serde::de::{DeserializeOwned, DeserializeSeed, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// A number for how values of a type are encoded: the same in every program, and another one for types that differ in a field's or
-/// variant's name, in its type or in its place; and for another version of the codec. A type whose messages are its bare bytes has
-/// another one than a type that asks for the same, and whose messages are not (`Vec<u8>` and `Box<[u8]>`).
+/// A number for how values of a type are encoded. Two programs that exchange values compare it to find out whether they mean the
+/// same type.
 ///
-/// Modules and crates do not count, nor do `Box` and its like. Where a type's `Deserialize` does not say what it wants to read
-/// (`untagged`, `flatten`, `tag`, hand-written ones that take only some values), the type's name takes the place of the rest.
+/// It is the same in every program. It differs for types that differ in the name, type or place of a field or variant, and for
+/// versions of the codec. `Vec<u8>` and `Box<[u8]>` differ as well: messages of the one are bare bytes, those of the other are not.
+///
+/// Modules, crates, `Box` and its like do not count. Where a type's `Deserialize` does not say what it wants to read (`untagged`,
+/// `flatten`, `tag`, hand-written code that takes only some values), the type's name takes the place of the rest.
+#[must_use]
 pub fn identity<T: DeserializeOwned>() -> u64 {
     let mut trace = Trace { hash: VERSION, ..Trace::default() };
     let passes = || {
@@ -36,13 +39,14 @@ pub fn identity<T: DeserializeOwned>() -> u64 {
     if !catch_unwind(AssertUnwindSafe(passes)).unwrap_or(false) {
         trace.text(&type_name::<T>());
     }
-    if plain::is_bare::<T>() {
+    if bare::is_bare::<T>() {
         trace.number(u64::MAX);
     }
     trace.hash
 }
 
-/// The name of a type for people, without the modules that it and its parts are in.
+/// The name of a type for people, without the modules of the type and its parts.
+#[must_use]
 pub fn type_name<T: ?Sized>() -> String {
     let full = std::any::type_name::<T>();
     let ends = |c: char| !(c.is_alphanumeric() || c == '_' || c == ':');
@@ -60,12 +64,12 @@ const STEPS: u32 = 50_000;
 
 struct Trace {
     hash: u64,
-    /// Whether there are variants that no pass has gone through.
+    /// Whether there are variants that no pass has read.
     goes_on: bool,
     enums: Vec<Seen>,
-    /// Structs and enums that are being read.
+    /// Structs and enums that are being read, from the outside in.
     open: Vec<(&'static str, &'static [&'static str])>,
-    /// Structs and enums that are inside themselves: the shortest way out.
+    /// How many of them are inside themselves. If any is, the pass takes the shortest way out.
     closing: u32,
     depth: u32,
     steps: u32,
@@ -77,17 +81,17 @@ impl Default for Trace {
     }
 }
 
-/// An enum and how far its variants were gone through.
+/// An enum, and how many of its variants were read.
 struct Seen {
     name: &'static str,
     variants: &'static [&'static str],
     next: usize,
-    /// A variant that came to an end.
+    /// A variant that was read to its end.
     whole: Option<usize>,
 }
 
 impl Trace {
-    /// Reads a made-up value. Says whether that went well.
+    /// Reads a made-up value. Returns whether that went well.
     fn pass<T: DeserializeOwned>(&mut self) -> bool {
         self.open.clear();
         (self.closing, self.depth) = (0, 0);
@@ -130,7 +134,7 @@ impl Trace {
         result
     }
 
-    /// As `nested`, for something that has a name.
+    /// Reads something nested that has a name.
     fn named<R>(
         &mut self,
         kind: u8,
@@ -148,7 +152,7 @@ impl Trace {
         result
     }
 
-    /// The variant to go through now.
+    /// The place of the enum in `enums`, and the variant to read now.
     fn choose(&mut self, name: &'static str, variants: &'static [&'static str]) -> (usize, usize) {
         let found = self.enums.iter().position(|seen| (seen.name, seen.variants) == (name, variants));
         let at = found.unwrap_or_else(|| {
@@ -169,7 +173,7 @@ struct Probe<'t>(&'t mut Trace);
 macro_rules! scalars {
     ($($method:ident = $kind:ident, $visit:ident($($value:expr)?);)*) => {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
-            self.0.number(kind::$kind.into());
+            self.0.number(format::$kind.into());
             visitor.$visit($($value)?)
         })*
     };
@@ -209,39 +213,39 @@ impl<'de> Deserializer<'de> for Probe<'_> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
-        self.0.number(kind::SOME.into());
+        self.0.number(format::SOME.into());
         if self.0.is_short() { visitor.visit_none() } else { self.0.nested(|trace| visitor.visit_some(Probe(trace))) }
     }
 
     fn deserialize_unit_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Why> {
-        self.0.names(kind::UNIT, name, &[]);
+        self.0.names(format::UNIT, name, &[]);
         visitor.visit_unit()
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Why> {
-        self.0.named(kind::END, name, &[], |trace| visitor.visit_newtype_struct(Probe(trace)))
+        self.0.named(format::END, name, &[], |trace| visitor.visit_newtype_struct(Probe(trace)))
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
-        self.0.number(kind::SEQ.into());
+        self.0.number(format::SEQ.into());
         let left = usize::from(!self.0.is_short());
         self.0.nested(|trace| visitor.visit_seq(Parts { trace, left }))
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
-        self.0.number(kind::MAP.into());
+        self.0.number(format::MAP.into());
         let left = usize::from(!self.0.is_short());
         self.0.nested(|trace| visitor.visit_map(Parts { trace, left }))
     }
 
     fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Why> {
-        self.0.number(kind::TUPLE.into());
+        self.0.number(format::TUPLE.into());
         self.0.number(len as u64);
         self.0.nested(|trace| visitor.visit_seq(Parts { trace, left: len }))
     }
 
     fn deserialize_tuple_struct<V: Visitor<'de>>(self, name: &'static str, len: usize, visitor: V) -> Result<V::Value, Why> {
-        self.0.named(kind::TUPLE, name, &[], |trace| visitor.visit_seq(Parts { trace, left: len }))
+        self.0.named(format::TUPLE, name, &[], |trace| visitor.visit_seq(Parts { trace, left: len }))
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -250,7 +254,7 @@ impl<'de> Deserializer<'de> for Probe<'_> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Why> {
-        self.0.named(kind::STRUCT, name, fields, |trace| visitor.visit_seq(Parts { trace, left: fields.len() }))
+        self.0.named(format::STRUCT, name, fields, |trace| visitor.visit_seq(Parts { trace, left: fields.len() }))
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -259,7 +263,7 @@ impl<'de> Deserializer<'de> for Probe<'_> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Why> {
-        self.0.named(kind::VARIANT, name, variants, |trace| {
+        self.0.named(format::VARIANT, name, variants, |trace| {
             let (at, which) = trace.choose(name, variants);
             let variant = variants.get(which).copied().unwrap_or("");
             trace.text(variant);
@@ -323,7 +327,7 @@ impl<'de> VariantAccess<'de> for Variant<'_> {
     type Error = Why;
 
     fn unit_variant(self) -> Result<(), Why> {
-        self.trace.number(kind::UNIT.into());
+        self.trace.number(format::UNIT.into());
         Ok(())
     }
 
@@ -336,7 +340,7 @@ impl<'de> VariantAccess<'de> for Variant<'_> {
     }
 
     fn struct_variant<V: Visitor<'de>>(self, fields: &'static [&'static str], visitor: V) -> Result<V::Value, Why> {
-        self.trace.names(kind::STRUCT, "", fields);
+        self.trace.names(format::STRUCT, "", fields);
         visitor.visit_seq(Parts { trace: self.trace, left: fields.len() })
     }
 }

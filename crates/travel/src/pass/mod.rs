@@ -1,12 +1,12 @@
 //! Values on their way to another process: bytes, and the descriptors that handles inside them need.
 //!
-//! A handle (a queue, a connection, a [`Descriptor`]) serialises as the number of a descriptor that travels beside the bytes.
-//! That works wherever descriptors can travel: as an argument of a new process and through a connection. Elsewhere (as a
-//! message of a queue) it is an error that says so.
+//! The codec is serde's data model, each value with its kind. What is decoded equals what was encoded, or encoding failed: a value
+//! of a new shape is tried out first. `docs/codec.md` of the repository says what that means for each of serde's attributes and for
+//! types of the standard library.
 //!
-//! The codec is serde's data model, each value with its kind (`kind.rs` has the bytes). What is decoded equals what was encoded, or
-//! encoding failed: a value of a new shape is tried out first (`trial.rs`). `docs/codec.md` of the repository has what that means for each of
-//! serde's attributes and for types of the standard library.
+//! A handle (a queue, an end of a pipe, a [`Descriptor`]) is encoded as the number of a descriptor that travels beside the bytes.
+//! That works wherever descriptors can travel: as an argument of a new process, and through a pipe. Elsewhere, as in a message of a
+//! queue, encoding fails and says so.
 //!
 //! ```
 //! use multiproc_travel::pass::{self, Descriptor};
@@ -20,110 +20,126 @@
 //! # drop(descriptor);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # The files, in reading order
+//!
+//! | file | what it has |
+//! |---|---|
+//! | `mod.rs` | [`encode`] and [`decode`]; `encode_plain` and `decode_plain`, for values without handles |
+//! | `format.rs` | the bytes: a table of all kinds of values |
+//! | `bare.rs` | types whose messages are their bare bytes, without a kind: numbers, `()`, `String`, `Vec` of numbers |
+//! | `write/mod.rs` | value to bytes: serde's `Serializer` (`write/parts.rs`: structs, tuples, sequences, maps) |
+//! | `read/mod.rs` | bytes to value, whatever the type asks for |
+//! | `read/deserializer.rs` | serde's `Deserializer`: what the type asks for (`read/parts.rs`: structs, sequences, maps, variants) |
+//! | `shape.rs` | the shape of a value, and the shapes that a thread has tried out |
+//! | `trial.rs` | the trial: encode, decode, encode again, compare |
+//! | `compare.rs` | comparing two encodings where the order of items may be no part of the value |
+//! | `type_names.rs` | what the compiler's names of types tell: who wrote their code, whether their items have an order |
+//! | `identity.rs` | [`identity`](identity()): a number for a type that another program finds, too |
+//! | `handles.rs` | descriptors and handles in a value |
+//! | `error.rs` | [`EncodeError`], [`DecodeError`] |
+//!
+//! # Where to change what
+//!
+//! | to | change |
+//! |---|---|
+//! | add a kind of value | `format.rs` (constant, table, `VERSION`), `write/mod.rs`, `read/deserializer.rs`; in `read/mod.rs` `any`, `unexpected` and `pass_over`; `compare.rs` if it holds other values |
+//! | have one more type travel as its bare bytes | `bare.rs` (`numbers!`, or `append`, `from_bytes` and `is_bare`), `VERSION` |
+//! | know one more unordered set, or ordered map, of another crate | the two lists in `type_names.rs`, `Care::has_items` |
+//! | refuse a type of the library that serde writes without a part | `type_names::loses`, `bare::what_is_lost` |
+//! | have a handle of your own travel | nothing here: call the functions of `handles.rs` in its `Serialize` and `Deserialize`, as `multiproc-queue` does |
+//!
+//! Each change needs a row in `docs/codec.md`, and a test in `tests/same_value/`, one for each row.
 
-mod care;
+mod bare;
+mod compare;
+mod error;
+mod format;
 mod handles;
 mod identity;
-mod kind;
-mod plain;
 mod read;
 mod shape;
 mod trial;
-mod why;
+mod type_names;
 mod write;
 
-use handles::{ARRIVING, Arriving, LEAVING, Leaving, Luggage, Scope, no_arriving, no_leaving};
+pub use error::{DecodeError, EncodeError};
+pub use format::MAX_DEPTH;
 pub use handles::{Descriptor, Mover, arrives_in_trial, check_leaving, deserialize_stand_in, leaves_in_trial};
 pub use handles::{move_along, refuse, refuse_to_leave, serialize_descriptor, serialize_stand_in};
 pub use identity::{identity, type_name};
-pub use kind::MAX_DEPTH;
+
+use error::Why;
+use handles::{ARRIVING, Arriving, LEAVING, Leaving, Luggage, Scope, no_arriving, no_leaving};
 use read::Reader;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::os::fd::OwnedFd;
-use thiserror::Error;
-use why::Why;
 use write::Writer;
 
-/// Bytes and descriptors of one value.
+/// One encoded value: its bytes, and the descriptors and moving handles that travel beside them.
+#[must_use = "handles inside it that move go back when it is dropped unsent"]
 #[derive(Debug, Default)]
 pub struct Parcel {
-    /// The value, encoded.
+    /// The encoded value.
     pub bytes: Vec<u8>,
-    /// What the handles inside it need.
+    /// The descriptors that its handles need, in the order of their numbers in `bytes`.
     pub descriptors: Vec<OwnedFd>,
-    /// The handles inside it that move.
+    /// Its handles that move: they are in no other place while the parcel is on its way.
     pub movers: Vec<Box<dyn Mover>>,
 }
 
 impl Parcel {
-    /// Says that the parcel was sent: the handles that move have left this process, and nothing of them is kept open here.
+    /// Call it once the parcel is sent: its moving handles have left this process, and nothing of them stays open here.
     pub fn sent(self) {
         self.movers.into_iter().for_each(Mover::left);
     }
 }
 
-/// Why a value can't travel: in the words of its own type, if it refuses.
-#[derive(Debug, Error)]
-#[error("a value of type {what} can't be encoded: {why}")]
-pub struct EncodeError {
-    what: &'static str,
-    why: Box<str>,
-}
-
-/// Why bytes make no value: in the words of its own type, if it refuses.
-#[derive(Debug, Error)]
-#[error("{len} bytes can't be decoded as {what}: {why}")]
-pub struct DecodeError {
-    len: usize,
-    what: &'static str,
-    why: String,
-}
-
 /// Encodes a value that may hold handles.
 ///
-/// A value with handles is tried out each time, with others in their place: numbered, and blank where the handle itself would be
-/// used up. So everything in it but the handles is compared. There is one exception: a type that fails, or panics, in code of its
-/// own that was given a blank handle. That may be why, and so the value goes, and nothing of it was compared.
+/// A value with handles is tried out each time, with stand-ins for its handles: numbers, and blank handles where the handle itself
+/// would be used up. So everything but the handles is compared. There is one exception: a type whose own code fails or panics when
+/// it gets a blank handle. The blank may be the reason, so the value travels, and nothing of it was compared.
 ///
 /// # Errors
 ///
-/// A part of it refuses to be serialised, or could not be got as it was put.
+/// A part of the value refuses to be serialised, or would come back as another value.
 pub fn encode<T: Serialize + DeserializeOwned>(value: &T) -> Result<Parcel, EncodeError> {
     let mut bytes = Vec::new();
     let asked = Scope::enter(&LEAVING, Leaving::Asked { found: false });
     let done = append(value, &mut bytes);
     if !matches!(asked.leave(), Leaving::Asked { found: true }) {
-        return done.map(|()| Parcel { bytes, ..Parcel::default() }).map_err(encode_error::<T>);
+        return done.map(|()| Parcel { bytes, ..Parcel::default() }).map_err(EncodeError::of::<T>);
     }
-    // The form that is right for most types: which one a value with handles needs, is not worth finding out.
+    // With names, and in the forms for people: that is right for nearly all types, and finding out is not worth it here.
     bytes.clear();
-    trial::try_out_with_handles(value).map_err(encode_error::<T>)?;
+    trial::try_out_with_handles(value).map_err(EncodeError::of::<T>)?;
     let travel = Scope::enter(&LEAVING, Leaving::Travel(Luggage::default()));
     let done = shape::with(|shapes| trial::write_named(value, shapes, true, &mut bytes));
     let travel = travel.leave();
-    done.map_err(encode_error::<T>)?;
+    done.map_err(EncodeError::of::<T>)?;
     let Luggage { descriptors, movers } = if let Leaving::Travel(luggage) = travel { luggage } else { Luggage::default() };
     Ok(Parcel { bytes, descriptors, movers })
 }
 
-/// Appends a value without handles to `target`, which is as before if it can't be encoded.
+/// Encodes a value without handles, and appends it to `target`. If that fails, `target` is as before.
 ///
 /// # Errors
 ///
-/// A part of the value refuses to be serialised, as a handle does here, or could not be got as it was put.
+/// A part of the value refuses to be serialised, as a handle does here, or would come back as another value.
 #[inline]
 pub fn encode_plain<T: Serialize + DeserializeOwned>(value: &T, target: &mut Vec<u8>) -> Result<(), EncodeError> {
-    if plain::append_bare(value, target) {
+    if bare::append(value, target) {
         return Ok(());
     }
     let _scope = no_leaving();
-    append(value, target).map_err(encode_error::<T>)
+    append(value, target).map_err(EncodeError::of::<T>)
 }
 
 #[inline]
 fn append<T: Serialize + DeserializeOwned>(value: &T, target: &mut Vec<u8>) -> Result<(), Why> {
-    if plain::append_bare(value, target) {
+    if bare::append(value, target) {
         return Ok(());
     }
     let start = target.len();
@@ -140,12 +156,7 @@ fn append<T: Serialize + DeserializeOwned>(value: &T, target: &mut Vec<u8>) -> R
     })
 }
 
-#[cold]
-fn encode_error<T>(why: Why) -> EncodeError {
-    EncodeError { what: std::any::type_name::<T>(), why: why.into() }
-}
-
-/// Decodes what [`encode`] made. Descriptors that no handle asked for are closed.
+/// Decodes what [`encode`] made. Closes descriptors that no handle asked for.
 ///
 /// # Errors
 ///
@@ -163,8 +174,8 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8], descriptors: Vec<OwnedFd>) -> R
 /// The bytes make no `T`.
 #[inline]
 pub fn decode_plain<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
-    match plain::from_bare(bytes) {
-        Some(value) => value.map_err(|why| decode_error::<T>(bytes, why)),
+    match bare::from_bytes(bytes) {
+        Some(value) => value.map_err(|why| DecodeError::of::<T>(bytes, why)),
         None => {
             let _scope = no_arriving();
             decode_all(bytes)
@@ -174,13 +185,8 @@ pub fn decode_plain<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError>
 
 #[inline]
 fn decode_all<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
-    match plain::from_bare(bytes) {
-        Some(value) => value.map_err(|why| decode_error::<T>(bytes, why)),
-        None => Reader::new(bytes).root().map_err(|why| decode_error::<T>(bytes, why.to_string())),
+    match bare::from_bytes(bytes) {
+        Some(value) => value.map_err(|why| DecodeError::of::<T>(bytes, why)),
+        None => Reader::new(bytes).root().map_err(|why| DecodeError::of::<T>(bytes, why)),
     }
-}
-
-#[cold]
-fn decode_error<T>(bytes: &[u8], why: String) -> DecodeError {
-    DecodeError { len: bytes.len(), what: std::any::type_name::<T>(), why }
 }

@@ -1,11 +1,11 @@
 //! The shape of a value: which calls its `Serialize` made, without the numbers and texts.
 //!
-//! Whether a value can be got as it was put depends on its shape, if serde derived what reads and writes it: two values of one
-//! shape are read by the same steps. So a shape is tried out once (`trial.rs`), and what came of it is remembered here, by thread.
+//! If serde derived the code that writes and reads a value, its shape decides whether it comes back as it was put: two values of one
+//! shape are read by the same steps. So a shape is tried out once (`trial.rs`). Each thread remembers here what came of it.
 //!
-//! A value has a shape as a whole, and so has each part of it that may be there or not: what is in an `Option`, a variant of an
-//! enum, an item of a sequence. The shape of the whole does not depend on theirs, so a struct of twelve options has 25 shapes to
-//! try out and not 4,096.
+//! A value has a shape as a whole. Each part that may be there or not has a shape of its own: the content of an `Option`, a variant
+//! of an enum, an item of a sequence. The shape of the whole does not depend on theirs, so a struct of twelve options has 25 shapes
+//! to try out, not 4,096.
 
 use std::cell::Cell;
 
@@ -14,25 +14,25 @@ use std::cell::Cell;
 pub(super) enum Known {
     /// Nothing.
     New,
-    /// It comes back whole, without names.
-    Plain,
-    /// It comes back whole if its structs and variants have names.
+    /// Values of it come back whole without names.
+    Unnamed,
+    /// Values of it come back whole if structs and variants have names.
     Named,
-    /// Whether it comes back whole depends on more than the shape: each value is tried out.
+    /// More than the shape decides whether a value comes back whole: each value is tried out.
     Each,
 }
 
 const SHAPES: usize = 1024;
 
-/// The shapes that a thread knows, each at the place that its number says; a newcomer replaces who was there.
+/// The shapes that a thread knows, each at the place that its number gives. A new shape replaces the one at its place.
 pub(super) struct Shapes([Cell<u64>; SHAPES]);
 
 thread_local! {
-    // Without a destructor: a value can be encoded in another thread-local's.
+    // No destructor: a value can be encoded in the destructor of another thread-local.
     static KNOWN: Shapes = const { Shapes([const { Cell::new(0) }; SHAPES]) };
 }
 
-/// Makes a call with the shapes that this thread knows.
+/// Calls `call` with the shapes that this thread knows.
 #[inline(always)]
 pub(super) fn with<R>(call: impl FnOnce(&Shapes) -> R) -> R {
     KNOWN.with(call)
@@ -45,13 +45,13 @@ impl Shapes {
     }
 
     #[inline(always)]
-    pub(super) fn is_plain(&self, shape: u64) -> bool {
-        self.place(shape).get() == entry(shape, Known::Plain)
+    pub(super) fn is_unnamed(&self, shape: u64) -> bool {
+        self.place(shape).get() == entry(shape, Known::Unnamed)
     }
 
     pub(super) fn get(&self, shape: u64) -> Known {
         let found = self.place(shape).get();
-        let known = [Known::Plain, Known::Named, Known::Each];
+        let known = [Known::Unnamed, Known::Named, Known::Each];
         known.into_iter().find(|&known| found == entry(shape, known)).unwrap_or(Known::New)
     }
 
@@ -65,13 +65,13 @@ fn entry(shape: u64, known: Known) -> u64 {
     (shape & !3) | known as u64
 }
 
-/// The shape of what came before and one step more.
+/// The shape after one step more.
 #[inline(always)]
 pub(super) fn mix(shape: u64, step: u64) -> u64 {
     (shape.rotate_left(5) ^ step).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
-/// A step that names a field.
+/// The step for the name of a field.
 #[inline(always)]
 pub(super) fn name(name: &str) -> u64 {
     let bytes = name.as_bytes();
@@ -79,7 +79,7 @@ pub(super) fn name(name: &str) -> u64 {
     (256 + bytes.len() as u64) ^ (at(0) << 16) ^ (at(bytes.len().wrapping_sub(1)) << 32)
 }
 
-/// Where the shapes of a type's values start.
+/// The shape with which the values of a type start.
 #[inline(always)]
 pub(super) fn start<T: ?Sized>() -> u64 {
     struct Plain(u64);
@@ -98,6 +98,6 @@ pub(super) fn start<T: ?Sized>() -> u64 {
         }
     }
     let mut hasher = Plain(1);
-    std::hash::Hash::hash(&super::plain::type_id::<T>(), &mut hasher);
+    std::hash::Hash::hash(&super::bare::type_id::<T>(), &mut hasher);
     std::hash::Hasher::finish(&hasher)
 }

@@ -1,16 +1,15 @@
 //! Trying out at the put whether a value can be got.
 //!
-//! The first value of each shape (`shape.rs`) is encoded, decoded and encoded again, in the process that puts it. If both
-//! encodings say the same, values of its shape go on their way from then on without further ado. First it is read as without names;
-//! if that goes wrong, with names and in the forms for people, which is what `flatten`, `untagged` and `tag = "…"` were made for.
-//! If that goes wrong too, the put is refused with the type's own words.
+//! The process that puts the first value of a shape (`shape.rs`) encodes it, decodes it and encodes it again. If both encodings say
+//! the same, later values of that shape travel without a trial. The trial reads the value without names first. If that goes wrong,
+//! it reads the value with names and in the forms for people: `flatten`, `untagged` and `tag = "…"` were made for these. If that
+//! goes wrong too, the put is refused in the type's own words.
 
-mod digest;
-
+use super::compare;
+use super::error::Why;
 use super::handles::{ARRIVING, Arriving, LEAVING, Leaving, Scope, no_arriving};
 use super::read::Reader;
 use super::shape::{self, Known, Shapes};
-use super::why::Why;
 use super::write::Writer;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -18,7 +17,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 const ADVICE: &str = "make its Serialize and Deserialize agree, or put bytes that you encode yourself (a Vec<u8>)";
 
-/// Sees to it that a value can be got which has `unknown` shapes, and was just written behind `start` without names.
+/// Makes sure that a value can be got which has `unknown` shapes. The writer has just written it behind `start` without names; this
+/// replaces it there if it needs names.
 #[cold]
 pub(super) fn settle<T: Serialize + DeserializeOwned>(
     value: &T,
@@ -31,15 +31,15 @@ pub(super) fn settle<T: Serialize + DeserializeOwned>(
         target.truncate(start);
         return write_named(value, shapes, true, target).map(drop);
     }
-    // Not in a trial around this one, if a type encodes something while it is read.
+    // A type may encode a value while it is read, in a trial: this trial has no handles of that one.
     let _scope = no_arriving();
-    // What a panic leaves behind is seen by nobody: the decoded value is dropped, and ours are numbers that stay right.
+    // Nobody sees what a panic leaves behind: the decoded value is dropped, and our own state is numbers that stay right.
     let tried = catch_unwind(AssertUnwindSafe(|| try_out(value, shapes)));
     let verdict = tried.unwrap_or_else(|panic| Err(panicked(&*panic)))?;
     let known = match (&verdict.named, verdict.each) {
         (_, true) => Known::Each,
         (Some(_), false) => Known::Named,
-        (None, false) => Known::Plain,
+        (None, false) => Known::Unnamed,
     };
     unknown.iter().for_each(|&shape| shapes.set(shape, known));
     if let Some(named) = verdict.named {
@@ -54,11 +54,11 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> Why {
     Why::new(format!("its code panicked when it was tried out ({}): {ADVICE}", said.unwrap_or("without words")))
 }
 
-/// What came of a trial that went well.
+/// The outcome of a trial that went well.
 struct Verdict {
-    /// The bytes, if it needs names.
+    /// The bytes with names, if the value needs them.
     named: Option<Vec<u8>>,
-    /// Another value of the same shape may fare differently.
+    /// Another value of the same shape may have another outcome.
     each: bool,
 }
 
@@ -76,7 +76,7 @@ fn try_out<T: Serialize + DeserializeOwned>(value: &T, shapes: &Shapes) -> Resul
     let readable = Written::of(value, shapes, true)?;
     let read = || read_back::<T>(&readable.bytes, false);
     let with_names = read().and_then(|(back, each)| {
-        // Two values of an untagged enum may be one text for people: an address, and what looks like one.
+        // Two values of an untagged enum may be one text for people: an address, and a text that looks like one.
         let once_more = || read().ok().map(|(back, _)| back);
         let same = readable.is_same_as(&back, shapes, &once_more).and_then(|()| named.is_same_as(&back, shapes, &once_more));
         discard(back);
@@ -90,7 +90,7 @@ fn try_out<T: Serialize + DeserializeOwned>(value: &T, shapes: &Shapes) -> Resul
     }
 }
 
-/// Why a value does not come back. Names may help, if they were missed.
+/// Why a value does not come back, and whether the read asked for names: then they may help.
 struct NeedsNames(bool, Why);
 
 /// Appends a value with the names of its fields and variants.
@@ -98,7 +98,7 @@ pub(super) fn write_named<T: Serialize>(value: &T, shapes: &Shapes, readable: bo
     Writer::with_names(target, shapes, readable).root(value)
 }
 
-/// Decodes. Says whether another value of the same shape may fare differently.
+/// Decodes a value. Returns beside it whether another value of the same shape may have another outcome.
 fn read_back<T: DeserializeOwned>(bytes: &[u8], positional: bool) -> Result<(T, bool), NeedsNames> {
     let mut reader = Reader::in_trial(bytes, positional);
     let back = reader.root::<T>();
@@ -108,7 +108,7 @@ fn read_back<T: DeserializeOwned>(bytes: &[u8], positional: bool) -> Result<(T, 
     back.map(|back| (back, reader.watch.each)).map_err(|why| NeedsNames(false, not_taken(&why)))
 }
 
-/// Drops what came back. If that panics, the value can be got all the same.
+/// Drops a value that came back. If that panics, the value can be got all the same.
 fn discard<T>(back: T) {
     let _ = catch_unwind(AssertUnwindSafe(|| drop(back)));
 }
@@ -117,16 +117,17 @@ fn not_taken(why: &Why) -> Why {
     Why::new(format!("its Deserialize does not take what its Serialize writes ({why}): {ADVICE}"))
 }
 
-/// A value with names, written to be compared.
+/// The encoding of a value with names, made to be compared.
 struct Written {
     bytes: Vec<u8>,
     readable: bool,
-    /// Where the sequences and maps start whose order is no part of the value.
+    /// Offsets of the sequences and maps whose order is no part of the value.
     unordered: Vec<usize>,
+    /// Code that is not serde's own wrote a part of the value.
     foreign: bool,
 }
 
-/// How often a value is read once more to see whether an order is one by chance: of two items, it stays the same every other time.
+/// How often a value is read once more to see whether an order is by chance. Two items keep their order every other time.
 const READINGS: u32 = 20;
 
 impl Written {
@@ -138,21 +139,21 @@ impl Written {
         Ok(Self { bytes, readable, unordered: care.unordered, foreign: care.foreign })
     }
 
-    /// Whether what came back says the same. `read` reads it once more.
+    /// Checks that the value that came back has the same encoding. `read` reads it once more.
     fn is_same_as<T: Serialize>(&self, back: &T, shapes: &Shapes, read: &dyn Fn() -> Option<T>) -> Result<(), NeedsNames> {
         let write = |back: &T| Self::of(back, shapes, self.readable).map_err(|why| NeedsNames(false, why));
         let again = write(back)?;
         if self.bytes == again.bytes {
             return Ok(());
         }
-        let mut by_chance = digest::ByChance::default();
+        let mut by_chance = compare::ByChance::default();
         for _ in 0..READINGS {
-            match digest::compare((&self.bytes, &self.unordered), (&again.bytes, &again.unordered), &by_chance) {
-                digest::Same::Yes => return Ok(()),
-                digest::Same::No => break,
-                digest::Same::ButForOrder => {}
+            match compare::encodings((&self.bytes, &self.unordered), (&again.bytes, &again.unordered), &by_chance) {
+                compare::Same::Yes => return Ok(()),
+                compare::Same::No => break,
+                compare::Same::ButForOrder => {}
             }
-            // What a hash table of any crate makes of the same items, it makes in another order each time.
+            // A hash table of any crate puts the same items into another order each time.
             let Some(other) = read() else { break };
             let written = write(&other)?;
             discard(other);
@@ -164,7 +165,7 @@ impl Written {
     }
 }
 
-/// Tries out a value that has handles, with others in their place.
+/// Tries out a value that has handles, with stand-ins for them.
 pub(super) fn try_out_with_handles<T: Serialize + DeserializeOwned>(value: &T) -> Result<(), Why> {
     let tried = catch_unwind(AssertUnwindSafe(|| shape::with(|shapes| with_handles(value, shapes))));
     tried.unwrap_or_else(|panic| Err(panicked(&*panic)))
@@ -174,7 +175,7 @@ fn with_handles<T: Serialize + DeserializeOwned>(value: &T, shapes: &Shapes) -> 
     let leaving = Scope::enter(&LEAVING, Leaving::Trial { kept: Some(Vec::new()) });
     let numbered = Written::of(value, shapes, true)?;
     let kept = if let Leaving::Trial { kept: Some(kept) } = leaving.leave() { kept } else { Vec::new() };
-    // All the same number: a map has another order when it comes back.
+    // All stand-ins have the same number here: a map may have another order when it comes back.
     let _leaving = Scope::enter(&LEAVING, Leaving::Trial { kept: None });
     let forms = [Written::of(value, shapes, true)?, Written::of(value, shapes, false)?];
     let _arriving = Scope::enter(&ARRIVING, Arriving::Trial { kept, blanks: 0 });

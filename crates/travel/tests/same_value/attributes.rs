@@ -135,7 +135,7 @@ fn untagged_enums_come_back() {
         comes_back(Nested { before: 0, it: value.clone(), after: Some(value) });
     }
     comes_back(all.to_vec());
-    // Its forms for people are texts: the first variant that takes one is another.
+    // Its forms for people are texts, and another variant is the first that takes a text.
     is_refused(Untagged::Home(ip), "another value");
 }
 
@@ -190,7 +190,7 @@ fn names_of_fields_and_variants_do_not_matter() {
         comes_back(value.clone());
         comes_back(vec![Kinds::Unit, value]);
     }
-    // Names that differ between the two directions: either it comes back, or it is refused.
+    // Names that differ between the two directions: the value comes back, or is refused.
     comes_back_or_is_refused(&OneName { x: 1 });
 }
 

@@ -41,7 +41,7 @@ mod negated {
         number.wrapping_neg().serialize(serializer)
     }
 
-    /// Takes what is small.
+    /// Takes small numbers only.
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i32, D::Error> {
         i32::deserialize(deserializer).map(|number| number.wrapping_neg().min(1000))
     }
@@ -158,7 +158,7 @@ fn a_remote_type_that_changes_values_is_refused() {
 
 #[test]
 fn a_container_that_is_read_by_its_own_code_is_tried_at_each_put() {
-    /// Written as derived, read as a tuple that is changed.
+    /// Derived code writes it; its own code reads a tuple and changes it.
     #[derive(Clone, Debug, PartialEq, Serialize)]
     struct Pair(u8, u8);
     impl<'de> Deserialize<'de> for Pair {

@@ -1,4 +1,4 @@
-//! Code of a type's own in one direction, and what changes the order of items.
+//! Types with code of their own in one direction, and types that change the order of items.
 
 use crate::tried::{Counted, put};
 use crate::{comes_back, is_refused, travel};
@@ -36,7 +36,7 @@ impl TryFrom<RawSpan> for Span {
     }
 }
 
-/// At most 100, when it is read.
+/// Reads at most 100.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(from = "wire::Percent")]
 struct Percent {
@@ -131,8 +131,8 @@ fn a_type_that_is_read_as_another_of_its_name_is_tried_at_each_put() {
     is_refused(Point { x: 2000, y: 2 }, "another value");
 }
 
-/// Values of a shape that were tried are not tried again. Two shapes of one value may have one place in a thread's memory, which
-/// depends on the build; hence several types.
+/// Values of a shape that was tried are not tried again. Two shapes of one value may share a place in a thread's memory, which
+/// depends on the build. Hence several types.
 fn is_tried_once<T: Serialize + DeserializeOwned>(value: impl Fn() -> T) {
     #[derive(Serialize, Deserialize)]
     struct Salted<T, const N: usize>(Counted, T);
@@ -230,7 +230,7 @@ fn a_field_that_is_sorted_when_it_is_read_is_refused() {
 #[test]
 fn what_has_no_order_comes_back() {
     type Fixed = BuildHasherDefault<DefaultHasher>;
-    /// A set without a name that is known.
+    /// A set whose name the codec does not know.
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     #[serde(transparent)]
     struct Friends(HashSet<String>);

@@ -58,7 +58,7 @@ fn a_handle_where_none_can_travel_is_refused_in_its_words() {
     assert!(error.to_string().contains("travels as an argument of a new process or through a connection"), "{error}");
 }
 
-/// The put gives out a blank one: what a type does with it, nobody sees, and that it fails, says nothing.
+/// The put gives out a blank descriptor. Nobody sees what a type does with it, and its failure proves nothing.
 #[test]
 fn no_handle_is_read_at_the_put() {
     #[derive(Serialize)]
@@ -104,7 +104,7 @@ fn what_fails_after_a_handle_is_refused() {
     let map = std::collections::HashMap::<u8, Descriptor>::from_iter((0..20).map(|n| (n, null())));
     let parcel = pass::encode(&map).unwrap();
     assert_eq!(pass::decode::<std::collections::HashMap<u8, Descriptor>>(&parcel.bytes, parcel.descriptors).unwrap().len(), 20);
-    // Lossy addresses, also where the form for people would keep a part of it.
+    // Addresses that lose a part, also where the form for people would keep it.
     let address = std::net::SocketAddrV6::new(std::net::Ipv6Addr::LOCALHOST, 80, 7, 1);
     assert!(pass::encode(&(null(), std::net::SocketAddr::V6(address))).is_err());
 }

@@ -152,7 +152,7 @@ fn modules_and_boxes_do_not_count() {
     assert_eq!(identity::<u64>(), identity::<usize>());
 }
 
-/// A queue of the one must not open as a queue of the other.
+/// A queue of the first type must not open as a queue of the second.
 #[test]
 fn types_whose_messages_have_other_bytes_have_other_numbers() {
     fn bytes<T: Serialize + DeserializeOwned>(value: T) -> (u64, Vec<u8>) {
@@ -177,7 +177,7 @@ fn types_whose_messages_have_other_bytes_have_other_numbers() {
 
 #[test]
 fn the_number_is_the_same_in_every_program_and_build() {
-    // Changes with the codec's version only: programs that were built before and after must agree.
+    // They change with the codec's version only: programs built before and after another change must agree.
     assert_eq!((identity::<u32>(), identity::<one::Job>()), (18152114553801617310, 17055686109491471088));
 }
 

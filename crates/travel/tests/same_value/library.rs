@@ -165,7 +165,7 @@ fn wrappers_come_back() {
     is_refused(borrowed(), "already mutably borrowed");
 }
 
-/// A cell that somebody is writing to.
+/// A cell that is borrowed mutably.
 fn borrowed() -> RefCell<u8> {
     let cell = RefCell::new(1);
     std::mem::forget(cell.borrow_mut());
@@ -190,7 +190,7 @@ fn what_serde_leaves_out_of_a_value_of_the_library_is_refused() {
     range.by_ref().for_each(drop);
     is_refused(range.clone(), "come to it");
     is_refused(vec![Some(range)], "come to it");
-    // Empty from the start.
+    // A range that is empty from the start.
     #[expect(clippy::reversed_empty_ranges)]
     comes_back(3..=1i64);
 }

@@ -112,7 +112,7 @@ fn tree() -> impl Strategy<Value = Tree> {
 }
 
 fn holds_wide(tree: &Tree) -> bool {
-    // In an untagged enum a small number is taken by the narrow variant: that alone may be refused.
+    // In an untagged enum the narrow variant takes a small number: only that may be refused.
     format!("{tree:?}").contains("Wide(")
 }
 

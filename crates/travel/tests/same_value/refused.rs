@@ -32,7 +32,7 @@ fn a_field_that_is_skipped_in_one_direction_is_refused() {
         #[serde(skip_serializing, default)]
         c: u32,
     }
-    // All three are numbers of one width, and as many are written as are read.
+    // All three are numbers of one width, and the type reads as many as it writes.
     comes_back(OnlyWritten { a: 0, b: 0, c: 0 });
     is_refused(OnlyWritten { a: 5, b: 6, c: 0 }, "another value");
 
@@ -62,7 +62,7 @@ fn what_a_type_says_itself_reaches_the_user() {
     is_refused(vec![Some(NotNow)], "the moon is full");
 }
 
-/// Takes what is below ten; its code to read is its own, its code to write is derived.
+/// Takes numbers below ten. Its code to read is its own, its code to write is derived.
 #[derive(Debug, PartialEq, Serialize)]
 struct Digit {
     digit: u8,
@@ -157,7 +157,7 @@ fn types_of_different_widths_are_refused_or_come_back() {
     comes_back(Wide(7));
     comes_back(Wide(u32::MAX));
 
-    /// Writes what it does not read.
+    /// Writes a part that it does not read.
     #[derive(Debug)]
     struct Confused;
     impl Serialize for Confused {
@@ -202,7 +202,7 @@ fn a_deep_nest_is_an_error_at_the_put() {
     assert!(travel(&list(60)).is_ok() && travel(&tree(60)).is_ok());
     is_refused(list(10_000), "nested more than 128 deep");
     is_refused(tree(10_000), "nested more than 128 deep");
-    // Every depth either goes there and back, or is refused.
+    // A value of any depth comes back, or is refused.
     for depth in 1..200 {
         let _ = (travel(&list(depth)), travel(&tree(depth)));
     }
@@ -210,7 +210,7 @@ fn a_deep_nest_is_an_error_at_the_put() {
     is_refused(DeepJson(deep_json), "nested more than 128 deep");
 }
 
-/// Takes itself apart without recursion.
+/// Drops its levels without recursion.
 #[derive(Serialize, Deserialize)]
 struct DeepJson(serde_json::Value);
 

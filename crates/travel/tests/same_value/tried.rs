@@ -81,7 +81,7 @@ fn fields_that_are_read_under_each_others_names_are_tried_each_time() {
         b: u32,
     }
     let put = |a, b| multiproc_travel::pass::encode_plain(&Swapped { a, b }, &mut Vec::new());
-    // This one would come back.
+    // This value would come back.
     assert!(put(1, 1).is_ok());
     put(1, 2).unwrap_err();
 }

@@ -1,42 +1,42 @@
 //! Bytes to values.
 //!
-//! The bytes say what they are. Where that is what the type asks for, it is given at once. Where it is not, the type gets what
-//! is there, and may make something of it: that is how serde reads `untagged` and its like, and a `serde_json::Value`.
+//! The bytes say what they are. Where the type asks for that, it gets it at once. Where it asks for something else, it gets what is
+//! there, and may make something of it: that is how serde reads `untagged` and its like, and a `serde_json::Value`.
 
-mod asked;
+mod deserializer;
 mod parts;
 
-use super::care::{self, Asked};
+use super::bare;
+use super::error::Why;
+use super::format::{self, *};
 use super::handles;
-use super::kind::{self, *};
-use super::plain;
-use super::why::Why;
+use super::type_names::{self, Asked};
 use parts::Items;
 use serde::de::{DeserializeSeed, Error, Expected, Unexpected, Visitor};
 
-/// What a trial finds out.
+/// What a trial finds out while it reads.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
-    /// There is one.
+    /// This is a trial.
     trial: bool,
-    /// The bytes have names, and are read as those without names would be.
+    /// The bytes have names, and are read as bytes without names would be.
     positional: bool,
-    /// Without names this would have gone wrong.
+    /// Without names, this read would have gone wrong.
     pub(super) needs_names: bool,
-    /// Another value of the same shape may fare differently.
+    /// Another value of the same shape may have another outcome.
     pub(super) each: bool,
-    /// The type whose value is read.
+    /// The type of the part that is read.
     asked: Asked,
-    /// How many blank handles were given out before the innermost part that is being read, or that went wrong.
+    /// Blank handles given out before the innermost part that is being read, or that went wrong.
     blanks: usize,
 }
 
-/// Reads one value after the other from bytes.
+/// Reads a value from bytes, part by part.
 pub(super) struct Reader<'de> {
     pub(super) bytes: &'de [u8],
-    /// Every kind is with its value, and it is no trial: the way that must be short.
+    /// Every value has its kind before it, and this is no trial: the road that must be short.
     usual: bool,
-    /// Among numbers that do not have their kind with them: their kind. Otherwise 0.
+    /// The kind of the numbers, inside an array of numbers without kinds. Otherwise 0.
     bare: u8,
     depth: u32,
     readable: bool,
@@ -53,7 +53,7 @@ impl<'de> Reader<'de> {
         Self { bytes, usual: true, bare: 0, depth: 0, readable, watch: Watch::default() }
     }
 
-    /// Reads what has names; `positional`: as if it had none.
+    /// A reader of bytes with names, in a trial. `positional`: it reads them as if they had none.
     pub(super) fn in_trial(bytes: &'de [u8], positional: bool) -> Self {
         let watch = Watch { trial: true, positional, blanks: usize::MAX, ..Watch::default() };
         Self { usual: false, watch, ..Self::new(bytes) }
@@ -66,7 +66,7 @@ impl<'de> Reader<'de> {
         if self.bytes.is_empty() { Ok(value) } else { Err(Why::new(format!("{} bytes are left over", self.bytes.len()))) }
     }
 
-    /// A part of a value. What its type does not look at is passed over.
+    /// A part of a value. A part that its type does not look at is passed over.
     #[inline(always)]
     fn part<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Why> {
         if self.watch.trial {
@@ -75,11 +75,12 @@ impl<'de> Reader<'de> {
         self.part_of(seed)
     }
 
-    /// A part of a value, in a trial: notes whose it is.
+    /// A part of a value in a trial: notes its type.
     #[cold]
     #[inline(never)]
     fn part_in_trial<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Why> {
-        self.watch.each |= care::is_made_otherwise(std::any::type_name::<S::Value>()) || !plain::is_own_seed::<S, S::Value>();
+        self.watch.each |=
+            type_names::is_made_otherwise(std::any::type_name::<S::Value>()) || !bare::is_own_seed::<S, S::Value>();
         self.watch.asked = Asked::of::<S::Value>();
         let blanks = std::mem::replace(&mut self.watch.blanks, handles::blanks());
         let value = self.part_of(seed)?;
@@ -87,7 +88,7 @@ impl<'de> Reader<'de> {
         Ok(value)
     }
 
-    /// Whether what went wrong had a blank handle in its hands: that may be why.
+    /// Whether the part that went wrong had got a blank handle, which may be the reason.
     pub(super) fn had_a_blank_handle(&self) -> bool {
         handles::blanks() > self.watch.blanks
     }
@@ -95,12 +96,12 @@ impl<'de> Reader<'de> {
     #[inline(always)]
     fn part_of<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Why> {
         if let [ARRAY, kind, ..] = self.bytes
-            && plain::kind_of_vector::<S::Value>() == Some(*kind)
-            && plain::is_own_seed::<S, S::Value>()
+            && bare::kind_of_vector::<S::Value>() == Some(*kind)
+            && bare::is_own_seed::<S, S::Value>()
         {
             self.bytes = &self.bytes[1..];
             let raw = self.array()?;
-            if let Some(vector) = plain::to_vector(raw) {
+            if let Some(vector) = bare::to_vector(raw) {
                 return Ok(vector);
             }
         }
@@ -123,7 +124,7 @@ impl<'de> Reader<'de> {
         if self.bare == 0 { Ok(self.fixed::<1>()?[0]) } else { Ok(self.bare) }
     }
 
-    /// Whether something of this kind comes next. If so, its kind is behind us.
+    /// Whether something of this kind comes next. If so, steps over the kind.
     #[inline(always)]
     fn found(&mut self, kind: u8) -> bool {
         let found = self.next() == Some(kind);
@@ -167,7 +168,7 @@ impl<'de> Reader<'de> {
     /// The bytes of numbers without kinds.
     fn array(&mut self) -> Result<&'de [u8], Why> {
         let kind = self.kind()?;
-        let width = kind::width(kind).ok_or_else(|| unknown(kind))?;
+        let width = format::width(kind).ok_or_else(|| unknown(kind))?;
         let len = self.length()?.checked_mul(width).ok_or_else(too_short)?;
         self.take(len)
     }
@@ -183,7 +184,7 @@ impl<'de> Reader<'de> {
         if self.depth > MAX_DEPTH { Err(too_deep()) } else { Ok(()) }
     }
 
-    /// Notes by whom it is read, in a trial.
+    /// Notes in a trial whose code reads the part.
     #[inline(always)]
     fn meet<V: Visitor<'de>>(&mut self) {
         if self.watch.trial {
@@ -191,7 +192,7 @@ impl<'de> Reader<'de> {
         }
     }
 
-    /// What is there, whatever it is.
+    /// Gives the type what is there, whatever it is.
     fn any<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Why> {
         self.watch.each = true;
         match self.next() {
@@ -221,7 +222,7 @@ impl<'de> Reader<'de> {
         Ok(value)
     }
 
-    /// Something that has parts, or is empty, whatever it is.
+    /// Gives the type something that has parts, or is empty, whatever it is.
     fn parts<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Why> {
         self.watch.each = true;
         match self.next() {
@@ -236,7 +237,7 @@ impl<'de> Reader<'de> {
         }
     }
 
-    /// As formats for people have variants: a text, or a map with one entry.
+    /// Gives the type a variant as formats for people have it: a text, or a map with one entry.
     fn variant_as_map<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Why> {
         if self.watch.positional || !self.found(NAMED_VARIANT) {
             return Err(self.names_needed());
@@ -278,7 +279,7 @@ impl<'de> Reader<'de> {
     /// A number, if one comes next.
     fn number(&mut self) -> Result<Option<Number>, Why> {
         self.watch.each = true;
-        let Some(kind) = self.next().filter(|&kind| kind::width(kind).is_some() && kind != CHAR) else { return Ok(None) };
+        let Some(kind) = self.next().filter(|&kind| format::width(kind).is_some() && kind != CHAR) else { return Ok(None) };
         self.kind()?;
         Ok(Some(match kind {
             U8 => Number::Unsigned(self.fixed::<1>()?[0].into()),
@@ -302,7 +303,7 @@ impl<'de> Reader<'de> {
         Why::new("names are needed")
     }
 
-    /// What comes next is nothing that the type can make something of.
+    /// The error for a part of which the type can't make anything.
     #[cold]
     fn unexpected(&mut self, expected: &dyn Expected) -> Why {
         self.watch.each = true;
@@ -325,14 +326,14 @@ impl<'de> Reader<'de> {
             VARIANT | NAMED_VARIANT => Unexpected::Enum,
             CHAR => Unexpected::Other("a character"),
             F32 | F64 => Unexpected::Other("a floating-point number"),
-            kind if kind::width(kind).is_some() => Unexpected::Other("a whole number"),
+            kind if format::width(kind).is_some() => Unexpected::Other("a whole number"),
             kind => return unknown(kind),
         };
         Why::invalid_type(found, expected)
     }
 
-    /// Whether the names in the struct that comes are among `fields`, in that order. If not, they are written under other names than they are
-    /// read: one value may come back by chance.
+    /// Whether the names in the struct that comes are among `fields`, in that order. If not, the type writes other names than it reads: one
+    /// value may come back by chance.
     #[cold]
     fn has_names_of(&mut self, fields: &[&str]) -> Result<bool, Why> {
         let start = self.bytes;
@@ -362,7 +363,7 @@ impl<'de> Reader<'de> {
                 Ok(())
             }
             kind => {
-                let width = kind::width(kind).ok_or_else(|| unknown(kind))?;
+                let width = format::width(kind).ok_or_else(|| unknown(kind))?;
                 self.take(width).map(drop)
             }
         }

@@ -1,7 +1,7 @@
 //! Parts of a value that hold others: structs, tuples, sequences, maps, variants.
 
-use super::super::kind::*;
-use super::super::why::Why;
+use super::super::error::Why;
+use super::super::format::*;
 use super::Reader;
 use serde::Deserializer;
 use serde::de::value::{BorrowedStrDeserializer, U32Deserializer};
@@ -45,7 +45,7 @@ impl<'a, 'de> Items<'a, 'de> {
             ARRAY | TUPLE_ARRAY => {
                 let number = reader.kind()?;
                 let count = reader.length()?;
-                super::kind::width(number).ok_or_else(|| super::unknown(number))?;
+                super::format::width(number).ok_or_else(|| super::unknown(number))?;
                 (reader.bare, reader.usual) = (number, false);
                 Left::Count(count)
             }
@@ -54,7 +54,7 @@ impl<'a, 'de> Items<'a, 'de> {
         Ok(Self { reader, left })
     }
 
-    /// Whether there is one more, which counts as read then.
+    /// Whether there is one more item. If so, counts it as read.
     #[inline(always)]
     fn advance(&mut self) -> bool {
         match &mut self.left {
@@ -80,7 +80,7 @@ impl<'a, 'de> Items<'a, 'de> {
         }
     }
 
-    /// Every item has a byte, whatever a peer says.
+    /// At most one item for each byte that is left, whatever a peer says.
     fn hint(&self) -> Option<usize> {
         match self.left {
             Left::Count(left) => Some(left.min(self.reader.bytes.len())),
@@ -120,7 +120,7 @@ impl<'de> MapAccess<'de> for &mut Items<'_, 'de> {
     }
 }
 
-/// In a trial: the fields of a struct with names, read in their order as those without names would be.
+/// The fields of a struct with names, read in a trial in their order, as fields without names would be.
 pub(in super::super) struct Named<'a, 'de> {
     reader: &'a mut Reader<'de>,
     fields: std::slice::Iter<'static, &'static str>,
@@ -156,14 +156,14 @@ impl<'de> SeqAccess<'de> for &mut Named<'_, 'de> {
     }
 }
 
-/// In a trial: what is in a newtype.
+/// The content of a newtype, in a trial.
 pub(in super::super) struct OneItem<'a, 'de> {
     reader: &'a mut Reader<'de>,
     left: bool,
 }
 
 impl<'a, 'de> OneItem<'a, 'de> {
-    /// By this way, unlike the usual one, a derived type shows whether its field has code of its own.
+    /// Reads a newtype as a sequence. Unlike on the usual road, a derived type shows here whether its field has code of its own.
     #[cold]
     #[inline(never)]
     pub(super) fn visit_seq<V: Visitor<'de>>(reader: &'a mut Reader<'de>, visitor: V) -> Result<V::Value, Why> {
@@ -229,7 +229,7 @@ impl<'de> VariantAccess<'de> for &mut Reader<'de> {
     }
 }
 
-/// A variant for those who want to see a map: its name and what it has in it.
+/// A variant for a type that asks for a map: its name and its content.
 pub(in super::super) struct OneEntry<'a, 'de> {
     pub(super) reader: &'a mut Reader<'de>,
     pub(super) name: Option<&'de str>,

@@ -1,24 +1,24 @@
-//! Values to bytes.
+//! Values to bytes: serde's `Serializer`.
 
 mod parts;
 
-use super::care::{self, Care};
-use super::kind::{self, *};
-use super::plain;
+use super::bare;
+use super::error::Why;
+use super::format::{self, *};
 use super::shape::{Shapes, mix};
-use super::why::Why;
+use super::type_names::{self, Care};
 use parts::{Fields, Items, Tuple};
 use serde::{Serialize, Serializer};
 
-/// Writes a value behind what is in `bytes`.
+/// Appends a value to `bytes`.
 ///
-/// `NAMED`, in trials and for values that can't be read without: fields and variants have names.
+/// `NAMED`: fields and variants have names. Trials write so, and values that can't be read otherwise.
 pub(super) struct Writer<'a, const NAMED: bool> {
     bytes: &'a mut Vec<u8>,
     shapes: &'a Shapes,
-    /// The shape of the part at hand, so far.
+    /// The shape of the current part, so far.
     shape: u64,
-    /// Shapes of parts that are not known to come back whole without names.
+    /// Shapes that are not known to come back whole without names.
     pub(super) unknown: Vec<u64>,
     depth: u32,
     readable: bool,
@@ -45,18 +45,18 @@ impl<'a, const NAMED: bool> Writer<'a, NAMED> {
         if NAMED {
             self.enter_named(value)?;
         }
-        match plain::vector(value) {
+        match bare::vector(value) {
             Some((kind, bytes)) => self.array(ARRAY, kind, bytes),
             None => value.serialize(&mut *self),
         }
     }
 
-    /// Notes by whom it is written, in a trial.
+    /// Notes in a trial whose code writes the part.
     fn enter_named<T: ?Sized>(&mut self, value: &T) -> Result<(), Why> {
         let name = std::any::type_name::<T>();
         self.care.enter(name);
-        if care::loses(name)
-            && let Some(lost) = plain::what_is_lost(value)
+        if type_names::loses(name)
+            && let Some(lost) = bare::what_is_lost(value)
         {
             return Err(Why::new(format!("it would come back as another value ({lost}): put its parts")));
         }
@@ -66,7 +66,7 @@ impl<'a, const NAMED: bool> Writer<'a, NAMED> {
     /// The end of a part that has a shape of its own.
     #[inline(always)]
     fn end_part(&mut self) {
-        if !NAMED && !self.shapes.is_plain(self.shape) {
+        if !NAMED && !self.shapes.is_unnamed(self.shape) {
             self.note_unknown();
         }
     }
@@ -105,7 +105,7 @@ impl<'a, const NAMED: bool> Writer<'a, NAMED> {
         self.depth -= 1;
         self.kind(array);
         self.kind(number);
-        self.length(bytes.len() / kind::width(number).unwrap_or(1))?;
+        self.length(bytes.len() / format::width(number).unwrap_or(1))?;
         self.bytes.extend_from_slice(bytes);
         Ok(())
     }
@@ -116,7 +116,7 @@ impl<'a, const NAMED: bool> Writer<'a, NAMED> {
         if self.depth > MAX_DEPTH { Err(too_deep()) } else { Ok(()) }
     }
 
-    /// Something that is closed by `END`, and had `outer` as the shape around it if it is a variant.
+    /// Opens a struct or a tuple, which `END` closes. `outer`: the shape around it, if it is a variant.
     #[inline(always)]
     fn fields(&mut self, kind: u8, outer: Option<u64>) -> Result<Fields<'_, 'a, NAMED>, Why> {
         self.enter()?;
@@ -138,7 +138,7 @@ impl<'a, const NAMED: bool> Writer<'a, NAMED> {
         }
     }
 
-    /// The start of a variant: the shape to go on with behind it.
+    /// Opens a variant. Returns the shape to go on with behind it.
     #[inline(always)]
     fn variant(&mut self, index: u32, name: &'static str) -> Result<u64, Why> {
         self.enter()?;
@@ -173,7 +173,7 @@ impl<'a, const NAMED: bool> Writer<'a, NAMED> {
 }
 
 impl<'a> Writer<'a, true> {
-    /// `readable`: types take their forms for people.
+    /// A writer with names. `readable`: types take their forms for people.
     pub(super) fn with_names(bytes: &'a mut Vec<u8>, shapes: &'a Shapes, readable: bool) -> Self {
         if readable {
             bytes.push(READABLE);
@@ -337,7 +337,7 @@ impl<'w, 'a, const NAMED: bool> Serializer for &'w mut Writer<'a, NAMED> {
     #[inline]
     fn serialize_tuple(self, len: usize) -> Result<Tuple<'w, 'a, NAMED>, Why> {
         self.type_is_nameless();
-        // A short one is smaller as it is.
+        // A short tuple is smaller with a kind for each item.
         Ok(if len > 5 { Tuple::Long(self.items(TUPLE)?) } else { Tuple::Short(self.fields(TUPLE, None)?) })
     }
 

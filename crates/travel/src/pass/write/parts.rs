@@ -1,9 +1,9 @@
 //! Parts of a value that hold others: structs, tuples, sequences, maps.
 
-use super::super::kind::{self, *};
-use super::super::plain;
+use super::super::bare;
+use super::super::error::Why;
+use super::super::format::{self, *};
 use super::super::shape::{self, mix};
-use super::super::why::Why;
 use super::Writer;
 use serde::Serialize;
 use serde::ser;
@@ -85,7 +85,7 @@ macro_rules! named {
 
 named!(SerializeStruct, SerializeStructVariant);
 
-/// A tuple or an array: a long one may be of numbers alone, without a kind for each.
+/// A tuple or an array. A long one of numbers alone has no kind for each.
 pub(in super::super) enum Tuple<'w, 'a, const NAMED: bool> {
     Short(Fields<'w, 'a, NAMED>),
     Long(Items<'w, 'a, NAMED>),
@@ -120,9 +120,9 @@ pub(in super::super) struct Items<'w, 'a, const NAMED: bool> {
     writer: &'w mut Writer<'a, NAMED>,
     /// `SEQ`, `MAP` or `TUPLE`.
     kind: u8,
-    /// Where it starts in the bytes.
+    /// Its offset in the bytes.
     start: usize,
-    /// The shape of every item at its start, and of the last one at its end.
+    /// The shape with which every item starts, and the one with which the last item ended.
     first: u64,
     last: u64,
     count: usize,
@@ -147,13 +147,13 @@ impl<'w, 'a, const NAMED: bool> Items<'w, 'a, NAMED> {
 
     #[inline(always)]
     fn item<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Why> {
-        if let Some(number) = plain::number_kind(plain::type_id::<T>()) {
+        if let Some(number) = bare::number_kind(bare::type_id::<T>()) {
             if self.count == 0 {
                 self.open_array(number);
             }
             if self.numbers == Some(number) {
                 self.count += 1;
-                self.writer.bytes.extend_from_slice(plain::number_bytes(value, number));
+                self.writer.bytes.extend_from_slice(bare::number_bytes(value, number));
                 return Ok(());
             }
         }
@@ -173,7 +173,7 @@ impl<'w, 'a, const NAMED: bool> Items<'w, 'a, NAMED> {
         self.writer.end_part();
     }
 
-    /// Before an item that is not one more of the same kind of numbers.
+    /// Prepares for an item that is not one more number of the same kind.
     #[inline(always)]
     fn before(&mut self) {
         if self.count == 0 {
@@ -192,14 +192,14 @@ impl<'w, 'a, const NAMED: bool> Items<'w, 'a, NAMED> {
         }
     }
 
-    /// Numbers were followed by something else: each gets its kind after all.
+    /// Gives each number its kind after all: something else follows them.
     #[cold]
     fn spell_out(&mut self) {
         let Some(number) = self.numbers.take() else { return };
         let raw = self.writer.bytes.split_off(self.start + 6);
         self.writer.bytes.truncate(self.start);
         self.open();
-        for bytes in raw.chunks(kind::width(number).unwrap_or(1)) {
+        for bytes in raw.chunks(format::width(number).unwrap_or(1)) {
             self.writer.bytes.push(number);
             self.writer.bytes.extend_from_slice(bytes);
         }

@@ -1,6 +1,10 @@
-//! Types that the codec knows: numbers, strings and vectors of numbers. Which one a type is, the compiler works out.
+//! Types whose messages are their bare bytes: numbers, `()`, `String` and `Vec` of numbers. The compiler finds out which one a type is,
+//! so nothing of this is left at run time.
+//!
+//! The same code spots vectors of numbers inside other values, and values of the library that serde writes without a part.
 
-use super::kind;
+use super::error::Why;
+use super::format;
 use std::any::TypeId;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
@@ -8,9 +12,9 @@ use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// The identity of a type that may hold borrowed parts; what it borrows for how long does not count.
+/// The identity of a type that may hold borrowed parts. Lifetimes do not count.
 ///
-/// Compare it only with types that borrow nothing. (The way is that of the crate `typeid`.)
+/// Compare it only with types that borrow nothing. (The method is that of the crate `typeid`.)
 #[inline(always)]
 pub(super) fn type_id<T: ?Sized>() -> TypeId {
     trait Any {
@@ -32,7 +36,7 @@ pub(super) fn type_id<T: ?Sized>() -> TypeId {
     unsafe { std::mem::transmute::<&dyn Any, &(dyn Any + 'static)>(it) }.id()
 }
 
-/// Whether a seed is that of a type's own `Deserialize`.
+/// Whether a seed calls the type's own `Deserialize`.
 #[inline(always)]
 pub(super) fn is_own_seed<S, T>() -> bool {
     type_id::<S>() == type_id::<PhantomData<T>>()
@@ -40,20 +44,20 @@ pub(super) fn is_own_seed<S, T>() -> bool {
 
 macro_rules! numbers {
     ($($type:ty = $kind:ident),*) => {
-        /// The kind of number that a type is.
+        /// The kind of a number's type; `None` for other types.
         #[inline(always)]
         pub(super) fn number_kind(id: TypeId) -> Option<u8> {
             $(if id == TypeId::of::<$type>() {
-                return Some(kind::$kind);
+                return Some(format::$kind);
             })*
             None
         }
 
-        /// The kind of number that a type is a `Vec` of.
+        /// The kind of the numbers in a `Vec`; `None` for other types.
         #[inline(always)]
         fn vector_kind(id: TypeId) -> Option<u8> {
             $(if id == TypeId::of::<Vec<$type>>() {
-                return Some(kind::$kind);
+                return Some(format::$kind);
             })*
             None
         }
@@ -71,7 +75,7 @@ macro_rules! numbers {
             &[]
         }
 
-        /// Writes the vector of these bytes to `target`. Says whether they make one.
+        /// Makes a vector of these bytes and writes it to `target`. Returns whether they make one.
         ///
         /// # Safety
         ///
@@ -114,7 +118,7 @@ fn collect<N: bytemuck::Pod>(bytes: &[u8]) -> Option<Vec<N>> {
     Some(numbers)
 }
 
-/// The bytes of a number, if its type is `kind`'s, as `number_kind` says it.
+/// The bytes of a number whose type is of this kind; none of any other value.
 #[inline(always)]
 pub(super) fn number_bytes<T: ?Sized>(number: &T, kind: u8) -> &[u8] {
     let len = if number_kind(type_id::<T>()) == Some(kind) { size_of_val(number) } else { 0 };
@@ -122,7 +126,7 @@ pub(super) fn number_bytes<T: ?Sized>(number: &T, kind: u8) -> &[u8] {
     unsafe { std::slice::from_raw_parts(std::ptr::from_ref(number).cast(), len) }
 }
 
-/// The kind and the bytes of a `Vec` of numbers.
+/// The kind of the numbers in a `Vec`, and their bytes; `None` for other values.
 #[inline(always)]
 pub(super) fn vector<T: ?Sized>(value: &T) -> Option<(u8, &[u8])> {
     if size_of_val(value) != size_of::<Vec<u8>>() {
@@ -133,10 +137,10 @@ pub(super) fn vector<T: ?Sized>(value: &T) -> Option<(u8, &[u8])> {
     Some((kind, unsafe { vector_bytes(type_id::<T>(), std::ptr::from_ref(value).cast()) }))
 }
 
-/// The kind of number that `T` is a `Vec` of.
+/// The kind of the numbers in `T`, if it is a `Vec` of numbers.
 #[inline(always)]
 pub(super) fn kind_of_vector<T>() -> Option<u8> {
-    // The compiler leaves out the rest where the size differs, before it translates it.
+    // Where the size differs, the compiler drops the rest before it translates it.
     if const { size_of::<T>() == size_of::<Vec<u8>>() } { kind_of(type_id::<T>()) } else { None }
 }
 
@@ -145,7 +149,7 @@ fn kind_of(id: TypeId) -> Option<u8> {
     vector_kind(id)
 }
 
-/// The vector of these bytes, if `T` is a `Vec` of numbers and they are a whole number of its items.
+/// The vector of these bytes, if `T` is a `Vec` of numbers and the bytes are a whole number of items.
 #[inline(always)]
 pub(super) fn to_vector<T>(bytes: &[u8]) -> Option<T> {
     let mut vector = MaybeUninit::<T>::uninit();
@@ -153,9 +157,9 @@ pub(super) fn to_vector<T>(bytes: &[u8]) -> Option<T> {
     unsafe { vector_from(type_id::<T>(), bytes, vector.as_mut_ptr().cast()).then(|| vector.assume_init()) }
 }
 
-/// Appends a value of a type whose messages are bare bytes. Says whether `T` is one.
+/// Appends the bytes of a value, if messages of its type are bare bytes. Returns whether they are.
 #[inline(always)]
-pub(super) fn append_bare<T>(value: &T, target: &mut Vec<u8>) -> bool {
+pub(super) fn append<T>(value: &T, target: &mut Vec<u8>) -> bool {
     let id = type_id::<T>();
     if let Some(kind) = number_kind(id) {
         target.extend_from_slice(number_bytes(value, kind));
@@ -170,16 +174,16 @@ pub(super) fn append_bare<T>(value: &T, target: &mut Vec<u8>) -> bool {
     true
 }
 
-/// Whether the messages of a type are bare bytes.
+/// Whether messages of a type are bare bytes.
 pub(super) fn is_bare<T>() -> bool {
     let id = type_id::<T>();
     let whole = [TypeId::of::<String>(), TypeId::of::<()>()].contains(&id);
     whole || number_kind(id).is_some() || vector_kind(id).is_some()
 }
 
-/// What serde leaves out of a value of the library, if the value has it.
+/// The part of a value of the library that serde leaves out, if the value has it.
 ///
-/// It is found in a value as it is, and behind a reference, a `Box`, an `Rc` or an `Arc`.
+/// The value may be behind a reference, a `Box`, an `Rc` or an `Arc`.
 pub(super) fn what_is_lost<T: ?Sized>(value: &T) -> Option<&'static str> {
     // SAFETY: the value is of that type.
     unsafe { lost(type_id::<T>(), std::ptr::from_ref(value).cast()) }
@@ -205,7 +209,7 @@ unsafe fn lost(id: TypeId, value: *const ()) -> Option<&'static str> {
     exhausted.then_some("serde leaves out that a range with an end has come to it")
 }
 
-/// A value of this type, in what may be one or have one behind it.
+/// The value of type `X` that a value is, or has behind it.
 ///
 /// # Safety
 ///
@@ -231,9 +235,9 @@ unsafe fn reach<'a, X: 'static>(id: TypeId, value: *const ()) -> Option<&'a X> {
     None
 }
 
-/// The value of bare bytes, if `T` is a type whose messages are; an error says why the bytes make none.
+/// The value of these bytes, if messages of type `T` are bare bytes. An error says why the bytes make no value.
 #[inline(always)]
-pub(super) fn from_bare<T>(bytes: &[u8]) -> Option<Result<T, String>> {
+pub(super) fn from_bytes<T>(bytes: &[u8]) -> Option<Result<T, Why>> {
     let id = type_id::<T>();
     let unit = id == TypeId::of::<()>();
     if unit || number_kind(id).is_some() {
@@ -242,16 +246,16 @@ pub(super) fn from_bare<T>(bytes: &[u8]) -> Option<Result<T, String>> {
         return Some(if bytes.len() == size_of::<T>() { Ok(read()) } else { Err(wrong_length(size_of::<T>())) });
     }
     if id == TypeId::of::<String>() {
-        let text = std::str::from_utf8(bytes).map_err(|error| error.to_string());
+        let text = std::str::from_utf8(bytes).map_err(|error| Why::new(error.to_string()));
         let text = text.map(|text| std::mem::ManuallyDrop::new(text.to_owned()));
         // SAFETY: `T` is `String`, and the original is forgotten.
         return Some(text.map(|text| unsafe { std::mem::transmute_copy::<_, T>(&text) }));
     }
     kind_of_vector::<T>()?;
-    Some(to_vector(bytes).ok_or_else(|| "the bytes are no whole number of items".into()))
+    Some(to_vector(bytes).ok_or_else(|| Why::new("the bytes are no whole number of items")))
 }
 
 #[cold]
-fn wrong_length(len: usize) -> String {
-    format!("{len} bytes were expected")
+fn wrong_length(len: usize) -> Why {
+    Why::new(format!("{len} bytes were expected"))
 }

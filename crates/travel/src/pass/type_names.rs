@@ -1,43 +1,43 @@
-//! What a trial looks out for: types whose values say little about each other.
+//! What the compiler's names of types tell a trial: whether the code of a part is hand-written, and whether its items have an order.
 //!
-//! What serde derives, and what it has for the types of the standard library, reads every value of one shape by the same steps:
-//! if one came back, all do. A hand-written `Serialize` or `Deserialize`, `with`, `from` and `into` may look at numbers and texts,
-//! and change or refuse some of them: such values are tried out one by one. What is hand-written is told by the names that the
-//! compiler gives to types. A name that is not known only costs time.
+//! The code that serde derives, and its code for types of the standard library, reads every value of one shape by the same steps: if
+//! one came back, all do. A hand-written `Serialize` or `Deserialize`, `with`, `from` and `into` may look at numbers and texts, and
+//! change or refuse some of them. Such values are tried out one by one. A name that is not known here only costs time.
 
-use super::kind::MAP;
-use super::plain;
+use super::bare;
+use super::format::MAP;
 use std::any::TypeId;
 
-/// Looks out while a value is written.
+/// What a trial notes while a value is written.
 #[derive(Default)]
 pub(super) struct Care {
+    /// The type of the part that is written.
     part: &'static str,
-    /// Another value of the same shape may fare differently: a part was written by other code than serde's own, or is of a type of
+    /// Another value of the same shape may have another outcome: code that is not serde's own wrote a part, or a part is of a type of
     /// the library that loses something.
     pub(super) foreign: bool,
-    /// Where the sequences and maps start whose order is no part of the value.
+    /// Offsets of the sequences and maps whose order is no part of the value.
     pub(super) unordered: Vec<usize>,
 }
 
 impl Care {
-    /// A part of this type is written next.
+    /// The writer begins a part of this type.
     pub(super) fn enter(&mut self, name: &'static str) {
         self.part = name;
         self.foreign |= loses(name);
     }
 
-    /// It is written as something without a name: no derived type is.
+    /// The part is written as something without a name. No derived type is.
     pub(super) fn is_nameless(&mut self) {
         self.foreign |= own_name(self.part).is_some();
     }
 
-    /// It is written as a struct or an enum of this name.
+    /// The part is written as a struct or an enum of this name.
     pub(super) fn is_named(&mut self, name: &str) {
         self.foreign |= own_name(self.part).is_some_and(|own| own != name);
     }
 
-    /// It is written as a sequence or a map, which starts here.
+    /// The part is written as a sequence or a map, which starts at this offset.
     pub(super) fn has_items(&mut self, kind: u8, start: usize) {
         const WITHOUT: [&str; 10] = [
             "HashSet",
@@ -60,7 +60,7 @@ impl Care {
     }
 }
 
-/// Whether a type of the library is written without a part of its values.
+/// Whether serde writes values of this type of the library without a part of them.
 pub(super) fn loses(name: &str) -> bool {
     let path = path(unwrapped(name));
     is_standard(path) && matches!(last(path), "SocketAddrV6" | "RangeInclusive")
@@ -78,7 +78,7 @@ fn is_standard(path: &str) -> bool {
     ["alloc::", "core::", "std::"].iter().any(|home| path.starts_with(home))
 }
 
-/// What is between the angle brackets of a name, without a lifetime.
+/// The text between the angle brackets of a name, without a lifetime.
 fn argument(name: &str) -> Option<&str> {
     let inner = name.strip_suffix('>')?.get(path(name).len() + 1..)?;
     Some(inner.strip_prefix("'_, ").unwrap_or(inner))
@@ -98,7 +98,7 @@ fn unwrapped(mut name: &str) -> &str {
     }
 }
 
-/// The last part of a type's name, if it is not a type of the language or its library.
+/// The last part of a type's name. `None`: it is a type of the language or its library.
 fn own_name(name: &str) -> Option<&str> {
     let path = path(unwrapped(name));
     (!is_standard(path) && path.contains("::") && !path.starts_with(['(', '['])).then(|| last(path))
@@ -113,20 +113,20 @@ pub(super) struct Asked {
 
 impl Asked {
     pub(super) fn of<T>() -> Self {
-        Self { name: std::any::type_name::<T>(), id: Some(plain::type_id::<T>()) }
+        Self { name: std::any::type_name::<T>(), id: Some(bare::type_id::<T>()) }
     }
 
-    /// What is inside an `Option` of this type.
+    /// The type inside an `Option` of type `T`.
     pub(super) fn inside<T>() -> Self {
         Self { name: argument(std::any::type_name::<T>()).unwrap_or(""), id: None }
     }
 
-    /// Whether the type reads the part by derived code of its own, or by serde's: what its visitor makes is the type itself, and not
+    /// Whether the type reads the part by derived code of its own, or by serde's: its visitor makes the type itself, and not
     /// something that the type is made from.
     pub(super) fn reads_itself<V, T>(&self) -> bool {
         let inner = unwrapped(self.name);
         let itself = || match self.id {
-            Some(id) if inner == self.name => id == plain::type_id::<T>(),
+            Some(id) if inner == self.name => id == bare::type_id::<T>(),
             _ => inner == std::any::type_name::<T>(),
         };
         is_derived(std::any::type_name::<V>()) && (own_name(inner).is_none() || itself())
@@ -140,12 +140,12 @@ fn is_derived(visitor: &str) -> bool {
     own || is_derived_struct(visitor) || visitor.contains("::__FieldVisitor")
 }
 
-/// Whether a visitor is derived, and no field's or variant's name.
+/// Whether a visitor is derived, and does not read the name of a field or variant.
 pub(super) fn is_derived_struct(visitor: &str) -> bool {
     visitor.contains("::__Visitor")
 }
 
-/// Whether a value of this type is made by serde's `with` and its like.
+/// Whether serde's `with` or its like makes values of this type.
 pub(super) fn is_made_otherwise(name: &str) -> bool {
     name.contains("::__DeserializeWith")
 }

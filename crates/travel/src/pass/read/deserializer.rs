@@ -1,8 +1,8 @@
-//! What types ask for.
+//! What types ask for: serde's `Deserializer`.
 
-use super::super::care;
-use super::super::kind::*;
-use super::super::why::Why;
+use super::super::error::Why;
+use super::super::format::*;
+use super::super::type_names;
 use super::Reader;
 use super::parts::{Items, Named, OneItem, Variant};
 use serde::Deserializer;
@@ -158,7 +158,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
     #[inline]
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Why> {
         self.meet::<V>();
-        if self.watch.trial && care::is_derived_struct(std::any::type_name::<V>()) {
+        if self.watch.trial && type_names::is_derived_struct(std::any::type_name::<V>()) {
             return OneItem::visit_seq(self, visitor);
         }
         visitor.visit_newtype_struct(self)
@@ -199,7 +199,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
         } else if self.found(NAMED_VARIANT) {
             Some(())
         } else if self.found(STR) {
-            // As formats for people write them: a type that reads so may have been written so.
+            // Formats for people write a variant as a text. A type that reads such texts may have been written so.
             self.watch.each = true;
             return visitor.visit_enum(self.text()?.into_deserializer());
         } else {

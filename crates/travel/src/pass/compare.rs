@@ -1,14 +1,14 @@
-//! Comparing what is encoded where the order of items may be no part of the value: a `HashMap` has another one each time.
+//! Comparing two encodings where the order of items may be no part of the value: a `HashMap` has another order each time.
 
-use super::super::kind::{self, *};
-use super::super::read::Reader;
+use super::format::{self, *};
+use super::read::Reader;
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// What is encoded, and where the sequences and maps in it start that have no order.
+/// An encoding, and the offsets of the sequences and maps in it that have no order.
 type Encoded<'a> = (&'a [u8], &'a [usize]);
 
-/// What two encodings are to each other.
+/// Whether two encodings are of one value.
 pub(super) enum Same {
     Yes,
     /// The same items, some of them in another order.
@@ -16,12 +16,12 @@ pub(super) enum Same {
     No,
 }
 
-/// Sequences and maps that were seen in two orders, by what is in them.
+/// Sequences and maps that were seen in two orders, known by their items.
 #[derive(Default)]
 pub(super) struct ByChance(HashSet<u64>);
 
 impl ByChance {
-    /// Notes what has another order in the one than in the other, which were read from the same bytes.
+    /// Notes the sequences and maps that have another order in one encoding than in the other. Both values were read from the same bytes.
     pub(super) fn learn(&mut self, one: Encoded<'_>, other: Encoded<'_>) {
         let (Some((_, one)), Some((_, other))) = (digest(one, self), digest(other, self)) else { return };
         let differs = |(items, order): &(&Items, &u64)| one.get(*items).is_some_and(|before| before != *order);
@@ -29,7 +29,7 @@ impl ByChance {
     }
 }
 
-pub(super) fn compare(one: Encoded<'_>, other: Encoded<'_>, by_chance: &ByChance) -> Same {
+pub(super) fn encodings(one: Encoded<'_>, other: Encoded<'_>, by_chance: &ByChance) -> Same {
     match (digest(one, by_chance), digest(other, by_chance)) {
         (Some((one, _)), Some((other, _))) if one.exact == other.exact => Same::Yes,
         (Some((one, _)), Some((other, _))) if one.anyhow == other.anyhow => Same::ButForOrder,
@@ -37,12 +37,12 @@ pub(super) fn compare(one: Encoded<'_>, other: Encoded<'_>, by_chance: &ByChance
     }
 }
 
-/// Numbers for a value.
+/// A value as two hashes.
 #[derive(Clone, Copy)]
 struct Digest {
     /// The same whatever the order of items.
     anyhow: u64,
-    /// The same only in the same order, where there is one.
+    /// The same only in the same order, where the items have one.
     exact: u64,
 }
 
@@ -82,7 +82,7 @@ impl Digester<'_> {
                 self.items(start, &items)
             }
             ARRAY => {
-                let width = kind::width(*start.get(1)?)?;
+                let width = format::width(*start.get(1)?)?;
                 let count = self.skip(2).and_then(|()| self.count())?;
                 let raw = self.rest.get(..count.checked_mul(width)?)?;
                 self.skip(raw.len())?;
@@ -116,7 +116,7 @@ impl Digester<'_> {
         Some(both(leaf(&kind), inner))
     }
 
-    /// A field and its name, or a key and its value.
+    /// A name and its field, or a key and its value.
     fn pair(&mut self) -> Option<Digest> {
         let first = self.value()?;
         Some(both(first, self.value()?))

@@ -1,7 +1,7 @@
 //! The bytes of an encoded value.
 //!
-//! A value is a kind (one byte) and what the table says. Numbers have the width of their type and the processor's byte order;
-//! counts and lengths are `u32`.
+//! A value is one byte that says its kind, then what the table says. Numbers have the width of their type, and the processor's byte
+//! order. Counts and lengths are `u32`.
 //!
 //! | kind | what follows |
 //! |---|---|
@@ -18,9 +18,9 @@
 //! | `NAMED_VARIANT` | index (`u16`), name (length, bytes); value, or `END` if the variant has none |
 //! | `READABLE` | only as the first byte of a message: structs and variants have names, and types take their forms for people |
 //!
-//! A message whose type is a number, `()`, `String` or a `Vec` of numbers is its bare bytes: both sides know the type.
+//! A message whose type is a number, `()`, `String` or a `Vec` of numbers is its bare bytes (`bare.rs`): both sides know the type.
 
-/// What the bytes and their meaning are numbered as; it counts in [`identity`](super::identity()).
+/// The version of the bytes and their meaning: change it with them. It is part of a type's [`identity`](super::identity()).
 pub(super) const VERSION: u64 = 3;
 
 pub(super) const END: u8 = 0;
@@ -56,10 +56,10 @@ pub(super) const F32: u8 = 42;
 pub(super) const F64: u8 = 43;
 pub(super) const CHAR: u8 = 44;
 
-/// How deep a value may be nested. More could use up a thread's stack.
+/// Levels that a value may be nested. More could use up a thread's stack.
 pub const MAX_DEPTH: u32 = 128;
 
-/// Bytes of a number; `None` if the kind is not a number's.
+/// The width of a number of this kind in bytes; `None` if it is no kind of number.
 pub(super) fn width(kind: u8) -> Option<usize> {
     Some(match kind {
         U8 | I8 => 1,
