@@ -20,8 +20,8 @@ const ADVICE: &str = "make its Serialize and Deserialize agree, or put bytes tha
 
 /// Sees to it that a value can be got which has `unknown` shapes, and was just written behind `start` without names.
 #[cold]
-pub(super) fn settle<T: Serialize + DeserializeOwned>(
-    value: &T,
+pub(super) fn settle<T: Serialize + DeserializeOwned, Q: Serialize + ?Sized>(
+    value: &Q,
     shapes: &Shapes,
     unknown: &[u64],
     target: &mut Vec<u8>,
@@ -34,7 +34,7 @@ pub(super) fn settle<T: Serialize + DeserializeOwned>(
     // Not in a trial around this one, if a type encodes something while it is read.
     let _scope = no_arriving();
     // What a panic leaves behind is seen by nobody: the decoded value is dropped, and ours are numbers that stay right.
-    let tried = catch_unwind(AssertUnwindSafe(|| try_out(value, shapes)));
+    let tried = catch_unwind(AssertUnwindSafe(|| try_out::<T, Q>(value, shapes)));
     let verdict = tried.unwrap_or_else(|panic| Err(panicked(&*panic)))?;
     let known = match (&verdict.named, verdict.each) {
         (_, true) => Known::Each,
@@ -62,13 +62,13 @@ struct Verdict {
     each: bool,
 }
 
-fn try_out<T: Serialize + DeserializeOwned>(value: &T, shapes: &Shapes) -> Result<Verdict, Why> {
+fn try_out<T: Serialize + DeserializeOwned, Q: Serialize + ?Sized>(value: &Q, shapes: &Shapes) -> Result<Verdict, Why> {
     let named = Written::of(value, shapes, false)?;
     let read = || read_back::<T>(&named.bytes, true);
     let without_names = read().and_then(|(back, each)| {
         let same = named.is_same_as(&back, shapes, &|| read().ok().map(|(back, _)| back));
         discard(back);
-        same.map(|()| each)
+        same.map(|foreign| each || foreign)
     });
     if let Ok(each) = without_names {
         return Ok(Verdict { named: None, each: each || named.foreign });
@@ -78,9 +78,9 @@ fn try_out<T: Serialize + DeserializeOwned>(value: &T, shapes: &Shapes) -> Resul
     let with_names = read().and_then(|(back, each)| {
         // Two values of an untagged enum may be one text for people: an address, and what looks like one.
         let once_more = || read().ok().map(|(back, _)| back);
-        let same = readable.is_same_as(&back, shapes, &once_more).and_then(|()| named.is_same_as(&back, shapes, &once_more));
+        let same = readable.is_same_as(&back, shapes, &once_more).and_then(|_| named.is_same_as(&back, shapes, &once_more));
         discard(back);
-        same.map(|()| each)
+        same.map(|foreign| each || foreign)
     });
     let foreign = named.foreign || readable.foreign;
     match (with_names, without_names) {
@@ -94,7 +94,12 @@ fn try_out<T: Serialize + DeserializeOwned>(value: &T, shapes: &Shapes) -> Resul
 struct NeedsNames(bool, Why);
 
 /// Appends a value with the names of its fields and variants.
-pub(super) fn write_named<T: Serialize>(value: &T, shapes: &Shapes, readable: bool, target: &mut Vec<u8>) -> Result<(), Why> {
+pub(super) fn write_named<T: Serialize + ?Sized>(
+    value: &T,
+    shapes: &Shapes,
+    readable: bool,
+    target: &mut Vec<u8>,
+) -> Result<(), Why> {
     Writer::with_names(target, shapes, readable).root(value)
 }
 
@@ -130,7 +135,7 @@ struct Written {
 const READINGS: u32 = 20;
 
 impl Written {
-    fn of<T: Serialize>(value: &T, shapes: &Shapes, readable: bool) -> Result<Self, Why> {
+    fn of<T: Serialize + ?Sized>(value: &T, shapes: &Shapes, readable: bool) -> Result<Self, Why> {
         let mut bytes = Vec::new();
         let mut writer = Writer::with_names(&mut bytes, shapes, readable);
         writer.root(value)?;
@@ -138,17 +143,17 @@ impl Written {
         Ok(Self { bytes, readable, unordered: care.unordered, foreign: care.foreign })
     }
 
-    /// Whether what came back says the same. `read` reads it once more.
-    fn is_same_as<T: Serialize>(&self, back: &T, shapes: &Shapes, read: &dyn Fn() -> Option<T>) -> Result<(), NeedsNames> {
+    /// Makes sure that what came back says the same; returns whether foreign code wrote it. `read` reads it once more.
+    fn is_same_as<T: Serialize>(&self, back: &T, shapes: &Shapes, read: &dyn Fn() -> Option<T>) -> Result<bool, NeedsNames> {
         let write = |back: &T| Self::of(back, shapes, self.readable).map_err(|why| NeedsNames(false, why));
         let again = write(back)?;
         if self.bytes == again.bytes {
-            return Ok(());
+            return Ok(again.foreign);
         }
         let mut by_chance = digest::ByChance::default();
         for _ in 0..READINGS {
             match digest::compare((&self.bytes, &self.unordered), (&again.bytes, &again.unordered), &by_chance) {
-                digest::Same::Yes => return Ok(()),
+                digest::Same::Yes => return Ok(again.foreign),
                 digest::Same::No => break,
                 digest::Same::ButForOrder => {}
             }
@@ -165,12 +170,12 @@ impl Written {
 }
 
 /// Tries out a value that has handles, with others in their place.
-pub(super) fn try_out_with_handles<T: Serialize + DeserializeOwned>(value: &T) -> Result<(), Why> {
-    let tried = catch_unwind(AssertUnwindSafe(|| shape::with(|shapes| with_handles(value, shapes))));
+pub(super) fn try_out_with_handles<T: Serialize + DeserializeOwned, Q: Serialize + ?Sized>(value: &Q) -> Result<(), Why> {
+    let tried = catch_unwind(AssertUnwindSafe(|| shape::with(|shapes| with_handles::<T, Q>(value, shapes))));
     tried.unwrap_or_else(|panic| Err(panicked(&*panic)))
 }
 
-fn with_handles<T: Serialize + DeserializeOwned>(value: &T, shapes: &Shapes) -> Result<(), Why> {
+fn with_handles<T: Serialize + DeserializeOwned, Q: Serialize + ?Sized>(value: &Q, shapes: &Shapes) -> Result<(), Why> {
     let leaving = Scope::enter(&LEAVING, Leaving::Trial { kept: Some(Vec::new()) });
     let numbered = Written::of(value, shapes, true)?;
     let kept = if let Leaving::Trial { kept: Some(kept) } = leaving.leave() { kept } else { Vec::new() };
@@ -186,7 +191,7 @@ fn with_handles<T: Serialize + DeserializeOwned>(value: &T, shapes: &Shapes) -> 
         Err(panic) => return Err(panicked(&*panic)),
     };
     let once_more = || Reader::in_trial(&numbered.bytes, false).root::<T>().ok();
-    let same = forms.iter().try_for_each(|form| form.is_same_as(&back, shapes, &once_more));
+    let same = forms.iter().try_for_each(|form| form.is_same_as::<T>(&back, shapes, &once_more).map(drop));
     discard(back);
     same.map_err(|why| why.1)
 }
