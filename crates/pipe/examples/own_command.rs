@@ -1,4 +1,4 @@
-//! A pipe to a process that one starts oneself, with `std::process::Command`. Here it is this same program; another one that names the
+//! A pipe to a process that you start yourself with `std::process::Command`. Here it is this same program. Another program that names the
 //! same types does as well.
 
 use multiproc_pipe::Connection;

@@ -44,8 +44,8 @@ pub fn pipe<T>() -> Result<(Connection<T>, Connection<T>), PipeError> {
 /// becomes corrupted). Dropping a copy that was never used changes nothing, and every process should drop the copies that it does not need:
 /// if the end's user dies, a copy elsewhere may still go on with the end, so the other side keeps waiting for it.
 ///
-/// Values may hold handles and descriptors, which travel along. Sending a value of a type that was never named for this pipe needs a type
-/// for it: `pipe::<String>()`.
+/// Values may hold handles and descriptors, which travel along. The compiler can't tell the type of a pipe from what is sent, since a `str`
+/// may stand for a `String`: name it, as in `pipe::<String>()`.
 #[must_use = "dropping an end closes it"]
 #[derive(Debug)]
 pub struct Connection<Tx, Rx = Tx>(Handle, PhantomData<fn(Tx) -> Rx>);
@@ -113,7 +113,7 @@ impl<Tx: DeserializeOwned, Rx: DeserializeOwned> Connection<Tx, Rx> {
 }
 
 impl<Tx, Rx> AsFd for Connection<Tx, Rx> {
-    /// The descriptor of [`readiness`](Self::readiness). Where that is an error, one that `poll` finds readable at once and `epoll` refuses.
+    /// The descriptor of [`readiness`](Self::readiness). Where that is an error, it is a file, which `poll` finds readable and `epoll` refuses.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }

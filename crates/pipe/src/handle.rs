@@ -1,10 +1,10 @@
-//! What the handles of users have in common: an end in its slot, and the descriptor that users wait for.
+//! What the handles of users have in common: an end in its holder, and the descriptor that users wait for.
 
 use crate::end::End;
 use crate::error::{RecvError, RecvIntoError, SendError, StandbyError};
+use crate::holder::{Gone, Holder};
 use crate::incoming::unready;
 use crate::layout::MAX_MESSAGE;
-use crate::slot::{Gone, Slot};
 use crate::takeover::Waiting;
 use multiproc_prim::Deadline;
 use multiproc_travel::{Readiness, pass};
@@ -19,44 +19,44 @@ use std::time::Duration;
 
 #[derive(Debug)]
 pub(crate) struct Handle {
-    slot: Slot<End>,
+    holder: Holder<End>,
     /// The end has it too. Here it can be lent, and it outlives an end that is sent.
     readiness: OnceCell<Arc<Readiness>>,
 }
 
 impl Handle {
     pub(crate) fn new(end: End) -> Self {
-        Self::of(Slot::new(end))
+        Self::of(Holder::new(end))
     }
 
-    fn of(slot: Slot<End>) -> Self {
-        Self { slot, readiness: OnceCell::new() }
+    fn of(holder: Holder<End>) -> Self {
+        Self { holder, readiness: OnceCell::new() }
     }
 
     /// The handle of an end that travelled, if it sends and receives as it should.
     pub(crate) fn arrived<'de, D: Deserializer<'de>>(ways: (bool, bool), otherwise: &str, from: D) -> Result<Self, D::Error> {
-        Slot::arrived(ways, otherwise, from).map(Self::of)
+        Holder::arrived(ways, otherwise, from).map(Self::of)
     }
 
     /// One for each direction.
     pub(crate) fn split(self) -> (Self, Self) {
-        match self.slot.take() {
+        match self.holder.take() {
             Ok(end) => {
                 let (sends, receives) = end.split();
-                (Self::new(sends), Self { slot: Slot::new(receives), readiness: self.readiness })
+                (Self::new(sends), Self { holder: Holder::new(receives), readiness: self.readiness })
             }
             // Both say that the end has moved.
-            Err(Gone) => (Self { slot: Slot::gone(), readiness: OnceCell::new() }, self),
+            Err(Gone) => (Self { holder: Holder::gone(), readiness: OnceCell::new() }, self),
         }
     }
 
     pub(crate) fn stand_by(&self) -> Result<Waiting, StandbyError> {
-        self.slot.with(Waiting::of)?
+        self.holder.with(Waiting::of)?
     }
 
     #[inline]
     pub(crate) fn send_bytes(&self, bytes: &[u8], deadline: Deadline) -> Result<(), SendError> {
-        self.slot.with(|end| end.send(bytes, &[], deadline))?
+        self.holder.with(|end| end.send(bytes, &[], deadline))?
     }
 
     pub(crate) fn send<T, Q>(&self, value: &Q, deadline: Deadline) -> Result<(), SendError>
@@ -64,29 +64,29 @@ impl Handle {
         T: Serialize + DeserializeOwned + Borrow<Q>,
         Q: Serialize + ?Sized,
     {
-        if !self.slot.is_here() {
+        if !self.holder.is_here() {
             return Err(SendError::Moved);
         }
         // Encoding comes first: it calls the value's code, which may use this end.
         let parcel = pass::encode_as::<T, Q>(value)?;
-        let sent = self.slot.with(|end| end.send(&parcel.bytes, &parcel.descriptors, deadline));
+        let sent = self.holder.with(|end| end.send(&parcel.bytes, &parcel.descriptors, deadline));
         sent.map_err(|Gone| SendError::ThroughItself)??;
         parcel.sent();
         Ok(())
     }
 
     pub(crate) fn recv<T: DeserializeOwned>(&self, deadline: Deadline) -> Result<T, RecvError> {
-        let (bytes, descriptors) = self.slot.with(|end| end.recv(MAX_MESSAGE, true, deadline))?.map_err(late(deadline))?;
+        let (bytes, descriptors) = self.holder.with(|end| end.recv(MAX_MESSAGE, true, deadline))?.map_err(late(deadline))?;
         Ok(pass::decode(&bytes, descriptors)?)
     }
 
     pub(crate) fn recv_bytes(&self, max: usize, deadline: Deadline) -> Result<Vec<u8>, RecvError> {
-        self.slot.with(|end| end.recv(max, false, deadline))?.map(|(bytes, _)| bytes).map_err(late(deadline))
+        self.holder.with(|end| end.recv(max, false, deadline))?.map(|(bytes, _)| bytes).map_err(late(deadline))
     }
 
     #[inline]
     pub(crate) fn recv_bytes_into(&self, buffer: &mut [u8], deadline: Deadline) -> Result<usize, RecvIntoError> {
-        if let Ok(Some(len)) = self.slot.with(|end| end.recv_into(buffer, deadline)) {
+        if let Ok(Some(len)) = self.holder.with(|end| end.recv_into(buffer, deadline)) {
             return Ok(len);
         }
         let message = self.recv_bytes(MAX_MESSAGE, deadline)?;
@@ -100,14 +100,14 @@ impl Handle {
     }
 
     pub(crate) fn poll(&self, deadline: Deadline) -> Result<bool, RecvError> {
-        self.slot.with(|end| end.poll(deadline))?
+        self.holder.with(|end| end.poll(deadline))?
     }
 
     pub(crate) fn readiness(&self) -> io::Result<BorrowedFd<'_>> {
         if let Some(known) = self.readiness.get() {
             return Ok((**known).as_fd());
         }
-        let new = self.slot.with(End::readiness).map_err(|Gone| io::Error::other(RecvError::Moved))??;
+        let new = self.holder.with(End::readiness).map_err(|Gone| io::Error::other(RecvError::Moved))??;
         Ok((**self.readiness.get_or_init(|| new)).as_fd())
     }
 
@@ -118,7 +118,7 @@ impl Handle {
     }
 
     pub(crate) fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.slot.serialize(serializer)
+        self.holder.serialize(serializer)
     }
 }
 

@@ -320,7 +320,7 @@ impl Incoming {
         if shared.wire.hush() {
             readiness.clear();
         }
-        // The sender rings for every message: one that comes after the rings we took out rings again.
+        // The sender rings for every message: if one comes after the rings that we took out, there is another ring.
         let mut seen = self.stream.wait(Deadline::NOW, &mut || true);
         if seen == Err(sync::RecvError::Empty) {
             seen = self.last_look(shared);

@@ -12,7 +12,7 @@ mod outgoing;
 mod end;
 mod takeover;
 
-mod slot;
+mod holder;
 
 mod handle;
 mod moving;

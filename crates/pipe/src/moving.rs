@@ -1,9 +1,9 @@
 //! How an end, or a stand-by, is written and read on its way to another process: as an argument, through another pipe or in a descriptor.
 
 use crate::end::End;
+use crate::holder::Travels;
 use crate::incoming::Partial;
 use crate::layout::{self, KIND, Side};
-use crate::slot::Travels;
 use crate::takeover::Waiting;
 use multiproc_shm::{Flaw, Segment};
 use multiproc_travel::pass::{self, Descriptor};

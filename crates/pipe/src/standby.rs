@@ -2,7 +2,7 @@
 
 use crate::error::StandbyError;
 use crate::handle::Handle;
-use crate::slot::Slot;
+use crate::holder::Holder;
 use crate::takeover::Waiting;
 use multiproc_prim::Deadline;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -27,14 +27,14 @@ use std::time::Duration;
 /// ```
 #[must_use = "dropping a stand-by leaves the end without one"]
 #[derive(Debug)]
-pub struct Standby<E>(Slot<Waiting>, PhantomData<fn() -> E>);
+pub struct Standby<E>(Holder<Waiting>, PhantomData<fn() -> E>);
 
 static_assertions::assert_impl_all!(Standby<u8>: Send, std::fmt::Debug);
 static_assertions::assert_not_impl_any!(Standby<u8>: Sync, Clone);
 
 impl<E> Standby<E> {
     pub(crate) fn new(waiting: Waiting) -> Self {
-        Self(Slot::new(waiting), PhantomData)
+        Self(Holder::new(waiting), PhantomData)
     }
 }
 
@@ -92,6 +92,6 @@ impl<E> Serialize for Standby<E> {
 
 impl<'de, E: PipeEnd> Deserialize<'de> for Standby<E> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self(Slot::arrived(E::WAYS, "this is the stand-by of another kind of end", deserializer)?, PhantomData))
+        Ok(Self(Holder::arrived(E::WAYS, "this is the stand-by of another kind of end", deserializer)?, PhantomData))
     }
 }

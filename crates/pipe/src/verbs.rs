@@ -175,7 +175,7 @@ macro_rules! recv_bytes {
         /// breaks the promise.
         ///
         /// From the first call on each message costs its sender a system call more, and the end takes two descriptors more.
-        /// [`AsFd`] gives the same descriptor; where this is an error, it gives one that `poll` finds readable at once and `epoll` refuses.
+        /// [`AsFd`] gives the same descriptor; where this is an error, it gives a file, which `poll` finds readable and `epoll` refuses.
         ///
         /// # Errors
         ///
@@ -246,8 +246,8 @@ macro_rules! in_descriptor {
         /// out there. This handle says [`Moved`](crate::SendError::Moved) from then on. Python has nothing like it.
         ///
         /// The descriptor goes to the other process in any way that descriptors go. The simplest is the standard input of a
-        /// [`Command`](std::process::Command), where no other child can inherit it by accident. Dropping the descriptor before the end is
-        /// taken out closes the end.
+        /// [`Command`](std::process::Command), where no other child can inherit it by accident. Drop the `Command` after `spawn`, since
+        /// it keeps the descriptor. If all copies of the descriptor are gone before the end was taken out, the end is closed.
         ///
         /// ```
         /// use multiproc_pipe::{Connection, pipe};

@@ -86,7 +86,7 @@ fn what_is_encoded_in_another_way_is_refused_and_nothing_is_sent() {
     assert!(matches!(a.send(&["one".to_string(), "two".to_string()][..]), Err(SendError::Encode(_))));
     assert_eq!(b.try_recv(), Err(RecvError::Empty));
     a.send(&["one".to_string(), "two".to_string()]).unwrap();
-    // A type with bare bytes and one that looks like it.
+    // Types whose messages are bare bytes, and types that look like them.
     assert!(pass::encode_as::<String, _>(&Upper("hello")).is_err());
     assert!(pass::encode_as::<String, [u8]>(b"hello").is_err());
     assert!(pass::encode_as::<Vec<u8>, [i8]>(&[1]).is_err());

@@ -80,7 +80,7 @@ fn an_end_that_can_not_leave_is_still_here() {
     sender.send(&1).unwrap();
     assert_eq!(b.recv(), Ok(1));
     drop((sender, receiver));
-    // One that left before.
+    // An end that left before.
     let (receiver, _sender) = pipe_oneway::<u32>().unwrap();
     drop(receiver.to_descriptor().unwrap());
     assert!(matches!(receiver.to_descriptor(), Err(DescriptorError::Encode(_))));

@@ -21,7 +21,7 @@ type Home<T> = Arc<Mutex<Option<T>>>;
 
 /// One owner's place for an end. It is not `Sync`, so it needs no lock while the end is here.
 #[derive(Debug)]
-pub(crate) struct Slot<T: Travels>(RefCell<State<T>>);
+pub(crate) struct Holder<T: Travels>(RefCell<State<T>>);
 
 #[derive(Debug)]
 enum State<T> {
@@ -34,17 +34,17 @@ enum State<T> {
 #[derive(Debug)]
 pub(crate) struct Gone;
 
-impl<T: Travels> Slot<T> {
+impl<T: Travels> Holder<T> {
     pub(crate) fn new(content: T) -> Self {
         Self(RefCell::new(State::Here(content)))
     }
 
-    /// A slot whose end is gone.
+    /// A holder whose end is gone.
     pub(crate) fn gone() -> Self {
         Self(RefCell::new(State::Away(Arc::new(Mutex::new(None)))))
     }
 
-    /// The slot of what travelled, if it goes these ways. In a trial the slot is empty: the end stays with its owner.
+    /// The holder of what travelled, if it goes these ways. In a trial the holder is empty: the end stays with its owner.
     pub(crate) fn arrived<'de, D: Deserializer<'de>>(ways: (bool, bool), otherwise: &str, from: D) -> Result<Self, D::Error>
     where
         T: Deserialize<'de>,
@@ -57,7 +57,7 @@ impl<T: Travels> Slot<T> {
         if content.ways() == ways { Ok(Self::new(content)) } else { Err(pass::refuse(otherwise)) }
     }
 
-    /// Works with what is here. `work` calls no code of the user's, since that could use this slot again.
+    /// Works with what is here. `work` calls no code of the user's, since that could use this holder again.
     #[inline]
     pub(crate) fn with<R>(&self, work: impl FnOnce(&mut T) -> R) -> Result<R, Gone> {
         let mut state = self.0.try_borrow_mut().map_err(|_| Gone)?;
@@ -96,7 +96,7 @@ fn work_on_returned<T, R>(state: &mut State<T>, work: impl FnOnce(&mut T) -> R) 
     Ok(result)
 }
 
-/// What left a slot, as a part of a parcel. Dropped, it goes back.
+/// What left a holder, as a part of a parcel. Dropped, it goes back.
 #[derive(Debug)]
 struct Luggage<T: Travels> {
     content: Option<T>,
@@ -117,7 +117,7 @@ impl<T: Travels> Drop for Luggage<T> {
     }
 }
 
-impl<T: Travels> Serialize for Slot<T> {
+impl<T: Travels> Serialize for Holder<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         pass::check_leaving()?;
         let gone =
