@@ -93,29 +93,27 @@ fn what_is_encoded_in_another_way_is_refused_and_nothing_is_sent() {
     assert!(pass::encode_as::<u32, u64>(&1).is_err());
 }
 
-mod changing {
-    use serde::{Deserialize, Serialize, Serializer};
+/// Its own code makes it lower case when it arrives.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+struct Lower(String);
 
-    /// Its own code writes it in lower case.
-    #[derive(Debug, PartialEq, Deserialize)]
-    pub(crate) struct Lower(pub(crate) String);
-
-    impl Serialize for Lower {
-        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            serializer.serialize_newtype_struct("Lower", &self.0.to_lowercase())
-        }
+impl From<String> for Lower {
+    fn from(text: String) -> Self {
+        Self(text.to_lowercase())
     }
+}
 
-    #[derive(Debug, Serialize)]
-    #[serde(rename = "Lower")]
-    pub(crate) struct Lent(pub(crate) String);
+impl From<Lower> for String {
+    fn from(lower: Lower) -> Self {
+        lower.0
+    }
 }
 
 #[test]
-fn code_that_changes_some_values_is_asked_for_each() {
-    use changing::{Lent, Lower};
-    // In lower case the two say the same; that one passed says nothing of the next.
-    let sent = |text: &str| pass::encode_as::<Lower, _>(&Lent(text.into()));
-    assert!(sent("lower").is_ok());
-    assert!(sent("Upper").is_err());
+fn a_type_that_changes_some_values_is_asked_about_each() {
+    for _ in 0..2 {
+        assert!(pass::encode_as::<Lower, str>("lower").is_ok());
+        assert!(pass::encode_as::<Lower, str>("Upper").is_err());
+    }
 }

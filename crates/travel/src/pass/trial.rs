@@ -68,7 +68,7 @@ fn try_out<T: Serialize + DeserializeOwned, Q: Serialize + ?Sized>(value: &Q, sh
     let without_names = read().and_then(|(back, each)| {
         let same = named.is_same_as(&back, shapes, &|| read().ok().map(|(back, _)| back));
         discard(back);
-        same.map(|foreign| each || foreign)
+        same.map(|()| each)
     });
     if let Ok(each) = without_names {
         return Ok(Verdict { named: None, each: each || named.foreign });
@@ -78,9 +78,9 @@ fn try_out<T: Serialize + DeserializeOwned, Q: Serialize + ?Sized>(value: &Q, sh
     let with_names = read().and_then(|(back, each)| {
         // Two values of an untagged enum may be one text for people: an address, and what looks like one.
         let once_more = || read().ok().map(|(back, _)| back);
-        let same = readable.is_same_as(&back, shapes, &once_more).and_then(|_| named.is_same_as(&back, shapes, &once_more));
+        let same = readable.is_same_as(&back, shapes, &once_more).and_then(|()| named.is_same_as(&back, shapes, &once_more));
         discard(back);
-        same.map(|foreign| each || foreign)
+        same.map(|()| each)
     });
     let foreign = named.foreign || readable.foreign;
     match (with_names, without_names) {
@@ -143,17 +143,17 @@ impl Written {
         Ok(Self { bytes, readable, unordered: care.unordered, foreign: care.foreign })
     }
 
-    /// Makes sure that what came back says the same; returns whether foreign code wrote it. `read` reads it once more.
-    fn is_same_as<T: Serialize>(&self, back: &T, shapes: &Shapes, read: &dyn Fn() -> Option<T>) -> Result<bool, NeedsNames> {
+    /// Whether what came back says the same. `read` reads it once more.
+    fn is_same_as<T: Serialize>(&self, back: &T, shapes: &Shapes, read: &dyn Fn() -> Option<T>) -> Result<(), NeedsNames> {
         let write = |back: &T| Self::of(back, shapes, self.readable).map_err(|why| NeedsNames(false, why));
         let again = write(back)?;
         if self.bytes == again.bytes {
-            return Ok(again.foreign);
+            return Ok(());
         }
         let mut by_chance = digest::ByChance::default();
         for _ in 0..READINGS {
             match digest::compare((&self.bytes, &self.unordered), (&again.bytes, &again.unordered), &by_chance) {
-                digest::Same::Yes => return Ok(again.foreign),
+                digest::Same::Yes => return Ok(()),
                 digest::Same::No => break,
                 digest::Same::ButForOrder => {}
             }
@@ -191,7 +191,7 @@ fn with_handles<T: Serialize + DeserializeOwned, Q: Serialize + ?Sized>(value: &
         Err(panic) => return Err(panicked(&*panic)),
     };
     let once_more = || Reader::in_trial(&numbered.bytes, false).root::<T>().ok();
-    let same = forms.iter().try_for_each(|form| form.is_same_as::<T>(&back, shapes, &once_more).map(drop));
+    let same = forms.iter().try_for_each(|form| form.is_same_as(&back, shapes, &once_more));
     discard(back);
     same.map_err(|why| why.1)
 }
