@@ -12,7 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     });
     for word in ["hello", "world"] {
-        ours.send(&word.to_string())?;
+        ours.send(word)?;
         println!("{}", ours.recv()?);
     }
     assert!(matches!(ours.try_recv(), Err(RecvError::Empty)));

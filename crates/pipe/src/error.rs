@@ -3,10 +3,38 @@
 use multiproc_shm::{AttachError, CreateError};
 use multiproc_sync::ChannelError;
 use multiproc_travel::pass::{DecodeError, EncodeError};
+use std::fmt;
 use thiserror::Error;
 
+macro_rules! debug_as_message {
+    ($($error:ident)*) => {
+        $(/// The message: it is what a `main` that returns the error prints.
+        impl fmt::Debug for $error {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($error), ": {}"), self)
+            }
+        }
+
+        static_assertions::assert_impl_all!($error: std::error::Error, PartialEq, Send, Sync);)*
+    };
+}
+
+macro_rules! equal_by_message {
+    ($($error:ident)*) => {
+        $(/// Errors are equal if they are the same variant and have the same message. The system's errors inside them can't be compared.
+        impl PartialEq for $error {
+            fn eq(&self, other: &Self) -> bool {
+                std::mem::discriminant(self) == std::mem::discriminant(other) && self.to_string() == other.to_string()
+            }
+        })*
+    };
+}
+
+debug_as_message!(PipeError SendError RecvError RecvIntoError StandbyError DescriptorError);
+equal_by_message!(PipeError SendError RecvError StandbyError DescriptorError);
+
 /// Why there is no pipe.
-#[derive(Debug, Error)]
+#[derive(Error)]
 #[non_exhaustive]
 pub enum PipeError {
     /// The segment could not be made.
@@ -18,26 +46,26 @@ pub enum PipeError {
     /// The streams do not fit.
     #[error("can't make a pipe: {0}")]
     Layout(#[from] ChannelError),
-    /// The process or the system has no descriptors left.
+    /// The process or the system has no descriptors or no memory left.
     #[error("can't make a pipe: {0}")]
     System(#[from] std::io::Error),
 }
 
 /// Why a message was not sent.
-#[derive(Debug, Error)]
+#[derive(Error)]
 #[non_exhaustive]
 pub enum SendError {
     /// The other end is closed, or its process is dead (Python: `BrokenPipeError`).
     #[error("the other end of the pipe is closed, or its process has died")]
     Disconnected,
-    /// There is no room now, and the call does not wait.
+    /// There is no room now, and the call does not wait. Nothing was sent.
     #[error("the pipe is full: nothing was sent")]
     Full,
-    /// There was no room until the deadline.
+    /// There was no room until the deadline. Nothing was sent.
     #[error("the pipe had no room until the deadline: nothing was sent")]
     Timeout,
     /// The receiver would refuse the message for its length.
-    #[error("a message of {len} bytes is longer than the limit of {max}: send it in parts")]
+    #[error("a message of {len} bytes is longer than the limit of {max} bytes: send it in parts")]
     TooLong {
         /// Length of the message in bytes.
         len: usize,
@@ -47,8 +75,8 @@ pub enum SendError {
     /// The value refuses to be encoded. Nothing was sent.
     #[error(transparent)]
     Encode(#[from] EncodeError),
-    /// This handle's end is another handle's by now: it was sent, or taken over by a stand-by. Or the handle is a forked copy, and another
-    /// process has sent or closed the end, or made a stand-by of it, since the fork (Python: `OSError`, handle is closed).
+    /// This handle has lost its end: it was sent, or a stand-by took it over. A forked copy also loses its end when another copy sends it,
+    /// closes it or makes a stand-by of it (Python: `OSError`, handle is closed).
     #[error(
         "this handle has lost its end of the pipe: the end was sent to another process, taken over, or used by another copy of this \
          process"
@@ -63,7 +91,7 @@ pub enum SendError {
         /// The process, as its own namespace numbers it.
         pid: u32,
     },
-    /// This process could not take over the end, which another one had before: the system has no memory, or it is corrupt.
+    /// This process could not take over the end from another process: the system has no memory, or the pipe is corrupt.
     #[error("this process can't use its end of the pipe: {0}")]
     Unusable(#[source] PipeError),
     /// The system refuses to send descriptors.
@@ -72,7 +100,7 @@ pub enum SendError {
 }
 
 /// Why no message was received.
-#[derive(Debug, Error)]
+#[derive(Error)]
 #[non_exhaustive]
 pub enum RecvError {
     /// No message is there now.
@@ -84,7 +112,7 @@ pub enum RecvError {
     /// The other end is closed, or its process is dead, and everything sent was received (Python: `EOFError`).
     #[error("the other end of the pipe is closed, or its process has died")]
     Disconnected,
-    /// The message is longer than allowed. It is skipped (Python: `OSError`, and the connection is unusable).
+    /// The message is longer than allowed, and was skipped (Python: `OSError`, and the connection is unusable).
     #[error("a message of more than {max} bytes was skipped")]
     TooLong {
         /// Bytes allowed.
@@ -93,8 +121,8 @@ pub enum RecvError {
     /// The bytes make no value of the type asked for.
     #[error(transparent)]
     Decode(#[from] DecodeError),
-    /// This handle's end is another handle's by now: it was sent, or taken over by a stand-by. Or the handle is a forked copy, and another
-    /// process has sent or closed the end, or made a stand-by of it, since the fork (Python: `OSError`, handle is closed).
+    /// This handle has lost its end: it was sent, or a stand-by took it over. A forked copy also loses its end when another copy sends it,
+    /// closes it or makes a stand-by of it (Python: `OSError`, handle is closed).
     #[error(
         "this handle has lost its end of the pipe: the end was sent to another process, taken over, or used by another copy of this \
          process"
@@ -106,41 +134,67 @@ pub enum RecvError {
         /// The process, as its own namespace numbers it.
         pid: u32,
     },
-    /// This process could not take over the end, which another one had before: the system has no memory, or it is corrupt.
+    /// This process could not take over the end from another process: the system has no memory, or the pipe is corrupt.
     #[error("this process can't use its end of the pipe: {0}")]
     Unusable(#[source] PipeError),
-    /// The other process wrote rubbish over the pipe, or announced descriptors that did not come.
+    /// The other process wrote over the pipe's memory, or announced descriptors that did not come.
     #[error("the pipe is corrupt: the other process wrote over its memory")]
     Corrupt,
-    /// The system refuses to receive the descriptors of the next message, which stays where it is: close other descriptors and receive it
-    /// again, or receive its bytes alone.
+    /// The system refuses to receive the descriptors of the next message. The message stays in the pipe: close other descriptors and receive
+    /// it again, or receive its bytes alone.
     #[error("can't receive the message's descriptors, so it stays in the pipe: {0}")]
     Descriptors(#[source] std::io::Error),
 }
 
 /// Why there is no stand-by, or why it does not take over.
-#[derive(Debug, Error)]
+#[derive(Error)]
 #[non_exhaustive]
 pub enum StandbyError {
     /// The end has a stand-by already.
     #[error("this end of the pipe has a stand-by already: drop that one first")]
     Taken,
-    /// It is a half of an end, or the other half is in use.
+    /// This is a half of an end that was split.
     #[error("this is one half of an end of a pipe: make the stand-by before the end is split")]
     Half,
-    /// This handle has no end or stand-by any more: it was sent to another process or has taken over. Or the handle is a forked copy, and
-    /// another process has sent or closed the end, or made a stand-by of it, since the fork.
+    /// This handle has lost its end or stand-by: it was sent to another process, or has taken over. A forked copy also loses its end when
+    /// another copy sends it, closes it or makes a stand-by of it.
     #[error(
         "this handle has lost its end of the pipe, or its stand-by: that was sent to another process, has taken over, or was used by \
          another copy of this process"
     )]
     Moved,
-    /// The end is still in use: by its user, or for one that asks for a stand-by by another process.
+    /// The end is in use: a stand-by can't take over yet, or another process uses the end that is to get a stand-by.
     #[error("the end of the pipe is still in use")]
     InUse,
     /// The system has no memory or descriptors, or the pipe is corrupt.
     #[error(transparent)]
     Unusable(#[from] PipeError),
+}
+
+/// Why an end is not in a descriptor, or why a descriptor gives no end.
+#[derive(Error)]
+#[non_exhaustive]
+pub enum DescriptorError {
+    /// The end can't leave: it was sent before, is a half, or another process uses it.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// There is no end in the descriptor.
+    #[error("no end of a pipe is in this descriptor: it is another kind of file, or the end was taken out before")]
+    Nothing,
+    /// What is in the descriptor is another kind of end, or is damaged.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// The end sends or receives other types.
+    #[error("the descriptor holds a {found}, and a {wanted} was asked for: both programs must name the same types")]
+    OtherTypes {
+        /// The end in the descriptor, as the program that put it there names it.
+        found: String,
+        /// The end that was asked for.
+        wanted: String,
+    },
+    /// The process or the system has no descriptors or no memory left.
+    #[error("can't move an end of a pipe through a descriptor: {0}")]
+    System(#[from] std::io::Error),
 }
 
 /// Why this process does not have an end to itself.
@@ -182,10 +236,10 @@ impl From<ClaimError> for StandbyError {
 }
 
 /// Why a message is not in the buffer.
-#[derive(Debug, Error)]
+#[derive(Error, PartialEq)]
 #[non_exhaustive]
 pub enum RecvIntoError {
-    /// The buffer is too short. Here is the message (Python: `BufferTooShort`).
+    /// The buffer is too short for the message, which is in the error (Python: `BufferTooShort`).
     #[error("the buffer of {buffer} bytes is too short for a message of {} bytes", message.len())]
     TooShort {
         /// Bytes of the buffer.
@@ -193,7 +247,7 @@ pub enum RecvIntoError {
         /// The message, whole.
         message: Vec<u8>,
     },
-    /// There is none.
+    /// No message was received.
     #[error(transparent)]
     Recv(#[from] RecvError),
 }

@@ -1,45 +1,66 @@
 //! The bytes of a pipe's segment: the words of both ends, then a stream in each direction (or in one).
 
-use crate::CAPACITY;
 use crate::error::PipeError;
 use multiproc_prim::{AtomicU32, AtomicU64, Ordering, Padded, shared_struct};
 use multiproc_shm::{Identity, Kind, Segment, Spec};
 use multiproc_sync::stream_len;
 
+/// Bytes of room in each direction. A message that is longer streams through.
+pub const CAPACITY: usize = 64 << 10;
+
+/// Longest message in bytes: 1 GiB. A longer one is refused when it is sent.
+pub const MAX_MESSAGE: usize = 1 << 30;
+
 shared_struct! {
-    /// What both ends know of each other.
+    /// The words that both ends read and write.
     pub(crate) struct PipeWords {
         pub(crate) first: Padded<SideWords>,
         pub(crate) second: Padded<SideWords>,
-        /// Whether the receiver of each direction wants to be rung for: `EVERY`, `NEXT`, both or neither. Receivers alone set it.
+        /// When the sender of each direction rings for its receiver: `EVERY`, `NEXT`, both or neither. The receiver sets it, and the
+        /// sender takes `NEXT` away when it rings.
         pub(crate) watched_to_second: Padded<AtomicU32>,
         pub(crate) watched_to_first: Padded<AtomicU32>,
     }
 }
 
 shared_struct! {
-    /// What is known of one end.
+    /// The words of one end.
     pub(crate) struct SideWords {
-        /// Which process uses the end: an [`Owner`].
+        /// The process that uses the end: an [`Owner`].
         pub(crate) owner: AtomicU64,
         /// How often the end has moved, was closed, was taken over or got a stand-by. A handle that remembers another number is a copy
         /// that was left behind.
         pub(crate) generation: AtomicU64,
-        /// Which stand-by may take over: the generation in which it was made. 0: none.
+        /// The generation in which the stand-by was made that may take over. 0: none.
         pub(crate) stand_by: AtomicU64,
-        /// Under which number descriptors were sent last.
+        /// The number under which descriptors were sent last.
         pub(crate) parcels: AtomicU64,
     }
 }
 
-/// Someone may wait for the descriptor: ring for every message.
+/// The receiver's descriptor may be waited for: the sender rings for every message.
 pub(crate) const EVERY: u32 = 1;
-/// The receiver sleeps: ring for the next message.
+/// The receiver sleeps: the sender rings for the next message.
 pub(crate) const NEXT: u32 = 2;
+
+/// In the tag of a record: more of the same message follows.
+pub(crate) const MORE: u32 = 1;
+/// In the tag of a record: it goes on with a message. Without it, the start of one message and the end of another would become one: where
+/// a sender died or gave up in the middle, and the next one goes on.
+pub(crate) const CONTINUES: u32 = 2;
+/// In the tag of a record: its eight bytes are the length of the message, which is in a file, the last of its descriptors.
+pub(crate) const APART: u32 = 4;
+/// Shift of the count of descriptors in the tag of a message's last record. They came through the socket, under the number that the
+/// record's last eight bytes are.
+pub(crate) const DESCRIPTORS_SHIFT: u32 = 3;
+/// Bytes of the number under which descriptors come.
+pub(crate) const NUMBER: usize = 8;
+/// Descriptors that one message can carry, plus one.
+pub(crate) const MAX_DESCRIPTORS: usize = 1 << 16;
 
 pub(crate) const KIND: Kind = Kind(*b"PIPE");
 
-/// Which end of the pair.
+/// One of the two ends of a pipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
     First,
@@ -55,13 +76,13 @@ impl Side {
     }
 }
 
-/// Who uses an end, in one word: the low bits of the generation, a process, and the pid namespace that numbers it.
+/// The user of an end in one word: the low bits of the generation, a process, and the pid namespace that numbers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Owner {
     pub(crate) generation: u64,
-    /// 0: nobody does yet.
+    /// 0: no process uses the end yet.
     pub(crate) pid: u32,
-    /// 0: not known. With the process 0, [`LEFT`](Self::LEFT) says that the user has gone.
+    /// 0: not known. Beside the process 0, [`LEFT`](Self::LEFT) says that the user has closed the end.
     pub(crate) namespace: u32,
 }
 
@@ -72,7 +93,7 @@ impl Owner {
     /// In place of a namespace: the user has closed the end, and a stand-by may take over.
     pub(crate) const LEFT: u32 = 1;
 
-    /// Nobody uses the end in this generation yet.
+    /// No process uses the end in this generation yet.
     pub(crate) fn nobody(generation: u64) -> Self {
         Self { generation: generation % (1 << GENERATION_BITS), pid: 0, namespace: 0 }
     }
@@ -83,7 +104,7 @@ impl Owner {
         Self { pid: me.pid, namespace: u32::try_from(me.namespace).unwrap_or(0), ..Self::nobody(generation) }
     }
 
-    /// Whether the user of the end has surely gone without saying so.
+    /// Whether the user of the end has surely ended.
     pub(crate) fn has_died(self) -> bool {
         Identity { pid: self.pid, namespace: self.namespace.into() }.has_ended()
     }

@@ -1,22 +1,35 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
-mod connection;
-mod end;
+// Each module knows only those above it.
 mod error;
-mod handle;
 mod layout;
-mod oneway;
-mod slot;
+mod ownership;
+
+mod incoming;
+mod outgoing;
+
+mod end;
+mod takeover;
+
+mod holder;
+
+mod handle;
+mod moving;
+
+mod descriptor;
 mod standby;
+mod verbs;
+
+mod oneway;
+
+mod connection;
 
 pub use connection::{Connection, pipe};
-pub use error::{PipeError, RecvError, RecvIntoError, SendError, StandbyError};
+pub use error::{DescriptorError, PipeError, RecvError, RecvIntoError, SendError, StandbyError};
+pub use layout::{CAPACITY, MAX_MESSAGE};
+pub use multiproc_shm::{AttachError, CreateError};
+pub use multiproc_sync::ChannelError;
+pub use multiproc_travel::pass::{DecodeError, Descriptor, EncodeError};
 pub use oneway::{Receiver, Sender, pipe_oneway};
 pub use standby::{PipeEnd, Standby};
-
-/// Bytes of room in each direction: a message that is longer streams through.
-pub const CAPACITY: usize = 64 << 10;
-
-/// Longest message in bytes: 1 GiB. A longer one is refused when it is sent.
-pub const MAX_MESSAGE: usize = 1 << 30;

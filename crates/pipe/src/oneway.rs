@@ -1,21 +1,24 @@
-//! `Sender` and `Receiver`: ends that go one way, and the halves of one that goes both ways.
+//! `Sender` and `Receiver`: ends that go one way, and the halves of an end that goes both ways.
 
-use crate::MAX_MESSAGE;
+use crate::descriptor;
 use crate::end::End;
-use crate::error::{PipeError, RecvError, RecvIntoError, SendError, StandbyError};
-use crate::handle::Handle;
-use crate::standby::Standby;
+use crate::error::{DescriptorError, PipeError, RecvError, RecvIntoError, SendError, StandbyError};
+use crate::handle::{Handle, deadline};
+use crate::layout::MAX_MESSAGE;
+use crate::standby::{FromHandle, PipeEnd, Standby};
+use crate::verbs;
 use multiproc_prim::Deadline;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::borrow::Borrow;
 use std::marker::PhantomData;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 /// A receiving and a sending end (Python: `Pipe(duplex=False)`, in the same order).
 ///
 /// ```
-/// let (receiver, sender) = multiproc_pipe::pipe_oneway()?;
+/// let (receiver, sender) = multiproc_pipe::pipe_oneway::<u32>()?;
 /// sender.send(&1)?;
 /// drop(sender);
 /// assert_eq!(receiver.recv()?, 1);
@@ -32,210 +35,67 @@ pub fn pipe_oneway<T>() -> Result<(Receiver<T>, Sender<T>), PipeError> {
 }
 
 /// The end of a one-way pipe that receives, or the receiving half of a [`Connection`](crate::Connection) that was split. Only whole ends can
-/// be sent to another process: see there.
+/// be sent to another process, which moves them as it moves a connection.
+#[must_use = "dropping an end closes it"]
 #[derive(Debug)]
 pub struct Receiver<T>(Handle, PhantomData<fn() -> T>);
 
 /// The end of a one-way pipe that sends, or the sending half of a [`Connection`](crate::Connection) that was split. Only whole ends can be
-/// sent to another process: see there.
+/// sent to another process, which moves them as it moves a connection.
+#[must_use = "dropping an end closes it"]
 #[derive(Debug)]
 pub struct Sender<T>(Handle, PhantomData<fn(T)>);
 
-static_assertions::assert_impl_all!(Receiver<u8>: Send);
-static_assertions::assert_impl_all!(Sender<u8>: Send);
+static_assertions::assert_impl_all!(Receiver<u8>: Send, std::fmt::Debug);
+static_assertions::assert_impl_all!(Sender<u8>: Send, std::fmt::Debug);
 static_assertions::assert_not_impl_any!(Receiver<u8>: Sync, Clone);
 static_assertions::assert_not_impl_any!(Sender<u8>: Sync, Clone);
 
 impl<T> Receiver<T> {
-    pub(crate) fn from_handle(handle: Handle) -> Self {
-        Self(handle, PhantomData)
-    }
-
-    /// A stand-by for this end, which can wait in another process until this one is gone, and take over then. Python has nothing like it.
-    ///
-    /// # Errors
-    ///
-    /// There is one already, or the end has moved, is in use by another process, or is a half.
-    pub fn standby(&self) -> Result<Standby<Self>, StandbyError> {
-        self.0.stand_by().map(Standby::new)
-    }
-
-    /// Receives the bytes of one message, up to [`MAX_MESSAGE`] of them (Python: `recv_bytes`). Waits for one. Descriptors that came with
-    /// it are dropped.
-    ///
-    /// # Errors
-    ///
-    /// There never will be one, or it is too long.
-    pub fn recv_bytes(&self) -> Result<Vec<u8>, RecvError> {
-        self.0.recv_bytes(MAX_MESSAGE, Deadline::NEVER)
-    }
-
-    /// Receives the bytes of one message if one is there now (Python: `poll()` and `recv_bytes`).
-    ///
-    /// # Errors
-    ///
-    /// [`RecvError::Empty`], or as [`recv_bytes`](Self::recv_bytes).
-    pub fn try_recv_bytes(&self) -> Result<Vec<u8>, RecvError> {
-        self.0.recv_bytes(MAX_MESSAGE, Deadline::NOW)
-    }
-
-    /// Receives the bytes of one message; waits at most `timeout` (Python: `poll(timeout)` and `recv_bytes`).
-    ///
-    /// # Errors
-    ///
-    /// [`RecvError::Timeout`], or as [`recv_bytes`](Self::recv_bytes).
-    pub fn recv_bytes_timeout(&self, timeout: Duration) -> Result<Vec<u8>, RecvError> {
-        self.0.recv_bytes_timeout(timeout)
-    }
-
-    /// Receives the bytes of one message, up to `max` of them (Python: `recv_bytes(maxlength)`). Waits for one. A longer message is
-    /// skipped, and the pipe goes on; Python's is unusable then.
-    ///
-    /// # Errors
-    ///
-    /// There never will be one, or it is too long.
-    pub fn recv_bytes_max(&self, max: usize) -> Result<Vec<u8>, RecvError> {
-        self.0.recv_bytes(max, Deadline::NEVER)
-    }
-
-    /// Receives one message into `buffer`; returns its length (Python: `recv_bytes_into`). Waits for one.
-    ///
-    /// # Errors
-    ///
-    /// There never will be one; or the buffer is too short, and the error holds the message.
-    pub fn recv_bytes_into(&self, buffer: &mut [u8]) -> Result<usize, RecvIntoError> {
-        self.0.recv_bytes_into(buffer)
-    }
-
-    /// Whether there is something to receive, or comes within `timeout`; `None` waits for ever (Python: `poll`). True at the end too, since
-    /// `recv` does not wait then.
-    ///
-    /// A message of more than about 16 KiB comes in parts. The first one makes this true, as in Python; `recv` then waits for the others,
-    /// and [`recv_timeout`](Self::recv_timeout) for no longer than it is told.
-    ///
-    /// # Errors
-    ///
-    /// The pipe is corrupt, or this end is another process's.
-    pub fn poll(&self, timeout: impl Into<Option<Duration>>) -> Result<bool, RecvError> {
-        self.0.poll(timeout.into())
-    }
-
-    /// A descriptor that is readable while there is something to receive, for `epoll`, `poll` and `select` (Python: `fileno`, for
-    /// `multiprocessing.connection.wait`). That may be a part of a message, as for [`poll`](Self::poll). Only wait for it; reading it breaks
-    /// the promise.
-    ///
-    /// From the first call on each message costs its sender a system call more, and the end takes two descriptors more.
-    ///
-    /// # Errors
-    ///
-    /// The process or the system has no descriptors left, or this end has moved.
-    pub fn readiness(&self) -> std::io::Result<BorrowedFd<'_>> {
-        self.0.readiness()
-    }
+    verbs::own!();
+    verbs::recv_bytes!();
 }
 
-impl<T: Serialize + DeserializeOwned> Receiver<T> {
-    /// Receives a value (Python: `recv`). Waits for one.
-    ///
-    /// # Errors
-    ///
-    /// There never will be one, the message makes no `T`, or this process has no room for its descriptors: then it stays in the pipe.
-    pub fn recv(&self) -> Result<T, RecvError> {
-        self.0.recv(Deadline::NEVER)
-    }
+impl<T: DeserializeOwned> Receiver<T> {
+    verbs::recv_values!(T);
+    verbs::in_descriptor!(T);
+}
 
-    /// Receives a value if one is there now (Python: `poll()` and `recv`).
-    ///
-    /// # Errors
-    ///
-    /// [`RecvError::Empty`], or as [`recv`](Self::recv).
-    pub fn try_recv(&self) -> Result<T, RecvError> {
-        self.0.recv(Deadline::NOW)
-    }
-
-    /// Receives a value; waits at most `timeout` (Python: `poll(timeout)` and `recv`).
-    ///
-    /// # Errors
-    ///
-    /// [`RecvError::Timeout`], or as [`recv`](Self::recv).
-    pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvError> {
-        self.0.recv_timeout(timeout)
+impl<T> AsFd for Receiver<T> {
+    /// The descriptor of [`readiness`](Self::readiness). Where that is an error, it is a file, which `poll` finds readable and `epoll` refuses.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 
 impl<T> Sender<T> {
-    pub(crate) fn from_handle(handle: Handle) -> Self {
-        Self(handle, PhantomData)
-    }
-
-    /// A stand-by for this end, which can wait in another process until this one is gone, and take over then. Python has nothing like it.
-    ///
-    /// # Errors
-    ///
-    /// There is one already, or the end has moved, is in use by another process, or is a half.
-    pub fn standby(&self) -> Result<Standby<Self>, StandbyError> {
-        self.0.stand_by().map(Standby::new)
-    }
-
-    /// Sends bytes as they are (Python: `send_bytes`). Waits while the pipe is full.
-    ///
-    /// # Errors
-    ///
-    /// The other end is closed or its process is dead, the message is longer than [`MAX_MESSAGE`], or this end is another process's.
-    pub fn send_bytes(&self, bytes: &[u8]) -> Result<(), SendError> {
-        self.0.send_bytes(bytes, Deadline::NEVER)
-    }
-
-    /// Sends bytes as they are, without waiting for the other end. Python has nothing like it. A message of more than about 32 KiB goes in a
-    /// memory file of its own.
-    ///
-    /// # Errors
-    ///
-    /// [`SendError::Full`], or as [`send_bytes`](Self::send_bytes). Nothing was sent then.
-    pub fn try_send_bytes(&self, bytes: &[u8]) -> Result<(), SendError> {
-        self.0.send_bytes(bytes, Deadline::NOW)
-    }
-
-    /// Sends bytes as they are; waits at most `timeout` for room. Python has nothing like it. The other end never sees a part of a message;
-    /// but after a time-out in the middle of a large one, what was written of it takes up room until the other end receives again.
-    ///
-    /// # Errors
-    ///
-    /// [`SendError::Timeout`], or as [`send_bytes`](Self::send_bytes). Nothing was sent then.
-    pub fn send_bytes_timeout(&self, bytes: &[u8], timeout: Duration) -> Result<(), SendError> {
-        self.0.send_bytes(bytes, Deadline::after(timeout))
-    }
+    verbs::own!();
+    verbs::send_bytes!();
 }
 
 impl<T: Serialize + DeserializeOwned> Sender<T> {
-    /// Sends a value (Python: `send`). Waits while the pipe is full; a value larger than the pipe streams through it.
-    ///
-    /// # Errors
-    ///
-    /// The other end is closed or its process is dead, the value refuses to be encoded or is longer than [`MAX_MESSAGE`], or this end is
-    /// another process's. Nothing was sent, and ends of pipes inside the value are still here.
-    pub fn send(&self, value: &T) -> Result<(), SendError> {
-        self.0.send(value, Deadline::NEVER)
-    }
+    verbs::send_values!(T);
+}
 
-    /// Sends a value of any size, without waiting for the other end. Python has nothing like it. A value of more than about 32 KiB goes in a
-    /// memory file of its own.
-    ///
-    /// # Errors
-    ///
-    /// [`SendError::Full`], or as [`send`](Self::send). Nothing was sent then.
-    pub fn try_send(&self, value: &T) -> Result<(), SendError> {
-        self.0.send(value, Deadline::NOW)
-    }
+impl<T: DeserializeOwned> Sender<T> {
+    verbs::in_descriptor!(T);
+}
 
-    /// Sends a value of any size; waits at most `timeout` for room. Python has nothing like it. The other end never sees a part of a value;
-    /// but after a time-out in the middle of a large one, what was written of it takes up room until the other end receives again.
-    ///
-    /// # Errors
-    ///
-    /// [`SendError::Timeout`], or as [`send`](Self::send). Nothing was sent then.
-    pub fn send_timeout(&self, value: &T, timeout: Duration) -> Result<(), SendError> {
-        self.0.send(value, Deadline::after(timeout))
+impl<T> PipeEnd for Receiver<T> {}
+
+impl<T> FromHandle for Receiver<T> {
+    const WAYS: (bool, bool) = (false, true);
+    fn from_handle(handle: Handle) -> Self {
+        Self(handle, PhantomData)
+    }
+}
+
+impl<T> PipeEnd for Sender<T> {}
+
+impl<T> FromHandle for Sender<T> {
+    const WAYS: (bool, bool) = (true, false);
+    fn from_handle(handle: Handle) -> Self {
+        Self(handle, PhantomData)
     }
 }
 

@@ -1,11 +1,9 @@
-//! `Standby`: an end that waits for its turn.
+//! `Standby`: waits in another process, and takes over when an end's user is gone.
 
-use crate::connection::Connection;
-use crate::end::{End, Waiting};
 use crate::error::StandbyError;
 use crate::handle::Handle;
-use crate::oneway::{Receiver, Sender};
-use crate::slot::Slot;
+use crate::holder::Holder;
+use crate::takeover::Waiting;
 use multiproc_prim::Deadline;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::marker::PhantomData;
@@ -13,30 +11,30 @@ use std::time::Duration;
 
 /// A stand-by of the end `E` of a pipe. Python has nothing like it.
 ///
-/// It can neither send nor receive. It keeps the other side connected, and takes over when the user of the end is gone: the user has
-/// dropped it, or died. What waits in the pipe then is the successor's to receive; what the user had received of a message that was not
-/// whole is lost. So a server can be replaced while its clients stay connected. An end has at most one stand-by. Like an end, it moves when it
-/// is sent to another process.
+/// A stand-by can neither send nor receive. It keeps the other side connected, and takes over when the user of the end has dropped it or
+/// died. So a server can be replaced while its clients stay connected. The successor receives what waits in the pipe; the part of a message
+/// that the old user had received is lost. An end has at most one stand-by. Like an end, it moves when it is sent to another process.
 ///
 /// ```
-/// let (client, old_server) = multiproc_pipe::pipe()?;
+/// let (client, old_server) = multiproc_pipe::pipe::<String>()?;
 /// let standby = old_server.standby()?;
-/// client.send(&"request".to_string())?;
+/// client.send("request")?;
 /// assert!(standby.try_take_over().is_err());
 /// drop(old_server);
 /// let new_server = standby.take_over()?;
 /// assert_eq!(new_server.recv()?, "request");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[must_use = "dropping a stand-by leaves the end without one"]
 #[derive(Debug)]
-pub struct Standby<E>(Slot<Waiting>, PhantomData<fn() -> E>);
+pub struct Standby<E>(Holder<Waiting>, PhantomData<fn() -> E>);
 
-static_assertions::assert_impl_all!(Standby<Connection<u8>>: Send);
-static_assertions::assert_not_impl_any!(Standby<Connection<u8>>: Sync, Clone);
+static_assertions::assert_impl_all!(Standby<u8>: Send, std::fmt::Debug);
+static_assertions::assert_not_impl_any!(Standby<u8>: Sync, Clone);
 
 impl<E> Standby<E> {
     pub(crate) fn new(waiting: Waiting) -> Self {
-        Self(Slot::new(waiting), PhantomData)
+        Self(Holder::new(waiting), PhantomData)
     }
 }
 
@@ -70,50 +68,20 @@ impl<E: PipeEnd> Standby<E> {
 
     fn take_over_by(&self, deadline: Deadline) -> Result<E, StandbyError> {
         let end = self.0.with(|waiting| waiting.take_over(deadline))??;
-        // Nothing is left to stand by for.
         let _ = self.0.take();
-        Ok(E::from_end(end))
+        Ok(E::from_handle(Handle::new(end)))
     }
 }
 
-/// An end of a pipe: [`Connection`], [`Sender`] or [`Receiver`].
-pub trait PipeEnd: sealed::FromEnd {}
+/// An end of a pipe: a [`Connection`](crate::Connection), [`Sender`](crate::Sender) or [`Receiver`](crate::Receiver).
+#[expect(private_bounds, reason = "nobody else makes ends")]
+pub trait PipeEnd: FromHandle {}
 
-impl<E: sealed::FromEnd> PipeEnd for E {}
-
-mod sealed {
-    use super::{Connection, End, Handle, Receiver, Sender};
-
-    pub trait FromEnd {
-        /// Whether it sends, and whether it receives.
-        const WAYS: (bool, bool);
-        #[expect(private_interfaces, reason = "the trait is sealed")]
-        fn from_end(end: End) -> Self;
-    }
-
-    impl<Tx, Rx> FromEnd for Connection<Tx, Rx> {
-        const WAYS: (bool, bool) = (true, true);
-        #[expect(private_interfaces, reason = "the trait is sealed")]
-        fn from_end(end: End) -> Self {
-            Self::from_end(end)
-        }
-    }
-
-    impl<T> FromEnd for Sender<T> {
-        const WAYS: (bool, bool) = (true, false);
-        #[expect(private_interfaces, reason = "the trait is sealed")]
-        fn from_end(end: End) -> Self {
-            Self::from_handle(Handle::new(end))
-        }
-    }
-
-    impl<T> FromEnd for Receiver<T> {
-        const WAYS: (bool, bool) = (false, true);
-        #[expect(private_interfaces, reason = "the trait is sealed")]
-        fn from_end(end: End) -> Self {
-            Self::from_handle(Handle::new(end))
-        }
-    }
+/// How a stand-by makes its end.
+pub(crate) trait FromHandle: Sized {
+    /// Whether it sends, and whether it receives.
+    const WAYS: (bool, bool);
+    fn from_handle(handle: Handle) -> Self;
 }
 
 impl<E> Serialize for Standby<E> {
@@ -124,6 +92,6 @@ impl<E> Serialize for Standby<E> {
 
 impl<'de, E: PipeEnd> Deserialize<'de> for Standby<E> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self(Slot::arrived(E::WAYS, "this is the stand-by of another kind of end", deserializer)?, PhantomData))
+        Ok(Self(Holder::arrived(E::WAYS, "this is the stand-by of another kind of end", deserializer)?, PhantomData))
     }
 }

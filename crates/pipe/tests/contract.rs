@@ -3,7 +3,7 @@
 use multiproc_pipe::{Connection, Receiver, RecvError, RecvIntoError, SendError, Sender, pipe, pipe_oneway};
 use multiproc_process::{Exit, Process};
 use multiproc_travel::pass::Descriptor;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::thread;
@@ -14,7 +14,7 @@ const WATCHDOG: Duration = Duration::from_secs(60);
 
 #[test]
 fn both_ends_send_and_receive() {
-    let (a, b) = pipe().unwrap();
+    let (a, b) = pipe::<(i32, String)>().unwrap();
     a.send(&(1, "hello".to_string())).unwrap();
     b.send(&(2, "back".to_string())).unwrap();
     assert_eq!(b.recv().unwrap(), (1, "hello".into()));
@@ -50,15 +50,42 @@ fn a_buffer_that_is_too_short_still_gives_the_message() {
 }
 
 #[test]
+fn a_buffer_is_filled_at_once_in_time_or_not_at_all() {
+    let (a, b) = pipe::<()>().unwrap();
+    let mut buffer = [0; 4];
+    assert_eq!(b.try_recv_bytes_into(&mut buffer), Err(RecvError::Empty.into()));
+    assert_eq!(b.recv_bytes_into_timeout(&mut buffer, SHORT), Err(RecvError::Timeout.into()));
+    a.send_bytes(b"one").unwrap();
+    assert_eq!(b.try_recv_bytes_into(&mut buffer), Ok(3));
+    a.send_bytes(b"four").unwrap();
+    assert_eq!(b.recv_bytes_into_timeout(&mut buffer, SHORT), Ok(4));
+    assert_eq!(&buffer, b"four");
+    drop(a);
+    assert_eq!(b.try_recv_bytes_into(&mut buffer), Err(RecvError::Disconnected.into()));
+}
+
+#[test]
+fn an_error_prints_its_message_when_main_returns_it() {
+    let (a, b) = pipe::<u8>().unwrap();
+    assert_eq!(format!("{:?}", b.try_recv().unwrap_err()), "RecvError: no message is there");
+    b.close();
+    let error = a.send(&1).unwrap_err();
+    assert_eq!(format!("{error:?}"), format!("SendError: {error}"));
+    assert_ne!(a.try_recv(), Err(RecvError::Empty));
+}
+
+#[test]
 fn a_message_beyond_the_maximum_is_skipped_and_the_next_one_comes() {
     let (a, b) = pipe::<()>().unwrap();
     let writer = thread::spawn(move || {
         a.send_bytes(&[1; 500_000]).unwrap();
         a.send_bytes(&[2; 10]).unwrap();
+        a
     });
-    assert!(matches!(b.recv_bytes_max(100), Err(RecvError::TooLong { max: 100 })));
-    assert_eq!(b.recv_bytes_max(100).unwrap(), [2; 10]);
-    writer.join().unwrap();
+    assert!(matches!(b.recv_bytes_max(100, None), Err(RecvError::TooLong { max: 100 })));
+    assert_eq!(b.recv_bytes_max(100, None).unwrap(), [2; 10]);
+    assert_eq!(b.recv_bytes_max(100, SHORT), Err(RecvError::Timeout));
+    drop(writer.join().unwrap());
 }
 
 #[test]
@@ -82,7 +109,7 @@ fn poll_waits_not_at_all_for_a_while_or_for_ever() {
 
 #[test]
 fn the_end_comes_after_everything_that_was_sent() {
-    let (a, b) = pipe().unwrap();
+    let (a, b) = pipe::<i32>().unwrap();
     a.send(&1).unwrap();
     drop(a);
     assert_eq!(b.recv().unwrap(), 1);
@@ -94,7 +121,7 @@ fn the_end_comes_after_everything_that_was_sent() {
 fn a_message_that_makes_no_value_is_an_error_and_gone() {
     let (a, b) = pipe::<String>().unwrap();
     a.send_bytes(&[200, 1, 2]).unwrap();
-    a.send(&"next".into()).unwrap();
+    a.send("next").unwrap();
     assert!(matches!(b.recv(), Err(RecvError::Decode(_))));
     assert_eq!(b.recv().unwrap(), "next");
 }
@@ -112,7 +139,7 @@ fn a_time_out_in_the_middle_of_a_message_loses_nothing() {
         }
     };
     assert!(got == message);
-    writer.join().unwrap().unwrap();
+    drop(writer.join().unwrap().unwrap());
 }
 
 #[test]
@@ -158,6 +185,23 @@ fn the_descriptor_is_readable_exactly_while_receiving_would_not_wait() {
     drop(sender);
     assert!(readable(&receiver));
     assert!(matches!(receiver.recv(), Err(RecvError::Disconnected)));
+}
+
+#[test]
+fn an_end_is_its_own_descriptor_for_poll() {
+    let (receiver, sender) = pipe_oneway::<u32>().unwrap();
+    let ready = |end: &Receiver<u32>| poll(&mut [PollFd::new(end, PollFlags::IN)], Some(&Timespec::default())).unwrap() == 1;
+    assert!(!ready(&receiver));
+    sender.send(&1).unwrap();
+    assert!(ready(&receiver));
+    assert_eq!(receiver.recv(), Ok(1));
+    assert!(!ready(&receiver));
+    // Without anything to wait for it does not wait, and `epoll` says so.
+    let (receiver, _sender) = pipe_oneway::<u32>().unwrap();
+    let _moved = receiver.to_descriptor().unwrap();
+    assert!(receiver.readiness().is_err() && ready(&receiver));
+    let set = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+    assert!(epoll::add(&set, &receiver, epoll::EventData::new_u64(0), epoll::EventFlags::IN).is_err());
 }
 
 fn send_and_wait(connection: Connection<u32>) {

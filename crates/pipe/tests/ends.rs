@@ -114,7 +114,7 @@ fn an_end_that_could_not_be_sent_is_still_here() {
     let (a, b) = pipe::<u32>().unwrap();
     a.send(&1).unwrap();
     let refuses = Refuses(a);
-    let (carrier, _far) = pipe().unwrap();
+    let (carrier, _far) = pipe::<Refuses>().unwrap();
     assert!(matches!(carrier.send(&refuses), Err(SendError::Encode(_))));
     let a = refuses.0;
     // The other end of the carrier is gone.
@@ -380,4 +380,36 @@ fn left_behind((): ()) {
 #[test]
 fn a_forked_copy_of_an_end_that_was_sent_or_closed_says_moved() {
     alone(left_behind);
+}
+
+fn each_keeps_one((): ()) {
+    for dies in [false, true] {
+        let (a, b) = pipe::<u32>().unwrap();
+        let (mut mine, mut its) = (Some(a), Some(b));
+        let child = fork(|| {
+            mine.take().unwrap().close();
+            let b = its.take().unwrap();
+            while let Ok(number) = b.recv() {
+                b.send(&(number + 1)).unwrap();
+            }
+        });
+        its.take().unwrap().close();
+        let a = mine.take().unwrap();
+        a.send(&1).unwrap();
+        assert_eq!(a.recv_timeout(WATCHDOG), Ok(2));
+        if dies {
+            // SAFETY: our own child, not waited for yet.
+            unsafe { libc::kill(child, libc::SIGKILL) };
+            assert_eq!(a.recv_timeout(WATCHDOG), Err(RecvError::Disconnected));
+            wait(child);
+        } else {
+            a.close();
+            assert_eq!(wait(child), 0, "the child did not see the end");
+        }
+    }
+}
+
+#[test]
+fn after_a_fork_each_process_drops_the_end_it_does_not_need_and_uses_the_other() {
+    alone(each_keeps_one);
 }

@@ -70,7 +70,8 @@ fn few_descriptors((): ()) {
     limit_descriptors(1024);
     let before = open_descriptors();
     let pipes: Vec<_> = (0..100).map(|_| pipe::<u32>().unwrap()).collect();
-    assert!(open_descriptors() - before <= 4 * 100, "{} descriptors", open_descriptors() - before);
+    // The process has one more, for ends whose readiness can't be had.
+    assert!(open_descriptors() - before <= 4 * 100 + 1, "{} descriptors", open_descriptors() - before);
     for (a, b) in &pipes {
         a.send(&1).unwrap();
         assert_eq!(b.recv().unwrap(), 1);

@@ -188,7 +188,7 @@ fn list_descriptors(reply: Sender<Vec<String>>) {
         let target = std::fs::read_link(entry.ok()?.path()).ok()?;
         Some(target.to_string_lossy().into_owned())
     });
-    reply.send(&listed.collect()).unwrap();
+    reply.send(&listed.collect::<Vec<_>>()).unwrap();
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn tell_streams(sender: Sender<Vec<String>>) {
     println!("{:200}", "printed");
     eprintln!("{:200}", "printed");
     let target = |number| std::fs::read_link(format!("/proc/self/fd/{number}")).unwrap().to_string_lossy().into_owned();
-    sender.send(&(0..3).map(target).collect()).unwrap();
+    sender.send(&(0..3).map(target).collect::<Vec<_>>()).unwrap();
 }
 
 fn without_standard_streams(_: ()) {

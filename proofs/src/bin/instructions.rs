@@ -394,7 +394,8 @@ fn receiving(victim: &mut Victim, len: usize) -> Result<(), String> {
     victim.kill(|| ignore(theirs.poll(Duration::ZERO)), || ignore(theirs.recv_bytes()));
     // What is left is there already.
     let more = |end: &multiproc::Connection<Vec<u8>>| end.poll(Duration::ZERO).is_ok_and(|there| there);
-    let got: Vec<Vec<u8>> = std::iter::from_fn(|| more(&theirs).then(|| theirs.recv_bytes_max(len.max(10)).ok())?).collect();
+    let got: Vec<Vec<u8>> =
+        std::iter::from_fn(|| more(&theirs).then(|| theirs.recv_bytes_max(len.max(10), None).ok())?).collect();
     match got.as_slice() {
         [second] if *second == [2; 10] => {}
         [first, second] if *first == vec![1; len] && *second == [2; 10] => {}

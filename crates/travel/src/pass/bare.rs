@@ -62,6 +62,14 @@ macro_rules! numbers {
             None
         }
 
+        /// Whether an owner whose messages are bare bytes lends this.
+        fn lends(owner: TypeId, lent: TypeId) -> bool {
+            $(if lent == TypeId::of::<[$type]>() {
+                return owner == TypeId::of::<Vec<$type>>();
+            })*
+            owner == TypeId::of::<String>() && lent == TypeId::of::<str>()
+        }
+
         /// The bytes of a vector of numbers.
         ///
         /// # Safety
@@ -157,14 +165,22 @@ pub(super) fn to_vector<T>(bytes: &[u8]) -> Option<T> {
     unsafe { vector_from(type_id::<T>(), bytes, vector.as_mut_ptr().cast()).then(|| vector.assume_init()) }
 }
 
-/// Appends the bytes of a value, if messages of its type are bare bytes. Returns whether they are.
+/// Appends a value of a type whose messages are bare bytes, or what such a type lends. Says whether `T` is one and `value` is known.
 #[inline(always)]
-pub(super) fn append<T>(value: &T, target: &mut Vec<u8>) -> bool {
-    let id = type_id::<T>();
+pub(super) fn append<T, Q: ?Sized>(value: &Q, target: &mut Vec<u8>) -> bool {
+    let id = type_id::<Q>();
+    if id != type_id::<T>() {
+        let lends = lends(type_id::<T>(), id);
+        if lends {
+            // SAFETY: it is a `str` or a slice of numbers, all of whose bytes are written.
+            target.extend_from_slice(unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast(), size_of_val(value)) });
+        }
+        return lends;
+    }
     if let Some(kind) = number_kind(id) {
         target.extend_from_slice(number_bytes(value, kind));
     } else if id == TypeId::of::<String>() {
-        // SAFETY: `T` is `String`.
+        // SAFETY: `Q` is `String`.
         target.extend_from_slice(unsafe { &*std::ptr::from_ref(value).cast::<String>() }.as_bytes());
     } else if let Some((_, bytes)) = vector(value) {
         target.extend_from_slice(bytes);

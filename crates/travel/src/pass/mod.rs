@@ -106,15 +106,37 @@ impl Parcel {
 ///
 /// A part of the value refuses to be serialised, or would come back as another value.
 pub fn encode<T: Serialize + DeserializeOwned>(value: &T) -> Result<Parcel, EncodeError> {
+    encode_as::<T, T>(value)
+}
+
+/// Encodes what a `T` lends, for a receiver that [decodes](decode) a `T`: a `str` in place of a `String`, a slice in place of a `Vec`. The
+/// bytes are those of [`encode`] for a `T` that equals the value.
+///
+/// ```
+/// use multiproc_travel::pass;
+///
+/// let parcel = pass::encode_as::<String, str>("hello")?;
+/// assert_eq!(pass::decode::<String>(&parcel.bytes, parcel.descriptors)?, "hello");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// As [`encode`]; or a `T` is encoded in another way than the value (an array, in place of which a slice is given).
+pub fn encode_as<T, Q>(value: &Q) -> Result<Parcel, EncodeError>
+where
+    T: Serialize + DeserializeOwned,
+    Q: Serialize + ?Sized,
+{
     let mut bytes = Vec::new();
     let asked = Scope::enter(&LEAVING, Leaving::Asked { found: false });
-    let done = append(value, &mut bytes);
+    let done = append::<T, Q>(value, &mut bytes);
     if !matches!(asked.leave(), Leaving::Asked { found: true }) {
         return done.map(|()| Parcel { bytes, ..Parcel::default() }).map_err(EncodeError::of::<T>);
     }
     // With names, and in the forms for people: that is right for nearly all types, and finding out is not worth it here.
     bytes.clear();
-    trial::try_out_with_handles(value).map_err(EncodeError::of::<T>)?;
+    trial::try_out_with_handles::<T, Q>(value).map_err(EncodeError::of::<T>)?;
     let travel = Scope::enter(&LEAVING, Leaving::Travel(Luggage::default()));
     let done = shape::with(|shapes| trial::write_named(value, shapes, true, &mut bytes));
     let travel = travel.leave();
@@ -130,25 +152,30 @@ pub fn encode<T: Serialize + DeserializeOwned>(value: &T) -> Result<Parcel, Enco
 /// A part of the value refuses to be serialised, as a handle does here, or would come back as another value.
 #[inline]
 pub fn encode_plain<T: Serialize + DeserializeOwned>(value: &T, target: &mut Vec<u8>) -> Result<(), EncodeError> {
-    if bare::append(value, target) {
+    if bare::append::<T, T>(value, target) {
         return Ok(());
     }
     let _scope = no_leaving();
-    append(value, target).map_err(EncodeError::of::<T>)
+    append::<T, T>(value, target).map_err(EncodeError::of::<T>)
 }
 
 #[inline]
-fn append<T: Serialize + DeserializeOwned>(value: &T, target: &mut Vec<u8>) -> Result<(), Why> {
-    if bare::append(value, target) {
+fn append<T: Serialize + DeserializeOwned, Q: Serialize + ?Sized>(value: &Q, target: &mut Vec<u8>) -> Result<(), Why> {
+    if bare::append::<T, Q>(value, target) {
         return Ok(());
+    }
+    if bare::type_id::<T>() != bare::type_id::<Q>() && bare::is_bare::<T>() {
+        // The receiver expects bare bytes, and only what the codec knows has them.
+        return Err(Why::new(format!("a {} has another encoding: send the value itself", type_name::<Q>())));
     }
     let start = target.len();
     shape::with(|shapes| {
-        let mut writer = Writer::<false>::new(target, shapes, shape::start::<T>());
+        let mut writer = Writer::<false>::new(target, shapes, shape::start::<fn(*const Q) -> T>());
         let done = writer.root(value);
         let unknown = writer.unknown;
-        let done =
-            done.and_then(|()| if unknown.is_empty() { Ok(()) } else { trial::settle(value, shapes, &unknown, target, start) });
+        let done = done.and_then(|()| {
+            if unknown.is_empty() { Ok(()) } else { trial::settle::<T, Q>(value, shapes, &unknown, target, start) }
+        });
         if done.is_err() {
             target.truncate(start);
         }

@@ -20,8 +20,8 @@ const ADVICE: &str = "make its Serialize and Deserialize agree, or put bytes tha
 /// Makes sure that a value can be got which has `unknown` shapes. The writer has just written it behind `start` without names; this
 /// replaces it there if it needs names.
 #[cold]
-pub(super) fn settle<T: Serialize + DeserializeOwned>(
-    value: &T,
+pub(super) fn settle<T: Serialize + DeserializeOwned, Q: Serialize + ?Sized>(
+    value: &Q,
     shapes: &Shapes,
     unknown: &[u64],
     target: &mut Vec<u8>,
@@ -34,7 +34,7 @@ pub(super) fn settle<T: Serialize + DeserializeOwned>(
     // A type may encode a value while it is read, in a trial: this trial has no handles of that one.
     let _scope = no_arriving();
     // Nobody sees what a panic leaves behind: the decoded value is dropped, and our own state is numbers that stay right.
-    let tried = catch_unwind(AssertUnwindSafe(|| try_out(value, shapes)));
+    let tried = catch_unwind(AssertUnwindSafe(|| try_out::<T, Q>(value, shapes)));
     let verdict = tried.unwrap_or_else(|panic| Err(panicked(&*panic)))?;
     let known = match (&verdict.named, verdict.each) {
         (_, true) => Known::Each,
@@ -62,7 +62,7 @@ struct Verdict {
     each: bool,
 }
 
-fn try_out<T: Serialize + DeserializeOwned>(value: &T, shapes: &Shapes) -> Result<Verdict, Why> {
+fn try_out<T: Serialize + DeserializeOwned, Q: Serialize + ?Sized>(value: &Q, shapes: &Shapes) -> Result<Verdict, Why> {
     let named = Written::of(value, shapes, false)?;
     let read = || read_back::<T>(&named.bytes, true);
     let without_names = read().and_then(|(back, each)| {
@@ -94,7 +94,12 @@ fn try_out<T: Serialize + DeserializeOwned>(value: &T, shapes: &Shapes) -> Resul
 struct NeedsNames(bool, Why);
 
 /// Appends a value with the names of its fields and variants.
-pub(super) fn write_named<T: Serialize>(value: &T, shapes: &Shapes, readable: bool, target: &mut Vec<u8>) -> Result<(), Why> {
+pub(super) fn write_named<T: Serialize + ?Sized>(
+    value: &T,
+    shapes: &Shapes,
+    readable: bool,
+    target: &mut Vec<u8>,
+) -> Result<(), Why> {
     Writer::with_names(target, shapes, readable).root(value)
 }
 
@@ -131,7 +136,7 @@ struct Written {
 const READINGS: u32 = 20;
 
 impl Written {
-    fn of<T: Serialize>(value: &T, shapes: &Shapes, readable: bool) -> Result<Self, Why> {
+    fn of<T: Serialize + ?Sized>(value: &T, shapes: &Shapes, readable: bool) -> Result<Self, Why> {
         let mut bytes = Vec::new();
         let mut writer = Writer::with_names(&mut bytes, shapes, readable);
         writer.root(value)?;
@@ -166,12 +171,12 @@ impl Written {
 }
 
 /// Tries out a value that has handles, with stand-ins for them.
-pub(super) fn try_out_with_handles<T: Serialize + DeserializeOwned>(value: &T) -> Result<(), Why> {
-    let tried = catch_unwind(AssertUnwindSafe(|| shape::with(|shapes| with_handles(value, shapes))));
+pub(super) fn try_out_with_handles<T: Serialize + DeserializeOwned, Q: Serialize + ?Sized>(value: &Q) -> Result<(), Why> {
+    let tried = catch_unwind(AssertUnwindSafe(|| shape::with(|shapes| with_handles::<T, Q>(value, shapes))));
     tried.unwrap_or_else(|panic| Err(panicked(&*panic)))
 }
 
-fn with_handles<T: Serialize + DeserializeOwned>(value: &T, shapes: &Shapes) -> Result<(), Why> {
+fn with_handles<T: Serialize + DeserializeOwned, Q: Serialize + ?Sized>(value: &Q, shapes: &Shapes) -> Result<(), Why> {
     let leaving = Scope::enter(&LEAVING, Leaving::Trial { kept: Some(Vec::new()) });
     let numbered = Written::of(value, shapes, true)?;
     let kept = if let Leaving::Trial { kept: Some(kept) } = leaving.leave() { kept } else { Vec::new() };

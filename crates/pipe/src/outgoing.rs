@@ -1,11 +1,9 @@
 //! The direction that sends.
 
-use super::{APART, CONTINUES, DESCRIPTORS_SHIFT, End, MAX_DESCRIPTORS, MORE, NUMBER, Shared};
-use crate::MAX_MESSAGE;
 use crate::error::{ClaimError, PipeError, SendError};
-use crate::layout::{NEXT, stream_at};
-use multiproc_prim::stamp;
-use multiproc_prim::{Deadline, Ordering, monotonic_millis};
+use crate::layout::{APART, CAPACITY, CONTINUES, DESCRIPTORS_SHIFT, MAX_DESCRIPTORS, MAX_MESSAGE, MORE, NEXT, NUMBER, stream_at};
+use crate::ownership::Shared;
+use multiproc_prim::{Deadline, Ordering, monotonic_millis, stamp};
 use multiproc_sync as sync;
 use multiproc_sync::StreamSender;
 use multiproc_travel::write_own_file;
@@ -13,47 +11,68 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// A quarter of the room at a time, so that both sides work at once on a message that does not fit.
-const PART: usize = crate::CAPACITY / 4;
+const PART: usize = CAPACITY / 4;
 
 #[derive(Debug)]
-pub(super) struct Outgoing {
+pub(crate) struct Outgoing {
     stream: StreamSender,
     /// The stamp of the process that has claimed this direction and knows its positions.
     since: u64,
-    /// When we last looked whether the other end is there.
+    /// When this end last asked the kernel whether the other end is there, in milliseconds.
     looked: u64,
 }
 
 impl Outgoing {
-    pub(super) fn new(shared: &Shared) -> Result<Self, PipeError> {
+    pub(crate) fn new(shared: &Shared) -> Result<Self, PipeError> {
         Ok(Self { stream: attach(shared)?, since: 0, looked: 0 })
     }
 
     #[inline]
-    pub(super) fn claim(&mut self, shared: &Shared) -> Result<(), ClaimError> {
+    pub(crate) fn claim(&mut self, shared: &Shared) -> Result<(), ClaimError> {
         if self.since == stamp() { Ok(()) } else { self.claim_anew(shared) }
     }
 
     #[cold]
     fn claim_anew(&mut self, shared: &Shared) -> Result<(), ClaimError> {
         shared.claim()?;
-        // Another process may have moved the positions since we read them. Should this fail, the next use tries again.
+        // Another process may have moved the positions since we read them. If this fails, the next use tries again.
         self.stream = attach(shared).map_err(ClaimError::Unusable)?;
         self.since = stamp();
         Ok(())
     }
 
-    pub(super) fn depart(&mut self) {
+    pub(crate) fn depart(&mut self) {
         self.since = 0;
     }
 
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.stream.close();
     }
 
-    /// The other side may be gone: the next send asks the kernel.
-    pub(super) fn look_again(&mut self) {
+    /// Lets the next send ask the kernel whether the other end is there.
+    pub(crate) fn look_again(&mut self) {
         self.looked = 0;
+    }
+
+    /// Sends a message, whole or not at all.
+    #[inline]
+    pub(crate) fn send(&mut self, shared: &Shared, bytes: &[u8], fds: &[OwnedFd], deadline: Deadline) -> Result<(), SendError> {
+        self.claim(shared)?;
+        if bytes.len() > MAX_MESSAGE {
+            return Err(SendError::TooLong { len: bytes.len(), max: MAX_MESSAGE });
+        }
+        // The kernel knows whether the other end is there, but asking costs more than a message: once per tick of the clock.
+        let now = monotonic_millis();
+        if self.looked != now {
+            if shared.wire.is_hung_up() {
+                return Err(SendError::Disconnected);
+            }
+            self.looked = now;
+        }
+        if fds.is_empty() && bytes.len() <= PART {
+            return self.send_record(shared, 0, bytes, deadline);
+        }
+        self.send_long(shared, bytes, fds, deadline)
     }
 
     /// Sends a message in as many records as it takes.
@@ -64,7 +83,7 @@ impl Outgoing {
         }
         let mut fds: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
         if deadline == Deadline::NOW && bytes.len() + NUMBER > self.stream.longest() {
-            // What does not fit, and must not wait for the receiver, goes beside the stream.
+            // The message does not fit and the call must not wait for the receiver: the bytes go beside the stream.
             let file = write_own_file(bytes).map_err(SendError::Descriptors)?;
             fds.push(file.as_fd());
             return self.send_last(shared, APART, &(bytes.len() as u64).to_le_bytes(), &fds, deadline);
@@ -74,19 +93,19 @@ impl Outgoing {
         let (mut rest, mut continues, mut late) = (bytes, 0, 0);
         while rest.len() + trailer > longest {
             let (now, later) = rest.split_at(longest.min(rest.len()));
-            // Should the deadline pass on the way, the receiver drops what came when the next message begins.
+            // If the deadline passes on the way, the receiver drops the part that came when the next message begins.
             self.send_record(shared, MORE | continues, now, deadline)?;
             (rest, continues) = (later, CONTINUES);
-            // What is left goes where there is room now. A receiver that makes room all the time must not keep us.
+            // After the deadline the rest may use the room that is there now. A receiver that makes room all the time must not keep us.
             late += if deadline.is_over() { now.len() } else { 0 };
-            if late > crate::CAPACITY {
+            if late > CAPACITY {
                 return Err(send_error(sync::SendError::Full, deadline));
             }
         }
         self.send_last(shared, continues, rest, &fds, deadline)
     }
 
-    /// Sends the last record of a message, and the descriptors before it: whoever reads the record finds them in the socket.
+    /// Sends the descriptors of a message, then its last record: a receiver that reads the record finds them in the socket.
     fn send_last(
         &mut self,
         shared: &Shared,
@@ -101,11 +120,12 @@ impl Outgoing {
         let record_len = bytes.len() + NUMBER;
         let room = self.stream.room(record_len, deadline, &mut || !shared.wire.is_hung_up());
         room.map_err(|error| send_error(error, deadline))?;
-        // Larger than any before, of other processes too. Relaxed: nobody else uses this end, and claiming it orders the rest.
+        // Larger than any number before it, other processes' included. Relaxed: this process alone uses the end, and claiming it orders
+        // what earlier users did.
         let parcels = &shared.words().parcels;
         let number = parcels.load(Ordering::Relaxed).wrapping_add(1);
         parcels.store(number, Ordering::Relaxed);
-        // Where the other end is split, its socket stays open when nobody receives any more, and nobody empties it.
+        // A split end keeps its socket open after its receiving half was dropped, and then nobody empties it.
         let stream = &mut self.stream;
         let mut still_there = || !matches!(stream.room(record_len, Deadline::NOW, &mut || true), Err(sync::SendError::Closed));
         shared.wire.send(number, fds, deadline, &mut still_there).map_err(|error| match error.kind() {
@@ -114,7 +134,7 @@ impl Outgoing {
             _ => SendError::Descriptors(error),
         })?;
         let tag = tag | (fds.len() as u32) << DESCRIPTORS_SHIFT;
-        // The room is still there, since nobody else sends.
+        // The room is still there: nobody else sends.
         self.send_record(shared, tag, &[bytes, &number.to_le_bytes()].concat(), deadline)
     }
 
@@ -126,7 +146,7 @@ impl Outgoing {
         let watched = shared.words.watched(shared.side.other());
         match watched.load(Ordering::Relaxed) {
             0 => {}
-            // Asleep: one ring is enough, so the first of us who sees it takes the wish away.
+            // The receiver sleeps and one ring is enough: the first record that sees the wish takes it away.
             NEXT if watched.compare_exchange(NEXT, 0, Ordering::Relaxed, Ordering::Relaxed).is_err() => {}
             _ => shared.wire.ring(),
         }
@@ -134,41 +154,16 @@ impl Outgoing {
     }
 }
 
-impl End {
-    /// Sends a message, whole or not at all.
-    #[inline]
-    pub(crate) fn send(&mut self, bytes: &[u8], descriptors: &[OwnedFd], deadline: Deadline) -> Result<(), SendError> {
-        // The types of the handles see to it that there is one.
-        let outgoing = self.outgoing.as_mut().ok_or(SendError::Disconnected)?;
-        outgoing.claim(&self.shared)?;
-        if bytes.len() > MAX_MESSAGE {
-            return Err(SendError::TooLong { len: bytes.len(), max: MAX_MESSAGE });
-        }
-        // The kernel knows whether the other end is there, but asking costs more than a message: once per tick of the clock.
-        let now = monotonic_millis();
-        if outgoing.looked != now {
-            if self.shared.wire.is_hung_up() {
-                return Err(SendError::Disconnected);
-            }
-            outgoing.looked = now;
-        }
-        if descriptors.is_empty() && bytes.len() <= PART {
-            return outgoing.send_record(&self.shared, 0, bytes, deadline);
-        }
-        outgoing.send_long(&self.shared, bytes, descriptors, deadline)
-    }
-}
-
 fn attach(shared: &Shared) -> Result<StreamSender, PipeError> {
     let at = shared.segment.content_at() + stream_at(shared.side.other())?;
-    Ok(StreamSender::attach(shared.segment.region(), at, crate::CAPACITY)?)
+    Ok(StreamSender::attach(shared.segment.region(), at, CAPACITY)?)
 }
 
 fn send_error(error: sync::SendError, deadline: Deadline) -> SendError {
     match error {
         sync::SendError::Full if deadline == Deadline::NOW => SendError::Full,
         sync::SendError::Full => SendError::Timeout,
-        // A record always fits the stream, so the end is all that can be wrong.
+        // A record always fits the stream, so the other end is gone.
         _ => SendError::Disconnected,
     }
 }

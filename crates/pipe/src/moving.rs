@@ -1,9 +1,10 @@
-//! An end, or a stand-by, on its way to another process: as an argument or through another pipe.
+//! How an end, or a stand-by, is written and read on its way to another process: as an argument, through another pipe or in a descriptor.
 
-use super::incoming::Partial;
-use super::{End, Waiting};
+use crate::end::End;
+use crate::holder::Travels;
+use crate::incoming::Partial;
 use crate::layout::{self, KIND, Side};
-use crate::slot::Travels;
+use crate::takeover::Waiting;
 use multiproc_shm::{Flaw, Segment};
 use multiproc_travel::pass::{self, Descriptor};
 use multiproc_travel::{Link, Wire};
@@ -11,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-/// A descriptor that arrives as a [`Descriptor`], and stays here for the time.
+/// A descriptor that arrives as a [`Descriptor`]. This process keeps its own.
 struct Lent<'a>(BorrowedFd<'a>);
 
 impl Serialize for Lent<'_> {
@@ -20,9 +21,9 @@ impl Serialize for Lent<'_> {
     }
 }
 
-/// What stands for an end in a message: side, segment, socket, lease, generation, and what has come of a message.
+/// An end in a message: side, segment, socket, lease, generation, and the part of a message that has come.
 type EndParts = (bool, Descriptor, Descriptor, Option<Descriptor>, u64, Partial, (u64, Vec<Descriptor>));
-/// What stands for a stand-by: side, segment, socket, lease, number.
+/// A stand-by in a message: side, segment, socket, lease, number.
 type WaitingParts = (bool, Descriptor, Descriptor, Descriptor, u64);
 
 impl Travels for End {
@@ -41,13 +42,14 @@ impl Travels for End {
             None => (&Partial::Nothing, &nothing),
         };
         let arriving: Vec<Lent<'_>> = arriving.iter().map(|descriptor| Lent(descriptor.as_fd())).collect();
-        let lease = shared.lease.as_ref().map(|lease| Lent(lease.as_fd()));
+        let lease = shared.lease().map(|lease| Lent(lease.as_fd()));
         let (segment, wire) = (Lent(shared.segment.as_fd()), Lent(shared.wire.as_fd()));
-        (shared.side == Side::Second, segment, wire, lease, shared.generation, partial, (*number, arriving)).serialize(serializer)
+        (shared.side == Side::Second, segment, wire, lease, shared.generation(), partial, (*number, arriving))
+            .serialize(serializer)
     }
 
     fn ways(&self) -> (bool, bool) {
-        (self.sends(), self.receives())
+        End::ways(self)
     }
 }
 
@@ -63,11 +65,11 @@ impl Travels for Waiting {
     }
 
     fn ways(&self) -> (bool, bool) {
-        (self.sends(), self.receives())
+        Waiting::ways(self)
     }
 }
 
-/// The segment that came, checked, and which end of it.
+/// The segment that arrived, checked; which end of it; whether it goes both ways.
 fn arrived<E: serde::de::Error>(second: bool, segment: Descriptor) -> Result<(Segment, Side, bool), E> {
     let segment = Segment::attach(segment.into(), KIND).map_err(pass::refuse)?;
     let duplex = layout::check(&segment).map_err(|why| pass::refuse(segment.refuse(Flaw::Geometry(why))))?;
@@ -80,7 +82,7 @@ impl<'de> Deserialize<'de> for End {
         let (segment, side, duplex) = arrived(second, segment)?;
         let wire = Wire::from_descriptor(wire.into()).map_err(pass::refuse)?;
         let lease = lease.map(|lease| Link::from_descriptor(lease.into()));
-        let mut end = Self::build(segment, side, duplex, Arc::new(wire), generation, lease).map_err(pass::refuse)?;
+        let mut end = Self::build(segment, (side, duplex), Arc::new(wire), generation, lease).map_err(pass::refuse)?;
         if let Some(incoming) = &mut end.incoming {
             incoming.partial = partial;
             incoming.arriving = (number, arriving.into_iter().map(OwnedFd::from).collect());

@@ -1,52 +1,65 @@
 //! The direction that receives.
 
-use super::{APART, CONTINUES, DESCRIPTORS_SHIFT, End, MORE, NUMBER, Shared};
 use crate::error::{ClaimError, PipeError, RecvError};
-use crate::layout::{EVERY, NEXT, stream_at};
-use multiproc_prim::stamp;
-use multiproc_prim::{Bytes, Deadline, Ordering, heavy_fence};
+use crate::layout::{APART, CAPACITY, CONTINUES, DESCRIPTORS_SHIFT, EVERY, MORE, NEXT, NUMBER, stream_at};
+use crate::ownership::Shared;
+use multiproc_prim::{Bytes, Deadline, Ordering, heavy_fence, stamp};
 use multiproc_sync as sync;
 use multiproc_sync::StreamReceiver;
-use multiproc_travel::{Readiness, read_own_file};
+use multiproc_travel::{Readiness, read_own_file, write_own_file};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::ops::ControlFlow;
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, OnceLock};
 
 /// Bytes of a record in the stream beside its payload.
 const RECORD_HEADER: usize = 8;
 
 #[derive(Debug)]
-pub(super) struct Incoming {
+pub(crate) struct Incoming {
     stream: StreamReceiver,
     /// The stamp of the process that has claimed this direction and knows its positions.
     since: u64,
     /// The stamp of the process whose message `partial` is.
     home: u64,
-    pub(super) partial: Partial,
-    /// Descriptors of a message that came already, and their number: there was no room for the others.
-    pub(super) arriving: (u64, Vec<OwnedFd>),
-    /// Whether no message was received whole since this process took the end over: the first one may lack what died with its user.
+    pub(crate) partial: Partial,
+    /// Descriptors that came already of a message whose other descriptors found no room in this process, and their number.
+    pub(crate) arriving: (u64, Vec<OwnedFd>),
+    /// Whether no message was received whole since this process took the end over. The first one may lack what died with the last user.
     is_fresh: bool,
-    /// Whether the socket holds descriptors whose message has not come, so that sleeping on it is no use.
+    /// Whether the socket holds descriptors whose message has not come, so that it would not let us sleep.
     is_blocked: bool,
-    /// What others wait for, whether it was set, and whether it must stay so.
+    /// The descriptor that users wait for, whether it is readable, and whether it must stay so.
     readiness: Option<Arc<Readiness>>,
     is_lit: bool,
     is_pinned: bool,
 }
 
-/// What has come of a message that is not whole yet.
+/// The part that has come of a message that is not whole yet.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) enum Partial {
+pub(crate) enum Partial {
     #[default]
     Nothing,
     Bytes(Vec<u8>),
-    /// Too much for whoever asked: the rest is dropped.
+    /// More than the caller allows: the rest is dropped.
     TooLong,
-    /// Its start went to a process that had this end before us: the rest is dropped, and nobody told.
+    /// The start went to a process that had this end before: the rest is dropped without an error.
     Headless,
+}
+
+/// What a user gets to wait for where [`Readiness`] can't be: `poll` finds it readable at once, and `epoll` refuses it. The first end of a
+/// process that receives makes it, since later the process may have no descriptors left.
+static UNREADY: OnceLock<OwnedFd> = OnceLock::new();
+
+/// The descriptor that stands for no readiness.
+pub(crate) fn unready() -> io::Result<BorrowedFd<'static>> {
+    if let Some(known) = UNREADY.get() {
+        return Ok(known.as_fd());
+    }
+    // An ordinary file.
+    let new = write_own_file(&[])?;
+    Ok(UNREADY.get_or_init(|| new).as_fd())
 }
 
 /// A message's bytes and descriptors.
@@ -60,7 +73,8 @@ struct Trailer {
 }
 
 impl Incoming {
-    pub(super) fn new(shared: &Shared) -> Result<Self, PipeError> {
+    pub(crate) fn new(shared: &Shared) -> Result<Self, PipeError> {
+        unready()?;
         Ok(Self {
             stream: attach(shared)?,
             since: 0,
@@ -76,17 +90,17 @@ impl Incoming {
     }
 
     #[inline]
-    pub(super) fn claim(&mut self, shared: &Shared) -> Result<(), ClaimError> {
+    pub(crate) fn claim(&mut self, shared: &Shared) -> Result<(), ClaimError> {
         if self.since == stamp() { Ok(()) } else { self.claim_anew(shared) }
     }
 
     #[cold]
     fn claim_anew(&mut self, shared: &Shared) -> Result<(), ClaimError> {
         shared.claim()?;
-        // Another process may have moved the positions since we read them. Should this fail, the next use tries again.
+        // Another process may have moved the positions since we read them. If this fails, the next use tries again.
         self.stream = attach(shared).map_err(ClaimError::Unusable)?;
         if self.home != stamp() {
-            // We are a forked copy: the process that had the end may have gone on with that message.
+            // This is a forked copy: the process that had the end may have gone on with that message.
             (self.partial, self.arriving) = (Partial::Nothing, (0, Vec::new()));
         }
         (self.since, self.home, self.is_fresh) = (stamp(), stamp(), true);
@@ -94,17 +108,77 @@ impl Incoming {
         Ok(())
     }
 
-    pub(super) fn depart(&mut self, shared: &Shared) {
+    pub(crate) fn depart(&mut self, shared: &Shared) {
         self.since = 0;
         if let Some(readiness) = &self.readiness {
-            // Receiving is an error from now on, and does not wait.
+            // From now on receiving is an error, and does not wait.
             readiness.forget(&shared.wire);
             readiness.set(true);
         }
     }
 
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.stream.close();
+    }
+
+    /// Receives the next message of at most `max` bytes; with its descriptors, or without.
+    pub(crate) fn recv(
+        &mut self,
+        shared: &Shared,
+        max: usize,
+        wants_fds: bool,
+        deadline: Deadline,
+    ) -> Result<Message, RecvError> {
+        self.claim(shared)?;
+        let result = self.recv_whole(shared, max, wants_fds, deadline);
+        self.refresh(shared);
+        result
+    }
+
+    /// Copies the next message straight into `buffer`: the fast way. `None`, and nothing is taken, unless the message comes soon, is whole
+    /// in one record, fits and brings no descriptors.
+    #[inline]
+    pub(crate) fn recv_into(&mut self, shared: &Shared, buffer: &mut [u8], deadline: Deadline) -> Option<usize> {
+        self.claim(shared).ok()?;
+        if self.readiness.is_some() || !matches!(self.partial, Partial::Nothing) {
+            return None;
+        }
+        if deadline == Deadline::NOW { self.stream.wait(deadline, &mut || true) } else { self.stream.spin() }.ok()?;
+        let record = self.stream.peek().filter(|record| record.tag == 0)?;
+        let payload = record.payload();
+        let len = payload.len();
+        payload.read(buffer.get_mut(..len)?);
+        record.release();
+        self.stream.released();
+        self.is_fresh = false;
+        Some(len)
+    }
+
+    /// Whether a message, or the end, is there or comes before the deadline.
+    pub(crate) fn poll(&mut self, shared: &Shared, deadline: Deadline) -> Result<bool, RecvError> {
+        self.claim(shared)?;
+        let seen = self.wait(shared, deadline);
+        self.refresh(shared);
+        match seen {
+            Ok(()) | Err(sync::RecvError::Closed) => Ok(true),
+            Err(sync::RecvError::Empty) => Ok(false),
+            Err(_) => Err(RecvError::Corrupt),
+        }
+    }
+
+    /// A descriptor that is readable while a message, or the end, is there.
+    pub(crate) fn readiness(&mut self, shared: &Shared) -> io::Result<Arc<Readiness>> {
+        if let Some(known) = &self.readiness {
+            return Ok(known.clone());
+        }
+        let new = Arc::new(Readiness::new()?);
+        self.readiness = Some(new.clone());
+        // If another process uses the end, its messages are none of ours: receiving is an error here, and does not wait.
+        match self.claim(shared) {
+            Ok(()) => self.watch_again(shared),
+            Err(_) => new.set(true),
+        }
+        Ok(new)
     }
 
     fn recv_whole(&mut self, shared: &Shared, max: usize, wants_fds: bool, deadline: Deadline) -> Result<Message, RecvError> {
@@ -115,16 +189,16 @@ impl Incoming {
                 ControlFlow::Break(message) => return Ok(message),
                 ControlFlow::Continue(taken) => taken,
             };
-            // What has come of the message stays. A sender that goes on all the time must not keep us: after the deadline we take what the
-            // stream held then, and no more.
+            // The part of the message that has come stays. A sender that goes on all the time must not keep us: after the deadline we take
+            // what the stream held then, and no more.
             late += if deadline.is_over() { taken } else { 0 };
-            if late >= crate::CAPACITY {
+            if late >= CAPACITY {
                 return Err(RecvError::Empty);
             }
         }
     }
 
-    /// Takes the record that is there. Gives the message if this was the last of it, or else the bytes that the record took up.
+    /// Takes the record that is there. Returns the message if this was its last record, or else the bytes that the record took up.
     fn take_record(&mut self, shared: &Shared, max: usize, wants_fds: bool) -> Result<ControlFlow<Message, usize>, RecvError> {
         let record = self.stream.peek().ok_or(RecvError::Corrupt)?;
         let taken = RECORD_HEADER + record.payload().len();
@@ -133,7 +207,7 @@ impl Incoming {
         let text = payload.part(0, payload.len() - trailer.map_or(0, |_| NUMBER)).ok_or(RecvError::Corrupt)?;
         let apart = length_apart(tag, &text);
         let mut so_far = match std::mem::take(&mut self.partial) {
-            // What came before, if it was not whole, is of a sender that died or gave up in the middle of it.
+            // A part that came before is of a sender that died or gave up in the middle of a message.
             _ if tag & CONTINUES == 0 => Partial::Bytes(Vec::new()),
             Partial::Nothing => Partial::Headless,
             before => before,
@@ -141,7 +215,7 @@ impl Incoming {
         if matches!(&so_far, Partial::Bytes(bytes) if bytes.len().saturating_add(apart.unwrap_or(text.len())) > max) {
             so_far = Partial::TooLong;
         }
-        // Before anything is taken: descriptors that this process has no room for stay, and their message with them.
+        // Before anything is taken: descriptors that this process has no room for stay in the socket, and their message in the stream.
         let mut descriptors = Some(Vec::new());
         if let (Some(trailer), Partial::Bytes(_), true) = (trailer, &so_far, wants_fds || apart.is_some()) {
             descriptors = match trailer.fetch(shared, &mut self.arriving) {
@@ -175,15 +249,15 @@ impl Incoming {
         let is_fresh = std::mem::take(&mut self.is_fresh);
         match (so_far, descriptors) {
             (Partial::Bytes(bytes), Some(descriptors)) => Ok(ControlFlow::Break((bytes, descriptors))),
-            // They were sent before the record. The user of this end before us has died with them, or the record lies.
+            // The descriptors were sent before the record. Either an earlier user of this end took them and died, or the record lies.
             (Partial::Bytes(_), None) if !is_fresh => Err(RecvError::Corrupt),
             (Partial::TooLong, _) => Err(RecvError::TooLong { max }),
             _ => Ok(ControlFlow::Continue(taken)),
         }
     }
 
-    /// Waits for a record or the end: spins, then sleeps on the socket, where the sender rings and whose hang-up tells of a death at
-    /// once. Sleeping costs nothing, and needs no looks around.
+    /// Waits for a record or the end: spins, then sleeps on the socket. There the sender rings, and its hang-up tells of a death at once,
+    /// so a sleeper need not look around.
     fn wait(&mut self, shared: &Shared, deadline: Deadline) -> Result<(), sync::RecvError> {
         loop {
             let over = deadline.is_over();
@@ -200,7 +274,7 @@ impl Incoming {
             let mut seen = self.last_look(shared);
             if seen == Err(sync::RecvError::Empty) {
                 if self.is_blocked {
-                    // Descriptors came whose sender was stopped or died before their message: the socket would not let us sleep.
+                    // The sender of these descriptors was stopped or died before it sent their message: we sleep on the stream.
                     seen = self.stream.wait(deadline, &mut || !shared.wire.is_hung_up());
                 } else {
                     shared.wire.wait(deadline.remaining());
@@ -214,23 +288,23 @@ impl Incoming {
         }
     }
 
-    /// What is there now, the death of the other side included.
+    /// What is there now: a record, nothing, or the end.
     fn last_look(&mut self, shared: &Shared) -> Result<(), sync::RecvError> {
         let gone = shared.wire.is_hung_up();
         match self.stream.wait(Deadline::NOW, &mut || true) {
-            // What was sent before the end came first: it was looked for after.
+            // The stream was looked at after the hang-up, so everything that was sent before the end was seen.
             Err(sync::RecvError::Empty) if gone => Err(sync::RecvError::Closed),
             other => other,
         }
     }
 
-    /// From here on the sender rings for each message, if anybody waits for the descriptor.
+    /// Lets the sender ring for each message from here on, if a user waits for the descriptor.
     fn watch_again(&mut self, shared: &Shared) {
         let every = if self.readiness.is_some() { EVERY } else { 0 };
         shared.words.watched(shared.side).store(every, Ordering::Relaxed);
         if let Some(readiness) = &self.readiness {
             readiness.forget(&shared.wire);
-            // One that the system has no memory to watch for says "look" too often, rather than never.
+            // If the system has no memory to watch, the descriptor stays readable: too often is better than never.
             self.is_pinned = readiness.watch(&shared.wire).is_err();
             readiness.set(true);
             self.is_lit = true;
@@ -246,7 +320,7 @@ impl Incoming {
         if shared.wire.hush() {
             readiness.clear();
         }
-        // Every sender rings by now: what comes after the rings that we took out rings again.
+        // The sender rings for every message: if one comes after the rings that we took out, there is another ring.
         let mut seen = self.stream.wait(Deadline::NOW, &mut || true);
         if seen == Err(sync::RecvError::Empty) {
             seen = self.last_look(shared);
@@ -259,7 +333,7 @@ impl Incoming {
     }
 }
 
-/// The length of a message that is in a file of its own.
+/// The length of a message that is in a file of its own, in bytes.
 fn length_apart(tag: u32, text: &Bytes<'_>) -> Option<usize> {
     let mut length = [0; 8];
     let is_apart = tag & APART != 0 && text.len() == length.len() && text.read(&mut length);
@@ -275,7 +349,7 @@ impl Trailer {
         has_one.then_some(Self { count, number: u64::from_le_bytes(number) })
     }
 
-    /// The descriptors, whose last packet stays in the socket.
+    /// Fetches the descriptors. Their last packet stays in the socket.
     fn fetch(self, shared: &Shared, arriving: &mut (u64, Vec<OwnedFd>)) -> io::Result<Vec<OwnedFd>> {
         if arriving.0 != self.number {
             *arriving = (self.number, Vec::new());
@@ -286,72 +360,9 @@ impl Trailer {
     }
 }
 
-impl End {
-    /// The next message, copied straight into `buffer`, if it is whole in one record, fits, brings no descriptors and comes soon: the
-    /// fast way. `None`, and nothing is taken, in any other case.
-    #[inline]
-    pub(crate) fn recv_into(&mut self, buffer: &mut [u8]) -> Option<usize> {
-        let incoming = self.incoming.as_mut()?;
-        incoming.claim(&self.shared).ok()?;
-        if incoming.readiness.is_some() || !matches!(incoming.partial, Partial::Nothing) {
-            return None;
-        }
-        incoming.stream.spin().ok()?;
-        let record = incoming.stream.peek().filter(|record| record.tag == 0)?;
-        let payload = record.payload();
-        let len = payload.len();
-        payload.read(buffer.get_mut(..len)?);
-        record.release();
-        incoming.stream.released();
-        incoming.is_fresh = false;
-        Some(len)
-    }
-
-    /// The next message of at most `max` bytes; with its descriptors, or without.
-    pub(crate) fn recv(&mut self, max: usize, wants_fds: bool, deadline: Deadline) -> Result<Message, RecvError> {
-        let incoming = self.incoming.as_mut().ok_or(RecvError::Disconnected)?;
-        incoming.claim(&self.shared)?;
-        let result = incoming.recv_whole(&self.shared, max, wants_fds, deadline);
-        incoming.refresh(&self.shared);
-        if let (Err(RecvError::Disconnected), Some(outgoing)) = (&result, &mut self.outgoing) {
-            outgoing.look_again();
-        }
-        result
-    }
-
-    /// Whether a message, or the end, is there or comes before the deadline.
-    pub(crate) fn poll(&mut self, deadline: Deadline) -> Result<bool, RecvError> {
-        let incoming = self.incoming.as_mut().ok_or(RecvError::Disconnected)?;
-        incoming.claim(&self.shared)?;
-        let seen = incoming.wait(&self.shared, deadline);
-        incoming.refresh(&self.shared);
-        match seen {
-            Ok(()) | Err(sync::RecvError::Closed) => Ok(true),
-            Err(sync::RecvError::Empty) => Ok(false),
-            Err(_) => Err(RecvError::Corrupt),
-        }
-    }
-
-    /// A descriptor that is readable while a message, or the end, is there.
-    pub(crate) fn readiness(&mut self) -> io::Result<Arc<Readiness>> {
-        let incoming = self.incoming.as_mut().ok_or(io::ErrorKind::InvalidInput)?;
-        if let Some(known) = &incoming.readiness {
-            return Ok(known.clone());
-        }
-        let new = Arc::new(Readiness::new()?);
-        incoming.readiness = Some(new.clone());
-        // A copy that another process uses would tell of that one's messages.
-        match incoming.claim(&self.shared) {
-            Ok(()) => incoming.watch_again(&self.shared),
-            Err(_) => new.set(true),
-        }
-        Ok(new)
-    }
-}
-
 fn attach(shared: &Shared) -> Result<StreamReceiver, PipeError> {
     let at = shared.segment.content_at() + stream_at(shared.side)?;
-    Ok(StreamReceiver::attach(shared.segment.region(), at, crate::CAPACITY)?)
+    Ok(StreamReceiver::attach(shared.segment.region(), at, CAPACITY)?)
 }
 
 fn recv_error(error: sync::RecvError) -> RecvError {

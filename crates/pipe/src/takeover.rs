@@ -1,65 +1,71 @@
-//! A stand-by: what it takes to be an end once its user is gone.
+//! How a stand-by becomes an end, once the end's user is gone.
 
-use super::{End, Shared};
+use crate::end::End;
 use crate::error::{PipeError, StandbyError};
 use crate::layout::{Owner, PipeWords, Side};
-use multiproc_prim::stamp;
+use crate::ownership::{Shared, words};
 use multiproc_prim::{Deadline, Ordering, Place};
 use multiproc_shm::Segment;
-use multiproc_sync as sync;
+use multiproc_sync::SLICE;
 use multiproc_travel::{Link, Wire};
 use std::sync::Arc;
 
-/// An end that waits. It keeps the other side connected, and touches nothing.
+/// A stand-by: it holds what an end needs, keeps the other side connected, and touches nothing.
 #[derive(Debug)]
 pub(crate) struct Waiting {
-    pub(super) segment: Segment,
-    pub(super) side: Side,
-    pub(super) duplex: bool,
-    pub(super) wire: Arc<Wire>,
+    pub(crate) segment: Segment,
+    pub(crate) side: Side,
+    pub(crate) duplex: bool,
+    pub(crate) wire: Arc<Wire>,
     /// Hangs up when every copy of the end is gone.
-    pub(super) lease: Link,
+    pub(crate) lease: Link,
     /// The generation of the end in which this stand-by was made.
-    pub(super) number: u64,
+    pub(crate) number: u64,
     words: Place<PipeWords>,
 }
 
 impl Waiting {
-    pub(super) fn new(shared: &Shared, lease: Link) -> Self {
-        let Shared { segment, side, duplex, wire, words, generation, .. } = shared;
-        Self {
+    /// A stand-by for this end: at most one.
+    pub(crate) fn of(end: &mut End) -> Result<Self, StandbyError> {
+        end.claim()?;
+        if end.is_half() {
+            return Err(StandbyError::Half);
+        }
+        if end.shared.has_stand_by() {
+            return Err(StandbyError::Taken);
+        }
+        let (ours, theirs) = Link::pair().map_err(PipeError::from)?;
+        let Some(shared) = Arc::get_mut(&mut end.shared) else { return Err(StandbyError::Half) };
+        shared.admit_stand_by(ours);
+        let Shared { segment, side, duplex, wire, words, .. } = &*shared;
+        Ok(Self {
             segment: segment.clone(),
             side: *side,
             duplex: *duplex,
             wire: wire.clone(),
-            lease,
-            number: *generation,
+            lease: theirs,
+            number: shared.generation(),
             words: words.clone(),
-        }
+        })
     }
 
-    pub(super) fn build(
+    pub(crate) fn build(
         segment: Segment,
         (side, duplex): (Side, bool),
         wire: Wire,
         lease: Link,
         number: u64,
     ) -> Result<Self, PipeError> {
-        let at = segment.content_at();
-        segment.region().commit(at..at + size_of::<PipeWords>())?;
-        let words = segment.region().place(at).map_err(sync::ChannelError::from)?;
+        let words = words(&segment)?;
         Ok(Self { segment, side, duplex, wire: Arc::new(wire), lease, number, words })
     }
 
-    pub(crate) fn sends(&self) -> bool {
-        self.duplex || self.side == Side::First
+    /// Whether its end sends, and whether it receives.
+    pub(crate) fn ways(&self) -> (bool, bool) {
+        (self.duplex || self.side == Side::First, self.duplex || self.side == Side::Second)
     }
 
-    pub(crate) fn receives(&self) -> bool {
-        self.duplex || self.side == Side::Second
-    }
-
-    /// Becomes the end once its user is gone. What is left of the stand-by is of no use afterwards.
+    /// Becomes the end once its user is gone. Afterwards the stand-by is of no use.
     pub(crate) fn take_over(&self, deadline: Deadline) -> Result<End, StandbyError> {
         loop {
             if let Some(end) = self.try_take_over()? {
@@ -68,14 +74,14 @@ impl Waiting {
             if deadline.is_over() {
                 return Err(StandbyError::InUse);
             }
-            // A user that closed the end or died, and left forked copies of it, is seen at the next look.
-            let _ = self.lease.wait_readable(deadline.within(sync::SLICE));
+            // The lease does not hang up while forked copies of a dead user live. The next look finds that death.
+            let _ = self.lease.wait_readable(deadline.within(SLICE));
         }
     }
 
     fn try_take_over(&self) -> Result<Option<End>, StandbyError> {
         let words = self.words.side(self.side);
-        // Looked at first: with the last copy of the lease goes the last process that could use the end.
+        // Looked at first: when the last copy of the lease goes, so does the last process that could use the end.
         let is_alone = self.lease.is_hung_up();
         // Acquire: what the user did to the end's positions comes before what we do (pairs with: hand over).
         let found = words.user(Ordering::Acquire);
@@ -91,14 +97,14 @@ impl Waiting {
         let us = Owner::us(generation);
         let give_back = || words.stand_by.store(self.number, Ordering::Release);
         if words.owner.compare_exchange(found.word(), us.word(), Ordering::AcqRel, Ordering::Relaxed).is_err() {
-            // A forked copy of the user, which has died, went on with the end.
+            // A forked copy of the dead user went on with the end.
             give_back();
             return Ok(None);
         }
         words.generation.store(generation, Ordering::Release);
-        match End::build(self.segment.clone(), self.side, self.duplex, self.wire.clone(), generation, None) {
+        match End::build(self.segment.clone(), (self.side, self.duplex), self.wire.clone(), generation, None) {
             Ok(end) => {
-                end.shared.held_by.set(stamp());
+                end.shared.set_ours();
                 Ok(Some(end))
             }
             Err(error) => {

@@ -1,4 +1,4 @@
-//! Where a handle keeps its end, which leaves when it is sent and comes back if it could not be.
+//! The place where a handle keeps its end. The end leaves when it is sent, and comes back if the send fails.
 
 use multiproc_travel::pass::{self, Mover};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -7,7 +7,7 @@ use std::fmt::Debug;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What can be sent to another process, and is gone here afterwards.
+/// What moves to another process when it is sent.
 pub(crate) trait Travels: Debug + Send + 'static {
     /// Gives up everything that only one process can have.
     fn depart(&mut self) -> Result<(), String>;
@@ -16,17 +16,17 @@ pub(crate) trait Travels: Debug + Send + 'static {
     fn ways(&self) -> (bool, bool);
 }
 
-/// Where an end goes back to.
+/// The place that an end goes back to.
 type Home<T> = Arc<Mutex<Option<T>>>;
 
-/// One owner's place for an end. It is not `Sync`, and so needs no lock while the end is here.
+/// One owner's place for an end. It is not `Sync`, so it needs no lock while the end is here.
 #[derive(Debug)]
-pub(crate) struct Slot<T: Travels>(RefCell<State<T>>);
+pub(crate) struct Holder<T: Travels>(RefCell<State<T>>);
 
 #[derive(Debug)]
 enum State<T> {
     Here(T),
-    /// In a parcel, which is perhaps sent by another thread. If it can't be sent, the end is here again.
+    /// In a parcel, which another thread may be sending. If that fails, the end is here again.
     Away(Home<T>),
 }
 
@@ -34,17 +34,17 @@ enum State<T> {
 #[derive(Debug)]
 pub(crate) struct Gone;
 
-impl<T: Travels> Slot<T> {
+impl<T: Travels> Holder<T> {
     pub(crate) fn new(content: T) -> Self {
         Self(RefCell::new(State::Here(content)))
     }
 
-    /// A slot whose end is gone.
+    /// A holder whose end is gone.
     pub(crate) fn gone() -> Self {
         Self(RefCell::new(State::Away(Arc::new(Mutex::new(None)))))
     }
 
-    /// The slot of what travelled, if it goes these ways. In a trial it is gone at once: there is one owner.
+    /// The holder of what travelled, if it goes these ways. In a trial the holder is empty: the end stays with its owner.
     pub(crate) fn arrived<'de, D: Deserializer<'de>>(ways: (bool, bool), otherwise: &str, from: D) -> Result<Self, D::Error>
     where
         T: Deserialize<'de>,
@@ -57,7 +57,7 @@ impl<T: Travels> Slot<T> {
         if content.ways() == ways { Ok(Self::new(content)) } else { Err(pass::refuse(otherwise)) }
     }
 
-    /// Works with what is here. `work` calls no code of a user's, who could come back here.
+    /// Works with what is here. `work` calls no code of the user's, since that could use this holder again.
     #[inline]
     pub(crate) fn with<R>(&self, work: impl FnOnce(&mut T) -> R) -> Result<R, Gone> {
         let mut state = self.0.try_borrow_mut().map_err(|_| Gone)?;
@@ -96,7 +96,7 @@ fn work_on_returned<T, R>(state: &mut State<T>, work: impl FnOnce(&mut T) -> R) 
     Ok(result)
 }
 
-/// What left a slot, as a part of a parcel. It goes back if it is dropped.
+/// What left a holder, as a part of a parcel. Dropped, it goes back.
 #[derive(Debug)]
 struct Luggage<T: Travels> {
     content: Option<T>,
@@ -117,7 +117,7 @@ impl<T: Travels> Drop for Luggage<T> {
     }
 }
 
-impl<T: Travels> Serialize for Slot<T> {
+impl<T: Travels> Serialize for Holder<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         pass::check_leaving()?;
         let gone =
