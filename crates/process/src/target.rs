@@ -85,11 +85,11 @@ impl<T: Outcome, E: Display> Outcome for Result<T, E> {
 
 /// A function that a new process can run with arguments of type `Args`: `fn(Args) -> R`, or `fn() -> R` for `()`.
 ///
-/// Function items, function pointers and closures that capture nothing have it. `Shape` is the function's pointer type, which the compiler
-/// finds out.
+/// Functions, function pointers and closures that capture nothing are targets. `Shape` is the function's pointer type, which the compiler
+/// finds out. A closure must name the type of its argument.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` can't be run in a new process with arguments of type `{Args}`",
-    label = "expected `fn({Args}) -> _`",
+    message = "a new process can't run `{Self}` with these arguments",
+    label = "not a function of one argument, or of none",
     note = "a function takes its arguments as one value, a tuple for instance: `fn work((n, name): (u32, String))` runs with `(7, name)`",
     note = "a function without arguments runs with `()`"
 )]
