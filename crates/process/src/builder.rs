@@ -8,7 +8,7 @@ use crate::hello::{Hello, MAX_ARGS, MAX_DESCRIPTORS, MAX_NAME};
 use crate::init;
 use crate::start::start;
 use crate::surroundings::Surroundings;
-use crate::target::{Entry, Outcome, Target};
+use crate::target::{Ending, Entry, Target};
 use multiproc_travel::pass;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -62,7 +62,7 @@ impl Process {
     /// Those of [`ProcessBuilder::spawn`], with the arguments.
     pub fn spawn<T, A, S>(target: T, args: A) -> Result<Self, SpawnError<A>>
     where
-        T: Target<A, S, Returned: Outcome>,
+        T: Target<A, S, Returned: Ending>,
         A: Serialize + DeserializeOwned + 'static,
         S: 'static,
     {
@@ -209,7 +209,7 @@ impl ProcessBuilder {
     /// rights than this one; it ends or hangs before it runs the function; the system refuses. The error has the arguments.
     pub fn spawn<T, A, S>(self, target: T, args: A) -> Result<Process, SpawnError<A>>
     where
-        T: Target<A, S, Returned: Outcome>,
+        T: Target<A, S, Returned: Ending>,
         A: Serialize + DeserializeOwned + 'static,
         S: 'static,
     {
@@ -225,7 +225,7 @@ impl ProcessBuilder {
 
     fn spawn_named<T, A, S>(&self, name: &str, numbers: Vec<u32>, target: T, args: &A) -> Result<Process, SpawnErrorKind>
     where
-        T: Target<A, S, Returned: Outcome>,
+        T: Target<A, S, Returned: Ending>,
         A: Serialize + DeserializeOwned + 'static,
         S: 'static,
     {

@@ -13,7 +13,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
-/// What a process's function may return: `()`, `i32`, [`ExitCode`], `!`, or a `Result` of one of these.
+/// What a process's function may return: `()`, `i32`, [`ExitCode`], or a `Result` of one of these. It may also be a function that never
+/// returns, with `!` or [`Infallible`]. Python drops what a target returns.
 ///
 /// A type of your own can have an exit code too:
 ///
@@ -63,23 +64,45 @@ impl Outcome for Infallible {
     }
 }
 
-/// `!`: the function ends by `std::process::exit`, by a panic or by a signal.
-impl Outcome for <fn() -> ! as sealed::Returns>::Value {
-    fn report(self) -> i32 {
-        self
-    }
-}
-
 /// `Err` is printed on standard error with the process's name and makes exit code 1.
-impl<T: Outcome, E: Display> Outcome for Result<T, E> {
+impl<T: Ending, E: Display> Outcome for Result<T, E> {
     fn report(self) -> i32 {
         match self {
-            Ok(value) => value.report(),
+            Ok(value) => value.end(),
             Err(error) => {
                 say(&format!("process {} failed: {error}", current_process().name()));
                 1
             }
         }
+    }
+}
+
+/// What a function returns, as the end of its process: an [`Outcome`], or `!`.
+///
+/// A function that returns `!` ends by `std::process::exit`, by a panic or by a signal.
+// Two traits and not one: in another crate the compiler takes the name of `!` below for any type, and an `Outcome` of that crate's own would
+// overlap with it.
+#[diagnostic::on_unimplemented(
+    message = "a process's function can't return `{Self}`",
+    label = "its function returns `{Self}`, which says nothing about an exit code",
+    note = "it may return `()`, `i32`, `ExitCode`, `!`, or `Result` of one of these and an error with `Display`",
+    note = "a result goes back through a queue or a pipe"
+)]
+pub trait Ending {
+    /// The exit code that stands for it.
+    #[doc(hidden)]
+    fn end(self) -> i32;
+}
+
+impl<R: Outcome> Ending for R {
+    fn end(self) -> i32 {
+        self.report()
+    }
+}
+
+impl Ending for <fn() -> ! as sealed::Returns>::Value {
+    fn end(self) -> i32 {
+        self
     }
 }
 
@@ -140,7 +163,7 @@ type Enter = fn(Option<usize>, &[u8], Vec<OwnedFd>) -> Result<Call, String>;
 
 fn enter<T, A, S>(pointer: Option<usize>, bytes: &[u8], descriptors: Vec<OwnedFd>) -> Result<Call, String>
 where
-    T: Target<A, S, Returned: Outcome>,
+    T: Target<A, S, Returned: Ending>,
     A: DeserializeOwned + 'static,
 {
     let args: A = pass::decode(bytes, descriptors).map_err(|error| error.to_string())?;
@@ -152,7 +175,7 @@ where
         // SAFETY: `T` has no bytes (`Entry::of`). It is `Copy` and `Send`, and the parent was given a value of it: this is a copy.
         None => unsafe { std::mem::transmute_copy::<(), T>(&()) },
     };
-    Ok(Box::new(move || target.call(args, sealed::Here).report()))
+    Ok(Box::new(move || target.call(args, sealed::Here).end()))
 }
 
 /// A function and the code that decodes its arguments, on their way to another process that runs the same executable file: as offsets in
@@ -174,7 +197,7 @@ impl Entry {
     /// Those of [`Image::current`].
     pub(crate) fn of<T, A, S>(target: T) -> io::Result<Option<Self>>
     where
-        T: Target<A, S, Returned: Outcome>,
+        T: Target<A, S, Returned: Ending>,
         A: DeserializeOwned + 'static,
         S: 'static,
     {

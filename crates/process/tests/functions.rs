@@ -1,7 +1,7 @@
 //! What a new process can run, what that may return, and what comes back when it can't: each promise once.
 
 use multiproc_pipe::{Receiver, Sender, pipe_oneway};
-use multiproc_process::{Exit, JoinError, Outcome, Process, SpawnError, SpawnErrorKind, Target};
+use multiproc_process::{Ending, Exit, JoinError, Outcome, Process, SpawnError, SpawnErrorKind, Target};
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
 use std::error::Error;
@@ -14,7 +14,7 @@ const WATCHDOG: Duration = Duration::from_secs(60);
 #[track_caller]
 fn exit<T, A, S>(function: T, args: A) -> Option<Exit>
 where
-    T: Target<A, S, Returned: Outcome>,
+    T: Target<A, S, Returned: Ending>,
     A: Serialize + for<'de> Deserialize<'de> + 'static,
     S: 'static,
 {
@@ -72,10 +72,23 @@ fn below_zero() -> Result<i32, String> {
     Ok(-1)
 }
 
+struct Verdict;
+
+impl Outcome for Verdict {
+    fn report(self) -> i32 {
+        8
+    }
+}
+
+fn verdict() -> Verdict {
+    Verdict
+}
+
 #[test]
 fn what_a_function_returns_becomes_the_exit_code() {
     assert_eq!(exit(never, ()), Some(Exit::Code(4)));
     assert_eq!(exit(infallible, ()), Some(Exit::Code(5)));
+    assert_eq!(exit(verdict, ()), Some(Exit::Code(8)), "a type of the caller's own");
     for n in [0, 1, 77, 255] {
         assert_eq!(exit(code, n), Some(Exit::Code(n.into())));
     }

@@ -122,7 +122,10 @@ fn interrupted_all_the_time(_: ()) {
     worker.kill().unwrap();
     // Without the option the signal that ended it can be told from everything else.
     let error = (0..1000).find_map(|_| Process::spawn(wait_for_ever, ()).map(|process| process.kill().unwrap()).err());
-    assert!(error.as_ref().is_some_and(|error| *error.kind() == SpawnErrorKind::EndedEarly { exit: Exit::Signal(libc::SIGINT) }), "{error:?}");
+    assert!(
+        error.as_ref().is_some_and(|error| *error.kind() == SpawnErrorKind::EndedEarly { exit: Exit::Signal(libc::SIGINT) }),
+        "{error:?}"
+    );
 }
 
 #[test]
