@@ -86,8 +86,12 @@ pub enum SpawnErrorKind {
         /// Why, in the new process's words.
         why: String,
     },
-    /// The function is in a shared library or made at run time, or it is a closure that captures something.
-    #[error("its function is not part of this program's executable file (a shared library's can't be run)")]
+    /// The function pointer leads to a shared library or to code that was made at run time, or is not a plain `fn(A) -> R`; or the function is
+    /// a closure that captures something.
+    #[error(
+        "its function is not part of this program's executable file: a shared library's can't be run, nor a closure that captures \
+         something"
+    )]
     NotInImage,
     /// The encoded arguments are longer than a new process takes.
     #[error("its arguments take {len} bytes of at most {max}: pass the rest through a queue or a pipe")]

@@ -145,7 +145,7 @@ impl Record {
     }
 
     fn number(&self) -> Result<Pid, Errno> {
-        Pid::from_raw(self.pid.cast_signed()).ok_or(Errno::SRCH)
+        Pid::from_raw(self.pid as i32).ok_or(Errno::SRCH)
     }
 
     fn join_error(&self, error: Errno) -> JoinError {

@@ -102,7 +102,7 @@ fn failed<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> SpawnErro
 }
 
 fn pidfd(pid: u32) -> Option<OwnedFd> {
-    let number = Pid::from_raw(pid.cast_signed())?;
+    let number = Pid::from_raw(pid as i32)?;
     apart(|| pidfd_open(number, PidfdFlags::empty())).ok()
 }
 

@@ -4,6 +4,7 @@ use multiproc_pipe::{Receiver, Sender, pipe_oneway};
 use multiproc_process::{Exit, Process, SpawnErrorKind, active_children, current_process};
 use multiproc_travel::pass::Descriptor;
 use serde::{Deserialize, Serialize};
+use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::process::Command;
@@ -237,7 +238,8 @@ fn look_from_a_copy(pidfds: bool) {
         refuse_pidfds();
     }
     let process = Process::spawn(wait_for_ever, ()).unwrap();
-    let (ready, go) = (std::io::pipe().unwrap(), std::io::pipe().unwrap());
+    let pipe = || rustix::pipe::pipe().map(|(reader, writer)| (File::from(reader), File::from(writer))).unwrap();
+    let (ready, go) = (pipe(), pipe());
     // SAFETY: this process has one thread, and the copy ends without unwinding.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
