@@ -1,4 +1,4 @@
-//! A child that says its name, one that fails, one whose output is read, and one that never ends by itself.
+//! Four children: the first says its name, the second fails, the third writes to a file, the fourth is a daemon.
 
 use multiproc_process::{Exit, Process, current_process, init};
 use std::io::{Read, Seek};

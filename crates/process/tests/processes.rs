@@ -193,7 +193,7 @@ fn list_descriptors(reply: Sender<Vec<String>>) {
 
 #[test]
 fn children_inherit_no_descriptor_but_those_passed() {
-    // One that another library leaves open across exec.
+    // Another library leaves this descriptor open across exec.
     let file = tempfile::NamedTempFile::new().unwrap();
     let leaky = rustix::io::dup(file.as_file()).unwrap();
     assert!(rustix::io::fcntl_getfd(&leaky).unwrap().is_empty());
@@ -203,7 +203,7 @@ fn children_inherit_no_descriptor_but_those_passed() {
     process.join().unwrap();
     let name = file.path().to_string_lossy().into_owned();
     assert!(!listed.iter().any(|target| target.contains(&name)), "{listed:?}");
-    // What else was left open is /dev/null now. Standard output and error, the sender's four, and the one that reads the directory.
+    // Everything else that was left open is /dev/null now. There remain standard output and error, the sender's four, and the directory's.
     let others = listed.iter().filter(|&target| target != "/dev/null").count();
     assert!(others <= 2 + 4 + 1, "{listed:?}");
     assert!(listed.iter().any(|target| target == "/dev/null"), "standard input is empty: {listed:?}");
@@ -369,7 +369,7 @@ fn many_rounds(_: ()) {
     let pids: BTreeSet<u32> = (0..100).map(|_| round()).collect();
     assert_eq!(descriptors(), before);
     assert!(pids.into_iter().all(|pid| !is_running(pid)));
-    // One that nobody joins is no zombie once its siblings are asked about.
+    // A process that nobody joins is no zombie once the parent asks about its children.
     let process = Process::spawn(nothing, ()).unwrap();
     let pid = process.pid();
     drop(process);
