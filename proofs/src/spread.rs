@@ -24,7 +24,7 @@ pub fn over_processes<C: Clone + Serialize + DeserializeOwned + 'static>(
             eprintln!("{} hangs", process.name());
             process.kill()?;
         }
-        failed += usize::from(!exit.is_some_and(|exit| exit.is_success()));
+        failed += usize::from(!exit.is_some_and(|exit| exit.success()));
     }
     Ok(failed)
 }

@@ -1,30 +1,21 @@
-//! Starting a process.
-//!
-//! The executable file is run again (`/proc/self/exe`, so the very same file even if it was replaced on disk). One descriptor
-//! is inherited, as standard input: the socket through which the new process gets everything else. No code of ours runs
-//! between fork and exec.
+//! `Process::spawn`, and the settings of a process before it starts.
 
 use crate::current::{current_process, next_child};
-use crate::error::SpawnError;
-use crate::family::active_children;
-use crate::handle::{Child, Exit, Process, Watch};
-use crate::image::{EXECUTABLE, Outcome, Target};
-use crate::main_guard;
-use crate::orders::{Hello, MAX_ARGS, MAX_DESCRIPTORS, MAX_NAME, MAX_REPLY, Reply, WELCOME};
-use crate::rights::{CHILD_VARIABLE, mark};
-use crate::signals::Blocked;
-use multiproc_prim::Deadline;
-use multiproc_prim::descriptor::apart;
-use multiproc_travel::Link;
-use multiproc_travel::pass::{self, Parcel};
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
+use crate::error::{SpawnError, SpawnErrorKind};
+use crate::family;
+use crate::handle::Process;
+use crate::hello::{Hello, MAX_ARGS, MAX_DESCRIPTORS, MAX_NAME};
+use crate::init;
+use crate::start::start;
+use crate::surroundings::Surroundings;
+use crate::target::{Ending, Entry, Target};
+use multiproc_travel::pass;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +25,86 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The longest time-out that the system takes for a socket, or nearly.
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Builds a [`Process`] with a name of its own, a daemon, or a worker that ignores Ctrl-C.
+impl Process {
+    /// Runs `target` with `args` in a new process (Python: `Process(target=…, args=…)` and `start`).
+    ///
+    /// The function takes one argument, a tuple for instance, or none: then `args` is `()`. The arguments are serialised; queues, connections
+    /// and descriptors may be anywhere inside them. The call returns when the new process has decoded them and is about to call the function.
+    ///
+    /// ```
+    /// use multiproc_process::Process;
+    ///
+    /// fn greet((number, name): (u32, String)) {
+    ///     println!("{number}: hello {name}");
+    /// }
+    ///
+    /// fn check() -> Result<(), std::io::Error> {
+    ///     Ok(())
+    /// }
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let _main = multiproc_process::init();
+    /// assert!(Process::spawn(greet, (7, "world".into()))?.join()?.success());
+    /// assert!(Process::spawn(check, ())?.join()?.success());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// A function of another shape does not compile:
+    ///
+    /// ```compile_fail
+    /// fn two(number: u32, name: String) {}
+    /// multiproc_process::Process::spawn(two, (7, String::new()));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ProcessBuilder::spawn`], with the arguments.
+    pub fn spawn<T, A, S>(target: T, args: A) -> Result<Self, SpawnError<A>>
+    where
+        T: Target<A, S, Returned: Ending>,
+        A: Serialize + DeserializeOwned + 'static,
+        S: 'static,
+    {
+        Self::builder().spawn(target, args)
+    }
+
+    /// Begins with the settings of a process that starts later: its name, its streams, its environment.
+    pub fn builder() -> ProcessBuilder {
+        ProcessBuilder {
+            name: None,
+            daemon: false,
+            ignore_interrupts: false,
+            patience: PATIENCE,
+            surroundings: Surroundings::default(),
+        }
+    }
+}
+
+/// Settings of a [`Process`] before it starts: a name, a daemon, streams, environment, directory.
+///
+/// Streams, environment and directory are those of this process, but for standard input, unless set here: as in `std::process::Command`.
+///
+/// ```
+/// use multiproc_process::Process;
+/// use std::io::{Read, Seek};
+///
+/// fn shout() {
+///     println!("{}", std::env::var("WORD").unwrap());
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let _main = multiproc_process::init();
+/// let mut file = tempfile::tempfile()?;
+/// let process = Process::builder().name("shouter").env("WORD", "hello").stdout(file.try_clone()?).spawn(shout, ())?;
+/// assert!(process.join()?.success());
+/// let mut text = String::new();
+/// file.rewind()?;
+/// file.read_to_string(&mut text)?;
+/// assert!(text.ends_with("hello\n"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "a builder starts nothing before spawn()"]
 pub struct ProcessBuilder {
@@ -42,220 +112,162 @@ pub struct ProcessBuilder {
     daemon: bool,
     ignore_interrupts: bool,
     patience: Duration,
+    surroundings: Surroundings,
 }
 
 impl ProcessBuilder {
-    pub(crate) fn new() -> Self {
-        Self { name: None, daemon: false, ignore_interrupts: false, patience: PATIENCE }
-    }
-
-    /// A name other than `Process-N` (Python: `name=`).
+    /// A name other than `Process-N` (Python: `name=`). At most 65,536 bytes.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// Whether it ends with this process, however that ends (Python: `daemon=`).
+    /// Whether the process ends with this one, however that ends (Python: `daemon=`).
     pub fn daemon(mut self, daemon: bool) -> Self {
         self.daemon = daemon;
         self
     }
 
-    /// Whether it ignores `SIGINT` from its first moment, before any of its code runs (Python: `signal.signal(SIGINT, SIG_IGN)` in a pool's
-    /// initializer). Ctrl-C in a terminal goes to every process of a program, and its main process should decide what happens.
+    /// Whether the process ignores `SIGINT` from its first moment, before any of its code runs (Python: `signal.signal(SIGINT, SIG_IGN)` in a
+    /// pool's initializer). Ctrl-C in a terminal goes to every process of a program, and its main process should decide what happens.
     ///
     /// The programs and processes that it starts inherit that. Without it, a signal that comes while the process starts ends it, and
-    /// `spawn` says [`EndedEarly`](SpawnError::EndedEarly) with that signal.
+    /// `spawn` says [`EndedEarly`](SpawnErrorKind::EndedEarly) with that signal.
     pub fn ignore_interrupts(mut self, ignore: bool) -> Self {
         self.ignore_interrupts = ignore;
         self
     }
 
-    /// How long the process may take for each step of its start: to come up, to take its arguments on, to reach
-    /// [`init`](crate::init). It is killed then. 60 seconds if nothing is said (Python: no limit).
+    /// How long the process may take for each step of its start: to come up, to receive its arguments, to reach
+    /// [`init`](crate::init). A process that takes longer is killed. 60 seconds by default, at least 1 ms, at most a year (Python: no limit).
     pub fn start_timeout(mut self, limit: Duration) -> Self {
         self.patience = limit.clamp(Duration::from_millis(1), YEAR);
         self
     }
 
-    /// Starts the process with the builder's settings; otherwise as [`Process::spawn`] (Python: `start`).
+    /// What the process reads as standard input: a file, a pipe's reader, a socket. By default it is empty, as in Python.
+    ///
+    /// For this process's own standard input pass a copy: `std::io::stdin().as_fd().try_clone_to_owned()?`. The new process finds it there
+    /// before `main`, but not before libraries that are loaded earlier run their own start-up code.
+    pub fn stdin(mut self, stdin: impl Into<OwnedFd>) -> Self {
+        self.surroundings.stdin = Some(Arc::new(stdin.into()));
+        self
+    }
+
+    /// Where the standard output of the process goes: to a file, a pipe's writer, a socket. By default to this process's own.
+    ///
+    /// The builder holds the descriptor until `spawn` returns, so the reader of a pipe sees the end when the process has ended.
+    pub fn stdout(mut self, stdout: impl Into<OwnedFd>) -> Self {
+        self.surroundings.stdout = Some(Arc::new(stdout.into()));
+        self
+    }
+
+    /// Where the standard error of the process goes: to a file, a pipe's writer, a socket. By default to this process's own.
+    pub fn stderr(mut self, stderr: impl Into<OwnedFd>) -> Self {
+        self.surroundings.stderr = Some(Arc::new(stderr.into()));
+        self
+    }
+
+    /// Sets an environment variable of the process.
+    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.surroundings.variables.push((name.into(), Some(value.into())));
+        self
+    }
+
+    /// Sets several environment variables of the process.
+    pub fn envs<N: Into<OsString>, V: Into<OsString>>(mut self, variables: impl IntoIterator<Item = (N, V)>) -> Self {
+        self.surroundings.variables.extend(variables.into_iter().map(|(name, value)| (name.into(), Some(value.into()))));
+        self
+    }
+
+    /// Takes an environment variable away from the process.
+    pub fn env_remove(mut self, name: impl Into<OsString>) -> Self {
+        self.surroundings.variables.push((name.into(), None));
+        self
+    }
+
+    /// Starts the process with an empty environment, but for what is set after this call.
+    ///
+    /// One variable is always there, `MULTIPROC_PARENT`: the new process recognises itself by it.
+    pub fn env_clear(mut self) -> Self {
+        self.surroundings.without_variables = true;
+        self.surroundings.variables.clear();
+        self
+    }
+
+    /// The directory in which the process starts. By default this process's own.
+    pub fn current_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.surroundings.directory = Some(directory.into());
+        self
+    }
+
+    /// Starts the process with these settings; otherwise as [`Process::spawn`] (Python: `start`).
     ///
     /// # Errors
     ///
     /// The arguments can't be encoded or decoded, or are too long; the function is not in the executable file; the new process has other
-    /// rights than this one; it ends or hangs before it runs the function; the system refuses.
-    pub fn spawn<A, R>(self, target: fn(A) -> R, args: A) -> Result<Process, SpawnError>
+    /// rights than this one; it ends or hangs before it runs the function; the system refuses. The error has the arguments.
+    pub fn spawn<T, A, S>(self, target: T, args: A) -> Result<Process, SpawnError<A>>
     where
+        T: Target<A, S, Returned: Ending>,
         A: Serialize + DeserializeOwned + 'static,
-        R: Outcome + 'static,
+        S: 'static,
     {
         // Children that have ended are waited for here, as Python does, so that no zombies gather.
-        let _ = active_children();
+        let _ = family::running();
         let (numbers, usual) = next_child();
         let name = self.name.clone().unwrap_or(usual);
-        if name.len() > MAX_NAME {
-            return Err(SpawnError::NameTooLong { len: name.len(), max: MAX_NAME });
+        match self.spawn_named(&name, numbers, target, &args) {
+            Ok(process) => Ok(process),
+            Err(kind) => Err(SpawnError::new(name, kind, args)),
         }
-        if main_guard::is_waiting_for_init() {
-            return Err(SpawnError::BeforeInit { name });
+    }
+
+    fn spawn_named<T, A, S>(&self, name: &str, numbers: Vec<u32>, target: T, args: &A) -> Result<Process, SpawnErrorKind>
+    where
+        T: Target<A, S, Returned: Ending>,
+        A: Serialize + DeserializeOwned + 'static,
+        S: 'static,
+    {
+        if name.len() > MAX_NAME {
+            return Err(SpawnErrorKind::NameTooLong { len: name.len(), max: MAX_NAME });
+        }
+        if init::is_expected() {
+            return Err(SpawnErrorKind::BeforeInit);
         }
         if current_process().is_daemon() {
-            return Err(SpawnError::InDaemon { name });
+            return Err(SpawnErrorKind::InDaemon);
         }
-        let target = match Target::new(target) {
-            Ok(Some(target)) => target,
-            Ok(None) => return Err(SpawnError::NotInImage { name }),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(SpawnError::OtherProgram { name }),
+        let entry = match Entry::of(target) {
+            Ok(Some(entry)) => entry,
+            Ok(None) => return Err(SpawnErrorKind::NotInImage),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(SpawnErrorKind::OtherProgram),
             Err(source) => {
-                return Err(SpawnError::System { name, what: "look at this program's file (/proc/self/exe)", source });
+                return Err(SpawnErrorKind::System { what: "look at this program's file (/proc/self/exe)", source });
             }
         };
-        let parcel = match pass::encode(&args) {
-            Ok(parcel) => parcel,
-            Err(source) => return Err(SpawnError::Encode { name, source }),
-        };
+        let parcel = pass::encode(args).map_err(SpawnErrorKind::Encode)?;
         let (len, count) = (parcel.bytes.len(), parcel.descriptors.len());
         if len > MAX_ARGS {
-            return Err(SpawnError::TooLarge { name, len, max: MAX_ARGS });
+            return Err(SpawnErrorKind::TooLarge { len, max: MAX_ARGS });
         }
         if count > MAX_DESCRIPTORS {
-            return Err(SpawnError::TooManyDescriptors { name, count, max: MAX_DESCRIPTORS });
+            return Err(SpawnErrorKind::TooManyDescriptors { count, max: MAX_DESCRIPTORS });
         }
         let hello = Hello {
-            target,
-            early: !main_guard::was_called(),
+            entry,
+            early: !init::was_called(),
             daemon: self.daemon,
             ignore_interrupts: self.ignore_interrupts,
             stay_connected: false,
+            has_stdin: false,
             parent: std::process::id(),
-            name,
+            name: name.to_owned(),
             numbers,
         };
-        let process = start(hello, &parcel, self.patience)?;
-        // The new process has its own copies. What it got of handles that move is gone here.
+        let child = start(hello, &parcel, &self.surroundings, self.patience)?;
+        // The new process has its own copies. The handles that moved to it are gone here.
         parcel.sent();
-        Ok(process)
+        Ok(Process(child))
     }
-}
-
-fn start(mut hello: Hello, parcel: &Parcel, patience: Duration) -> Result<Process, SpawnError> {
-    let name = hello.name.clone();
-    let failed = |what: &'static str| {
-        let name = name.clone();
-        move |source: io::Error| SpawnError::System { name, what, source }
-    };
-    let (ours, theirs) = Link::pair().map_err(failed("make a socket"))?;
-    for side in [Timeout::Send, Timeout::Recv] {
-        set_socket_timeout(&ours, side, Some(patience)).map_err(|error| failed("set up a socket")(error.into()))?;
-    }
-    let ours = Arc::new(ours);
-    let mark = mark(theirs.as_fd()).map_err(failed("look at a socket"))?;
-    let mut arguments = std::env::args_os();
-    let mut command = Command::new(EXECUTABLE);
-    command.arg0(arguments.next().unwrap_or_else(|| "multiproc".into())).args(arguments);
-    command.env(CHILD_VARIABLE, mark).stdin(Stdio::from(OwnedFd::from(theirs)));
-    let started = {
-        // The child inherits the mask, and ignores the signal before it takes any.
-        let _blocked = hello.ignore_interrupts.then(|| Blocked::also(libc::SIGINT));
-        command.spawn().map_err(failed("run this program's file again"))?
-    };
-    // The command holds the child's end: while it does, the end of the child would not be noticed.
-    drop(command);
-    let pid = started.id();
-    let mut pidfd = pidfd(pid);
-    // A daemon watches us by a pidfd of ours, since our number may mean nothing to it.
-    let ourselves = if hello.daemon { pidfd_of_this_process() } else { None };
-    if hello.daemon && ourselves.is_none() {
-        pidfd = None;
-    }
-    hello.stay_connected = pidfd.is_none();
-    let watch = pidfd.map_or_else(|| Watch::Connection(Arc::clone(&ours)), Watch::Pidfd);
-    let child = Child::adopt(pid, name.clone(), hello.daemon, watch);
-    match talk(&ours, &hello, ourselves, parcel, patience) {
-        Ok(Reply::Ready) => Ok(Process(child)),
-        Ok(Reply::Undecodable(why)) => {
-            end(&child, patience);
-            Err(SpawnError::Decode { name, why })
-        }
-        Ok(Reply::Refused(why)) => {
-            end(&child, patience);
-            Err(SpawnError::Refused { name, why })
-        }
-        Ok(Reply::Here) => {
-            end(&child, Duration::ZERO);
-            Err(failed("understand the new process")(io::ErrorKind::InvalidData.into()))
-        }
-        Err(error) if matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock) => {
-            end(&child, Duration::ZERO);
-            Err(SpawnError::NotReached { name, waited: patience })
-        }
-        // It has closed its end: it is ending, unless it is very strange.
-        Err(error) if is_hang_up(&error) => match end(&child, Duration::from_secs(1)) {
-            Some(exit) => Err(SpawnError::EndedEarly { name, exit }),
-            None => Err(SpawnError::HungUp { name }),
-        },
-        Err(error) => {
-            end(&child, Duration::ZERO);
-            Err(failed("send the arguments")(error))
-        }
-    }
-}
-
-fn pidfd(pid: u32) -> Option<OwnedFd> {
-    let number = Pid::from_raw(pid.cast_signed())?;
-    apart(|| pidfd_open(number, PidfdFlags::empty())).ok()
-}
-
-fn pidfd_of_this_process() -> Option<OwnedFd> {
-    pidfd(std::process::id())
-}
-
-fn is_hang_up(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
-}
-
-/// Sees to the end of a process that did not begin; `None` if it had to be killed.
-fn end(child: &Child, patience: Duration) -> Option<Exit> {
-    let exit = child.wait(Deadline::after(patience)).ok().flatten();
-    if exit.is_none() {
-        let _ = child.signal(Signal::KILL);
-        let _ = child.wait(Deadline::NEVER);
-    }
-    exit
-}
-
-/// Sends everything, and waits for the word that the function is about to run.
-fn talk(link: &Link, hello: &Hello, ourselves: Option<OwnedFd>, parcel: &Parcel, patience: Duration) -> io::Result<Reply> {
-    let here = hear(link, patience)?;
-    if !matches!(here, Reply::Here) {
-        return Ok(here);
-    }
-    let ourselves: Vec<OwnedFd> = ourselves.into_iter().collect();
-    let sent = link
-        .send(WELCOME, &[])
-        .and_then(|()| link.send(&hello.to_bytes(), &ourselves))
-        .and_then(|()| link.send(&parcel.bytes, &parcel.descriptors));
-    drop(ourselves);
-    match sent {
-        Ok(()) => hear(link, patience),
-        // It may have said why before it hung up.
-        Err(error) if is_hang_up(&error) => hear(link, Duration::ZERO).or(Err(error)),
-        Err(error) => Err(error),
-    }
-}
-
-/// Waits for a reply.
-fn hear(link: &Link, patience: Duration) -> io::Result<Reply> {
-    let deadline = Deadline::after(patience);
-    while !link.wait_readable(deadline.within(patience))? {
-        if deadline.is_over() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-    }
-    let received = match link.receive(MAX_REPLY, 0, true) {
-        // The system tells first that it hung up with something unread, then what it had said.
-        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => link.receive(MAX_REPLY, 0, false).map_err(|_| error),
-        received => received,
-    };
-    Reply::from_bytes(&received?.0).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }

@@ -3,7 +3,7 @@
 use multiproc_prim::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
-/// A process as it sees itself (Python: what `multiprocessing.current_process()` returns).
+/// What the calling process knows of itself (Python: what `multiprocessing.current_process()` returns).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Current {
     name: Arc<str>,
@@ -13,45 +13,50 @@ pub struct Current {
 }
 
 impl Current {
-    /// `"MainProcess"`, `"Process-1"`, `"Process-1:1"`, or what it was named (Python: `name`).
+    /// The name: `"MainProcess"`, `"Process-1"`, `"Process-1:1"`, or what its parent chose (Python: `name`).
+    #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its process id (Python: `pid`).
+    /// The process id (Python: `pid`).
+    #[must_use]
     pub fn pid(&self) -> u32 {
         std::process::id()
     }
 
-    /// The process id of its parent, as the parent's pid namespace numbers it; `None` in the main process (Python:
+    /// The process id of the parent, as the parent's pid namespace numbers it; `None` in the main process (Python:
     /// `parent_process().pid`).
+    #[must_use]
     pub fn parent_pid(&self) -> Option<u32> {
         self.parent
     }
 
-    /// Whether it ends with the one that started it (Python: `daemon`).
+    /// Whether this process ends with its parent (Python: `daemon`).
+    #[must_use]
     pub fn is_daemon(&self) -> bool {
         self.daemon
     }
 }
 
-/// Set before `main`, while there is one thread; reading it never waits. `None` in the main process.
+/// Set in a new process before `main`, while there is one thread. Reading it never waits.
 static CURRENT: OnceLock<Current> = OnceLock::new();
 
-/// Children that this process has started. A forked copy goes on from there.
+/// How many children this process has started. A forked copy counts on from there.
 static CHILDREN: AtomicU32 = AtomicU32::new(0);
 
-/// This process (Python: `current_process`).
+/// Describes the calling process (Python: `current_process`).
 ///
 /// ```
 /// assert_eq!(multiproc_process::current_process().name(), "MainProcess");
 /// ```
+#[must_use]
 pub fn current_process() -> Current {
     let main = || Current { name: "MainProcess".into(), numbers: Arc::new([]), daemon: false, parent: None };
     CURRENT.get().cloned().unwrap_or_else(main)
 }
 
-/// The number and usual name of the next child, as Python counts them: those with a name of their own count too.
+/// The numbers and the usual name of the next child. As in Python, children with a name of their own count too.
 pub(crate) fn next_child() -> (Vec<u32>, String) {
     let mut numbers = current_process().numbers.to_vec();
     numbers.push(CHILDREN.fetch_add(1, Ordering::Relaxed).wrapping_add(1));

@@ -13,8 +13,8 @@ const PERIOD: Timespec = Timespec { tv_sec: 0, tv_nsec: 500_000_000 };
 
 /// Ends this process when its parent ends, however that ends, and not before.
 ///
-/// `pidfd` is one that the parent opened of itself: it works where the parent has no number, in another pid namespace.
-/// Without it the socket tells, which hangs up when the parent and all its forked copies have ended or run another program.
+/// `pidfd` names the parent, which opened it: it works where the parent has no number, in another pid namespace.
+/// Without it the daemon watches the socket, which hangs up when the parent and all its forked copies have ended or run another program.
 pub(crate) fn end_with_parent(parent: Parent, pidfd: Option<OwnedFd>, link: &Link) -> Result<(), Refusal> {
     let (watched, events, period) = match pidfd {
         Some(pidfd) => (pidfd, PollFlags::IN, None),
@@ -29,7 +29,7 @@ pub(crate) fn end_with_parent(parent: Parent, pidfd: Option<OwnedFd>, link: &Lin
             Ok(0) | Err(Errno::INTR) => limit.is_some() && parent.has_gone(),
             Ok(_) => true,
             Err(_) => {
-                // The system is short of something. To end without need is worse than to end late.
+                // The system is short of memory. To end without need is worse than to end late.
                 std::thread::sleep(Duration::from_millis(100));
                 false
             }
@@ -40,11 +40,11 @@ pub(crate) fn end_with_parent(parent: Parent, pidfd: Option<OwnedFd>, link: &Lin
     }
     let watch = move || {
         while !has_ended(period.as_ref()) {}
-        // Not a signal: the first process of a pid namespace gets none from inside, not even SIGKILL.
+        // A signal would not do: the first process of a pid namespace gets none from inside, not even SIGKILL.
         // SAFETY: ends the process at once; nothing runs after it.
         unsafe { libc::_exit(128 + libc::SIGKILL) }
     };
-    // The program's signal handlers are none of this thread's business.
+    // The program's signal handlers must not run in this thread.
     let _blocked = Blocked::all();
     let started = std::thread::Builder::new().name("multiproc-daemon".into()).spawn(watch);
     started.map(drop).map_err(system("start the thread that watches the parent"))

@@ -1,130 +1,164 @@
 //! One error per operation.
 
-use crate::handle::Exit;
+use crate::exit::Exit;
 use multiproc_travel::pass::EncodeError;
+use std::error::Error;
 use std::fmt;
 use std::io;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-use thiserror::Error;
 
-/// Why a process was not started.
-#[derive(Error)]
+/// Why a process was not started. It gives the arguments back: [`into_args`](Self::into_args).
+///
+/// Handles among the arguments are as they were before the call: an end of a pipe can be used, or sent again.
+///
+/// ```
+/// use multiproc_process::{Process, SpawnErrorKind};
+///
+/// fn work(_: Vec<u8>) {}
+///
+/// let error = Process::builder().name("n".repeat(1 << 20)).spawn(work, vec![7]).unwrap_err();
+/// assert!(matches!(error.kind(), SpawnErrorKind::NameTooLong { .. }));
+/// assert_eq!(error.into_args(), [7]);
+/// ```
+pub struct SpawnError<A> {
+    name: String,
+    kind: SpawnErrorKind,
+    /// Nobody locks it. It makes the error `Sync` whatever the arguments are, as `anyhow` and others ask of an error.
+    args: Mutex<A>,
+}
+
+impl<A> SpawnError<A> {
+    pub(crate) fn new(name: String, kind: SpawnErrorKind, args: A) -> Self {
+        Self { name, kind, args: Mutex::new(args) }
+    }
+
+    /// The name that the process was to have.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The reason.
+    #[must_use]
+    pub fn kind(&self) -> &SpawnErrorKind {
+        &self.kind
+    }
+
+    /// Gives the arguments back.
+    #[must_use]
+    pub fn into_args(self) -> A {
+        self.args.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<A> fmt::Display for SpawnError<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A name may be what is wrong: it can be a megabyte long.
+        let name: String = self.name.chars().take(100).collect();
+        write!(f, "can't start {name:?}: {}", self.kind)
+    }
+}
+
+/// The message: it is what a `main` that returns the error prints.
+impl<A> fmt::Debug for SpawnError<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SpawnError: {self}")
+    }
+}
+
+impl<A> Error for SpawnError<A> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.kind.source()
+    }
+}
+
+/// The reason of a [`SpawnError`].
+#[derive(thiserror::Error)]
 #[non_exhaustive]
-pub enum SpawnError {
+pub enum SpawnErrorKind {
     /// An argument refuses to be encoded.
-    #[error("can't start {name:?}: {source}")]
-    Encode {
-        /// The process.
-        name: String,
-        /// Why.
-        source: EncodeError,
-    },
+    #[error("{0}")]
+    Encode(#[source] EncodeError),
     /// The new process could not decode the arguments.
-    #[error("{name:?} could not decode its arguments: {why}")]
+    #[error("it could not decode its arguments: {why}")]
     Decode {
-        /// The process.
-        name: String,
         /// Why, in the new process's words.
         why: String,
     },
-    /// The function is in a shared library or made at run time.
-    #[error("can't start {name:?}: its function is not part of this program's executable file (a shared library's can't be run)")]
-    NotInImage {
-        /// The process.
-        name: String,
-    },
-    /// The encoded arguments are more than a new process takes.
-    #[error("can't start {name:?}: its arguments take {len} bytes of at most {max}: pass the rest through a queue or a pipe")]
+    /// The function pointer leads to a shared library or to code that was made at run time, or is not a plain `fn(A) -> R`; or the function is
+    /// a closure that captures something.
+    #[error(
+        "its function is not part of this program's executable file: a shared library's can't be run, nor a closure that captures \
+         something"
+    )]
+    NotInImage,
+    /// The encoded arguments are longer than a new process takes.
+    #[error("its arguments take {len} bytes of at most {max}: pass the rest through a queue or a pipe")]
     TooLarge {
-        /// The process.
-        name: String,
         /// Bytes of the encoded arguments.
         len: usize,
-        /// Bytes that it may take.
+        /// Bytes that they may take.
         max: usize,
     },
     /// The arguments hold more descriptors than a new process takes.
-    #[error("can't start {name:?}: its arguments hold {count} descriptors of at most {max}")]
+    #[error("its arguments hold {count} descriptors of at most {max}")]
     TooManyDescriptors {
-        /// The process.
-        name: String,
         /// Descriptors in the arguments.
         count: usize,
         /// Descriptors that there may be.
         max: usize,
     },
     /// The name is longer than a new process takes.
-    #[error("a process can't be started with a name of {len} bytes: {max} at most")]
+    #[error("its name has {len} bytes of at most {max}")]
     NameTooLong {
         /// Bytes of the name.
         len: usize,
-        /// Bytes that it may take.
+        /// Bytes that it may have.
         max: usize,
     },
     /// To run the file of this process again would run another program.
     #[error(
-        "can't start {name:?}: /proc/self/exe is not the file of this program (a loader such as ld.so started it, or a packer): \
-         start the program's own file"
+        "/proc/self/exe is not the file of this program (a loader such as ld.so started it, or a packer): start the program's own \
+         file"
     )]
-    OtherProgram {
-        /// The process.
-        name: String,
-    },
+    OtherProgram,
     /// The new process would not or could not begin: it has other rights than this one, or its system calls failed.
-    #[error("{name:?} did not begin: {why}")]
+    #[error("it did not begin: {why}")]
     Refused {
-        /// The process.
-        name: String,
         /// Why, in the new process's words.
         why: String,
     },
     /// The new process ended before it ran the function.
     #[error(
-        "{name:?} ended before it ran its function ({exit}): unless something else ended it, does main call multiproc::init() \
-         first, on every path and in every process?"
+        "it ended before it ran its function ({exit}): unless something else ended it, does main call multiproc::init() first, on \
+         every path and in every process?"
     )]
     EndedEarly {
-        /// The process.
-        name: String,
         /// How it ended: by a signal, maybe.
         exit: Exit,
     },
     /// The new process closed the descriptors that it had before it ran the function.
-    #[error(
-        "{name:?} closed its connection to this process before it ran its function, and was killed: call multiproc::init() first"
-    )]
-    HungUp {
-        /// The process.
-        name: String,
-    },
+    #[error("it closed its connection to this process before it ran its function, and was killed: call multiproc::init() first")]
+    HungUp,
     /// The new process was not ready for its function in time: it was stopped, is very slow, or did not come to `init()`.
     #[error(
-        "{name:?} was not ready to run its function after {waited:?} and was killed: unless it was stopped, or needs a longer \
+        "it was not ready to run its function after {waited:?} and was killed: unless it was stopped, or needs a longer \
          start_timeout, does main call multiproc::init() first?"
     )]
     NotReached {
-        /// The process.
-        name: String,
-        /// How long it was waited for.
+        /// How long this process waited for it.
         waited: Duration,
     },
     /// This is itself a new process that has not reached `init()` yet.
-    #[error("can't start {name:?} before multiproc::init(): call it first in main, or the new process would start itself again")]
-    BeforeInit {
-        /// The process.
-        name: String,
-    },
-    /// Daemons have no children, as in Python: nobody would end them.
-    #[error("can't start {name:?}: a daemon can't have child processes")]
-    InDaemon {
-        /// The process.
-        name: String,
-    },
+    #[error("main has not called multiproc::init() yet: call it first, or the new process would start itself again")]
+    BeforeInit,
+    /// A daemon has no children, as in Python: nobody would end them.
+    #[error("a daemon can't have child processes")]
+    InDaemon,
     /// The system refused.
-    #[error("can't start {name:?}: can't {what}: {source}")]
+    #[error("can't {what}: {source}")]
     System {
-        /// The process.
-        name: String,
         /// What was tried.
         what: &'static str,
         /// What the system said.
@@ -132,27 +166,20 @@ pub enum SpawnError {
     },
 }
 
-/// The message: it is what a `main` that returns the error prints.
-impl fmt::Debug for SpawnError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SpawnError: {self}")
-    }
-}
-
-/// Why a process could not be waited for.
-#[derive(Debug, Error)]
+/// Why nobody can wait for a process.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum JoinError {
-    /// The process is not a child of this one: it was forked meanwhile.
+    /// The process is not a child of this one: this process is a forked copy of the parent.
     #[error("{name:?} is not a child of this process (it was started before a fork)")]
     NotOurs {
-        /// The process.
+        /// The name of the process.
         name: String,
     },
     /// The system refused.
     #[error("can't wait for {name:?}: {source}")]
     System {
-        /// The process.
+        /// The name of the process.
         name: String,
         /// What the system said.
         source: io::Error,
@@ -160,11 +187,33 @@ pub enum JoinError {
 }
 
 /// Why a signal was not sent.
-#[derive(Debug, Error)]
+#[derive(thiserror::Error)]
 #[error("can't signal {name:?}: {source}")]
+#[non_exhaustive]
 pub struct SignalError {
-    /// The process.
+    /// The name of the process.
     pub name: String,
     /// What the system said.
     pub source: io::Error,
 }
+
+/// Gives errors the `Debug` and the equality that their users need.
+macro_rules! speaks {
+    ($($error:ident)*) => {$(
+        /// The message: it is what a `main` that returns the error prints.
+        impl fmt::Debug for $error {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($error), ": {}"), self)
+            }
+        }
+
+        /// Errors are equal if they say the same: what the system said has no equality of its own.
+        impl PartialEq for $error {
+            fn eq(&self, other: &Self) -> bool {
+                self.to_string() == other.to_string()
+            }
+        }
+    )*};
+}
+
+speaks! { SpawnErrorKind JoinError SignalError }

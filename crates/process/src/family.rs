@@ -1,46 +1,54 @@
 //! The children of this process that nobody has waited for yet.
 
-use crate::current_process;
-use crate::handle::{Child, Process};
+use crate::current::current_process;
+use crate::error::JoinError;
+use crate::exit::Exit;
+use crate::record::Record;
 use crate::say::say;
-use multiproc_prim::Deadline;
-use multiproc_prim::PerProcess;
+use multiproc_prim::{Deadline, PerProcess};
 use rustix::process::Signal;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// A forked copy of the process has no children, and must not wait for a lock that a thread of the original held.
-static CHILDREN: PerProcess<Mutex<Vec<Arc<Child>>>> = PerProcess::new(|| Mutex::new(Vec::new()));
+static CHILDREN: PerProcess<Mutex<Vec<Arc<Record>>>> = PerProcess::new(|| Mutex::new(Vec::new()));
 
-fn children() -> MutexGuard<'static, Vec<Arc<Child>>> {
+/// How long a daemon has to end after SIGTERM before SIGKILL.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// How long the end of a process waits for its children before it says so.
+const SILENCE: Duration = Duration::from_secs(1);
+
+fn children() -> MutexGuard<'static, Vec<Arc<Record>>> {
     CHILDREN.get().lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-pub(crate) fn add(child: &Arc<Child>) {
-    children().push(Arc::clone(child));
-}
-
-pub(crate) fn remove(child: &Child) {
-    children().retain(|other| !std::ptr::eq(&**other, child));
-}
-
-fn all() -> Vec<Arc<Child>> {
+fn all() -> Vec<Arc<Record>> {
     children().clone()
 }
 
-/// The children that still run; those that have ended are waited for, so that no zombie is left (Python: `active_children`).
-pub fn active_children() -> Vec<Process> {
-    let running = |child: &Arc<Child>| matches!(child.wait(Deadline::NOW), Ok(None));
-    all().into_iter().filter(running).map(Process).collect()
+/// Takes a new child in.
+pub(crate) fn adopt(child: Record) -> Arc<Record> {
+    let child = Arc::new(child);
+    children().push(Arc::clone(&child));
+    child
 }
 
-/// How long a daemon has to end when it is asked to, before it is made to.
-const GRACE: Duration = Duration::from_millis(500);
+/// Waits for a child's end; it is no longer in the family then. `None` if the deadline passed first.
+pub(crate) fn wait(child: &Record, deadline: Deadline) -> Result<Option<Exit>, JoinError> {
+    let exit = child.wait(deadline)?;
+    if exit.is_some() {
+        children().retain(|other| !std::ptr::eq(&**other, child));
+    }
+    Ok(exit)
+}
 
-/// How long to wait for children before saying so.
-const SILENCE: Duration = Duration::from_secs(1);
+/// The children that still run. Those that have ended are waited for, so that no zombie is left.
+pub(crate) fn running() -> Vec<Arc<Record>> {
+    all().into_iter().filter(|child| matches!(wait(child, Deadline::NOW), Ok(None))).collect()
+}
 
-/// The normal end of a process: asks its daemons to end, waits for all other children.
+/// The normal end of a process: ends its daemons, and waits for all other children.
 pub(crate) fn end() {
     let (daemons, others): (Vec<_>, Vec<_>) = all().into_iter().partition(|child| child.daemon);
     for daemon in &daemons {
@@ -49,17 +57,17 @@ pub(crate) fn end() {
     wait_for(&others);
     let grace = Deadline::after(GRACE);
     for daemon in &daemons {
-        if !matches!(daemon.wait(grace), Ok(Some(_))) {
+        if !matches!(wait(daemon, grace), Ok(Some(_))) {
             let _ = daemon.signal(Signal::KILL);
-            let _ = daemon.wait(Deadline::NEVER);
+            let _ = wait(daemon, Deadline::NEVER);
         }
     }
 }
 
-/// Waits for children, and says which ones when that takes long: whatever `main` has to report comes only afterwards.
-fn wait_for(children: &[Arc<Child>]) {
+/// Waits for children. When that takes long it says for which ones, because an error of `main` is printed only afterwards.
+fn wait_for(children: &[Arc<Record>]) {
     let silence = Deadline::after(SILENCE);
-    let slow: Vec<&Arc<Child>> = children.iter().filter(|child| matches!(child.wait(silence), Ok(None))).collect();
+    let slow: Vec<&Arc<Record>> = children.iter().filter(|child| matches!(wait(child, silence), Ok(None))).collect();
     if slow.is_empty() {
         return;
     }
@@ -69,10 +77,10 @@ fn wait_for(children: &[Arc<Child>]) {
     }
     let me = current_process();
     let (name, pid, names) = (me.name(), me.pid(), names.join(", "));
-    // The first process of all says why its `main` failed only when this is over.
+    // A new process has printed its function's error already.
     let after = if me.parent_pid().is_none() { "; an error of main is printed after that" } else { "" };
     say(&format!("process {name} (pid {pid}) waits for its child processes to end: {names}{after}"));
     for child in slow {
-        let _ = child.wait(Deadline::NEVER);
+        let _ = wait(child, Deadline::NEVER);
     }
 }

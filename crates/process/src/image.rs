@@ -1,100 +1,24 @@
-//! Functions on their way to another process that runs the same executable file: as offsets in its image.
+//! The executable file of this process, which a new process runs again.
 
-use crate::say::say;
-use multiproc_travel::pass;
-use serde::de::DeserializeOwned;
 use std::fs::{File, Metadata};
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
-/// What a process's function may return.
-pub trait Outcome {
-    /// The exit code that stands for it.
-    fn report(self) -> i32;
-}
-
-impl Outcome for () {
-    fn report(self) -> i32 {
-        0
-    }
-}
-
-/// `Err` is printed with the process's name and makes exit code 1.
-impl<E: std::fmt::Display> Outcome for Result<(), E> {
-    fn report(self) -> i32 {
-        match self {
-            Ok(()) => 0,
-            Err(error) => {
-                say(&format!("process {} failed: {error}", crate::current_process().name()));
-                1
-            }
-        }
-    }
-}
-
-/// A call that is ready to be made.
-pub(crate) type Call = Box<dyn FnOnce() -> i32>;
-
-/// Decodes the arguments of one function type. One instance of it per type is in the image, at an offset of its own.
-type Enter = fn(usize, &[u8], Vec<OwnedFd>) -> Result<Call, String>;
-
-fn enter<A: DeserializeOwned + 'static, R: Outcome + 'static>(
-    target: usize,
-    bytes: &[u8],
-    descriptors: Vec<OwnedFd>,
-) -> Result<Call, String> {
-    let args: A = pass::decode(bytes, descriptors).map_err(|error| error.to_string())?;
-    // SAFETY: `target` is the address of a `fn(A) -> R`: the parent, which runs the same executable file (`Image::current` was
-    // compared), took both offsets together in `Target::new`, and both lie in executable memory of the image (`Image::address`).
-    let function: fn(A) -> R = unsafe { std::mem::transmute::<usize, fn(A) -> R>(target) };
-    Ok(Box::new(move || function(args).report()))
-}
-
-/// A function and the means to call it, as offsets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Target {
-    pub(crate) image: Image,
-    pub(crate) enter: u64,
-    pub(crate) function: u64,
-}
-
-impl Target {
-    /// `None`: the function is not in the executable file.
-    pub(crate) fn new<A: DeserializeOwned + 'static, R: Outcome + 'static>(function: fn(A) -> R) -> io::Result<Option<Self>> {
-        let image = Image::current()?;
-        let enter: Enter = enter::<A, R>;
-        let offsets = (image.offset(enter as usize), image.offset(function as usize));
-        let (Some(enter), Some(function)) = offsets else { return Ok(None) };
-        Ok(Some(Self { image, enter, function }))
-    }
-
-    /// Decodes the arguments for the function, here.
-    pub(crate) fn prepare(&self, bytes: &[u8], descriptors: Vec<OwnedFd>) -> Result<Call, String> {
-        let here = Image::current().map_err(|error| format!("this process can't look at its executable file: {error}"))?;
-        if here.identity != self.image.identity {
-            return Err("this process runs another executable file than the one that started it".into());
-        }
-        let (Some(enter), Some(function)) = (here.address(self.enter), here.address(self.function)) else {
-            return Err("the function is outside the executable file".into());
-        };
-        // SAFETY: the address is that of an `Enter` in this very executable file, at another load address maybe: the parent
-        // took the offset from one, and the files are the same.
-        let enter: Enter = unsafe { std::mem::transmute::<usize, Enter>(enter) };
-        enter(function, bytes, descriptors)
-    }
-}
-
-/// The executable file of this process: which one, and where its code is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which file this process runs, and where its code is in memory.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Image {
-    /// Device, inode, length and time of last change, hashed by the file system: equal for the same file only.
+    /// Device, inode, length and time of last change: equal for the same file only.
     pub(crate) identity: [u64; 4],
     base: usize,
     code: (usize, usize),
 }
 
 impl Image {
+    /// Looks at this process.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidData`: `/proc/self/exe` is another program. Otherwise, the system refuses.
     pub(crate) fn current() -> io::Result<Self> {
         let mut found = None;
         // SAFETY: the callback has the signature asked for and keeps nothing beyond the call; `found` outlives it.
@@ -108,12 +32,8 @@ impl Image {
         [file.dev(), file.ino(), file.len(), file.mtime_nsec().unsigned_abs() ^ file.mtime().unsigned_abs() << 30]
     }
 
-    /// The file that would be run again, checked: it has the program headers of the program in memory. A loader that was started with
+    /// The file that would be run again. Its program headers must be those of the program in memory: a loader that was started with
     /// the program as its argument has others.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidData`: it is another program. Otherwise, the system refuses.
     fn own_file(headers: &[libc::Elf64_Phdr]) -> io::Result<Metadata> {
         let other = || io::Error::new(io::ErrorKind::InvalidData, "/proc/self/exe is another program");
         let file = match File::open(EXECUTABLE) {
@@ -137,16 +57,13 @@ impl Image {
         if found == loaded { file.metadata() } else { Err(other()) }
     }
 
-    /// An image that another process told us of: only its identity counts here.
-    pub(crate) fn told(identity: [u64; 4]) -> Self {
-        Self { identity, base: 0, code: (0, 0) }
-    }
-
-    fn offset(&self, address: usize) -> Option<u64> {
+    /// The offset of code in the executable file; `None` if it is elsewhere.
+    pub(crate) fn offset(&self, address: usize) -> Option<u64> {
         (self.code.0..self.code.1).contains(&address).then(|| (address - self.base) as u64)
     }
 
-    fn address(&self, offset: u64) -> Option<usize> {
+    /// The address of code, which has this offset in the executable file.
+    pub(crate) fn address(&self, offset: u64) -> Option<usize> {
         let address = self.base.checked_add(usize::try_from(offset).ok()?)?;
         (self.code.0..self.code.1).contains(&address).then_some(address)
     }

@@ -1,4 +1,4 @@
-//! Whose orders a process carries out: those of its own parent, which has all the rights that it has itself.
+//! Which orders a process carries out: only those of its own parent, and only if the parent has all the rights that it has itself.
 //!
 //! `spawn` marks a new process twice: by an environment variable, and by the socket that the variable names, as standard input. A
 //! program that a new process runs inherits the variable but has another standard input, so it is not marked. A
@@ -33,7 +33,7 @@ pub(crate) enum Refusal {
     Early,
     #[error("its parent process has ended")]
     Orphan,
-    #[error("its parent process is in another pid namespace, so nobody can tell whether that has its capabilities too")]
+    #[error("its parent process is in another pid namespace, so it can't tell whether its parent has its capabilities too")]
     Unknowable,
     #[error("can't {what}: {source}")]
     System { what: &'static str, source: io::Error },
@@ -105,23 +105,23 @@ impl Parent {
         if is_secure || !has_one_identity() {
             return Err(Refusal::OtherRights);
         }
-        // The kernel does not set AT_SECURE for root, who gets all capabilities from any program. Where root does not (SECBIT_NOROOT),
-        // capabilities come from the file as they do for other users, and we ask what the kernel asks for those.
+        // The kernel does not set AT_SECURE for root, who gets all capabilities from any program. Under SECBIT_NOROOT root does not: its
+        // capabilities come from the file, as those of other users do. So we ask what the kernel asks for other users.
         if getuid().is_root() && has_capabilities_of_its_file().map_err(system("read the capabilities"))? {
             return Err(Refusal::OtherRights);
         }
         let pid = parent_number();
-        // User and group ids say everything then, if there are no capabilities beside them.
+        // The parent is in another pid namespace. Equal user and group ids are enough there, if this process has no capabilities.
         if pid == 0 && !getuid().is_root() && !capabilities(None).map_err(system("read the capabilities"))?.permitted.is_empty() {
             return Err(Refusal::Unknowable);
         }
         Ok(Self(Credentials { pid, uid: getuid().as_raw(), gid: getgid().as_raw() }))
     }
 
-    /// Checks that the parent made the socket, and that nobody has sent anything yet. So whatever arrives was sent after
+    /// Checks that the parent made the socket, and that nobody has sent anything yet. So everything that arrives was sent after
     /// this process began.
     pub(crate) fn check_socket(&self, link: &Link) -> Result<(), Refusal> {
-        // A parent that had died before we asked for its number left us another one. That is its end, and nobody's attack.
+        // If the parent died before we asked for its number, we got another parent's. That is the parent's end, and no attack.
         if link.is_hung_up() {
             return Err(Refusal::Orphan);
         }
@@ -135,10 +135,10 @@ impl Parent {
         }
     }
 
-    /// Waits for the parent's first packet, and checks that the parent itself sent it. Others could have the other end too, but no
-    /// other process can send in the parent's name.
+    /// Waits for the parent's first packet, and checks that the parent itself sent it. Another process could have the other end too, but it
+    /// can't send in the parent's name.
     ///
-    /// [`expect_credentials`] comes before the question that this packet answers.
+    /// Call [`expect_credentials`] before the question that this packet answers.
     pub(crate) fn await_welcome(&self, link: &Link) -> Result<(), Refusal> {
         self.await_packet(link)?;
         let sender = receive_sender(link.as_fd()).map_err(system("receive the parent's first word"))?;
@@ -148,7 +148,7 @@ impl Parent {
 
     /// Waits until there is something to receive, for as long as the parent lives.
     pub(crate) fn await_packet(&self, link: &Link) -> Result<(), Refusal> {
-        // A forked copy of the parent may have the other end too. So its hang-up is not all that there is to wait for.
+        // A forked copy of the parent may hold the other end too. Then the parent can end without a hang-up.
         while !link.wait_readable(Duration::from_secs(1)).map_err(system("wait for its orders"))? {
             if self.has_gone() {
                 return Err(Refusal::Orphan);
@@ -157,7 +157,8 @@ impl Parent {
         Ok(())
     }
 
-    /// Whether this process has another parent by now. A parent in another pid namespace can't be told from its successor.
+    /// Whether this process has another parent by now. A parent in another pid namespace has the number 0, and so has a
+    /// successor there.
     pub(crate) fn has_gone(&self) -> bool {
         parent_number() != self.0.pid
     }
@@ -186,7 +187,8 @@ fn has_one_identity() -> bool {
     !failed && ids.iter().all(|[real, effective, saved]| real == effective && real == saved)
 }
 
-/// Whether root, who gets none by being root, has capabilities that are not ambient: ambient ones were the parent's.
+/// Whether root has capabilities from the program's file, which SECBIT_NOROOT allows: those that are not ambient. Ambient ones were the
+/// parent's.
 fn has_capabilities_of_its_file() -> Result<bool, Errno> {
     // A kernel that does not know the bits has no such root.
     if !capabilities_secure_bits().is_ok_and(|bits| bits.contains(CapabilitiesSecureBits::NO_ROOT)) {

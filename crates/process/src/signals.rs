@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-/// Signals that the calling thread does not take until this is dropped. They wait for it.
+/// Keeps signals pending for the calling thread until it is dropped.
 pub(crate) struct Blocked {
     before: libc::sigset_t,
     /// A mask belongs to its thread.
@@ -10,15 +10,15 @@ pub(crate) struct Blocked {
 }
 
 impl Blocked {
-    /// One signal more than are blocked already.
+    /// Blocks one more signal.
     pub(crate) fn also(signal: libc::c_int) -> Self {
         let mut set = empty();
-        // SAFETY: `set` is an initialised set, and no one else has it.
+        // SAFETY: `set` is an initialised set of this function's own.
         unsafe { libc::sigaddset(&raw mut set, signal) };
         Self::add(&set)
     }
 
-    /// Every signal: for threads of this crate, which starts with the mask of the thread that starts it.
+    /// Blocks every signal. A thread that is started meanwhile inherits that mask.
     pub(crate) fn all() -> Self {
         let mut set = empty();
         // SAFETY: as above.
@@ -41,14 +41,14 @@ impl Drop for Blocked {
     }
 }
 
-/// Blocks no signal in the calling thread. Those that waited arrive now.
+/// Unblocks every signal in the calling thread. Pending ones arrive now.
 pub(crate) fn unblock_all() {
     let none = empty();
     // SAFETY: the set is initialised; the call changes the calling thread's mask alone.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut()) };
 }
 
-/// Ignores a signal, also one that waits because it is blocked. Programs that this one runs inherit that.
+/// Ignores a signal, also one that is pending because it is blocked. Programs that this process runs inherit that.
 pub(crate) fn ignore(signal: libc::c_int) {
     // SAFETY: ignoring a signal runs no code and touches no memory of ours.
     unsafe { libc::signal(signal, libc::SIG_IGN) };

@@ -1,9 +1,10 @@
 //! Surroundings in which processes start all the same, or say why not: each once, in a parent made for the purpose.
 
 use multiproc_pipe::{Receiver, Sender, pipe_oneway};
-use multiproc_process::{Exit, Process, SpawnError, active_children, current_process};
+use multiproc_process::{Exit, Process, SpawnErrorKind, active_children, current_process};
 use multiproc_travel::pass::Descriptor;
 use serde::{Deserialize, Serialize};
+use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::process::Command;
@@ -109,7 +110,7 @@ fn a_daemon_in_another_pid_namespace_ends_with_its_parent_and_not_before() {
 fn run_by_a_loader() {
     if std::env::var_os("MULTIPROC_TEST_LOADED").is_some() {
         match Process::spawn(nothing, ()) {
-            Err(SpawnError::OtherProgram { .. }) => std::process::exit(7),
+            Err(error) if *error.kind() == SpawnErrorKind::OtherProgram => std::process::exit(7),
             other => panic!("{other:?}"),
         }
     }
@@ -181,7 +182,7 @@ fn without_pidfds(daemon_up: Sender<()>) {
     process.kill().unwrap();
     let begin = Instant::now();
     assert_eq!(Process::spawn(fork_and_end, ()).unwrap().join().unwrap(), Exit::Code(0));
-    assert!(begin.elapsed() < Duration::from_secs(4), "its forked copy is none of its own");
+    assert!(begin.elapsed() < Duration::from_secs(4), "join waits for the process, not for a copy that it forked");
     let _daemon = Process::builder().daemon(true).spawn(daemon_that_tells, daemon_up).unwrap();
     wait_for_ever(());
 }
@@ -237,7 +238,8 @@ fn look_from_a_copy(pidfds: bool) {
         refuse_pidfds();
     }
     let process = Process::spawn(wait_for_ever, ()).unwrap();
-    let (ready, go) = (std::io::pipe().unwrap(), std::io::pipe().unwrap());
+    let pipe = || rustix::pipe::pipe().map(|(reader, writer)| (File::from(reader), File::from(writer))).unwrap();
+    let (ready, go) = (pipe(), pipe());
     // SAFETY: this process has one thread, and the copy ends without unwinding.
     let pid = unsafe { libc::fork() };
     if pid == 0 {

@@ -34,7 +34,7 @@ fn four_producer_and_four_consumer_processes_lose_nothing_and_double_nothing() {
     let spans = (0..4).map(|p| (p * EACH, (p + 1) * EACH));
     let producers: Vec<_> = spans.map(|(from, to)| Process::spawn(put_numbers, (q.clone(), from, to)).unwrap()).collect();
     for process in producers {
-        assert!(process.join().unwrap().is_success());
+        assert!(process.join().unwrap().success());
     }
     q.shutdown();
     let mut all = Vec::new();
@@ -48,7 +48,7 @@ fn four_producer_and_four_consumer_processes_lose_nothing_and_double_nothing() {
         }
         all.extend(got);
     }
-    consumers.iter().for_each(|process| assert!(process.join().unwrap().is_success()));
+    consumers.iter().for_each(|process| assert!(process.join().unwrap().success()));
     all.sort_unstable();
     assert_eq!(all, (0..4 * EACH).collect::<Vec<_>>());
 }
@@ -156,7 +156,7 @@ fn what_a_killed_worker_had_in_hand_is_delivered_again_first_and_join_ends() {
     q.join().unwrap();
     assert!(dead_since.elapsed() < WATCHDOG);
     q.shutdown();
-    assert!(worker.join().unwrap().is_success());
+    assert!(worker.join().unwrap().success());
     let order: Vec<u64> = std::iter::from_fn(|| got.try_get().ok()).collect();
     assert_eq!(order, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
 }
@@ -216,7 +216,7 @@ fn places_of_those_who_left_or_died_are_used_again() {
     let q = Queue::builder().bounded(8).participants(3).build().unwrap();
     for _ in 0..20 {
         let process = Process::spawn(put_one, q.clone()).unwrap();
-        assert!(process.join().unwrap().is_success());
+        assert!(process.join().unwrap().success());
         assert_eq!(q.get().unwrap(), 1);
     }
 }

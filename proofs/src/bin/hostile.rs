@@ -170,7 +170,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         shared.end.put(())?;
         for process in workers.iter().chain([&scribbler]) {
             match process.join_timeout(Duration::from_secs(20))? {
-                Some(exit) if exit.is_success() => {}
+                Some(exit) if exit.success() => {}
                 Some(exit) => {
                     eprintln!("{}: {exit}", process.name());
                     failed += 1;

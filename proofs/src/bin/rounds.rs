@@ -21,7 +21,7 @@ fn round(number: u64) -> Result<(), Box<dyn std::error::Error>> {
     jobs.put("job".into())?;
     assert_eq!(q.get()?, number + 1);
     jobs.join().unwrap();
-    assert!(process.join()?.is_success());
+    assert!(process.join()?.success());
     Ok(())
 }
 

@@ -113,11 +113,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         producers[0].join_timeout(Duration::from_millis(50))?;
     }
     for process in &producers {
-        assert!(process.join()?.is_success());
+        assert!(process.join()?.success());
     }
     q.shutdown();
     for process in &consumers {
-        assert!(process.join()?.is_success());
+        assert!(process.join()?.success());
     }
     let total = |sums: &Queue<Sum>| {
         let mut total = Sum::default();

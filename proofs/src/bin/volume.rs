@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let producers: Result<Vec<_>, _> = (0..PRODUCERS).map(|p| Process::spawn(produce, (q.clone(), p, each))).collect();
     for producer in producers? {
-        assert!(producer.join()?.is_success());
+        assert!(producer.join()?.success());
     }
     q.shutdown();
     let (mut total, mut ordered) = (0, true);

@@ -92,7 +92,7 @@ use say;
 fn join_all<'a>(processes: impl IntoIterator<Item = &'a multiproc::Process>) -> anyhow::Result<()> {
     for process in processes {
         let exit = process.join()?;
-        anyhow::ensure!(exit.is_success(), "{} ended with {exit}", process.name());
+        anyhow::ensure!(exit.success(), "{} ended with {exit}", process.name());
     }
     Ok(())
 }

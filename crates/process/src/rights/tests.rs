@@ -3,9 +3,10 @@
 //! Each test starts the program in a role of its own: the attacker, who speaks the protocol as `spawn` does, starts the victim.
 
 use super::CHILD_VARIABLE;
-use crate::image::{Image, Target};
-use crate::orders::{Hello, MAX_REPLY, Reply, WELCOME};
-use crate::{Process, SpawnError};
+use crate::hello::{Hello, MAX_REPLY, Reply, WELCOME};
+use crate::image::Image;
+use crate::target::Entry;
+use crate::{Process, SpawnErrorKind};
 use multiproc_travel::Link;
 use rustix::fs::{StatVfsMountFlags, XattrFlags};
 use std::os::fd::{AsFd, OwnedFd};
@@ -61,8 +62,11 @@ fn role() {
 
 fn refused_spawn() {
     match Process::spawn(chosen, ()) {
-        Err(SpawnError::Refused { why, .. }) => println!("refused: {why}"),
-        other => println!("not refused: {other:?}"),
+        Err(error) => match error.kind() {
+            SpawnErrorKind::Refused { why } => println!("refused: {why}"),
+            _ => println!("not refused: {error}"),
+        },
+        Ok(process) => println!("not refused: {process:?}"),
     }
     std::process::exit(0);
 }
@@ -81,17 +85,18 @@ enum Route {
 
 fn attack(route: Route) {
     let victim = std::env::var(VICTIM).unwrap();
-    let mut target = Target::new(chosen).unwrap().unwrap();
-    target.image = Image::told(Image::identity_of(&std::fs::metadata(&victim).unwrap()));
+    let mut entry = Entry::of(chosen).unwrap().unwrap();
+    entry.identity = Image::identity_of(&std::fs::metadata(&victim).unwrap());
     let (ours, theirs) = Link::pair().unwrap();
     let mark = super::mark(theirs.as_fd()).unwrap();
     let speak = move |link: &Link| {
         let hello = Hello {
-            target,
+            entry,
             early: true,
             daemon: false,
             ignore_interrupts: false,
             stay_connected: false,
+            has_stdin: false,
             parent: std::process::id(),
             name: "chosen".into(),
             numbers: vec![1],

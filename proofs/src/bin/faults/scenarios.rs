@@ -99,7 +99,7 @@ fn process() -> Result<(), String> {
     let process = Process::spawn(put_one, q.clone()).map_err(text)?;
     let exit = process.join_timeout(PATIENCE).map_err(text)?;
     assert!(exit != Some(Exit::Code(101)), "the child panicked");
-    if !exit.is_some_and(|exit| exit.is_success()) {
+    if !exit.is_some_and(|exit| exit.success()) {
         let _ = process.kill();
         let _ = process.join();
         return Err(format!("the process did not end well: {exit:?}"));

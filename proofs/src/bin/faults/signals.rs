@@ -56,7 +56,7 @@ pub(crate) fn storm(messages: u64) -> Result<(usize, usize), Box<dyn std::error:
         assert!(late < Duration::from_millis(500), "two waits of {timeout:?} took {late:?} longer");
     }
     there.shutdown();
-    assert!(process.join()?.is_success());
+    assert!(process.join()?.success());
     // SAFETY: stops the timer.
     unsafe { libc::setitimer(libc::ITIMER_REAL, &std::mem::zeroed(), std::ptr::null_mut()) };
     let signals = SIGNALS.load(Ordering::Relaxed);

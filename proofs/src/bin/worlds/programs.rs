@@ -79,7 +79,7 @@ pub(crate) fn ended(process: &Process) -> Result<Exit, String> {
 fn ended_well(process: &Process) -> Result<(), String> {
     // Where nobody may know how children end, it counts that they do.
     match ended(process)? {
-        exit if exit.is_success() => Ok(()),
+        exit if exit.success() => Ok(()),
         Exit::Unknown => Ok(()),
         exit => Err(format!("{} ended with {exit}", process.name())),
     }
