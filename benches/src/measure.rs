@@ -106,6 +106,20 @@ pub fn per_operation(operations: u64, work: impl FnOnce() -> Result<()>) -> Resu
     Ok(begin.elapsed().as_secs_f64() / operations as f64)
 }
 
+/// The machine and its state, for the caption of a picture.
+pub fn machine() -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let cpuinfo = read("/proc/cpuinfo");
+    let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map_or("", |(_, model)| model);
+    let count = std::thread::available_parallelism().map_or(1, usize::from);
+    let release = read("/proc/sys/kernel/osrelease");
+    let load = read("/proc/loadavg");
+    let load = load.split(' ').next().unwrap_or("?");
+    let today = std::process::Command::new("date").arg("+%-d %B %Y").env("LC_ALL", "C").output();
+    let today = today.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
+    format!("{count} processors ({}), Linux {}, load {load} at the start. {today}.", model.trim(), release.trim())
+}
+
 /// Keeps the calling thread on one processor, if there is more than one.
 pub fn pin(processor: usize) {
     let count = std::thread::available_parallelism().map_or(1, usize::from);

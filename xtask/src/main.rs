@@ -3,6 +3,7 @@
 mod bench;
 mod ci;
 mod counts;
+mod draw;
 mod fuzz;
 mod loom;
 mod orderings;
