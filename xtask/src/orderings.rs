@@ -133,7 +133,7 @@ fn is_argued(lines: &[&str]) -> bool {
 fn copy_sources() -> anyhow::Result<()> {
     let target = Path::new(COPY).join("src");
     let _ = fs::remove_dir_all(&target);
-    for directory in ["crates", "xtask"] {
+    for directory in ["crates", "proofs", "xtask"] {
         copy(Path::new(directory), &target.join(directory))?;
     }
     for file in ["Cargo.toml", "Cargo.lock"] {
