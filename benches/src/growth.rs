@@ -48,8 +48,7 @@ pub fn run(directory: &Path, quick: bool) -> Result<()> {
 
     let depths = [1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 1e6];
     let title = "A message costs the same, however many wait before it";
-    let mut depth =
-        file("depth", title, "messages that wait; count", "time per put and get of a u64, in one process; seconds");
+    let mut depth = file("depth", title, "messages that wait; count", "time per put and get of a u64, in one process; seconds");
     depth.curve("Queue<u64>", &depths, &|depth| depth_cost(depth as u32, 2_000_000 / scale))?;
     depth.write()?;
 
@@ -58,14 +57,14 @@ pub fn run(directory: &Path, quick: bool) -> Result<()> {
     let operations = |size: f64| (2e9 / (size + 2000.0)) as u64 / scale + 10;
     let y = "time per message between two processes, copied in and out; seconds";
     let mut size = file("size", "What a message costs, by its size", "size of a message; bytes", y);
-    size.curve("Queue", &sizes, &|size| queue_cost(size as usize, operations(size)))?;
+    size.curve("Queue with room for 4", &sizes, &|size| queue_cost(size as usize, operations(size)))?;
     size.curve("pipe", &sizes, &|size| pipe_cost(size as usize, operations(size)))?;
     size.write()?;
 
     let y = "time per message, one process sends and another one receives; seconds";
     let mut message = file("message", "What a message costs between two processes", "size of a message; bytes", y);
     let shown = &sizes[..10];
-    message.curve("Queue", shown, &|size| queue_cost(size as usize, operations(size)))?;
+    message.curve("Queue with room for 4", shown, &|size| queue_cost(size as usize, operations(size)))?;
     message.curve("pipe", shown, &|size| pipe_cost(size as usize, operations(size)))?;
     // Some hundred times as dear for small messages: fewer of them.
     let fewer = |size: f64| operations(size) / 20 + 10;
@@ -89,7 +88,8 @@ pub fn run(directory: &Path, quick: bool) -> Result<()> {
 
     let capacities = [1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 1e6];
     let title = "A new queue costs the same, whatever its capacity";
-    let mut start = file("start", title, "messages that can wait; count", "time to make a bounded queue and put one u64; seconds");
+    let mut start =
+        file("start", title, "messages that can wait; count", "time to make a bounded queue and put one u64; seconds");
     start.curve("Queue<u64>", &capacities, &|capacity| {
         let n = 200 / scale;
         per_operation(n, || (0..n).try_for_each(|_| Ok(Queue::bounded(capacity as u32)?.put(0u64)?)))

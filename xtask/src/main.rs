@@ -1,4 +1,4 @@
-//! `cargo xtask`: everything that is done to this repository, as programs instead of memory.
+//! `cargo xtask`: the chores of this repository, as programs.
 
 mod bench;
 mod ci;
