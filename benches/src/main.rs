@@ -1,6 +1,6 @@
 //! `compare`: ours and the peers, alternately, several rounds in one process tree; the ratio of medians and its spread.
 //!
-//! What is unequal is said beside the peer: threads share an address space and need no copy between processes; a peer that
+//! A peer's name says what is unequal: threads share an address space and need no copy between processes; a peer that
 //! busy-polls never pays for a wake-up.
 
 mod growth;
@@ -19,16 +19,16 @@ struct Options {
     /// Writes the rows to this file too, as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Keeps the rows for a later --baseline.
+    /// Keeps the rows for a later `--baseline`.
     #[arg(long)]
     save: bool,
-    /// Compares with the rows that were kept last.
+    /// Compares with the rows that `--save` kept last.
     #[arg(long)]
     baseline: bool,
-    /// Measures how costs grow instead, and draws the curves into this directory.
+    /// Measures how costs grow instead, and writes the numbers into this directory: `cargo xtask bench growth` draws them.
     #[arg(long)]
     growth: Option<PathBuf>,
-    /// Scenarios whose name contains this; all of them if it is left out.
+    /// Only scenarios whose name contains this. All of them by default.
     filter: Option<String>,
 }
 
@@ -60,8 +60,5 @@ fn main() -> anyhow::Result<()> {
     for path in options.json.iter().chain(options.save.then_some(&saved)) {
         report::write(path, &rows)?;
     }
-    let picture = target.join("compare.svg");
-    report::draw(&picture, &rows)?;
-    println!("drawn: {}", picture.display());
     Ok(())
 }

@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
-/// One side of a comparison: does so many operations, returns what one costs in the scenario's unit.
+/// One side of a comparison. It does so many operations, and returns the cost of one in the scenario's unit.
 pub type Side = fn(u64) -> Result<f64>;
 
 /// What a side returns.
@@ -28,7 +28,7 @@ pub struct Scenario {
     pub unit: Unit,
 }
 
-/// A peer, and the ratio of its cost to ours that is aimed at. For limits (`limit`), the ratio of our cost to it.
+/// A peer, and the target for the ratio of its cost to ours. For a `limit`, the ratio is our cost to its.
 pub struct Peer {
     pub name: &'static str,
     pub operations: u64,
@@ -47,7 +47,7 @@ pub struct Row {
     pub peer: f64,
     pub peer_name: String,
     pub ratio: f64,
-    /// Half of the distance between the largest and the smallest ratio of a round.
+    /// Half the distance between the largest and the smallest ratio of a round.
     pub spread: f64,
     pub target: f64,
     /// Whether the ratio is to be at most the target, not at least.
@@ -104,6 +104,22 @@ pub fn per_operation(operations: u64, work: impl FnOnce() -> Result<()>) -> Resu
     let begin = Instant::now();
     work()?;
     Ok(begin.elapsed().as_secs_f64() / operations as f64)
+}
+
+/// The machine and its state, for the caption of a picture.
+pub fn machine() -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let cpuinfo = read("/proc/cpuinfo");
+    let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map_or("", |(_, model)| model);
+    let count = std::thread::available_parallelism().map_or(1, usize::from);
+    let release = read("/proc/sys/kernel/osrelease");
+    // Without what a distribution appends.
+    let release = release.split(['-', '+', '\n']).next().unwrap_or("?");
+    let load = read("/proc/loadavg");
+    let load = load.split(' ').next().unwrap_or("?");
+    let today = std::process::Command::new("date").arg("+%-d %B %Y").env("LC_ALL", "C").output();
+    let today = today.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
+    format!("{count} processors ({}), Linux {release}, load {load} at the start. {today}.", model.trim())
 }
 
 /// Keeps the calling thread on one processor, if there is more than one.

@@ -4,6 +4,7 @@ pub mod attached;
 pub mod large;
 mod ring;
 mod round_trip;
+pub mod sizes;
 mod spawn;
 mod stream;
 mod tail;

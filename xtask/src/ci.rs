@@ -1,4 +1,4 @@
-//! `cargo xtask ci`: all that decides whether a change is good.
+//! `cargo xtask ci`: everything that decides whether a change is good.
 
 use crate::fuzz::Build;
 use crate::step::{Outcome, cargo, has_cargo};
@@ -159,8 +159,8 @@ fn fuzz_targets() -> Report {
 
 /// Packages every crate and builds it from its package.
 ///
-/// Cargo keeps the unpacked sources of a package by the place of its file and by its version, whatever is in it. So what is
-/// packaged goes to a place named after its contents: else a change would be built against an earlier state of its neighbours.
+/// Cargo keeps the unpacked sources of a package under its path and version, and does not look at the contents. So packages go to a
+/// folder named after their contents. Otherwise a crate would be built against an earlier state of its neighbours.
 fn package() -> Report {
     let contents = match sources_hash(Path::new("crates")) {
         Ok(hash) => hash,

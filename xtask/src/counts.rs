@@ -1,18 +1,18 @@
-//! How many instructions an operation takes, counted by callgrind: the one figure of speed that noise does not touch.
+//! How many instructions an operation takes, counted by callgrind: the only figure of speed without noise.
 
 use crate::step::{Outcome, cargo, program};
 use anyhow::{Context, ensure};
 use std::process::Command;
 use std::time::Instant;
 
-/// What `proofs/src/bin/counts.rs` does, and the instructions that one round of it took when it was last looked at. Change them with the
-/// code that changes them.
+/// Operations of `proofs/src/bin/counts.rs`, and the instructions that one round of each takes. A change that alters a count records
+/// the new one here.
 const RECORDED: [(&str, u64); 4] =
     [("queue u64", 615), ("queue 32 bytes", 1601), ("joinable queue", 1828), ("pipe 8 bytes", 554)];
-/// Part of a count by which it may change unnoticed: another compiler makes other code.
+/// The part by which a count may differ, since another compiler makes other code.
 const TOLERANCE: f64 = 0.1;
 const ROUNDS: u64 = 10_000;
-/// Where the program is built, against the C library's clock: callgrind has no vDSO to read.
+/// Where the program is built. It reads the clock through the C library, since callgrind has no vDSO.
 const TARGET: &str = "target/counts";
 
 /// Whether callgrind is here.

@@ -1,6 +1,6 @@
-//! `cargo xtask fuzz`: the targets in `fuzz/`, without anything installed but a C++ compiler.
+//! `cargo xtask fuzz`: the targets in `fuzz/`. It needs a C++ compiler and nothing else.
 //!
-//! `cargo fuzz run TARGET` works too, where cargo-fuzz and a nightly toolchain are.
+//! With cargo-fuzz and a nightly toolchain, `cargo fuzz run TARGET` works too.
 
 use crate::step::{Outcome, cargo, program};
 use anyhow::{Context, bail};
@@ -11,14 +11,14 @@ pub(crate) struct Fuzz {
     /// Seconds for each target.
     #[arg(long, default_value_t = 60)]
     seconds: u32,
-    /// One target; all of them if it is left out.
+    /// Which target to run. All of them by default.
     target: Option<String>,
 }
 
 pub(crate) const TARGETS: [&str; 8] =
     ["mpmc_ops", "mpmc_bytes", "records_ops", "records_bytes", "attach", "queue_bytes", "in_place_bytes", "pipe_bytes"];
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
-/// What makes libFuzzer see which branches an input takes.
+/// Compiler flags that show libFuzzer which branches an input takes.
 const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares";
@@ -32,7 +32,7 @@ impl Fuzz {
     }
 }
 
-/// What is not there that fuzzing needs.
+/// A tool that fuzzing needs and that is not here, if any.
 pub(crate) fn missing() -> Option<&'static str> {
     if !cfg!(all(target_arch = "x86_64", target_os = "linux")) {
         return Some("a machine of type x86_64-unknown-linux-gnu");
@@ -40,7 +40,7 @@ pub(crate) fn missing() -> Option<&'static str> {
     if program("c++", &["--version"]).answers() { None } else { Some("a C++ compiler (c++), for libFuzzer") }
 }
 
-/// What the targets are built with.
+/// How the targets are built.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Build {
     /// The toolchain at hand.
@@ -54,7 +54,7 @@ pub(crate) fn has_nightly() -> bool {
     program("rustup", &["run", "nightly", "cargo", "--version"]).answers()
 }
 
-/// Builds and runs the targets. Each that ran without finding anything counts as a test passed; its executions as cases.
+/// Builds and runs the targets. A target that finds nothing counts as one test passed, and its executions as cases.
 pub(crate) fn fuzz(seconds: u32, only: Option<&str>, build: Build) -> anyhow::Result<Outcome> {
     let (place, mut total) = match build {
         Build::Plain => {
@@ -64,7 +64,7 @@ pub(crate) fn fuzz(seconds: u32, only: Option<&str>, build: Build) -> anyhow::Re
         Build::AddressSanitizer => {
             let arguments = ["run", "nightly", "cargo", "build", "--release", "--target", TRIPLE, "--target-dir", "target/asan"];
             let step = program("rustup", &arguments).dir("fuzz").env("RUSTFLAGS", &format!("{COVERAGE} -Zsanitizer=address"));
-            // Cargo would use the compiler that runs us.
+            // Otherwise cargo would use the compiler that runs xtask.
             let step = step.without_env("CARGO").without_env("RUSTUP_TOOLCHAIN");
             ("fuzz/target/asan", step.run("build the fuzz targets with the address sanitizer")?)
         }

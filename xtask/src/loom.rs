@@ -5,14 +5,14 @@ use clap::Args;
 
 #[derive(Args)]
 pub(crate) struct Loom {
-    /// Preemptions per execution: more find more and take much longer.
+    /// Preemptions per execution. More find more errors, and take much longer.
     #[arg(long, default_value_t = 2)]
     preemptions: u32,
-    /// Models whose name contains this; all of them if it is left out.
+    /// Only models whose name contains this. All of them by default.
     filter: Option<String>,
 }
 
-/// Crates that have models, as `tests/loom.rs`.
+/// Crates that have models, in `tests/loom*.rs`.
 const CRATES: [&str; 3] = ["multiproc-prim", "multiproc-ring", "multiproc-sync"];
 
 impl Loom {
@@ -21,7 +21,7 @@ impl Loom {
     }
 }
 
-/// What cargo has to be told to run the models of some packages.
+/// Arguments of cargo that run the models of some packages.
 pub(crate) const ARGUMENTS: [&str; 5] = ["test", "--profile", "loom", "--test", "loom*"];
 
 pub(crate) fn models(preemptions: u32, filter: Option<&str>) -> anyhow::Result<Outcome> {
@@ -30,7 +30,7 @@ pub(crate) fn models(preemptions: u32, filter: Option<&str>) -> anyhow::Result<O
     arguments.extend(CRATES.iter().flat_map(|name| ["--package", name]));
     arguments.extend(["--", "--nocapture"]);
     arguments.extend(filter);
-    // Some models are expected to panic, and a backtrace each would hide what is not.
+    // Some models are expected to panic. Their backtraces would hide real failures.
     let models = cargo(&arguments).env("RUST_BACKTRACE", "0").env("RUSTFLAGS", "--cfg loom");
     models.env("LOOM_MAX_PREEMPTIONS", &preemptions.to_string()).run("loom models")
 }

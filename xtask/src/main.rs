@@ -1,8 +1,9 @@
-//! `cargo xtask`: everything that is done to this repository, as programs instead of memory.
+//! `cargo xtask`: the chores of this repository, as programs.
 
 mod bench;
 mod ci;
 mod counts;
+mod draw;
 mod fuzz;
 mod loom;
 mod orderings;

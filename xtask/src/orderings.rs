@@ -1,4 +1,4 @@
-//! `cargo xtask proof orderings`: do the models bite? Weakens each memory ordering of the lock-free code in turn, in a copy of the
+//! `cargo xtask proof orderings` checks the models. It weakens each memory ordering of the lock-free code in turn, in a copy of the
 //! sources, and expects a model to fail.
 //!
 //! Where no model catches a weakened ordering, a comment beside it with the words [`BEYOND`] says why the ordering is there. A mutant
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 /// The code that the models run.
 const SOURCES: [&str; 2] = ["crates/ring/src", "crates/sync/src"];
-/// Where it is copied to.
+/// Where the code is copied to.
 const COPY: &str = "target/orderings";
 /// The words of a comment that argues for an ordering whose mutants no model catches.
 const BEYOND: &str = "beyond the models";
@@ -30,8 +30,8 @@ const WEAKER: [(&str, &[&str]); 7] = [
 ];
 /// A model that explores for longer than this goes round in circles.
 const PATIENCE: Duration = Duration::from_secs(1200);
-/// Preemptions per execution of a model: most mutants are caught with few, in seconds. What survives them without a comment that argues for
-/// it is tried with as many as in `ci`.
+/// Preemptions per execution of a model. Few catch most mutants in seconds. A mutant that survives them, and for which no comment argues,
+/// is tried with as many as in `ci`.
 const PREEMPTIONS: [&str; 2] = ["1", "2"];
 
 /// One ordering, weakened.
@@ -52,7 +52,7 @@ enum Fate {
     Survived,
 }
 
-/// Weakens at most so many, spread evenly over those that a model should catch; 0: all of them.
+/// Weakens at most so many orderings, spread evenly over those that a model should catch. 0 means all of them.
 pub(crate) fn weaken(most: usize) -> anyhow::Result<(usize, usize)> {
     copy_sources()?;
     let mut mutants = Vec::new();
@@ -65,7 +65,7 @@ pub(crate) fn weaken(most: usize) -> anyhow::Result<(usize, usize)> {
         let stride = mutants.len().div_ceil(most);
         mutants = mutants.into_iter().step_by(stride).collect();
     }
-    // `ci`, which tries a few, runs the models anyway.
+    // `ci` tries a few mutants, and runs the models in a step of its own.
     let whole = Path::new(SOURCES[0]);
     ensure!(most > 0 || matches!(models(whole, true)?, Fate::Survived), "a model fails before anything is weakened");
     let mut failed = 0;
@@ -89,7 +89,7 @@ pub(crate) fn weaken(most: usize) -> anyhow::Result<(usize, usize)> {
     Ok((mutants.len(), failed))
 }
 
-/// The mutants of every file below a directory, but for tests and comments.
+/// Collects the mutants of every file below a directory. Tests and comments have none.
 fn collect(directory: &Path, mutants: &mut Vec<Mutant>) -> anyhow::Result<()> {
     let mut entries = fs::read_dir(directory)?.collect::<Result<Vec<_>, _>>()?;
     entries.sort_by_key(fs::DirEntry::file_name);
@@ -129,11 +129,11 @@ fn is_argued(lines: &[&str]) -> bool {
     code <= 6 && lines.iter().rev().skip(code).take_while(comment).any(|line| line.contains(BEYOND))
 }
 
-/// The workspace without what it builds.
+/// Copies the workspace, without its build products.
 fn copy_sources() -> anyhow::Result<()> {
     let target = Path::new(COPY).join("src");
     let _ = fs::remove_dir_all(&target);
-    for directory in ["crates", "xtask"] {
+    for directory in ["crates", "proofs", "xtask"] {
         copy(Path::new(directory), &target.join(directory))?;
     }
     for file in ["Cargo.toml", "Cargo.lock"] {

@@ -1,4 +1,4 @@
-//! `cargo xtask proof`: what takes too long for every change, each with a short form that does not.
+//! `cargo xtask proof`: proofs that take too long for every change. Each has a short form that does not.
 
 use crate::fuzz::Build;
 use crate::step::{Outcome, cargo};
@@ -9,13 +9,13 @@ use std::time::Instant;
 
 #[derive(Args)]
 pub(crate) struct Proof {
-    /// Say which proofs there are.
+    /// List the proofs.
     #[arg(long)]
     list: bool,
-    /// Its short form, as in `ci`.
+    /// Run the short form, as `ci` does.
     #[arg(long)]
     short: bool,
-    /// Which one; all of them if it is left out.
+    /// Which proof to run. All of them by default.
     name: Option<String>,
 }
 
@@ -23,7 +23,7 @@ struct Entry {
     name: &'static str,
     about: &'static str,
     run: fn(bool) -> anyhow::Result<Outcome>,
-    /// Whether `ci` runs the short form among the proofs; if not, it is a step of its own there.
+    /// Whether `ci` runs the short form among its proofs. The others are steps of their own there.
     in_ci: bool,
 }
 
@@ -114,7 +114,7 @@ const PROOFS: [Entry; 14] = [
     },
 ];
 
-/// The live form, and before it (but in the short form, since `ci` fuzzes anyway) millions of executions with the sanitizer.
+/// Fuzzes with the sanitizer, then runs the live form. The short form leaves out the fuzzing, which `ci` does anyway.
 fn hostile(short: bool) -> anyhow::Result<Outcome> {
     if short {
         return program("hostile", &["5"]);
@@ -128,7 +128,7 @@ fn hostile(short: bool) -> anyhow::Result<Outcome> {
     Ok(outcome)
 }
 
-/// A proof that runs in here: how many cases there were, and how many of them failed.
+/// Runs a proof that is code of xtask. It says how many cases there were, and how many failed.
 fn counted(name: &str, proof: impl FnOnce() -> anyhow::Result<(usize, usize)>) -> anyhow::Result<Outcome> {
     let begin = Instant::now();
     let (cases, failed) = proof()?;
@@ -137,7 +137,7 @@ fn counted(name: &str, proof: impl FnOnce() -> anyhow::Result<(usize, usize)>) -
     Ok(Outcome { took: begin.elapsed(), passed: 1, skipped: 0, cases: cases as u64 })
 }
 
-/// Runs a program of `proofs/`, written as any user would.
+/// Runs a program of `proofs/`.
 fn program(name: &str, arguments: &[&str]) -> anyhow::Result<Outcome> {
     if name == "demos" {
         cargo(&["build", "--quiet", "--release", "-p", "multiproc-cli"]).run("build the command")?;
@@ -147,7 +147,7 @@ fn program(name: &str, arguments: &[&str]) -> anyhow::Result<Outcome> {
         step = step.arg(argument);
     }
     let outcome = step.run(name)?;
-    // A proof that found nothing to run proves nothing.
+    // A proof without a case proves nothing.
     anyhow::ensure!(outcome.passed > 0, "{name} counted no case");
     Ok(outcome)
 }

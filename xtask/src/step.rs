@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 /// A command to run.
 pub(crate) struct Step(Command);
 
-/// What came of it.
+/// What a command came to.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Outcome {
     pub(crate) took: Duration,
     pub(crate) passed: u64,
     pub(crate) skipped: u64,
-    /// Cases of proofs, executions of fuzz targets.
+    /// Cases that proofs tried, and executions of fuzz targets.
     pub(crate) cases: u64,
 }
 
@@ -33,11 +33,11 @@ pub(crate) fn cargo(arguments: &[&str]) -> Step {
     Step(cargo_command(arguments))
 }
 
-/// As [`cargo`], for whoever runs it otherwise than as a step.
+/// The command behind [`cargo`], for callers that run it in another way.
 pub(crate) fn cargo_command(arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments);
-    // What cargo tells its children would make every nested build differ from one by hand.
+    // Cargo sets these for its children, and they would make a nested build differ from one by hand.
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARGO_PKG_")) {
         command.env_remove(name);
     }
@@ -77,12 +77,12 @@ impl Step {
         self
     }
 
-    /// Whether it is there at all and succeeds, in silence: for asking a program its version.
+    /// Whether the program exists and succeeds. Prints nothing: it is for asking a version.
     pub(crate) fn answers(mut self) -> bool {
         self.0.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
     }
 
-    /// Runs it to its end. An error if it fails.
+    /// Runs the command to its end. A command that fails is an error.
     pub(crate) fn run(mut self, what: &str) -> anyhow::Result<Outcome> {
         let begin = Instant::now();
         self.0.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -104,7 +104,7 @@ impl Step {
     }
 }
 
-/// Lines of a step that tell of its failure, as far as they are repeated at the end of everything.
+/// At most so many lines that tell of a failure are repeated at the end.
 const MOST_TOLD: usize = 10;
 /// What such lines have in them.
 const TELLING: [&str; 6] = [" FAILED", " FAIL [", "SURVIVED", "error: ", "error[", ", 1 failed"];
@@ -119,14 +119,14 @@ fn relay(from: impl Read, mut to: impl Write) -> (Outcome, Vec<String>) {
             told.push(text.trim().to_owned());
         }
         let summary = text.contains("test result:") || (text.contains("Summary") && text.contains("tests run"));
-        // A proof is one test, however many cases it tried, as long as there were any.
+        // A proof counts as one test, however many cases it tried, if it tried any.
         if text.ends_with(" cases, 0 failed")
             && let Some(cases @ 1..) = number_before(&text, " cases")
         {
             counted.passed += 1;
             counted.cases += cases;
         }
-        // What the machine can't do is no success.
+        // A case that the machine can't run is not passed.
         counted.skipped += u64::from(text.contains(" NOT RUN: "));
         if let Some(executions) = text.strip_prefix("stat::number_of_executed_units:") {
             counted.cases += executions.trim().parse::<u64>().unwrap_or(0);

@@ -1,4 +1,4 @@
-//! What others cost who are there and do nothing: attached processes, queued messages, waiting, memory.
+//! The cost of what does nothing: attached processes, queued messages, waiting processes, an empty queue.
 
 use crate::growth::depth_cost;
 use crate::measure::{Peer, Scenario, Unit};
@@ -38,7 +38,7 @@ pub fn all() -> Vec<Scenario> {
     ]
 }
 
-/// Has the queue open, and waits elsewhere.
+/// Keeps the queue attached, and waits at another one.
 fn be_there((_there, ready, end): (Queue<u64>, Queue<()>, Queue<()>)) {
     ready.put(()).unwrap();
     let _ = end.get();

@@ -1,4 +1,4 @@
-//! Messages of 1 MiB: copied, and in place, against the limit of copying in and out.
+//! Messages of 1 MiB, copied and in place. The limit is copying in and out without a queue.
 
 use crate::measure::{Peer, Scenario, per_operation, pin, unpin};
 use anyhow::Result;
@@ -33,7 +33,7 @@ fn copied(n: u64) -> Result<f64> {
     copied_through(&Queue::bounded(ROOMS as u32)?, MIB, n)
 }
 
-/// Seconds per message that is copied into a queue by another process and copied out here. The first one starts the clock.
+/// Seconds per message. Another process copies it into a queue, and this one copies it out. The first message starts the clock.
 pub fn copied_through(q: &Queue<u8>, size: usize, n: u64) -> Result<f64> {
     let process = Process::spawn(put_copies, (q.clone(), size, n + 1))?;
     pin(0);
@@ -49,8 +49,7 @@ pub fn copied_through(q: &Queue<u8>, size: usize, n: u64) -> Result<f64> {
     result
 }
 
-/// Values that are produced at once, 64 KiB: few enough to stay in a cache, and enough for the processor to write whole lines without
-/// fetching them first.
+/// Values that are produced at once, 64 KiB. They stay in a cache, and the processor writes whole lines without fetching them first.
 const RUN: usize = 8192;
 
 fn put_in_place((q, n): (Queue<u64>, u64)) {

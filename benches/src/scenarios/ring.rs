@@ -1,4 +1,4 @@
-//! The rings alone, between threads of one process, spinning: against queues that never leave it.
+//! The rings alone, between spinning threads of one process. The peers are queues that work in one process only.
 
 use crate::measure::{Peer, Scenario, Side, per_operation, pin, unpin};
 use anyhow::Result;
@@ -148,7 +148,7 @@ fn mpmc_ours(n: u64, pairs: u64) -> Result<f64> {
     )
 }
 
-/// Seconds per number, of which 32 travel in one message.
+/// Seconds per number. 32 numbers travel in one message.
 fn mpmc_batches(n: u64) -> Result<f64> {
     const BATCH: u64 = 32;
     let geometry = Geometry::new(SLOTS as u32);

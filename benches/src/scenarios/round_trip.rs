@@ -1,4 +1,4 @@
-//! There and back: while both sides spin, against the cache line itself; while both sleep, against the futex itself.
+//! There and back. While both sides spin, the limit is the cache line itself. While both sleep, it is the futex itself.
 
 use crate::measure::{Peer, Scenario, per_operation, pin, unpin};
 use anyhow::Result;
@@ -66,10 +66,10 @@ fn queue_parked(n: u64) -> Result<f64> {
     queue_trips(n, 0)
 }
 
-/// Long enough for whoever waits to be asleep.
+/// Long enough for the waiting process to fall asleep.
 const NAP: Duration = Duration::from_micros(500);
 
-/// Seconds that `act` takes, done every now and then.
+/// Seconds that `act` takes when a pause comes before each call.
 fn now_and_then(n: u64, mut act: impl FnMut(u64) -> Result<()>) -> Result<f64> {
     let mut spent = Duration::ZERO;
     for i in 0..n {
@@ -201,7 +201,7 @@ fn futex_pong((segment, n): (Descriptor, u64)) {
     trip(&word, n, 0, 1);
 }
 
-/// Waits for the word to be `mine`, makes it the other's.
+/// Waits until the word is `mine`, then makes it `theirs`.
 fn trip(word: &AtomicU32, n: u64, theirs: u32, mine: u32) {
     for _ in 0..n {
         while word.load(Ordering::Acquire) != mine {

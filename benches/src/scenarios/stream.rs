@@ -15,10 +15,6 @@ pub fn all() -> Vec<Scenario> {
         peer("ipc-channel", 300_000, ipc_channel_u64, 30.0),
     ];
     let mut pipe_peers = vec![peer("ipc-channel", 300_000, ipc_channel_u64 as fn(u64) -> Result<f64>, 50.0)];
-    let python_has = |module: &str| {
-        let output = Command::new("python3").args(["-c", &format!("import {module}")]).output();
-        output.is_ok_and(|output| output.status.success())
-    };
     if python_has("multiprocessing") {
         queue_peers.push(peer("CPython mp.Queue", 100_000, |n| python("Queue", n), 60.0));
         pipe_peers.push(peer("CPython Pipe", 100_000, |n| python("Pipe", n), 80.0));
@@ -34,6 +30,12 @@ pub fn all() -> Vec<Scenario> {
         Scenario::timed("Queue<u64> bounded(1024), 2 processes", 3_000_000, queue_u64, queue_peers),
         Scenario::timed("Pipe, 8 bytes, 2 processes", 5_000_000, pipe_u64, pipe_peers),
     ]
+}
+
+/// Whether python3 is here and has a module.
+pub fn python_has(module: &str) -> bool {
+    let output = Command::new("python3").args(["-c", &format!("import {module}")]).output();
+    output.is_ok_and(|output| output.status.success())
 }
 
 fn put_numbers((q, n): (Queue<u64>, u64)) {
@@ -151,7 +153,7 @@ fn iceoryx_send((name, n): (String, u64)) {
     for i in 0..n {
         publisher.loan_uninit().unwrap().write_payload(i).send().unwrap();
     }
-    // A publisher that goes takes what was not received with it.
+    // What was not received is gone once its publisher is dropped.
     std::thread::sleep(std::time::Duration::from_millis(300));
 }
 

@@ -1,4 +1,4 @@
-//! The slowest of a thousand: puts and gets of four producers and four consumers on however many processors there are.
+//! The slowest of a thousand puts and gets, by four producers and four consumers.
 
 use crate::measure::{Peer, Scenario, Side};
 use anyhow::Result;
