@@ -62,7 +62,7 @@ pub fn run(directory: &Path, quick: bool) -> Result<()> {
             let q = Queue::<u8>::bounded(count as u32)?;
             for _ in 0..count as u64 {
                 let loan = q.loan(len)?;
-                loan.copy_from(0, &vec![7; len]);
+                let _ = loan.copy_from(0, &vec![7; len]);
                 loan.send()?;
             }
             attached::resident(&q)

@@ -9,8 +9,8 @@ use multiproc_prim::{Deadline, Hint};
 use multiproc_ring::mpmc::{Block, Held, TakeError};
 use multiproc_sync as sync;
 use multiproc_travel::pass;
-use serde::de::DeserializeOwned;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -116,7 +116,6 @@ impl<T> Queue<T> {
     pub fn lost(&self) -> u64 {
         self.attachment().lost()
     }
-
 }
 
 impl<T: Serialize + DeserializeOwned> Queue<T> {

@@ -49,7 +49,7 @@ fn what_one_handle_got_another_one_finishes() {
     let name = format!("attachments-handles-{}", std::process::id());
     let made: JoinableQueue<u64> = JoinableQueue::builder().bounded(4).participants(1).named(&name).build().unwrap();
     let opened = JoinableQueue::<u64>::open(&name).unwrap();
-    Queue::<u64>::remove(&name).unwrap();
+    multiproc_queue::remove(&name).unwrap();
     let received: JoinableQueue<u64> = receive(&opened).unwrap();
     opened.put_many([1, 2]).unwrap();
     assert_eq!(received.get().unwrap(), 1);
@@ -69,7 +69,7 @@ fn another_process_needs_a_place_of_its_own() {
     let name = format!("attachments-place-{}", std::process::id());
     let q: Queue<u8> = Queue::builder().participants(1).named(&name).build().unwrap();
     assert_eq!(Process::spawn(join_by_name, name.clone()).unwrap().join().unwrap(), Exit::Code(0));
-    Queue::<u8>::remove(&name).unwrap();
+    multiproc_queue::remove(&name).unwrap();
     drop(q);
 }
 
@@ -78,7 +78,7 @@ fn a_queue_of_another_flavour_is_refused_however_it_comes() {
     let name = format!("attachments-flavour-{}", std::process::id());
     let q: JoinableQueue<u64> = JoinableQueue::builder().bounded(4).named(&name).build().unwrap();
     let opened = Queue::<u64>::open(&name).unwrap_err();
-    Queue::<u64>::remove(&name).unwrap();
+    multiproc_queue::remove(&name).unwrap();
     assert!(matches!(opened, OpenError::Attach(AttachError::Refused { flaw: Flaw::Kind { .. }, .. })), "{opened}");
     for error in [receive::<_, Queue<u64>>(&q).unwrap_err(), receive::<_, SimpleQueue<u64>>(&q).unwrap_err()] {
         assert!(error.to_string().contains("JOIN"), "{error}");
@@ -104,7 +104,7 @@ fn threads_that_open_and_drop_a_queue_at_once_share_its_only_place() {
             });
         }
     });
-    Queue::<u64>::remove(&name).unwrap();
+    multiproc_queue::remove(&name).unwrap();
 }
 
 /// Runs `child` in a forked copy of this process. The copy ends by a signal if it hangs.
@@ -141,7 +141,7 @@ fn a_forked_copy_without_a_place_tells_the_truth_or_an_error() {
         let mut loan = Some(q.loan(3).unwrap());
         fork(|| {
             assert_eq!((q.len(), q.is_empty(), q.is_full(), q.capacity()), (3, false, true, Some(3)));
-            assert_eq!((q.unfinished(), q.dead_len(), q.lost()), (4, 0, 0));
+            assert_eq!((q.unfinished(), q.dead_len()), (4, 0));
             assert!(matches!(q.put(1), Err(PutError::Forked { value: 1, .. })));
             assert!(matches!(q.put_many([1]), Err(error) if matches!(error.error, PutError::Forked { value: 1, .. })));
             assert!(matches!(q.get(), Err(GetError::Forked { .. })));
@@ -210,6 +210,6 @@ fn a_copy_forked_while_other_threads_are_in_every_call_hangs_on_no_lock() {
             drop(end);
         });
         drop(kept);
-        Queue::<u64>::remove(&name).unwrap();
+        multiproc_queue::remove(&name).unwrap();
     });
 }

@@ -144,7 +144,7 @@ fn what_a_pool_of_threads_gives_back_late_is_delivered_again_to_the_thread_that_
 fn a_message_that_is_read_in_place_is_nothing_to_wait_for() {
     let q = JoinableQueue::<u32>::unbounded().unwrap();
     let loan = q.loan(1).unwrap();
-    loan.set(0, 5);
+    assert!(loan.set(0, 5));
     loan.send().unwrap();
     let message = q.borrow().unwrap();
     q.shutdown();

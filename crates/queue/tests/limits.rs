@@ -321,5 +321,5 @@ fn a_table_full_of_the_dead_has_room_for_the_next_one() {
     }
     let q = Queue::<u64>::open(&name).unwrap();
     q.put(1).unwrap();
-    Queue::<u64>::remove(&name).unwrap();
+    multiproc_queue::remove(&name).unwrap();
 }

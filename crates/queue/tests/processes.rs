@@ -106,7 +106,7 @@ fn what_a_killed_consumer_had_in_hand_is_counted_as_lost_and_nothing_else_is() {
     let send = |value| {
         // Too long for a slot.
         let loan = q.loan(2).unwrap();
-        loan.set(0, value);
+        assert!(loan.set(0, value));
         loan.send().unwrap();
     };
     send(1);
