@@ -1,8 +1,8 @@
-//! The attachment of this process to one queue, which all its handles there share: what it is made of, how it begins and ends, and
-//! the way of a message through it.
+//! The attachment of this process to one queue, which all its handles there share: what it is made of, how it begins and ends,
+//! and the way of a message through it.
 //!
-//! What it does besides lies in a file for each matter: values in hand in `done`, the end after a shutdown in `ending`, the looks for the
-//! dead in `watch`, what the dead held in `sweep`.
+//! What it does besides lies in a file for each matter: values in hand in `done`, the end after a shutdown in `ending`, the looks
+//! for the dead in `watch`, what the dead held in `sweep`.
 
 use crate::done::InHand;
 use crate::ending::Waiters;
@@ -35,8 +35,8 @@ pub(crate) struct Attachment {
     pub(crate) operations: Hint,
     /// The registry's key for it.
     file: FileId,
-    /// The attachment of a forked copy of this process, once the copy has used the queue. Each copy has a cell of its own: the fork
-    /// may have happened while another thread of the parent filled the parent's cell.
+    /// The attachment of a forked copy of this process, once the copy has used the queue. Each copy has a cell of its own: the
+    /// fork may have happened while another thread of the parent filled the parent's cell.
     forked: Renewed<OnceLock<Arc<Attachment>>>,
     /// For the watcher of the dead and the threads' lists, which must not keep the attachment alive.
     pub(crate) itself: Weak<Attachment>,
@@ -260,8 +260,8 @@ impl Attachment {
     }
 }
 
-/// Takes a place in the table. If there is none, buries the dead first: there may be no member left to do it. `clear` says whether the
-/// janitor has nothing in hand. If it has, it stays as the dead do, and another process sweeps it.
+/// Takes a place in the table. If there is none, buries the dead first: there may be no member left to do it. `clear` says
+/// whether the janitor has nothing in hand. If it has, it stays as the dead do, and another process sweeps it.
 fn join(segment: &Segment, clear: impl FnOnce(&Membership) -> bool) -> Result<Membership, OpenError> {
     let table = segment.participants().ok_or_else(|| segment.refuse(Flaw::Geometry("no participants".into())))?;
     let joined = match table.join() {

@@ -89,8 +89,8 @@ impl<Q> Builder<Q> {
         self
     }
 
-    /// Sets the most bytes of memory for messages, in equal parts for the eight to twelve sizes of blocks that hold them. Default: as
-    /// much as the system has. Nothing is reserved: the queue grows as messages come.
+    /// Sets the most bytes of memory for messages, in equal parts for the eight to twelve sizes of blocks that hold them.
+    /// Default: as much as the system has. Nothing is reserved: the queue grows as messages come.
     pub fn memory(mut self, bytes: u64) -> Self {
         self.shape.memory = bytes;
         self
@@ -108,8 +108,8 @@ impl<Q> Builder<Q> {
         self
     }
 
-    /// Gives the queue a name, under which other programs of the same user can open it until the name is [removed](remove). The type of its
-    /// messages is recorded: it can't be opened as a queue of another type.
+    /// Gives the queue a name, under which other programs of the same user can open it until the name is [removed](remove). The
+    /// type of its messages is recorded: it can't be opened as a queue of another type.
     pub fn named(mut self, name: impl Into<String>) -> Self
     where
         Q: Typed,
@@ -131,8 +131,8 @@ impl<Q> Builder<Q> {
         Ok((self.make)(self.create(name.as_ref())?))
     }
 
-    /// Opens the queue of this name if there is one, else makes it. Of several processes that do so at once, one makes the queue, and the
-    /// others open it.
+    /// Opens the queue of this name if there is one, else makes it. Of several processes that do so at once, one makes the queue,
+    /// and the others open it.
     ///
     /// ```
     /// use multiproc_queue::{Queue, remove};
@@ -144,13 +144,14 @@ impl<Q> Builder<Q> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// A queue that is there keeps its memory, its longest message, its places for processes and its limit of deliveries. They may differ
-    /// from this builder's.
+    /// A queue that is there keeps its memory, its longest message, its places for processes and its limit of deliveries. They
+    /// may differ from this builder's.
     ///
     /// # Errors
     ///
-    /// The queue that is there has another kind or type of message ([`OpenError::Attach`]) or another capacity ([`OpenError::Capacity`]);
-    /// [`named`](Self::named) was not called with a name that can be one; or as [`build`](Self::build).
+    /// The queue that is there has another kind or type of message ([`OpenError::Attach`]) or another capacity
+    /// ([`OpenError::Capacity`]); [`named`](Self::named) was not called with a name that can be one; or as
+    /// [`build`](Self::build).
     pub fn open_or_create(self) -> Result<Q, OpenError> {
         let name = SegmentName::new(self.name.as_deref().unwrap_or_default()).map_err(|error| OpenError::Create(error.into()))?;
         let mut tries = TRIES;

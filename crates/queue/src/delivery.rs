@@ -19,10 +19,12 @@ pub(crate) const DEAD_LANES: [Lane; 2] = [Lane::DeadReturned, Lane::Dead];
 /// A value in hand: [`done`](Self::done) finishes it. A delivery that is dropped instead, also by a panic, is
 /// [given back](Self::give_back).
 ///
-/// It may go to another thread, outlives every handle, and keeps the process attached to the queue. A forked copy of it does nothing.
+/// It may go to another thread, outlives every handle, and keeps the process attached to the queue. A forked copy of it does
+/// nothing.
 ///
-/// After a shutdown, a get in the thread that got it waits for it for three seconds. From then on the get takes it for its own, wherever
-/// it is. A get in any other thread waits until it is done. So finish or give back a delivery before a get that is to see the end.
+/// After a shutdown, a get in the thread that got it waits for it for three seconds. From then on the get takes it for its own,
+/// wherever it is. A get in any other thread waits until it is done. So finish or give back a delivery before a get that is to
+/// see the end.
 ///
 /// ```
 /// use multiproc_queue::JoinableQueue;
@@ -102,13 +104,13 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
 
     /// Takes out the oldest value that was put aside, without waiting. Python has no counterpart.
     ///
-    /// A value is put aside when it was delivered as often as [`max_deliveries`](crate::Builder::max_deliveries) allows and never done,
-    /// and when a process with another `T` could not read it. For `join` it is done.
+    /// A value is put aside when it was delivered as often as [`max_deliveries`](crate::Builder::max_deliveries) allows and never
+    /// done, and when a process with another `T` could not read it. For `join` it is done.
     ///
     /// # Errors
     ///
-    /// [`GetError::Empty`] if there is none, or as [`get`](Self::get). A value that makes no `T` is out of the queue for good: it would be
-    /// the next one again.
+    /// [`GetError::Empty`] if there is none, or as [`get`](Self::get). A value that makes no `T` is out of the queue for good: it
+    /// would be the next one again.
     ///
     /// # Panics
     ///
@@ -131,8 +133,8 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
 }
 
 impl<T> Delivery<T> {
-    /// Deliveries of this value so far, this one included: 1 at first, and one more each time that it was given back or that its consumer
-    /// died. At most 32,767.
+    /// Deliveries of this value so far, this one included: 1 at first, and one more each time that it was given back or that its
+    /// consumer died. At most 32,767.
     pub fn count(&self) -> u16 {
         self.count
     }
@@ -162,7 +164,8 @@ impl<T> DeadLetter<T> {
         self.value
     }
 
-    /// Puts the value into the queue again, behind all others, as if it had never been delivered; waits while a bounded queue is full.
+    /// Puts the value into the queue again, behind all others, as if it had never been delivered; waits while a bounded queue is
+    /// full.
     ///
     /// # Errors
     ///

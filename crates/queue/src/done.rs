@@ -1,11 +1,11 @@
 //! Values in hand: got and not done yet; and when everything is done.
 //!
-//! A message stays in its block until it is done, so that a death brings it back. One store finishes it: the participant's word counts
-//! up and names the message at once. A sweep that finds the block still taken can tell from the word whether the message was
-//! finished. The number of unfinished values is derived: published, minus finished by each participant, minus put aside.
+//! A message stays in its block until it is done, so that a death brings it back. One store finishes it: the participant's word
+//! counts up and names the message at once. A sweep that finds the block still taken can tell from the word whether the message
+//! was finished. The number of unfinished values is derived: published, minus finished by each participant, minus put aside.
 //!
-//! Each thread has a list of the values it got. So `task_done` finishes a value of its own thread and no other's, and a get takes no lock.
-//! A thread that ends gives back what is left in its list.
+//! Each thread has a list of the values it got. So `task_done` finishes a value of its own thread and no other's, and a get takes
+//! no lock. A thread that ends gives back what is left in its list.
 
 use crate::attachment::{Attachment, read};
 use crate::ending::Apart;
@@ -28,7 +28,8 @@ struct Mine {
 }
 
 thread_local! {
-    /// What this thread has in hand. It has no destructor, so the destructors of other thread-locals can still get and finish values.
+    /// What this thread has in hand. It has no destructor, so the destructors of other thread-locals can still get and finish
+    /// values.
     static MINE: ManuallyDrop<RefCell<Vec<Mine>>> = const { ManuallyDrop::new(RefCell::new(Vec::new())) };
     /// Empties it when the thread ends.
     static END: End = const { End };
@@ -47,8 +48,8 @@ impl Drop for End {
     }
 }
 
-/// Values of this process that are in no thread's list: they could not be given back yet, for want of memory. With each one goes the
-/// number of deliveries after which it is put aside.
+/// Values of this process that are in no thread's list: they could not be given back yet, for want of memory. With each one goes
+/// the number of deliveries after which it is put aside.
 #[derive(Debug, Default)]
 pub(crate) struct InHand(Mutex<Vec<(Held, Option<u16>)>>);
 
@@ -212,13 +213,14 @@ impl Attachment {
         })
     }
 
-    /// Gives a value that is in hand and in no list to another consumer. A value that was delivered too often goes to the dead letters,
-    /// and so does one that came from there.
+    /// Gives a value that is in hand and in no list to another consumer. A value that was delivered too often goes to the dead
+    /// letters, and so does one that came from there.
     pub(crate) fn give_back(&self, held: Held) {
         self.hand_on(held, self.shape.max_deliveries());
     }
 
-    /// Puts a value that can't be read with the dead letters: `join` does not wait for it, and a program that can read it still can.
+    /// Puts a value that can't be read with the dead letters: `join` does not wait for it, and a program that can read it still
+    /// can.
     pub(crate) fn put_aside(&self, held: Held) {
         self.hand_on(held, Some(1));
     }

@@ -1,12 +1,13 @@
 //! When a get ends after a shutdown: once no value can come back any more.
 //!
-//! A thread with nothing in hand ends when everything is done. A thread with values in hand can't finish them while it waits. All that is
-//! not done may be in the hands of threads that wait. Then one of them ends: the first thread of the first process in the table. It
-//! finishes its values, and another thread is the first. Or it dies, and its values go to the threads that still wait. The first thread
-//! may be stopped: after a while, the others end as well.
+//! A thread with nothing in hand ends when everything is done. A thread with values in hand can't finish them while it waits. All
+//! that is not done may be in the hands of threads that wait. Then one of them ends: the first thread of the first process in the
+//! table. It finishes its values, and another thread is the first. Or it dies, and its values go to the threads that still wait.
+//! The first thread may be stopped: after a while, the others end as well.
 //!
-//! A delivery may still be with the thread that got it, which then waits for itself. Or it is with another thread, which works on it and
-//! may give it back. Nothing tells which. So the thread that got it waits for it at first, and after a while counts it as its own.
+//! A delivery may still be with the thread that got it, which then waits for itself. Or it is with another thread, which works on
+//! it and may give it back. Nothing tells which. So the thread that got it waits for it at first, and after a while counts it as
+//! its own.
 
 use crate::attachment::Attachment;
 use crate::layout::{Flavor, Tally, tally_of};
@@ -16,13 +17,14 @@ use std::cell::Cell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Values that a thread got and that are not in its list: its deliveries, wherever those are now, and messages that it reads in place.
+/// Values that a thread got and that are not in its list: its deliveries, wherever those are now, and messages that it reads in
+/// place.
 #[derive(Debug, Default)]
 pub(crate) struct Apart {
     /// How many, and whether they are counted.
     word: AtomicU64,
-    /// When the thread began to wait for them after a shutdown, in milliseconds of the monotonic clock; 0: not yet. One wait may take
-    /// many calls.
+    /// When the thread began to wait for them after a shutdown, in milliseconds of the monotonic clock; 0: not yet. One wait may
+    /// take many calls.
     since: AtomicU64,
 }
 
@@ -44,8 +46,8 @@ impl Apart {
         self.word.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Subtracts one. Call it before the value is finished or given back: a process that sees the end of the value then sees a tally
-    /// without it.
+    /// Subtracts one. Call it before the value is finished or given back: a process that sees the end of the value then sees a
+    /// tally without it.
     pub(crate) fn remove(&self, attachment: &Attachment) {
         // Adding this subtracts one.
         let before = self.word.fetch_add(u64::MAX, Ordering::AcqRel);
@@ -57,8 +59,8 @@ impl Apart {
         }
     }
 
-    /// Whether the thread has waited long enough for values that may be in its own hands. All of it is relaxed: it is about time, not
-    /// about order.
+    /// Whether the thread has waited long enough for values that may be in its own hands. All of it is relaxed: it is about time,
+    /// not about order.
     fn is_out_of_patience(&self) -> bool {
         let now = monotonic_millis().max(1);
         let since = self.since.load(Ordering::Relaxed);
@@ -69,8 +71,8 @@ impl Apart {
     }
 }
 
-/// The threads of this process that wait for values after a shutdown, the first to come first. A forked copy never takes the lock: it
-/// has an attachment of its own.
+/// The threads of this process that wait for values after a shutdown, the first to come first. A forked copy never takes the
+/// lock: it has an attachment of its own.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters(Mutex<Vec<Waiter>>);
 
@@ -119,8 +121,8 @@ impl Drop for Wait<'_> {
 impl Wait<'_> {
     /// Counts the values that may be in this thread's hands.
     fn count_apart(&self) {
-        // From here on, a thread that finishes one of these values subtracts it from the tally. Until `wait_with` below, the tally may
-        // fall below zero: the word then shows another epoch, which counts as nothing.
+        // From here on, a thread that finishes one of these values subtracts it from the tally. Until `wait_with` below, the
+        // tally may fall below zero: the word then shows another epoch, which counts as nothing.
         let before = self.waiter.apart.word.fetch_or(Apart::COUNTED, Ordering::AcqRel);
         if before & Apart::COUNTED == 0 {
             self.tally.wait_with(before);

@@ -2,11 +2,11 @@
 //!
 //! Three rules hold for each of them:
 //!
-//! - Its text is whole: it ends with the text of its cause. So `{error}` says everything, and so does `Debug`, by which Rust prints an
-//!   error that `main` returns.
+//! - Its text is whole: it ends with the text of its cause. So `{error}` says everything, and so does `Debug`, by which Rust
+//!   prints an error that `main` returns.
 //! - `source()` gives the cause to a program that asks for more than the text.
-//! - Two of them are equal if they are of the same kind, hold equal values and have equal texts. Some causes, `std::io::Error` among
-//!   them, offer no other comparison.
+//! - Two of them are equal if they are of the same kind, hold equal values and have equal texts. Some causes, `std::io::Error`
+//!   among them, offer no other comparison.
 
 use multiproc_shm::{AttachError, CreateError, JoinError};
 use multiproc_sync::{self as sync, ChannelError};
@@ -27,7 +27,8 @@ macro_rules! debug_is_text {
 }
 
 debug_is_text! {
-    OpenError, RemoveError, PutError<T>, PutManyError<I: Iterator>, GetError, GetManyError<T>, JoinThreadError, TaskDoneError, QueueJoinError,
+    OpenError, RemoveError, PutError<T>, PutManyError<I: Iterator>, GetError, GetManyError<T>,
+    JoinThreadError, TaskDoneError, QueueJoinError,
 }
 
 /// `PartialEq` by kind and text, for errors whose causes can't be compared.
@@ -50,8 +51,8 @@ pub enum OpenError {
     /// The queue could not be made. [`CreateError::Exists`]: its name is taken.
     #[error("can't make a queue: {0}")]
     Create(#[from] CreateError),
-    /// The queue was not found or was refused. [`AttachError::NotFound`]: there is none of this name. [`Flaw`](multiproc_shm::Flaw) says
-    /// what is wrong with it, `Kind` and `MessageType` among others.
+    /// The queue was not found or was refused. [`AttachError::NotFound`]: there is none of this name.
+    /// [`Flaw`](crate::Flaw) says what is wrong with it, `Kind` and `MessageType` among others.
     #[error("can't open the queue: {0}")]
     Attach(#[from] AttachError),
     /// The queue of this name has another capacity than [`open_or_create`](crate::Builder::open_or_create) was told.
@@ -259,8 +260,8 @@ pub enum GetError {
     /// A message makes no value of the type asked for. It is out of the queue. A `JoinableQueue` puts it with the dead letters.
     #[error("a message was got but is not what was asked for: {0}")]
     Decode(#[from] DecodeError),
-    /// A message written in place was got as a value, or the other way about. It is out of the queue. A `JoinableQueue` puts it with
-    /// the dead letters.
+    /// A message written in place was got as a value, or the other way about. It is out of the queue. A `JoinableQueue` puts it
+    /// with the dead letters.
     #[error("a message was got that {written} but is asked for {asked}")]
     Form {
         /// How it was written.

@@ -10,14 +10,16 @@ use multiproc_prim::Deadline;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A queue that knows which of its values are done (Python: `multiprocessing.JoinableQueue`). It has the methods of [`Queue`], and more.
+/// A queue that knows which of its values are done (Python: `multiprocessing.JoinableQueue`). It has the methods of [`Queue`],
+/// and more.
 ///
-/// A value that was got is in hand of the thread that got it until that thread calls [`task_done`](Self::task_done). When a process dies
-/// with values in hand, other consumers get them, before new ones. The same happens when a thread ends or panics with values in hand,
-/// and when a process drops its last handle of the queue. Python loses such values, and its `join` then waits for ever.
+/// A value that was got is in hand of the thread that got it until that thread calls [`task_done`](Self::task_done). When a
+/// process dies with values in hand, other consumers get them, before new ones. The same happens when a thread ends or panics
+/// with values in hand, and when a process drops its last handle of the queue. Python loses such values, and its `join` then
+/// waits for ever.
 ///
-/// [`get_delivery`](Self::get_delivery) gets a value that may go to another thread. It tells how often the value was delivered, and gives
-/// it back unless it is said to be done.
+/// [`get_delivery`](Self::get_delivery) gets a value that may go to another thread. It tells how often the value was delivered,
+/// and gives it back unless it is said to be done.
 ///
 /// A message that makes no `T` (another program with another type put it) is an error of the get that took it. It goes to the
 /// [dead letters](Self::try_get_dead): `join` does not wait for it, and a program that can read it gets it there.
@@ -49,8 +51,8 @@ methods_of_all!(
 methods_of_both!(
     JoinableQueue,
     "JoinableQueue",
-    "\n\nA get ends when every value is done: until then a consumer may die, and its values come back. Values in the caller's own hands \
-     don't count."
+    "\n\nA get ends when every value is done: until then a consumer may die, and its values come back. Values in the caller's own \
+     hands don't count."
 );
 
 impl<T> JoinableQueue<T> {
@@ -64,15 +66,17 @@ impl<T> JoinableQueue<T> {
 
     /// Says that the oldest value that the calling thread got and has not finished is done (Python: `task_done`).
     ///
-    /// In Python any thread may say so of a value that another one got. Here it has to be the thread that got the value. So no thread
-    /// finishes a value that another one still works on, and the values that a dead process had in hand are known. A value that goes to
-    /// another thread goes as a [`Delivery`](crate::Delivery).
+    /// In Python any thread may say so of a value that another one got. Here it has to be the thread that got the value. So no
+    /// thread finishes a value that another one still works on, and the values that a dead process had in hand are known. A value
+    /// that goes to another thread goes as a [`Delivery`](crate::Delivery).
     ///
-    /// A value that was got in the destructor of a thread-local has to be finished there: the end of the thread may not give it back.
+    /// A value that was got in the destructor of a thread-local has to be finished there: the end of the thread may not give it
+    /// back.
     ///
     /// # Errors
     ///
-    /// The thread has nothing in hand (Python: `ValueError`). A forked copy of a process has none of the values that the process got.
+    /// The thread has nothing in hand (Python: `ValueError`). A forked copy of a process has none of the values that the process
+    /// got.
     pub fn task_done(&self) -> Result<(), TaskDoneError> {
         self.queue().attachment().here().map_err(|_| TaskDoneError::NothingInHand)?.task_done()
     }
@@ -86,7 +90,8 @@ impl<T> JoinableQueue<T> {
     ///
     /// # Errors
     ///
-    /// This process is a forked copy and could not join the queue as itself. Without a place of its own it would not notice deaths.
+    /// This process is a forked copy and could not join the queue as itself. Without a place of its own it would not notice
+    /// deaths.
     pub fn join(&self) -> Result<(), QueueJoinError> {
         self.join_by(Deadline::NEVER)
     }

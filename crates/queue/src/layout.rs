@@ -18,8 +18,8 @@ shared_struct! {
 
     /// What each participant alone writes.
     pub(crate) struct Tally {
-        /// A `Completion`: the last message of a `JoinableQueue` that it finished; the last message of another queue that it found in
-        /// the hands of the dead.
+        /// A `Completion`: the last message of a `JoinableQueue` that it finished; the last message of another queue that it
+        /// found in the hands of the dead.
         last: AtomicU64,
         /// How many messages it finished: as many as the word before says, or one less.
         count: AtomicU64,

@@ -28,8 +28,8 @@ pub struct Loan<'q, T> {
 
 /// A message of `T`s in shared memory, out of the queue and in this process's hands until it is dropped.
 ///
-/// It may go to another thread, within the life of the handle that took it. In a [`JoinableQueue`](crate::JoinableQueue) it is in hand of
-/// the thread that drops it from then on, as if that thread had got it.
+/// It may go to another thread, within the life of the handle that took it. In a [`JoinableQueue`](crate::JoinableQueue) it is in
+/// hand of the thread that drops it from then on, as if that thread had got it.
 #[derive(Debug)]
 #[must_use = "a message that is dropped has left the queue"]
 pub struct Borrowed<'q, T> {
@@ -101,8 +101,8 @@ impl<'q, T: Pod> Loan<'q, T> {
         self.len() == 0
     }
 
-    /// Writes values from index `first` on. Returns whether they fit; if not, nothing is written. Values that are never written are
-    /// left from an earlier message.
+    /// Writes values from index `first` on. Returns whether they fit; if not, nothing is written. Values that are never written
+    /// are left from an earlier message.
     #[inline(always)]
     #[must_use = "nothing is written if the values don't fit"]
     pub fn copy_from(&self, first: usize, values: &[T]) -> bool {

@@ -1,4 +1,5 @@
-//! The methods that the kinds of queue share, written once: each macro gives a kind its own, so that none has to stand for another.
+//! The methods that the kinds of queue share, written once: each macro gives a kind its own, so that none has to stand for
+//! another.
 //!
 //! Each kind has a private `from_attachment` and `queue()`, the [`Queue`](crate::Queue) that does the work.
 
@@ -11,8 +12,8 @@ macro_rules! methods_of_all {
                 $crate::Builder::new($flavor, Self::from_attachment)
             }
 
-            /// Opens the queue of this name, which a program of this user made with [`Builder::named`](crate::Builder::named). Python
-            /// has no counterpart.
+            /// Opens the queue of this name, which a program of this user made with [`Builder::named`](crate::Builder::named).
+            /// Python has no counterpart.
             ///
             /// # Errors
             ///
@@ -29,8 +30,8 @@ macro_rules! methods_of_all {
                 self.queue().attachment().is_empty()
             }
 
-            /// Ends puts through this handle (Python: `close`). It concerns neither other handles, clones of this one included, nor
-            /// consumers: a blocked `get` stays blocked.
+            /// Ends puts through this handle (Python: `close`). It concerns neither other handles, clones of this one included,
+            /// nor consumers: a blocked `get` stays blocked.
             pub fn close(&self) {
                 self.queue().set_closed();
             }
@@ -55,7 +56,8 @@ macro_rules! methods_of_all {
             ///
             /// # Errors
             ///
-            /// [`Full`](crate::PutError::Full), [`NoMemory`](crate::PutError::NoMemory) if there is none now, or as [`put`](Self::put).
+            /// [`Full`](crate::PutError::Full), [`NoMemory`](crate::PutError::NoMemory) if there is none now, or as
+            /// [`put`](Self::put).
             pub fn try_put(&self, value: T) -> Result<(), $crate::PutError<T>> {
                 self.queue().put_by(value, Deadline::NOW)
             }
@@ -153,8 +155,8 @@ macro_rules! methods_of_both {
                 self.queue().attachment().len()
             }
 
-            /// Whether a put would have to wait for a slot (Python: `full`). Never true for an unbounded queue, whose puts wait for memory
-            /// alone.
+            /// Whether a put would have to wait for a slot (Python: `full`). Never true for an unbounded queue, whose puts wait
+            /// for memory alone.
             pub fn is_full(&self) -> bool {
                 let attachment = self.queue().attachment();
                 attachment.shape.bounded && !attachment.channel.ring().has_room()
@@ -165,8 +167,8 @@ macro_rules! methods_of_both {
                 self.queue().attachment().capacity()
             }
 
-            /// Returns at once, since every value is in the queue when its put returns (Python: `join_thread`, which waits for the
-            /// background thread that writes what was put).
+            /// Returns at once, since every value is in the queue when its put returns (Python: `join_thread`, which waits for
+            /// the background thread that writes what was put).
             ///
             /// # Errors
             ///
@@ -175,12 +177,12 @@ macro_rules! methods_of_both {
                 if self.is_closed() { Ok(()) } else { Err($crate::JoinThreadError::NotClosed) }
             }
 
-            /// Changes nothing, since the end of a process waits for no buffer (Python: `cancel_join_thread`, which lets a process
-            /// end without writing what it has put).
+            /// Changes nothing, since the end of a process waits for no buffer (Python: `cancel_join_thread`, which lets a
+            /// process end without writing what it has put).
             pub fn cancel_join_thread(&self) {}
 
-            /// Ends puts for every process. Gets drain what is left, then return [`ShutDown`](crate::GetError::ShutDown), blocked ones
-            /// too (Python 3.13: `queue.Queue.shutdown`, not in `multiprocessing`).
+            /// Ends puts for every process. Gets drain what is left, then return [`ShutDown`](crate::GetError::ShutDown), blocked
+            /// ones too (Python 3.13: `queue.Queue.shutdown`, not in `multiprocessing`).
             #[doc = $ends]
             pub fn shutdown(&self) {
                 self.queue().attachment().channel.shut_down();
@@ -201,7 +203,8 @@ macro_rules! methods_of_both {
             ///
             /// # Errors
             ///
-            /// One value could not be put. The error says how many were, and gives back that value and the iterator with the others.
+            /// One value could not be put. The error says how many were, and gives back that value and the iterator with the
+            /// others.
             pub fn put_many<I>(&self, values: I) -> Result<usize, $crate::PutManyError<I::IntoIter>>
             where
                 I: IntoIterator<Item = T>,
@@ -225,7 +228,8 @@ macro_rules! methods_of_both {
             ///
             /// # Errors
             ///
-            /// As [`put_many`](Self::put_many), with the error of [`put_timeout`](Self::put_timeout) for the value that waited too long.
+            /// As [`put_many`](Self::put_many), with the error of [`put_timeout`](Self::put_timeout) for the value that waited
+            /// too long.
             pub fn put_many_timeout<I>(&self, values: I, timeout: Duration) -> Result<usize, $crate::PutManyError<I::IntoIter>>
             where
                 I: IntoIterator<Item = T>,
@@ -239,7 +243,8 @@ macro_rules! methods_of_both {
             ///
             /// # Errors
             ///
-            /// As `get`. The error has the values that were got before. Once there is a value, it is no error that no more are there.
+            /// As `get`. The error has the values that were got before. Once there is a value, it is no error that no more are
+            /// there.
             ///
             /// # Panics
             ///

@@ -18,9 +18,9 @@ use std::time::Duration;
 
 /// A first-in, first-out queue of `T` between any number of processes and threads (Python: `multiprocessing.Queue`).
 ///
-/// A handle is cheap to clone, and travels to another process as an argument of a new process or through a connection. However often
-/// a process receives or opens a queue, it takes one of the queue's places for processes. The queue survives the death of any process
-/// at any instruction: at most the values in the hands of the dead are gone.
+/// A handle is cheap to clone, and travels to another process as an argument of a new process or through a connection. However
+/// often a process receives or opens a queue, it takes one of the queue's places for processes. The queue survives the death of
+/// any process at any instruction: at most the values in the hands of the dead are gone.
 ///
 /// ```
 /// use multiproc_queue::Queue;
@@ -59,8 +59,8 @@ thread_local! {
 /// A larger buffer goes back to the system after use, in bytes.
 const KEEP_SCRATCH: usize = 1 << 20;
 
-/// Runs `work` with an empty buffer that is used again and again. A new buffer is made for an inner call, and for one in the destructor
-/// of a thread-local that runs after this one's.
+/// Runs `work` with an empty buffer that is used again and again. A new buffer is made for an inner call, and for one in the
+/// destructor of a thread-local that runs after this one's.
 #[inline]
 fn with_scratch<R>(work: impl FnOnce(&mut Vec<u8>) -> R) -> R {
     let mut buffer = SCRATCH.try_with(Cell::take).unwrap_or_default();
@@ -110,9 +110,9 @@ impl<T> Queue<T> {
 
     /// Values that were in the hands of a process when it died, and are gone. Python has no counterpart.
     ///
-    /// It counts values whose `Deserialize` panicked in a get, too, with those that the same [`get_many`](Self::get_many) had got before.
-    /// A value counts as soon as some process has looked for the dead. A value of up to 8 encoded bytes is its taker's own once it is
-    /// taken, and is not counted. The number is exact up to 8,388,607 found by one process.
+    /// It counts values whose `Deserialize` panicked in a get, too, with those that the same [`get_many`](Self::get_many) had got
+    /// before. A value counts as soon as some process has looked for the dead. A value of up to 8 encoded bytes is its taker's
+    /// own once it is taken, and is not counted. The number is exact up to 8,388,607 found by one process.
     pub fn lost(&self) -> u64 {
         self.attachment().lost()
     }

@@ -7,8 +7,8 @@ use multiproc_shm::FileId;
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
-/// A forked copy starts with an empty registry: its parent's attachments are not its own, and another thread may have held the lock at
-/// the fork.
+/// A forked copy starts with an empty registry: its parent's attachments are not its own, and another thread may have held the
+/// lock at the fork.
 static REGISTRY: PerProcess<Registry> = PerProcess::new(Registry::default);
 
 #[derive(Default)]
@@ -37,7 +37,8 @@ pub(crate) fn attached(
         if let Some(attachment) = found.upgrade() {
             return Ok(attachment);
         }
-        // Its last handle is gone, and the thread that dropped it is still leaving. Until it has left, it has the process's place.
+        // Its last handle is gone, and the thread that dropped it is still leaving. Until it has left, it has the process's
+        // place.
         attached = registry.left.wait(attached).unwrap_or_else(PoisonError::into_inner);
     }
     let attachment = attach()?;

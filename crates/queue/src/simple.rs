@@ -11,8 +11,9 @@ use std::time::Duration;
 
 /// The queue with the fewest methods (Python: `multiprocessing.SimpleQueue`).
 ///
-/// Python's writes straight into a pipe, and a put blocks when that is full. This one is unbounded as [`Queue`] is, and has time-outs,
-/// `try_put` and `try_get` besides. [`close`](Self::close) ends the puts through its handle; in Python it ends the gets, too.
+/// Python's writes straight into a pipe, and a put blocks when that is full. This one is unbounded as [`Queue`] is, and has
+/// time-outs, `try_put` and `try_get` besides. [`close`](Self::close) ends the puts through its handle; in Python it ends the
+/// gets, too.
 ///
 /// ```
 /// use multiproc_queue::SimpleQueue;

@@ -1,7 +1,8 @@
 //! When to look for the dead: at once when the kernel tells a lookout of a death, and now and then whatever it tells.
 //!
-//! A process that sleeps relies on the lookouts (`multiproc_shm`), where there are any. A process that works looks by itself before it
-//! takes a value: under constant load nobody sleeps, and a stopped lookout must not keep what the dead left from the living.
+//! A process that sleeps relies on the lookouts (`multiproc_shm`), where there are any. A process that works looks by itself
+//! before it takes a value: under constant load nobody sleeps, and a stopped lookout must not keep what the dead left from the
+//! living.
 
 use crate::attachment::Attachment;
 use crate::layout::Flavor;
@@ -17,15 +18,16 @@ const APART: u64 = 25;
 /// Operations between two looks at the clock, where no value can come back.
 const SELDOM: u64 = 64;
 
-/// How long to sleep while there are lookouts: about so long at least, and at most. A look turns a hang into a delay in three cases: all
-/// lookouts are stopped; a process was stopped between its operation and the wake-up for it; a copy that the C library does not know
-/// of still holds a lock of the dead.
+/// How long to sleep while there are lookouts: about so long at least, and at most. A look turns a hang into a delay in three
+/// cases: all lookouts are stopped; a process was stopped between its operation and the wake-up for it; a copy that the C library
+/// does not know of still holds a lock of the dead.
 const REST: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(10);
 
 /// The time between two looks of all sleepers together.
 const TOGETHER: Duration = Duration::from_millis(250);
 
-/// How long to sleep where no lookout can be: short enough that a look in its turn, on a busy machine, comes within 100 ms of a death.
+/// How long to sleep where no lookout can be: short enough that a look in its turn, on a busy machine, comes within 100 ms of a
+/// death.
 const ALONE: Duration = Duration::from_millis(50);
 
 /// How long to sleep at most after a shutdown, where some waits end by time alone.
@@ -82,8 +84,8 @@ impl Watched for Attachment {
     }
 }
 
-/// How long to sleep while there are lookouts. All sleepers share the looking: the more they are, the longer each one sleeps, for a
-/// random time, so that their turns spread. `others` are the participants beside this one.
+/// How long to sleep while there are lookouts. All sleepers share the looking: the more they are, the longer each one sleeps, for
+/// a random time, so that their turns spread. `others` are the participants beside this one.
 fn rest(others: usize) -> Duration {
     let all = TOGETHER.saturating_mul(u32::try_from(others + 1).unwrap_or(u32::MAX));
     let chance = RandomState::new().hash_one(others) as u32;

@@ -1,4 +1,4 @@
-//! Each promise of the queues once, within one process.
+//! Each promise of the queues, once, within one process.
 
 use multiproc_queue::{
     GetError, JoinThreadError, JoinableQueue, OpenError, PutError, Queue, QueueJoinError, RemoveError, SimpleQueue, TaskDoneError,
@@ -63,7 +63,7 @@ fn a_message_of_256_mib_passes() {
     assert_eq!((got.len(), got[0], got[half - 1]), (half, 7, 9));
 }
 
-/// Refuses to be encoded after some of it was.
+/// A value that refuses to be encoded after a part of it was.
 #[derive(Debug, PartialEq, Deserialize)]
 struct Refuses(u32);
 
@@ -231,7 +231,7 @@ fn after_a_shutdown_a_joinable_queue_ends_when_nothing_can_come_back() {
     while q.unfinished() > 1 {
         thread::yield_now();
     }
-    // The other thread has nothing to get, and waits for what comes back. What it gets itself it does not wait for.
+    // The other thread has nothing to get, and waits for the value that comes back. It does not wait for values of its own.
     delivery.give_back();
     assert_eq!(getter.join().unwrap(), [2, 1]);
     q.join().unwrap();
@@ -249,7 +249,7 @@ fn after_a_shutdown_nobody_waits_for_itself_or_for_others_who_wait() {
             q.get().unwrap();
             both.wait();
             q.shutdown();
-            // One value in hand each.
+            // Each thread has one value in hand.
             let end = q.get();
             q.task_done().unwrap();
             end
