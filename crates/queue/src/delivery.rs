@@ -133,8 +133,8 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
 }
 
 impl<T> Delivery<T> {
-    /// Deliveries of this value so far, this one included: 1 at first, and one more each time that it was given back or that its
-    /// consumer died. At most 32,767.
+    /// Counts the deliveries of this value so far, this one included: 1 at first, and one more each time that it was given back
+    /// or that its consumer died. At most 32,767.
     pub fn count(&self) -> u16 {
         self.count
     }
@@ -154,7 +154,7 @@ impl<T> Delivery<T> {
 }
 
 impl<T> DeadLetter<T> {
-    /// How often the value was delivered.
+    /// Counts the deliveries of the value.
     pub fn count(&self) -> u16 {
         self.count
     }

@@ -158,7 +158,7 @@ pub enum PutError<T> {
 }
 
 impl<T> PutError<T> {
-    /// The value that was not put.
+    /// Returns the value that was not put.
     pub fn into_inner(self) -> T {
         match self {
             Self::Full(value)
@@ -197,7 +197,7 @@ impl<T> PutError<T> {
         }
     }
 
-    /// The same error with something made of the value.
+    /// Makes the same error with something made of its value.
     pub fn map<U>(self, make: impl FnOnce(T) -> U) -> PutError<U> {
         match self {
             Self::Full(value) => PutError::Full(make(value)),

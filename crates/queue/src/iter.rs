@@ -33,8 +33,8 @@ impl<'q, T> Iter<'q, T> {
         Self { queue, deadline, end: None }
     }
 
-    /// The error of the get that ended it: [`GetError::ShutDown`] at the end of a queue, [`GetError::Empty`] at the end of a
-    /// `try_iter`, or what went wrong. `None`: it has not ended.
+    /// Returns the error of the get that ended it: [`GetError::ShutDown`] at the end of a queue, [`GetError::Empty`] at the end
+    /// of a `try_iter`, or what went wrong. `None`: the iterator has not ended.
     pub fn end(&self) -> Option<&GetError> {
         self.end.as_ref()
     }

@@ -81,7 +81,7 @@ impl<T> JoinableQueue<T> {
         self.queue().attachment().here().map_err(|_| TaskDoneError::NothingInHand)?.task_done()
     }
 
-    /// Values that were put aside and not taken out yet, at some moment during the call.
+    /// Counts the values that were put aside and not taken out yet, at some moment during the call.
     pub fn dead_len(&self) -> usize {
         DEAD_LANES.iter().map(|&lane| self.queue().attachment().channel.ring().len_of(lane)).sum()
     }
@@ -111,7 +111,7 @@ impl<T> JoinableQueue<T> {
         attachment.here().map_err(forked)?.join(deadline)
     }
 
-    /// Values put and not done, at some moment during the call.
+    /// Counts the values put and not done, at some moment during the call.
     pub fn unfinished(&self) -> usize {
         self.queue().attachment().unfinished() as usize
     }

@@ -91,12 +91,12 @@ fn window<T>(payload: Bytes<'_>, first: usize, count: usize) -> Option<Bytes<'_>
 }
 
 impl<'q, T: Pod> Loan<'q, T> {
-    /// Values in the message.
+    /// Returns the number of values in the message.
     pub fn len(&self) -> usize {
         count::<T>(&self.block)
     }
 
-    /// Whether the message has no values.
+    /// Returns whether the message has no values.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -160,12 +160,12 @@ impl<'q, T: Pod> Loan<'q, T> {
 }
 
 impl<T: Pod> Borrowed<'_, T> {
-    /// Values in the message.
+    /// Returns the number of values in the message.
     pub fn len(&self) -> usize {
         count::<T>(&self.block)
     }
 
-    /// Whether the message has no values.
+    /// Returns whether the message has no values.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -7,7 +7,7 @@
 macro_rules! methods_of_all {
     ($Kind:ident, $flavor:expr, $got:literal) => {
         impl<T> $Kind<T> {
-            /// Everything that can be chosen about a new queue: its capacity, its name, the memory that it may use.
+            /// Begins a queue with more than the usual choices: its capacity, its name, the memory that it may use.
             pub fn builder() -> $crate::Builder<Self> {
                 $crate::Builder::new($flavor, Self::from_attachment)
             }
@@ -25,7 +25,7 @@ macro_rules! methods_of_all {
                 Self::builder().named(name).open()
             }
 
-            /// Whether no value waits (Python: `empty`, which can still be true after a `put`; this one is not).
+            /// Returns whether no value waits (Python: `empty`, which can still be true after a `put`; this one is not).
             pub fn is_empty(&self) -> bool {
                 self.queue().attachment().is_empty()
             }
@@ -36,7 +36,7 @@ macro_rules! methods_of_all {
                 self.queue().set_closed();
             }
 
-            /// Whether this handle was [closed](Self::close).
+            /// Returns whether this handle was [closed](Self::close).
             pub fn is_closed(&self) -> bool {
                 self.queue().was_closed()
             }
@@ -150,19 +150,19 @@ macro_rules! methods_of_both {
 
             // What only reads asks the attachment that a forked copy inherited, which needs no place of its own for that.
 
-            /// Values waiting, at some moment during the call (Python: `qsize`, which some systems lack).
+            /// Returns the number of values waiting, at some moment during the call (Python: `qsize`, which some systems lack).
             pub fn len(&self) -> usize {
                 self.queue().attachment().len()
             }
 
-            /// Whether a put would have to wait for a slot (Python: `full`). Never true for an unbounded queue, whose puts wait
-            /// for memory alone.
+            /// Returns whether a put would have to wait for a slot (Python: `full`). Never true for an unbounded queue, whose
+            /// puts wait for memory alone.
             pub fn is_full(&self) -> bool {
                 let attachment = self.queue().attachment();
                 attachment.shape.bounded && !attachment.channel.ring().has_room()
             }
 
-            /// Values that can wait at once; `None` for an unbounded queue.
+            /// Returns how many values can wait at once; `None` for an unbounded queue.
             pub fn capacity(&self) -> Option<usize> {
                 self.queue().attachment().capacity()
             }

@@ -45,7 +45,7 @@ pub struct Queue<T> {
 methods_of_all!(
     Queue,
     Flavor::Queue,
-    "A value that is got is gone if this process dies. One whose `Deserialize` panics is lost and [counted](Self::lost)."
+    "A value that is got is gone if this process dies. A value whose `Deserialize` panics is lost and [counted](Self::lost)."
 );
 methods_of_both!(Queue, "Queue", "");
 
@@ -108,7 +108,7 @@ impl<T> Queue<T> {
         fields
     }
 
-    /// Values that were in the hands of a process when it died, and are gone. Python has no counterpart.
+    /// Counts the values that were in the hands of a process when it died, and are gone. Python has no counterpart.
     ///
     /// It counts values whose `Deserialize` panicked in a get, too, with those that the same [`get_many`](Self::get_many) had got
     /// before. A value counts as soon as some process has looked for the dead. A value of up to 8 encoded bytes is its taker's
