@@ -58,7 +58,7 @@ fn processes_that_open_or_create_a_name_at_once_share_one_queue() {
     let (name, go) = (unique("race"), Queue::unbounded().unwrap());
     let processes = [(); 4].map(|()| Process::spawn(open_or_create_all, (name.clone(), go.clone())).unwrap());
     go.put_many([(); 4]).unwrap();
-    let mut expected = processes.each_ref().map(|process| process.pid() as u32);
+    let mut expected = processes.each_ref().map(Process::pid);
     expected.sort_unstable();
     for process in &processes {
         assert_eq!(process.join_timeout(WATCHDOG).unwrap(), Some(Exit::Code(0)));
