@@ -107,7 +107,7 @@ fn filled(count: u32, len: usize) -> Result<f64> {
     let q = Queue::<u8>::bounded(count)?;
     for _ in 0..count {
         let loan = q.loan(len)?;
-        loan.copy_from(0, &vec![7; len]);
+        let _ = loan.copy_from(0, &vec![7; len]);
         loan.send()?;
     }
     attached::resident(&q)

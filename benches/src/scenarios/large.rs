@@ -24,7 +24,7 @@ fn put_copies((q, size, n): (Queue<u8>, usize, u64)) {
     let message = vec![7u8; size];
     for _ in 0..n {
         let loan = q.loan(size).unwrap();
-        loan.copy_from(0, &message);
+        assert!(loan.copy_from(0, &message));
         loan.send().unwrap();
     }
 }
@@ -60,7 +60,7 @@ fn put_in_place((q, n): (Queue<u64>, u64)) {
         // Produced run by run where it lies, as a sensor or a codec would: one word in each cache line is new.
         for first in (0..MIB / 8).step_by(RUN) {
             run.iter_mut().step_by(8).for_each(|word| *word = i);
-            loan.copy_from(first, &run);
+            assert!(loan.copy_from(first, &run));
         }
         loan.send().unwrap();
     }

@@ -13,8 +13,8 @@ pub use multiproc_process::{
     init,
 };
 pub use multiproc_queue::{
-    Borrowed, Builder, DeadLetter, Delivery, GetError, GetManyError, JoinThreadError, JoinableQueue, Loan, OpenError, PutError,
-    PutManyError, Queue, QueueJoinError, SimpleQueue, TaskDoneError,
+    Borrowed, Builder, DeadLetter, Delivery, GetError, GetManyError, Iter, JoinThreadError, JoinableQueue, Loan, OpenError,
+    PutError, PutManyError, Queue, QueueJoinError, RemoveError, SimpleQueue, TaskDoneError, remove as remove_queue,
 };
 pub use multiproc_travel::pass::{DecodeError, Descriptor, EncodeError};
 

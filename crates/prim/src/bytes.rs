@@ -21,6 +21,11 @@ pub struct Bytes<'a> {
     of: PhantomData<&'a Region>,
 }
 
+// SAFETY: the bytes are reached through atomic copies alone; `'a` keeps their region or their `OwnBytes`, which are `Sync`.
+unsafe impl Send for Bytes<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Bytes<'_> {}
+
 /// Up to eight bytes of this process alone, in the place of a message's payload. They start on a multiple of 16 as that does.
 #[repr(align(16))]
 #[derive(Debug, Default)]

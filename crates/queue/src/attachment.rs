@@ -1,21 +1,25 @@
-//! One process's attachment to one queue: what all its handles share.
+//! The attachment of this process to one queue, which all its handles there share: what it is made of, how it begins and ends,
+//! and the way of a message through it.
+//!
+//! What it does besides lies in a file for each matter: values in hand in `done`, the end after a shutdown in `ending`, the looks
+//! for the dead in `watch`, what the dead held in `sweep`.
 
 use crate::done::InHand;
 use crate::ending::Waiters;
 use crate::error::OpenError;
 use crate::layout::{Flavor, QueueWords, Shape, Tally, tally_of};
 use crate::registry;
-use crate::watch;
+use crate::sweep::{Sweeper, owner};
 use multiproc_prim::stamp;
 use multiproc_prim::{Array, AtomicU64, Deadline, Hint, Ordering, Place, Renewed};
-use multiproc_ring::mpmc::{Block, Lane, Orphan, Orphans, Owner, Swept, TakeError};
-use multiproc_shm::{FileId, Flaw, JoinError, Membership, Notice, Participant, Segment, SegmentName, Watched, file_id};
+use multiproc_ring::mpmc::{Block, Lane, TakeError};
+use multiproc_shm::{FileId, Flaw, JoinError, Membership, Segment, SegmentName, Watched, file_id};
 use multiproc_sync::{Channel, ChannelError, GetError, Pace, PutError};
-use serde::de::DeserializeOwned;
+use multiproc_travel::pass;
+use serde::{Deserialize, Deserializer, Serializer};
 use std::cell::OnceCell;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::Duration;
 
 pub(crate) struct Attachment {
     pub(crate) segment: Segment,
@@ -27,12 +31,12 @@ pub(crate) struct Attachment {
     pub(crate) in_hand: InHand,
     pub(crate) waiters: Waiters,
     pub(crate) join_pace: Pace,
-    /// Operations of this process, about.
-    operations: Hint,
-    /// What the registry knows it by.
+    /// Operations of this process, roughly.
+    pub(crate) operations: Hint,
+    /// The registry's key for it.
     file: FileId,
-    /// The attachment of a forked copy of this process, once it has used the queue. Each copy has a cell of its own: it may have
-    /// been forked while another thread filled this process's.
+    /// The attachment of a forked copy of this process, once the copy has used the queue. Each copy has a cell of its own: the
+    /// fork may have happened while another thread of the parent filled the parent's cell.
     forked: Renewed<OnceLock<Arc<Attachment>>>,
     /// For the watcher of the dead and the threads' lists, which must not keep the attachment alive.
     pub(crate) itself: Weak<Attachment>,
@@ -44,11 +48,8 @@ impl std::fmt::Debug for Attachment {
     }
 }
 
-pub(crate) fn owner(who: Participant) -> Owner {
-    Owner::new(who.row, who.epoch)
-}
-
 impl Attachment {
+    /// An attachment to a new queue.
     pub(crate) fn create(shape: &Shape, name: Option<&SegmentName>) -> Result<Arc<Self>, OpenError> {
         let spec = shape.spec()?;
         let fill = |segment: Segment| {
@@ -61,37 +62,22 @@ impl Attachment {
         }
     }
 
-    pub(crate) fn open<T: DeserializeOwned>(name: &str, flavor: Flavor) -> Result<Arc<Self>, OpenError> {
-        let name = SegmentName::new(name).map_err(|error| OpenError::Attach(error.into()))?;
-        let segment = Segment::open(&name, flavor.kind())?;
+    /// The attachment to the queue of a name, if its messages are of the type that `identity` stands for.
+    pub(crate) fn open(name: &SegmentName, flavor: Flavor, identity: u64, message_type: &str) -> Result<Arc<Self>, OpenError> {
+        let segment = Segment::open(name, flavor.kind())?;
         let file = file_id(segment.as_fd())?;
         let attachment = registry::attached(file, || Self::attach_segment(segment, file, flavor))?.checked(flavor)?;
-        if attachment.shape.identity != multiproc_travel::pass::identity::<T>() {
-            let expected = multiproc_travel::pass::type_name::<T>();
-            return Err(attachment.segment.refuse(Flaw::MessageType { expected }).into());
+        if attachment.shape.identity != identity {
+            return Err(attachment.segment.refuse(Flaw::MessageType { expected: message_type.to_owned() }).into());
         }
         Ok(attachment)
     }
 
-    /// The attachment to the queue behind a descriptor, which is closed if this process has one already.
+    /// The attachment to the queue behind a descriptor, which is closed if this process has an attachment already.
     pub(crate) fn attach(descriptor: OwnedFd, flavor: Flavor) -> Result<Arc<Self>, OpenError> {
         let file = file_id(descriptor.as_fd())?;
         let attach = || Self::attach_segment(Segment::attach(descriptor, flavor.kind())?, file, flavor);
         registry::attached(file, attach)?.checked(flavor)
-    }
-
-    pub(crate) fn is_of(&self, flavor: Flavor) -> bool {
-        self.shape.flavor == flavor
-    }
-
-    /// An attachment that was found in the registry skipped the checks of its segment, and this one depends on who asks.
-    fn checked(self: Arc<Self>, flavor: Flavor) -> Result<Arc<Self>, OpenError> {
-        if !self.is_of(flavor) {
-            let (found, expected) = (self.shape.flavor.kind(), flavor.kind());
-            let flaw = Flaw::Kind { found: format!("{found:?}"), expected: format!("{expected:?}") };
-            return Err(self.segment.refuse(flaw).into());
-        }
-        Ok(self)
     }
 
     fn attach_segment(segment: Segment, file: FileId, flavor: Flavor) -> Result<Arc<Self>, OpenError> {
@@ -113,19 +99,15 @@ impl Attachment {
             let Ok(channel) = Channel::attach(&region, channel_at, &shape.ring(), owner(janitor.participant())) else {
                 return true;
             };
-            let nothing = InHand::default();
-            for who in janitor.others().filter(|who| janitor.is_dead(*who)) {
-                let still = || janitor.is_there(who);
-                if let Some(swept) = account_for(who, janitor.participant(), &shape, &channel, &tallies, &nothing, still) {
-                    janitor.bury(who);
-                    channel.wake_after_sweep(&swept);
-                    words.all_done.wake_all();
-                    if channel.is_shut_down() {
-                        channel.wake_everyone();
-                    }
+            let in_hand = InHand::default();
+            let sweeper = Sweeper { membership: janitor, shape: &shape, channel: &channel, tallies: &tallies, in_hand: &in_hand };
+            if sweeper.sweep_the_dead() {
+                words.all_done.wake_all();
+                if channel.is_shut_down() {
+                    channel.wake_everyone();
                 }
             }
-            nothing.lock().is_empty()
+            in_hand.lock().is_empty()
         })?;
         let owner = owner(membership.participant());
         // Before anything is counted in our row.
@@ -153,28 +135,48 @@ impl Attachment {
             forked: Renewed::new(),
             itself: itself.clone(),
         });
-        // A process that comes tidies up: where many come and die, nobody may ever be idle long enough to.
+        // A new participant tidies up: where many processes come and die, none may ever be idle long enough to do it.
         attachment.sweep_the_dead();
         if !attachment.membership.is_announced() {
-            // Nobody would be told of our death: from now on each sleeper has to look for itself.
+            // The kernel would tell nobody of our death: from now on each sleeper has to look for itself.
             attachment.wake_everyone();
         }
         Ok(attachment)
     }
 
-    /// This process's attachment: this one, or another one if we are a forked copy of the process that made it.
+    /// Refuses a queue of another flavour. The registry gives out an attachment without the checks of its segment, and this check
+    /// depends on who asks.
+    fn checked(self: Arc<Self>, flavor: Flavor) -> Result<Arc<Self>, OpenError> {
+        if self.shape.flavor != flavor {
+            let (found, expected) = (self.shape.flavor.kind(), flavor.kind());
+            let flaw = Flaw::Kind { found: format!("{found:?}"), expected: format!("{expected:?}") };
+            return Err(self.segment.refuse(flaw).into());
+        }
+        Ok(self)
+    }
+
+    /// Writes the queue into a message to another process.
+    pub(crate) fn serialize<S: Serializer>(self: &Arc<Self>, serializer: S) -> Result<S::Ok, S::Error> {
+        if pass::leaves_in_trial() {
+            return pass::serialize_stand_in(|| Ok(Arc::clone(self)), serializer);
+        }
+        pass::serialize_descriptor(self.segment.as_fd(), serializer)
+    }
+
+    /// The attachment to a queue that came in a message.
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D, flavor: Flavor) -> Result<Arc<Self>, D::Error> {
+        if pass::arrives_in_trial() {
+            let is_ours = |attachment: &Arc<Self>| attachment.shape.flavor == flavor;
+            return pass::deserialize_stand_in(is_ours, false, deserializer);
+        }
+        let descriptor = pass::Descriptor::deserialize(deserializer)?;
+        Self::attach(descriptor.into(), flavor).map_err(pass::refuse)
+    }
+
+    /// This process's attachment: this one, or another one in a forked copy of the process that made this one.
     #[inline]
     pub(crate) fn here(self: &Arc<Self>) -> Result<&Arc<Self>, OpenError> {
         if self.membership.is_inherited() { self.rejoin() } else { Ok(self) }
-    }
-
-    /// A block that this process has in hand; `None`, and the block untouched, in a forked copy of the process that has it.
-    pub(crate) fn ours<'q>(&self, block: Block<'q>) -> Option<Block<'q>> {
-        if self.membership.is_inherited() {
-            std::mem::forget(block);
-            return None;
-        }
-        Some(block)
     }
 
     #[cold]
@@ -187,18 +189,24 @@ impl Attachment {
         Ok(forked.get_or_init(|| attachment))
     }
 
-    /// What participants have written, from the first to the last that ever was.
-    pub(crate) fn tallies_in_use(&self) -> impl Iterator<Item = &Tally> {
-        self.tallies.iter().take(read(&self.words.rows) as usize)
-    }
-
     pub(crate) fn name(&self) -> &str {
         self.segment.name()
     }
 
+    /// Values that can wait at once; `None`: unbounded.
+    pub(crate) fn capacity(&self) -> Option<usize> {
+        self.shape.bounded.then(|| self.channel.ring().capacity())
+    }
+
+    /// What this process has written of its own.
     #[inline]
     pub(crate) fn tally(&self) -> Option<&Tally> {
         tally_of(&self.tallies, self.membership.participant())
+    }
+
+    /// What participants have written, from the first to the last that ever was.
+    pub(crate) fn tallies_in_use(&self) -> impl Iterator<Item = &Tally> {
+        self.tallies.iter().take(read(&self.words.rows) as usize)
     }
 
     /// The lanes that a get looks into, first things first.
@@ -246,109 +254,10 @@ impl Attachment {
         let ring = self.channel.ring();
         !self.lanes().iter().any(|&lane| ring.has_message(lane))
     }
-
-    /// Before an operation: looks for the dead, if it is time. What they had in hand comes before new values.
-    #[inline(always)]
-    pub(crate) fn glance(&self) {
-        /// Operations between two looks at the clock, where no value can come back.
-        const SELDOM: u64 = 64;
-        let joinable = self.shape.flavor == Flavor::Joinable;
-        if !joinable {
-            let count = self.operations.get().wrapping_add(1);
-            self.operations.set(count);
-            if !count.is_multiple_of(SELDOM) {
-                return;
-            }
-        }
-        if watch::is_due(&self.words.looked) {
-            self.give_back_again();
-            self.sweep_the_dead();
-        }
-    }
-
-    /// Between two sleeps: looks for the dead, if it is time. Returns how long the next sleep may take.
-    pub(crate) fn look_around(&self) -> Duration {
-        self.give_back_again();
-        if watch::is_due(&self.words.looked) {
-            self.sweep_the_dead();
-            self.channel.nudge(self.lanes());
-        }
-        let notice = self.membership.keep_watch(&self.itself);
-        if notice == Notice::Us {
-            self.sweep_the_dead();
-        }
-        let rest = match notice {
-            Notice::Nobody => watch::ALONE,
-            Notice::Lookout | Notice::Us => watch::rest(self.membership.others().count()),
-        };
-        if self.channel.is_shut_down() { rest.min(watch::LAST) } else { rest }
-    }
-
-    /// Looks for dead participants and accounts for what they held. Idempotent; anyone may do it, several at once.
-    #[cold]
-    fn sweep_the_dead(&self) {
-        let mut buried = false;
-        for who in self.membership.others().filter(|who| self.membership.is_dead(*who)) {
-            if let Some(swept) = self.account_for(who) {
-                self.membership.bury(who);
-                self.channel.wake_after_sweep(&swept);
-                buried = true;
-            }
-        }
-        if buried {
-            // A wake-up may have gone to a process that died before it acted.
-            self.channel.nudge(self.lanes());
-            self.wake_if_all_done();
-        }
-    }
-
-    /// Frees, returns or counts everything that a dead participant, or one that leaves, has in its hands. `None`: not all of it.
-    fn account_for(&self, who: Participant) -> Option<Swept> {
-        let me = self.membership.participant();
-        let still = || who == me || self.membership.is_there(who);
-        account_for(who, me, &self.shape, &self.channel, &self.tallies, &self.in_hand, still)
-    }
 }
 
-impl Watched for Attachment {
-    fn look(&self) {
-        if !self.membership.is_inherited() {
-            self.give_back_again();
-            self.sweep_the_dead();
-        }
-    }
-
-    fn wake_everyone(&self) {
-        self.channel.wake_everyone();
-        self.words.all_done.wake_all();
-    }
-}
-
-/// Writes to the tally of `me` while it holds its `in_hand`.
-fn account_for(
-    who: Participant,
-    me: Participant,
-    shape: &Shape,
-    channel: &Channel,
-    tallies: &Array<Tally>,
-    in_hand: &InHand,
-    is_still_there: impl Fn() -> bool + Copy,
-) -> Option<Swept> {
-    let (theirs, ours) = (tally_of(tallies, who)?, tally_of(tallies, me)?);
-    let orphans = match shape.flavor {
-        Flavor::Joinable => Orphans::Redeliver { max_deliveries: shape.max_deliveries() },
-        _ => Orphans::Drop,
-    };
-    let mut waiting = in_hand.lock();
-    let tell = |orphan: Orphan<'_>| match orphan {
-        Orphan::Lost(held) => ours.complete(held),
-        Orphan::Unsent(held) => waiting.push((held, shape.max_deliveries())),
-    };
-    channel.ring().sweep(owner(who), theirs.finished(), orphans, is_still_there, tell).ok()
-}
-
-/// Takes a place in the table. If there is none, clears away the dead first: there may be no member left to do it. `clear` says whether the
-/// janitor has nothing in hand; else it goes as the dead do, and is swept in turn.
+/// Takes a place in the table. If there is none, buries the dead first: there may be no member left to do it. `clear` says
+/// whether the janitor has nothing in hand. If it has, it stays as the dead do, and another process sweeps it.
 fn join(segment: &Segment, clear: impl FnOnce(&Membership) -> bool) -> Result<Membership, OpenError> {
     let table = segment.participants().ok_or_else(|| segment.refuse(Flaw::Geometry("no participants".into())))?;
     let joined = match table.join() {
@@ -371,9 +280,9 @@ impl Drop for Attachment {
         if self.membership.is_inherited() {
             return;
         }
-        // What is still in hand goes the way of the dead's: a joinable queue delivers it to someone else.
+        // What is still in hand goes the way of what the dead held: a joinable queue delivers it to another consumer.
         self.in_hand.lock().clear();
-        let swept = self.account_for(self.membership.participant());
+        let swept = self.sweeper().account_for(self.membership.participant());
         let was_lookout = self.membership.stop_watching();
         if let Some(swept) = swept.filter(|_| self.in_hand.lock().is_empty()) {
             self.membership.leave();

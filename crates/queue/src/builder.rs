@@ -1,11 +1,10 @@
-//! Everything that can be chosen about a queue.
+//! Everything that can be chosen about a queue, and its name.
 
 use crate::attachment::Attachment;
-use crate::error::OpenError;
+use crate::error::{OpenError, RemoveError};
 use crate::joinable::JoinableQueue;
 use crate::layout::{Flavor, Shape};
-use crate::queue::Queue;
-use multiproc_shm::{MAX_PARTICIPANTS, SegmentName};
+use multiproc_shm::{AttachError, CreateError, MAX_PARTICIPANTS, Segment, SegmentName};
 use multiproc_travel::pass;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -17,25 +16,38 @@ const MEMORY: u64 = 1 << 42;
 const MAX_MESSAGE: u64 = 256 << 20;
 const PARTICIPANTS: u32 = MAX_PARTICIPANTS;
 
-/// Queues whose type of message can be recorded beside their name.
+/// Times that other processes may remove and make a name while this one opens or makes it.
+const TRIES: u32 = 100;
+
+/// A queue whose type of message can be recorded beside its name.
 pub trait Typed {
-    /// A number for the type of message: the same in every program, and another one for types that are encoded in another way.
-    fn identity() -> u64;
+    /// The type of its messages.
+    type Message: DeserializeOwned;
 }
 
-impl<T: DeserializeOwned> Typed for Queue<T> {
-    fn identity() -> u64 {
-        pass::identity::<T>()
-    }
+/// Takes a queue's name away, whatever its kind and its messages. Processes that have the queue open keep it.
+///
+/// ```
+/// use multiproc_queue::{Queue, remove};
+///
+/// let queue: Queue<u32> = Queue::builder().named("of-the-remove-example").open_or_create()?;
+/// remove("of-the-remove-example")?;
+/// queue.put(1)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// There is no such name ([`RemoveError::NotFound`]), it can't be one, or the system refuses.
+pub fn remove(name: &str) -> Result<(), RemoveError> {
+    let name = SegmentName::new(name).map_err(|error| RemoveError::Refused(error.into()))?;
+    Segment::remove(&name).map_err(|error| match error {
+        AttachError::NotFound(name) => RemoveError::NotFound(name),
+        other => RemoveError::Refused(other),
+    })
 }
 
-impl<T: DeserializeOwned> Typed for JoinableQueue<T> {
-    fn identity() -> u64 {
-        pass::identity::<T>()
-    }
-}
-
-/// Builds a [`Queue`](crate::Queue) or [`JoinableQueue`](crate::JoinableQueue) of other than the usual make.
+/// Builds a [`Queue`](crate::Queue), [`JoinableQueue`] or [`SimpleQueue`](crate::SimpleQueue) with more than the usual choices.
 ///
 /// ```
 /// use multiproc_queue::Queue;
@@ -50,6 +62,8 @@ pub struct Builder<Q> {
     shape: Shape,
     max_message: Option<u64>,
     name: Option<String>,
+    /// What an error calls the type of its messages, once it has a name.
+    message_type: String,
     make: fn(Arc<Attachment>) -> Q,
 }
 
@@ -65,49 +79,43 @@ impl<Q> Builder<Q> {
             participants: PARTICIPANTS,
             identity: 0,
         };
-        Self { shape, max_message: None, name: None, make }
+        Self { shape, max_message: None, name: None, message_type: String::new(), make }
     }
 
-    /// At most this many values wait at once, exactly: 1 to 4,194,304. Puts wait when it is full.
+    /// Lets this many values wait at once, exactly: 1 to 4,194,304. Puts wait while the queue is full.
     pub fn bounded(mut self, capacity: u32) -> Self {
         self.shape.slots = capacity;
         self.shape.bounded = true;
         self
     }
 
-    /// Most bytes of memory for messages, in equal parts for the eight to twelve sizes of blocks that hold them. Default: as much as
-    /// the system has. Nothing is reserved: the queue grows as messages come.
+    /// Sets the most bytes of memory for messages, in equal parts for the eight to twelve sizes of blocks that hold them.
+    /// Default: as much as the system has. Nothing is reserved: the queue grows as messages come.
     pub fn memory(mut self, bytes: u64) -> Self {
         self.shape.memory = bytes;
         self
     }
 
-    /// Longest message in bytes, as encoded. Default: 256 MiB, or a sixteenth of the memory where that is less.
+    /// Sets the longest message in bytes, as encoded. Default: 256 MiB, or a sixteenth of the memory where that is less.
     pub fn max_message(mut self, bytes: u64) -> Self {
         self.max_message = Some(bytes);
         self
     }
 
-    /// Processes that can have the queue open at once: 1 to 1016, the default.
+    /// Sets how many processes can have the queue open at once: 1 to 1016, the default.
     pub fn participants(mut self, processes: u32) -> Self {
         self.shape.participants = processes;
         self
     }
 
-    /// Deliveries after which a value that was never done is put aside, to be read with
-    /// [`try_get_dead`](crate::JoinableQueue::try_get_dead). At most 32,767. Default, or 0: no limit. For a `JoinableQueue`.
-    pub fn max_deliveries(mut self, deliveries: u16) -> Self {
-        self.shape.max_deliveries = deliveries.min(i16::MAX as u16);
-        self
-    }
-
-    /// Gives the queue a name under which other programs of the same user can open it, until the name is removed. What type its
-    /// messages have is recorded: opening it as another one is refused.
+    /// Gives the queue a name, under which other programs of the same user can open it until the name is [removed](remove). The
+    /// type of its messages is recorded: it can't be opened as a queue of another type.
     pub fn named(mut self, name: impl Into<String>) -> Self
     where
         Q: Typed,
     {
-        self.shape.identity = Q::identity();
+        self.shape.identity = pass::identity::<Q::Message>();
+        self.message_type = pass::type_name::<Q::Message>();
         self.name = Some(name.into());
         self
     }
@@ -117,11 +125,80 @@ impl<Q> Builder<Q> {
     /// # Errors
     ///
     /// The numbers make no queue, the name is taken, or the system has no memory or descriptors left.
-    pub fn build(mut self) -> Result<Q, OpenError> {
-        self.shape.max_message = self.max_message.unwrap_or_else(|| MAX_MESSAGE.min(self.shape.memory / 16).max(1));
-        self.shape.participants = self.shape.participants.max(1);
+    pub fn build(self) -> Result<Q, OpenError> {
         let name = self.name.as_deref().map(SegmentName::new).transpose();
         let name = name.map_err(|error| OpenError::Create(error.into()))?;
-        Ok((self.make)(Attachment::create(&self.shape, name.as_ref())?))
+        Ok((self.make)(self.create(name.as_ref())?))
+    }
+
+    /// Opens the queue of this name if there is one, else makes it. Of several processes that do so at once, one makes the queue,
+    /// and the others open it.
+    ///
+    /// ```
+    /// use multiproc_queue::{Queue, remove};
+    ///
+    /// // Each process of a program begins so, whichever comes first.
+    /// let jobs: Queue<String> = Queue::builder().named("example-jobs").bounded(100).open_or_create()?;
+    /// jobs.put("a job".into())?;
+    /// # remove("example-jobs")?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// A queue that is there keeps its memory, its longest message, its places for processes and its limit of deliveries. They
+    /// may differ from this builder's.
+    ///
+    /// # Errors
+    ///
+    /// The queue that is there has another kind or type of message ([`OpenError::Attach`]) or another capacity
+    /// ([`OpenError::Capacity`]); [`named`](Self::named) was not called with a name that can be one; or as
+    /// [`build`](Self::build).
+    pub fn open_or_create(self) -> Result<Q, OpenError> {
+        let name = SegmentName::new(self.name.as_deref().unwrap_or_default()).map_err(|error| OpenError::Create(error.into()))?;
+        let mut tries = TRIES;
+        loop {
+            match self.attach(&name) {
+                Err(OpenError::Attach(AttachError::NotFound(_))) => {}
+                found => return self.checked(found?),
+            }
+            tries -= 1;
+            match self.create(Some(&name)) {
+                // Another process made it just now.
+                Err(OpenError::Create(CreateError::Exists(_))) if tries > 0 => {}
+                made => return Ok((self.make)(made?)),
+            }
+        }
+    }
+
+    pub(crate) fn open(self) -> Result<Q, OpenError> {
+        let name = SegmentName::new(self.name.as_deref().unwrap_or_default()).map_err(|error| OpenError::Attach(error.into()))?;
+        Ok((self.make)(self.attach(&name)?))
+    }
+
+    fn attach(&self, name: &SegmentName) -> Result<Arc<Attachment>, OpenError> {
+        Attachment::open(name, self.shape.flavor, self.shape.identity, &self.message_type)
+    }
+
+    fn create(&self, name: Option<&SegmentName>) -> Result<Arc<Attachment>, OpenError> {
+        let max_message = self.max_message.unwrap_or_else(|| MAX_MESSAGE.min(self.shape.memory / 16).max(1));
+        let shape = Shape { max_message, participants: self.shape.participants.max(1), ..self.shape };
+        Attachment::create(&shape, name)
+    }
+
+    fn checked(&self, found: Arc<Attachment>) -> Result<Q, OpenError> {
+        let capacity = |shape: &Shape| shape.bounded.then_some(shape.slots);
+        if capacity(&found.shape) != capacity(&self.shape) {
+            let (queue, expected) = (found.name().to_owned(), capacity(&self.shape));
+            return Err(OpenError::Capacity { queue, found: capacity(&found.shape), expected });
+        }
+        Ok((self.make)(found))
+    }
+}
+
+impl<T> Builder<JoinableQueue<T>> {
+    /// Sets the number of deliveries after which a value that was never done is put aside, to be read with
+    /// [`try_get_dead`](JoinableQueue::try_get_dead). At most 32,767. Default, or 0: no limit.
+    pub fn max_deliveries(mut self, deliveries: u16) -> Self {
+        self.shape.max_deliveries = deliveries.min(i16::MAX as u16);
+        self
     }
 }

@@ -1,10 +1,10 @@
-//! Values of a `JoinableQueue` with what happened to them so far: how often they were delivered, and what becomes of them.
+//! Values of a `JoinableQueue` that know how often they were delivered, and what becomes of them.
 
 use crate::attachment::Attachment;
 use crate::ending::Apart;
 use crate::error::{GetError, PutError, put_error};
 use crate::joinable::JoinableQueue;
-use crate::queue::{Queue, timed_out};
+use crate::queue::Queue;
 use multiproc_prim::Deadline;
 use multiproc_ring::mpmc::{Held, Lane};
 use serde::Serialize;
@@ -13,15 +13,18 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Where values are that were put aside, first things first.
+/// The lanes of the values that were put aside, the first to look into first.
 pub(crate) const DEAD_LANES: [Lane; 2] = [Lane::DeadReturned, Lane::Dead];
 
-/// A value in hand: [`done`](Self::done) finishes it. Dropped without, also by a panic, it is [given back](Self::give_back).
+/// A value in hand: [`done`](Self::done) finishes it. A delivery that is dropped instead, also by a panic, is
+/// [given back](Self::give_back).
 ///
-/// It may go to another thread, and keeps the process attached to the queue when every handle is gone. A forked copy of it does nothing.
-/// After a shutdown a get of the thread that got it waits for it for three seconds, and from then on takes it for its own, wherever it
-/// is. A get of any other thread waits until it is done. So a thread finishes what it has, or gives it back, before a get that is to see the
-/// end.
+/// It may go to another thread, outlives every handle, and keeps the process attached to the queue. A forked copy of it does
+/// nothing.
+///
+/// After a shutdown, a get in the thread that got it waits for it for three seconds. From then on the get takes it for its own,
+/// wherever it is. A get in any other thread waits until it is done. So finish or give back a delivery before a get that is to
+/// see the end.
 ///
 /// ```
 /// use multiproc_queue::JoinableQueue;
@@ -45,9 +48,11 @@ pub struct Delivery<T> {
     claim: Claim,
 }
 
-/// A value that was put aside, in hand: dropped, it is out of the queue for good. A process that dies with it in hand leaves it
-/// where it was.
+/// A value that was put aside, in hand. A letter that is dropped is out of the queue for good.
+///
+/// It may go to another thread, and outlives every handle. A process that dies with it in hand leaves it where it was.
 #[derive(Debug)]
+#[must_use = "a dead letter that is dropped is out of the queue for good"]
 pub struct DeadLetter<T> {
     value: T,
     count: u16,
@@ -55,7 +60,7 @@ pub struct DeadLetter<T> {
 }
 
 impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
-    /// Gets the oldest value as [`get`](Queue::get) does, with how often it was delivered. Python has no counterpart.
+    /// Gets the oldest value as [`get`](Self::get) does, with the number of its deliveries. Python has no counterpart.
     ///
     /// # Errors
     ///
@@ -64,26 +69,26 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
         self.deliver_by(Deadline::NEVER)
     }
 
-    /// As [`get_delivery`](Self::get_delivery), without waiting.
+    /// Gets the oldest value as [`get_delivery`](Self::get_delivery) does if there is one now.
     ///
     /// # Errors
     ///
-    /// As there, or [`GetError::Empty`].
+    /// [`GetError::Empty`], or as [`get`](Self::get).
     pub fn try_get_delivery(&self) -> Result<Delivery<T>, GetError> {
         self.deliver_by(Deadline::NOW)
     }
 
-    /// As [`get_delivery`](Self::get_delivery), for at most `timeout`.
+    /// Gets the oldest value as [`get_delivery`](Self::get_delivery) does; waits at most `timeout` for one.
     ///
     /// # Errors
     ///
-    /// As there, or [`GetError::Timeout`].
+    /// [`GetError::Timeout`], or as [`get`](Self::get).
     pub fn get_delivery_timeout(&self, timeout: Duration) -> Result<Delivery<T>, GetError> {
-        self.deliver_by(Deadline::after(timeout)).map_err(timed_out)
+        self.deliver_by(Deadline::after(timeout)).map_err(GetError::timed_out)
     }
 
     fn deliver_by(&self, deadline: Deadline) -> Result<Delivery<T>, GetError> {
-        let attachment = self.here()?;
+        let attachment = self.queue().here()?;
         let block = attachment.take(deadline).map_err(|error| attachment.get_error(error))?;
         let count = block.deliveries().saturating_add(1);
         let (held, value) = Queue::<T>::read_held(attachment, block);
@@ -97,20 +102,21 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
         }
     }
 
-    /// Takes out the oldest value that was put aside: delivered as often as [`max_deliveries`](crate::Builder::max_deliveries) allows,
-    /// and never done; or in hand of a process with another `T` that could not read it. For `join` it is done. Does not wait. Python
-    /// has no counterpart.
+    /// Takes out the oldest value that was put aside, without waiting. Python has no counterpart.
+    ///
+    /// A value is put aside when it was delivered as often as [`max_deliveries`](crate::Builder::max_deliveries) allows and never
+    /// done, and when a process with another `T` could not read it. For `join` it is done.
     ///
     /// # Errors
     ///
-    /// [`GetError::Empty`] if there is none, or as [`get`](Queue::get). One that makes no `T` is out of the queue for good: it would
-    /// be the next one again.
+    /// [`GetError::Empty`] if there is none, or as [`get`](Self::get). A value that makes no `T` is out of the queue for good: it
+    /// would be the next one again.
     ///
     /// # Panics
     ///
     /// Only if `T`'s own `Deserialize` does. The message goes back to where it was then.
     pub fn try_get_dead(&self) -> Result<DeadLetter<T>, GetError> {
-        let attachment = self.here()?;
+        let attachment = self.queue().here()?;
         let mut taken = Err(GetError::Empty);
         for lane in DEAD_LANES {
             taken = attachment.channel.ring().take(lane).map_err(|error| attachment.get_error(error.into()));
@@ -127,13 +133,13 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
 }
 
 impl<T> Delivery<T> {
-    /// Deliveries of this value so far, this one included: 1 at first, one more each time that it was given back or that its
-    /// consumer died. Not above 32,767.
+    /// Counts the deliveries of this value so far, this one included: 1 at first, and one more each time that it was given back
+    /// or that its consumer died. At most 32,767.
     pub fn count(&self) -> u16 {
         self.count
     }
 
-    /// Says that it is done (Python: `task_done`), and hands the value out. In a forked copy it only hands the value out.
+    /// Says that the value is done (Python: `task_done`), and returns it. In a forked copy it only returns the value.
     pub fn done(self) -> T {
         let Self { value, mut claim, .. } = self;
         if let Some(held) = claim.take() {
@@ -142,35 +148,58 @@ impl<T> Delivery<T> {
         value
     }
 
-    /// Gives it to another consumer, before new values; or puts it aside, if it was delivered as often as
+    /// Gives the value to another consumer, before new values. It is put aside instead if it was delivered as often as
     /// [`max_deliveries`](crate::Builder::max_deliveries) allows.
     pub fn give_back(self) {}
 }
 
 impl<T> DeadLetter<T> {
-    /// How often it was delivered.
+    /// Counts the deliveries of the value.
     pub fn count(&self) -> u16 {
         self.count
     }
 
-    /// The value alone, which is out of the queue for good.
+    /// Returns the value, which is out of the queue for good.
     pub fn into_inner(self) -> T {
         self.value
     }
 
-    /// Puts it into the queue again, behind all others, as if it had never been delivered; waits while a bounded queue is full.
+    /// Puts the value into the queue again, behind all others, as if it had never been delivered; waits while a bounded queue is
+    /// full.
     ///
     /// # Errors
     ///
-    /// As [`put`](Queue::put), or [`PutError::Inherited`] in a forked copy. The error gives the letter back.
-    pub fn put_back(mut self) -> Result<(), PutError<Self>> {
+    /// As [`put`](JoinableQueue::put), or [`PutError::Inherited`] in a forked copy. The error gives the letter back.
+    pub fn put_back(self) -> Result<(), PutError<Self>> {
+        self.put_back_by(Deadline::NEVER)
+    }
+
+    /// Puts the value into the queue again as [`put_back`](Self::put_back) does if there is room now.
+    ///
+    /// # Errors
+    ///
+    /// [`PutError::Full`], or as `put_back`. The error gives the letter back.
+    pub fn try_put_back(self) -> Result<(), PutError<Self>> {
+        self.put_back_by(Deadline::NOW)
+    }
+
+    /// Puts the value into the queue again as [`put_back`](Self::put_back) does; waits at most `timeout` for room.
+    ///
+    /// # Errors
+    ///
+    /// [`PutError::Timeout`], or as `put_back`. The error gives the letter back.
+    pub fn put_back_timeout(self, timeout: Duration) -> Result<(), PutError<Self>> {
+        self.put_back_by(Deadline::after(timeout)).map_err(PutError::timed_out)
+    }
+
+    fn put_back_by(mut self, deadline: Deadline) -> Result<(), PutError<Self>> {
         let attachment = Arc::clone(&self.letter.attachment);
         let held = self.letter.take();
         let Some(mut block) = held.and_then(|held| attachment.channel.ring().resume(held)) else {
             return Err(PutError::Inherited(self));
         };
         block.renew();
-        attachment.channel.publish(block, Deadline::NEVER, || attachment.look_around()).map_err(|(error, block)| {
+        attachment.channel.publish(block, deadline, || attachment.look_around()).map_err(|(error, block)| {
             self.letter.held = block.hold().ok();
             put_error(attachment.name(), error, self)
         })
@@ -193,12 +222,12 @@ impl<T> Deref for DeadLetter<T> {
     }
 }
 
-/// What is in hand of a delivery.
+/// The message behind a delivery.
 #[derive(Debug)]
 struct Claim {
     attachment: Arc<Attachment>,
     held: Option<Held>,
-    /// Where the thread that got it counts it.
+    /// The count of the thread that got it.
     apart: Arc<Apart>,
 }
 
@@ -231,7 +260,7 @@ impl Drop for Claim {
     }
 }
 
-/// What is in hand of a dead letter.
+/// The message behind a dead letter.
 #[derive(Debug)]
 struct Letter {
     attachment: Arc<Attachment>,

@@ -1,11 +1,11 @@
-//! What was got and is not done yet, and when everything is.
+//! Values in hand: got and not done yet; and when everything is done.
 //!
-//! A message stays in its block until it is done, so that a death brings it back. Finishing it is one store: the participant's
-//! word counts up and names the message at once; a sweep that finds the block still taken can tell whether it was finished.
-//! The number of unfinished values is derived: published, minus finished by each, minus put aside.
+//! A message stays in its block until it is done, so that a death brings it back. One store finishes it: the participant's word
+//! counts up and names the message at once. A sweep that finds the block still taken can tell from the word whether the message
+//! was finished. The number of unfinished values is derived: published, minus finished by each participant, minus put aside.
 //!
-//! Each thread has a list of what it got, so that `task_done` finishes its own values and no other thread's, and a get takes no
-//! lock. A thread that ends gives back what is left in its list.
+//! Each thread has a list of the values it got. So `task_done` finishes a value of its own thread and no other's, and a get takes
+//! no lock. A thread that ends gives back what is left in its list.
 
 use crate::attachment::{Attachment, read};
 use crate::ending::Apart;
@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// What one thread has in hand of one queue, oldest first.
 ///
-/// It does not keep the attachment alive: when the last handle goes, the attachment gives back everything itself.
+/// It does not keep the attachment alive: when the last handle goes, the attachment itself gives everything back.
 struct Mine {
     attachment: Weak<Attachment>,
     held: VecDeque<Held>,
@@ -28,7 +28,8 @@ struct Mine {
 }
 
 thread_local! {
-    /// What this thread has in hand. It has no destructor, so the destructors of other thread-locals can still get and finish.
+    /// What this thread has in hand. It has no destructor, so the destructors of other thread-locals can still get and finish
+    /// values.
     static MINE: ManuallyDrop<RefCell<Vec<Mine>>> = const { ManuallyDrop::new(RefCell::new(Vec::new())) };
     /// Empties it when the thread ends.
     static END: End = const { End };
@@ -39,7 +40,7 @@ struct End;
 impl Drop for End {
     fn drop(&mut self) {
         for Mine { attachment, held, .. } in MINE.with(|mine| mine.take()) {
-            // In a forked copy they are still the parent's.
+            // In a forked copy the values are still the parent's.
             if let Some(attachment) = attachment.upgrade().filter(|attachment| !attachment.membership.is_inherited()) {
                 held.into_iter().for_each(|held| attachment.give_back(held));
             }
@@ -47,13 +48,13 @@ impl Drop for End {
     }
 }
 
-/// What of this process is in the list of no thread: values that could not be given back yet, for want of memory, and after how many
-/// deliveries each one is put aside.
+/// Values of this process that are in no thread's list: they could not be given back yet, for want of memory. With each one goes
+/// the number of deliveries after which it is put aside.
 #[derive(Debug, Default)]
 pub(crate) struct InHand(Mutex<Vec<(Held, Option<u16>)>>);
 
 impl InHand {
-    /// What to hold while finishing messages. A forked copy never takes it: another thread may have held it at the fork.
+    /// The lock to hold while finishing messages. A forked copy never takes it: another thread may have held it at the fork.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Vec<(Held, Option<u16>)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -68,7 +69,7 @@ pub(crate) struct Unread<'a> {
 
 impl<'a> Unread<'a> {
     pub(crate) fn new(attachment: &'a Attachment, block: Block<'a>) -> Self {
-        // A message that lies in a slot is a hostile peer's, and goes with its block: this queue keeps all messages in blocks.
+        // This queue keeps all messages in blocks. One in a slot is a hostile peer's, and is dropped.
         Self { attachment, held: block.hold().ok() }
     }
 
@@ -88,8 +89,8 @@ impl Drop for Unread<'_> {
     }
 }
 
-/// Values that a call got and has not returned yet. If the call panics, a `JoinableQueue` delivers them again, and other queues
-/// count them as lost.
+/// Values that a call got and has not returned yet. If the call panics, a `JoinableQueue` delivers them again, and another queue
+/// counts them as lost.
 #[derive(Debug)]
 pub(crate) struct Underway<'a> {
     attachment: &'a Attachment,
@@ -123,7 +124,27 @@ impl Drop for Underway<'_> {
 }
 
 impl Attachment {
-    /// What is to be done with this thread's list for this queue, if it has one.
+    /// A block that this process has in hand. In a forked copy of that process: `None`, and the block stays untouched.
+    pub(crate) fn ours<'q>(&self, block: Block<'q>) -> Option<Block<'q>> {
+        if self.membership.is_inherited() {
+            std::mem::forget(block);
+            return None;
+        }
+        Some(block)
+    }
+
+    /// Ends the reading of a message in place: frees its block, or keeps the message in hand until it is done.
+    pub(crate) fn put_in_hand(&self, block: Block<'_>) {
+        if self.shape.flavor != Flavor::Joinable {
+            return self.channel.release(block);
+        }
+        match block.hold() {
+            Ok(held) => self.keep(held),
+            Err(block) => self.channel.release(block),
+        }
+    }
+
+    /// Does something with this thread's list for this queue, if it has one.
     #[inline]
     fn with_mine<R>(&self, list: &mut [Mine], work: impl FnOnce(&mut VecDeque<Held>) -> R) -> Option<R> {
         let ours = list.iter_mut().find(|mine| std::ptr::eq(mine.attachment.as_ptr(), self))?;
@@ -148,7 +169,7 @@ impl Attachment {
         let apart = Arc::new(Apart::default());
         mine.retain(|other| other.attachment.strong_count() > 0);
         mine.push(Mine { attachment: self.itself.clone(), held: held.into_iter().collect(), apart: Arc::clone(&apart) });
-        // Fails only in the destructor of a thread-local that comes after ours: what is got there must be finished there.
+        // Fails only in the destructor of a thread-local that runs after ours: a value that is got there must be finished there.
         let _ = END.try_with(|_| ());
         apart
     }
@@ -171,16 +192,17 @@ impl Attachment {
         self.wake_if_all_done();
     }
 
+    /// Wakes the joiners if everything is done.
     pub(crate) fn wake_if_all_done(&self) {
-        // The fence in there: of two who finish the last two values, at least one sees both done.
+        // Relies on the fence in `wake_all_if`: of two participants that finish the last two values, at least one sees both done.
         self.words.all_done.wake_all_if(|| self.unfinished() == 0);
-        // After a shutdown this may be the end for those who wait for values.
+        // After a shutdown this may be the end for consumers that wait.
         if self.channel.is_shut_down() {
             self.channel.wake_everyone();
         }
     }
 
-    /// Values in this thread's list, and where those are counted that are in no list.
+    /// The number of values in this thread's list, and the count of its values that are in no list.
     pub(crate) fn in_hand_here(&self) -> (u64, Arc<Apart>) {
         MINE.with(|mine| {
             let mut mine = mine.borrow_mut();
@@ -191,13 +213,14 @@ impl Attachment {
         })
     }
 
-    /// Gives a value that is in hand and in no list to another consumer, or to the dead if it was delivered too often. One from the
-    /// dead goes back to them.
+    /// Gives a value that is in hand and in no list to another consumer. A value that was delivered too often goes to the dead
+    /// letters, and so does one that came from there.
     pub(crate) fn give_back(&self, held: Held) {
         self.hand_on(held, self.shape.max_deliveries());
     }
 
-    /// Puts a value that can't be read with the dead letters: nobody waits for it, and a program that can read it still can.
+    /// Puts a value that can't be read with the dead letters: `join` does not wait for it, and a program that can read it still
+    /// can.
     pub(crate) fn put_aside(&self, held: Held) {
         self.hand_on(held, Some(1));
     }
@@ -207,15 +230,15 @@ impl Attachment {
         match self.channel.give_back(block, max_deliveries) {
             Ok(_) => self.wake_if_all_done(),
             Err((_, mut block)) => {
-                // The count was raised for a delivery that did not happen: this writes the old one.
+                // The count was raised for a delivery that did not happen: this writes the old count.
                 block.set_tag(block.tag());
-                // Tried again at the next look around; and if this process leaves before, it goes the way of the dead's.
+                // Tried again at the next look around. If this process leaves before, it goes the way of what the dead held.
                 self.in_hand.lock().extend(block.hold().map(|held| (held, max_deliveries)));
             }
         }
     }
 
-    /// Gives back what could not be given back before.
+    /// Gives back the values that could not be given back before.
     pub(crate) fn give_back_again(&self) {
         if self.membership.is_inherited() {
             return;
@@ -231,7 +254,7 @@ impl Attachment {
         newest.into_iter().flatten().for_each(|held| self.give_back(held));
     }
 
-    /// Counts values that were out of the queue and went with a panic.
+    /// Counts values that were out of the queue and that a panic dropped.
     fn count_dropped(&self, count: u64) {
         if let Some(ours) = self.tally() {
             // Relaxed: a count that nothing depends on.
@@ -239,32 +262,29 @@ impl Attachment {
         }
     }
 
-    /// Values put and not done. Exact when nobody puts or finishes meanwhile; zero only if at some moment there were none.
+    /// Values put and not done. Exact while no participant puts or finishes; zero only if at some moment there were none.
     pub(crate) fn unfinished(&self) -> u64 {
-        // Finished first, published last: what is finished was published, so the difference is never too small.
+        // Reads the finished first and the published last: a finished value was published, so the difference is never too small.
         let ring = self.channel.ring();
         let done = self.finished();
         let aside = ring.published(Lane::Dead);
         ring.published(Lane::Main).wrapping_sub(done.wrapping_add(aside))
     }
 
-    /// Messages finished by anybody.
+    /// Messages that the participants finished.
     fn finished(&self) -> u64 {
         self.tallies_in_use().map(Tally::finished).fold(0, |sum, finished| sum.wrapping_add(finished.count))
     }
 
+    /// Waits until everything is done.
     pub(crate) fn join(&self, deadline: Deadline) -> Result<(), QueueJoinError> {
         let done = || (self.unfinished() == 0).then_some(());
         let joined = self.words.all_done.wait_until(deadline, &self.join_pace, || self.look_around(), done);
         joined.ok_or_else(|| QueueJoinError::Timeout { unfinished: self.unfinished() as usize })
     }
 
-    /// Messages that were in the hands of the dead, or went with a panic, and are gone.
+    /// Messages that were in the hands of the dead, or that a panic dropped, and are gone. For queues that are not joinable.
     pub(crate) fn lost(&self) -> u64 {
-        match self.shape.flavor {
-            // They are not: they are delivered again.
-            Flavor::Joinable => 0,
-            _ => self.tallies_in_use().fold(self.finished(), |sum, tally| sum.wrapping_add(read(&tally.dropped))),
-        }
+        self.tallies_in_use().fold(self.finished(), |sum, tally| sum.wrapping_add(read(&tally.dropped)))
     }
 }

@@ -1,12 +1,13 @@
-//! When a get ends after a shutdown: once nothing can come back any more.
+//! When a get ends after a shutdown: once no value can come back any more.
 //!
-//! A caller with nothing in hand ends when everything is done. A caller with values in hand can't finish them while it waits. So where
-//! all that is not done is in the hands of callers that wait, one of them ends: the first thread of the first process in the table. It
-//! finishes what it has, and another one is the first; or it dies, and what it had goes to those that still wait. The first one may be
-//! stopped: after a while, the others end as well.
+//! A thread with nothing in hand ends when everything is done. A thread with values in hand can't finish them while it waits. All
+//! that is not done may be in the hands of threads that wait. Then one of them ends: the first thread of the first process in the
+//! table. It finishes its values, and another thread is the first. Or it dies, and its values go to the threads that still wait.
+//! The first thread may be stopped: after a while, the others end as well.
 //!
-//! A delivery may be with the thread that got it, which then waits for itself, or with another one, which works on it and may give it
-//! back. Nobody can tell. So the thread that got it waits for it at first, and after a while counts it as in its own hands.
+//! A delivery may still be with the thread that got it, which then waits for itself. Or it is with another thread, which works on
+//! it and may give it back. Nothing tells which. So the thread that got it waits for it at first, and after a while counts it as
+//! its own.
 
 use crate::attachment::Attachment;
 use crate::layout::{Flavor, Tally, tally_of};
@@ -16,12 +17,14 @@ use std::cell::Cell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Values that a thread got and that are not in its list: its deliveries, wherever those are now, and messages that it reads in place.
+/// Values that a thread got and that are not in its list: its deliveries, wherever those are now, and messages that it reads in
+/// place.
 #[derive(Debug, Default)]
 pub(crate) struct Apart {
     /// How many, and whether they are counted.
     word: AtomicU64,
-    /// When the thread began to wait for them after a shutdown, in milliseconds of the monotonic clock, in however many calls; 0: not yet.
+    /// When the thread began to wait for them after a shutdown, in milliseconds of the monotonic clock; 0: not yet. One wait may
+    /// take many calls.
     since: AtomicU64,
 }
 
@@ -29,7 +32,7 @@ impl Apart {
     /// The thread waits after a shutdown, and its values are counted in its process's tally.
     const COUNTED: u64 = 1 << 63;
 
-    /// How many they are, once they are counted among what waits.
+    /// How many there are, once they are counted in the tally.
     fn counted(&self) -> u64 {
         Self::counted_in(self.word.load(Ordering::Acquire))
     }
@@ -43,9 +46,10 @@ impl Apart {
         self.word.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// One less. Call it before the value is finished or given back: who sees that then sees a tally without it.
+    /// Subtracts one. Call it before the value is finished or given back: a process that sees the end of the value then sees a
+    /// tally without it.
     pub(crate) fn remove(&self, attachment: &Attachment) {
-        // The same as subtracting one.
+        // Adding this subtracts one.
         let before = self.word.fetch_add(u64::MAX, Ordering::AcqRel);
         self.since.store(0, Ordering::Relaxed);
         if before & Self::COUNTED != 0
@@ -55,7 +59,8 @@ impl Apart {
         }
     }
 
-    /// Whether the thread has waited long enough for what may be in its own hands. Relaxed, all of it: it is about time, not about order.
+    /// Whether the thread has waited long enough for values that may be in its own hands. All of it is relaxed: it is about time,
+    /// not about order.
     fn is_out_of_patience(&self) -> bool {
         let now = monotonic_millis().max(1);
         let since = self.since.load(Ordering::Relaxed);
@@ -66,7 +71,7 @@ impl Apart {
     }
 }
 
-/// The threads of this process that wait for values after a shutdown, in the order in which they came. A forked copy never takes the
+/// The threads of this process that wait for values after a shutdown, the first to come first. A forked copy never takes the
 /// lock: it has an attachment of its own.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters(Mutex<Vec<Waiter>>);
@@ -90,16 +95,16 @@ impl Waiters {
     }
 }
 
-/// This thread's wait after a shutdown. From its start to its end others know that it can't finish what it has.
+/// This thread's wait after a shutdown. While it lasts, other processes know that the thread can't finish its values.
 pub(crate) struct Wait<'a> {
     attachment: &'a Attachment,
     tally: &'a Tally,
     waiter: Waiter,
-    /// When it first found all that is not done in the hands of callers that wait.
+    /// Since when all that is not done is in the hands of threads that wait.
     stuck_since: Cell<Option<Instant>>,
 }
 
-/// How long the others wait for the first caller to end, which may be stopped.
+/// How long the others wait for the first thread to end, which may be stopped.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long a thread waits for its deliveries, which another thread may give back, in milliseconds.
 const PATIENCE_APART: u64 = 3000;
@@ -114,10 +119,10 @@ impl Drop for Wait<'_> {
 }
 
 impl Wait<'_> {
-    /// Counts what may be in this thread's hands.
+    /// Counts the values that may be in this thread's hands.
     fn count_apart(&self) {
-        // From here on a value that is finished elsewhere is subtracted; until the line after, perhaps from less than nothing. What
-        // that gives is another epoch's word, which counts as nothing.
+        // From here on, a thread that finishes one of these values subtracts it from the tally. Until `wait_with` below, the
+        // tally may fall below zero: the word then shows another epoch, which counts as nothing.
         let before = self.waiter.apart.word.fetch_or(Apart::COUNTED, Ordering::AcqRel);
         if before & Apart::COUNTED == 0 {
             self.tally.wait_with(before);
@@ -132,7 +137,7 @@ impl Wait<'_> {
         first.is_some_and(|first| Arc::ptr_eq(&first.apart, &self.waiter.apart))
     }
 
-    /// Whether everything has been in the hands of callers that wait for a while, `stuck` being whether it is now.
+    /// Whether everything has been in the hands of threads that wait for long enough. `stuck`: whether it is now.
     fn is_out_of_patience(&self, stuck: bool) -> bool {
         let since = self.stuck_since.get().filter(|_| stuck);
         self.stuck_since.set(stuck.then(|| since.unwrap_or_else(Instant::now)));
@@ -141,13 +146,14 @@ impl Wait<'_> {
 }
 
 impl Attachment {
+    /// Begins this thread's wait; `None` where no value can come back.
     pub(crate) fn wait_after_shutdown(&self) -> Option<Wait<'_>> {
         let tally = self.tally().filter(|_| self.shape.flavor == Flavor::Joinable)?;
         let (held, apart) = self.in_hand_here();
         tally.wait_with(held);
         let waiter = Waiter { held, apart };
         self.waiters.lock().push(waiter.clone());
-        // What we have in hand is nothing to wait for from now on.
+        // Other threads need not wait for our values from now on.
         self.channel.wake_everyone();
         Some(Wait { attachment: self, tally, waiter, stuck_since: Cell::new(None) })
     }
@@ -155,7 +161,7 @@ impl Attachment {
     /// Whether a get that found nothing after a shutdown is at its end.
     pub(crate) fn is_over(&self, wait: Option<&Wait<'_>>) -> bool {
         let Some(wait) = wait else { return true };
-        // Read before what waits: a value that is counted as waiting was not done when this was read.
+        // Read before the tallies: a value that they count as waiting was not done when this was read.
         let unfinished = self.unfinished();
         if unfinished == 0 {
             return true;
@@ -170,7 +176,7 @@ impl Attachment {
         let waits_with = |who: Participant| tally_of(&self.tallies, who).map_or(0, |tally| tally.waits_with(who));
         let others: Vec<_> = self.membership.others().filter(|who| waits_with(*who) > 0).collect();
         let waiting = others.iter().fold(waits_with(me), |sum, who| sum.saturating_add(waits_with(*who)));
-        // What the dead have comes back.
+        // The values of the dead come back.
         let stuck = unfinished <= waiting && !others.iter().any(|who| self.membership.is_dead(*who));
         let is_out_of_patience = wait.is_out_of_patience(stuck);
         stuck && (is_out_of_patience || wait.is_first_here() && others.iter().all(|who| who.row > me.row))

@@ -1,21 +1,73 @@
-//! One error per operation. Those of a put give the value back.
+//! One error per operation. The errors of a put give the value back.
+//!
+//! Three rules hold for each of them:
+//!
+//! - Its text is whole: it ends with the text of its cause. So `{error}` says everything, and so does `Debug`, by which Rust
+//!   prints an error that `main` returns.
+//! - `source()` gives the cause to a program that asks for more than the text.
+//! - Two of them are equal if they are of the same kind, hold equal values and have equal texts. Some causes, `std::io::Error`
+//!   among them, offer no other comparison.
 
 use multiproc_shm::{AttachError, CreateError, JoinError};
 use multiproc_sync::{self as sync, ChannelError};
 use multiproc_travel::pass::{DecodeError, EncodeError};
 use std::fmt;
+use std::mem::discriminant;
 use thiserror::Error;
+
+/// `Debug` as the text, for each error of this crate.
+macro_rules! debug_is_text {
+    ($($Error:ident $(<$T:ident $(: $Bound:ident)?>)?),+ $(,)?) => {$(
+        impl $(<$T $(: $Bound)?>)? fmt::Debug for $Error $(<$T>)? {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($Error), ": {}"), self)
+            }
+        }
+    )+};
+}
+
+debug_is_text! {
+    OpenError, RemoveError, PutError<T>, PutManyError<I: Iterator>, GetError, GetManyError<T>,
+    JoinThreadError, TaskDoneError, QueueJoinError,
+}
+
+/// `PartialEq` by kind and text, for errors whose causes can't be compared.
+macro_rules! equal_by_text {
+    ($($Error:ident),+) => {$(
+        impl PartialEq for $Error {
+            fn eq(&self, other: &Self) -> bool {
+                discriminant(self) == discriminant(other) && self.to_string() == other.to_string()
+            }
+        }
+    )+};
+}
+
+equal_by_text!(OpenError, RemoveError, GetError, QueueJoinError);
 
 /// Why there is no queue.
 #[derive(Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// The segment could not be made.
+    /// The queue could not be made. [`CreateError::Exists`]: its name is taken.
     #[error("can't make a queue: {0}")]
     Create(#[from] CreateError),
-    /// The segment was refused.
+    /// The queue was not found or was refused. [`AttachError::NotFound`]: there is none of this name.
+    /// [`Flaw`](crate::Flaw) says what is wrong with it, `Kind` and `MessageType` among others.
     #[error("can't open the queue: {0}")]
     Attach(#[from] AttachError),
+    /// The queue of this name has another capacity than [`open_or_create`](crate::Builder::open_or_create) was told.
+    #[error(
+        "queue {queue:?} has a capacity of {}, not {}: ask for the same one, or use open, which takes any",
+        capacity(.found), capacity(.expected)
+    )]
+    Capacity {
+        /// The queue.
+        queue: String,
+        /// Its capacity in values; `None`: unbounded.
+        found: Option<u32>,
+        /// The capacity asked for.
+        expected: Option<u32>,
+    },
     /// This process could not join.
     #[error("can't join queue {queue:?}: {source}")]
     Join {
@@ -29,11 +81,20 @@ pub enum OpenError {
     Layout(#[from] ChannelError),
 }
 
-/// The message: it is what a `main` that returns the error prints.
-impl fmt::Debug for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "OpenError: {self}")
-    }
+fn capacity(values: &Option<u32>) -> String {
+    values.map_or_else(|| "any number of values (unbounded)".into(), |values| format!("{values} values"))
+}
+
+/// Why a name was not removed.
+#[derive(Error)]
+#[non_exhaustive]
+pub enum RemoveError {
+    /// There is no queue of this name.
+    #[error("there is no queue named {0:?}")]
+    NotFound(String),
+    /// The name can't be one, or the system refused.
+    #[error("can't remove the name of a queue: {0}")]
+    Refused(#[source] AttachError),
 }
 
 /// Why a value was not put. Every variant has the value: [`into_inner`](Self::into_inner).
@@ -73,7 +134,7 @@ pub enum PutError<T> {
         /// Why.
         source: EncodeError,
     },
-    /// Another process wrote rubbish over the queue.
+    /// Another process wrote over the queue's memory.
     #[error("queue {queue:?} is corrupt: some process wrote over its memory; make a new one")]
     Corrupt {
         /// The value.
@@ -81,8 +142,8 @@ pub enum PutError<T> {
         /// The queue.
         queue: String,
     },
-    /// This process is a forked copy of the one that has it in hand, which alone can put it.
-    #[error("it is in the hands of the process that this one was forked from: only that one can put it")]
+    /// It is in hand of the process that this one was forked from.
+    #[error("it is in the hands of the process that this one was forked from: only that process can put it")]
     Inherited(T),
     /// This process is a forked copy and could not join the queue as itself.
     #[error("this forked process can't join queue {queue:?}: {source}")]
@@ -97,7 +158,7 @@ pub enum PutError<T> {
 }
 
 impl<T> PutError<T> {
-    /// The value that was not put.
+    /// Returns the value that was not put.
     pub fn into_inner(self) -> T {
         match self {
             Self::Full(value)
@@ -113,7 +174,30 @@ impl<T> PutError<T> {
         }
     }
 
-    /// The same error with something made of the value.
+    fn value(&self) -> &T {
+        match self {
+            Self::Full(value)
+            | Self::Timeout(value)
+            | Self::Closed(value)
+            | Self::ShutDown(value)
+            | Self::NoMemory(value)
+            | Self::Inherited(value)
+            | Self::TooLong { value, .. }
+            | Self::Encode { value, .. }
+            | Self::Corrupt { value, .. }
+            | Self::Forked { value, .. } => value,
+        }
+    }
+
+    /// The same error for a put whose time-out ran out.
+    pub(crate) fn timed_out(self) -> Self {
+        match self {
+            Self::Full(value) => Self::Timeout(value),
+            other => other,
+        }
+    }
+
+    /// Makes the same error with something made of its value.
     pub fn map<U>(self, make: impl FnOnce(T) -> U) -> PutError<U> {
         match self {
             Self::Full(value) => PutError::Full(make(value)),
@@ -130,25 +214,13 @@ impl<T> PutError<T> {
     }
 }
 
-impl<T> fmt::Debug for PutError<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = match self {
-            Self::Full(_) => "Full",
-            Self::Timeout(_) => "Timeout",
-            Self::Closed(_) => "Closed",
-            Self::ShutDown(_) => "ShutDown",
-            Self::NoMemory(_) => "NoMemory",
-            Self::Inherited(_) => "Inherited",
-            Self::TooLong { .. } => "TooLong",
-            Self::Encode { .. } => "Encode",
-            Self::Corrupt { .. } => "Corrupt",
-            Self::Forked { .. } => "Forked",
-        };
-        write!(f, "{name}: {self}")
+impl<T: PartialEq> PartialEq for PutError<T> {
+    fn eq(&self, other: &Self) -> bool {
+        discriminant(self) == discriminant(other) && self.value() == other.value() && self.to_string() == other.to_string()
     }
 }
 
-/// What went wrong in the channel, with the value and the queue that it happened to.
+/// The error of a put for one of the channel, with the value that was not put.
 pub(crate) fn put_error<V>(queue: &str, error: sync::PutError, value: V) -> PutError<V> {
     match error {
         sync::PutError::Full => PutError::Full(value),
@@ -159,26 +231,21 @@ pub(crate) fn put_error<V>(queue: &str, error: sync::PutError, value: V) -> PutE
     }
 }
 
-/// Why `put_many` stopped. `I` is the iterator that gave the values.
-#[derive(Error)]
+/// Why `put_many`, `try_put_many` or `put_many_timeout` stopped. `I` is the iterator that gave the values.
+#[derive(Error, PartialEq)]
 #[error("{put} values were put, then one was not: {error}")]
 pub struct PutManyError<I: Iterator> {
     /// How many were put.
     pub put: usize,
     /// Why the next one was not, with that value.
+    #[source]
     pub error: PutError<I::Item>,
     /// The iterator, which gives the values after it. Nothing was taken from it beyond the value in `error`.
     pub rest: I,
 }
 
-impl<I: Iterator> fmt::Debug for PutManyError<I> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PutManyError: {self}")
-    }
-}
-
 /// Why nothing was got.
-#[derive(Debug, Error)]
+#[derive(Error)]
 #[non_exhaustive]
 pub enum GetError {
     /// The queue is empty (Python: `queue.Empty`).
@@ -190,11 +257,11 @@ pub enum GetError {
     /// The queue was shut down and everything in it was got (Python: `queue.ShutDown`).
     #[error("the queue was shut down, and everything in it was got")]
     ShutDown,
-    /// A message makes no value of the type asked for. It is out of the queue; a `JoinableQueue` puts it aside with the dead letters.
+    /// A message makes no value of the type asked for. It is out of the queue. A `JoinableQueue` puts it with the dead letters.
     #[error("a message was got but is not what was asked for: {0}")]
     Decode(#[from] DecodeError),
-    /// A message written in place was got as a value, or the other way about. It is out of the queue; a `JoinableQueue` puts it
-    /// aside with the dead letters.
+    /// A message written in place was got as a value, or the other way about. It is out of the queue. A `JoinableQueue` puts it
+    /// with the dead letters.
     #[error("a message was got that {written} but is asked for {asked}")]
     Form {
         /// How it was written.
@@ -205,7 +272,7 @@ pub enum GetError {
     /// The system has no memory left.
     #[error("the system has no shared memory left")]
     NoMemory,
-    /// Another process wrote rubbish over the queue.
+    /// Another process wrote over the queue's memory.
     #[error("queue {queue:?} is corrupt: some process wrote over its memory; make a new one")]
     Corrupt {
         /// The queue.
@@ -221,24 +288,29 @@ pub enum GetError {
     },
 }
 
-/// Why `get_many` stopped before it had what is there.
-#[derive(Error)]
+impl GetError {
+    /// The same error for a get whose time-out ran out.
+    pub(crate) fn timed_out(self) -> Self {
+        match self {
+            Self::Empty => Self::Timeout,
+            other => other,
+        }
+    }
+}
+
+/// Why `get_many`, `try_get_many` or `get_many_timeout` stopped before it had what is there.
+#[derive(Error, PartialEq)]
 #[error("{} values were got, then: {error}", values.len())]
 pub struct GetManyError<T> {
     /// The values that were got. In a `JoinableQueue` they are in hand.
     pub values: Vec<T>,
     /// Why the next one was not.
+    #[source]
     pub error: GetError,
 }
 
-impl<T> fmt::Debug for GetManyError<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "GetManyError: {self}")
-    }
-}
-
 /// Why `join_thread` was refused.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Copy, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum JoinThreadError {
     /// `close` comes first (Python: `AssertionError`).
@@ -247,7 +319,7 @@ pub enum JoinThreadError {
 }
 
 /// Why `task_done` was refused.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Copy, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TaskDoneError {
     /// The calling thread has nothing in hand (Python: `ValueError`).
@@ -259,7 +331,7 @@ pub enum TaskDoneError {
 }
 
 /// Why `join` or `join_timeout` did not see everything done.
-#[derive(Debug, Error)]
+#[derive(Error)]
 #[non_exhaustive]
 pub enum QueueJoinError {
     /// The deadline passed.

@@ -1,29 +1,28 @@
 //! `JoinableQueue`: a queue whose values have to be done, not only got.
 
 use crate::attachment::Attachment;
-use crate::builder::Builder;
 use crate::delivery::DEAD_LANES;
 use crate::error::{OpenError, QueueJoinError, TaskDoneError};
 use crate::layout::Flavor;
+use crate::methods::{methods_of_all, methods_of_both};
 use crate::queue::Queue;
 use multiproc_prim::Deadline;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A [`Queue`] that knows which of its values are done (Python: `multiprocessing.JoinableQueue`). It has every method of
-/// `Queue`.
+/// A queue that knows which of its values are done (Python: `multiprocessing.JoinableQueue`). It has the methods of [`Queue`],
+/// and more.
 ///
-/// A value that was got is in hand of the thread that got it until that thread calls [`task_done`](Self::task_done). When a process
-/// dies, or a thread ends or panics, with values in hand, others get them, before new ones; Python loses them, and its `join` then
-/// waits for ever. The same happens when a process drops its last handle of the queue.
+/// A value that was got is in hand of the thread that got it until that thread calls [`task_done`](Self::task_done). When a
+/// process dies with values in hand, other consumers get them, before new ones. The same happens when a thread ends or panics
+/// with values in hand, and when a process drops its last handle of the queue. Python loses such values, and its `join` then
+/// waits for ever.
 ///
-/// [`get_delivery`](Self::get_delivery) gets a value that may go to another thread. It tells how often the value was delivered, and
-/// gives it back unless it is said to be done.
+/// [`get_delivery`](Self::get_delivery) gets a value that may go to another thread. It tells how often the value was delivered,
+/// and gives it back unless it is said to be done.
 ///
-/// A message that makes no `T` (another program with another type put it) is an error of the get that took it. It is put aside with
-/// the [dead letters](Self::try_get_dead): nobody waits for it, and a program that can read it gets it there.
+/// A message that makes no `T` (another program with another type put it) is an error of the get that took it. It goes to the
+/// [dead letters](Self::try_get_dead): `join` does not wait for it, and a program that can read it gets it there.
 ///
 /// ```
 /// use multiproc_queue::JoinableQueue;
@@ -32,7 +31,7 @@ use std::time::Duration;
 /// queue.put(1)?;
 /// let consumer = queue.clone();
 /// std::thread::spawn(move || {
-///     while let Ok(value) = consumer.get() {
+///     for value in &consumer {
 ///         println!("{value}");
 ///         consumer.task_done().unwrap();
 ///     }
@@ -43,104 +42,83 @@ use std::time::Duration;
 /// ```
 pub struct JoinableQueue<T>(Queue<T>);
 
+methods_of_all!(
+    JoinableQueue,
+    Flavor::Joinable,
+    "It is in hand of this thread from then on, until [`task_done`](Self::task_done). A message that can't be read goes to the \
+     [dead letters](Self::try_get_dead); one at which `Deserialize` panicked is delivered again."
+);
+methods_of_both!(
+    JoinableQueue,
+    "JoinableQueue",
+    "\n\nA get ends when every value is done: until then a consumer may die, and its values come back. Values in the caller's own \
+     hands don't count."
+);
+
 impl<T> JoinableQueue<T> {
-    /// As [`Queue::bounded`].
+    pub(crate) fn from_attachment(attachment: Arc<Attachment>) -> Self {
+        Self(Queue::from_attachment(attachment))
+    }
+
+    pub(crate) fn queue(&self) -> &Queue<T> {
+        &self.0
+    }
+
+    /// Says that the oldest value that the calling thread got and has not finished is done (Python: `task_done`).
+    ///
+    /// In Python any thread may say so of a value that another one got. Here it has to be the thread that got the value. So no
+    /// thread finishes a value that another one still works on, and the values that a dead process had in hand are known. A value
+    /// that goes to another thread goes as a [`Delivery`](crate::Delivery).
+    ///
+    /// A value that was got in the destructor of a thread-local has to be finished there: the end of the thread may not give it
+    /// back.
     ///
     /// # Errors
     ///
-    /// As there.
-    pub fn bounded(capacity: u32) -> Result<Self, OpenError> {
-        Self::builder().bounded(capacity).build()
-    }
-
-    /// As [`Queue::unbounded`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn unbounded() -> Result<Self, OpenError> {
-        Self::builder().build()
-    }
-
-    /// As [`Queue::builder`].
-    pub fn builder() -> Builder<Self> {
-        Builder::new(Flavor::Joinable, Self::from_core)
-    }
-
-    /// As [`Queue::open`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn open(name: &str) -> Result<Self, OpenError>
-    where
-        T: serde::de::DeserializeOwned,
-    {
-        Ok(Self::from_core(Attachment::open::<T>(name, Flavor::Joinable)?))
-    }
-
-    fn from_core(attachment: Arc<Attachment>) -> Self {
-        Self(Queue::from_core(attachment))
-    }
-
-    /// Says that the oldest value which the calling thread got and has not finished is done (Python: `task_done`).
-    ///
-    /// In Python anybody may say it for values that another one got. Here it has to be the thread that got them, so that no thread
-    /// finishes what another one still works on, and what a dead process had in hand is known. Values that go to another thread
-    /// go as a [`Delivery`](crate::Delivery).
-    ///
-    /// A value that was got in the destructor of a thread-local has to be finished there: the end of the thread may not give it back.
-    ///
-    /// # Errors
-    ///
-    /// The thread has nothing in hand (Python: `ValueError`). A forked copy of a process has nothing of what that one got.
+    /// The thread has nothing in hand (Python: `ValueError`). A forked copy of a process has none of the values that the process
+    /// got.
     pub fn task_done(&self) -> Result<(), TaskDoneError> {
-        self.attachment().here().map_err(|_| TaskDoneError::NothingInHand)?.task_done()
+        self.queue().attachment().here().map_err(|_| TaskDoneError::NothingInHand)?.task_done()
     }
 
-    /// Values that were put aside and not taken out yet, at some moment during the call.
+    /// Counts the values that were put aside and not taken out yet, at some moment during the call.
     pub fn dead_len(&self) -> usize {
-        DEAD_LANES.iter().map(|&lane| self.attachment().channel.ring().len_of(lane)).sum()
+        DEAD_LANES.iter().map(|&lane| self.queue().attachment().channel.ring().len_of(lane)).sum()
     }
 
     /// Waits until every value that was put is done (Python: `join`).
     ///
     /// # Errors
     ///
-    /// This process is a forked copy and could not join the queue as itself: others may wait for what it would have to notice.
+    /// This process is a forked copy and could not join the queue as itself. Without a place of its own it would not notice
+    /// deaths.
     pub fn join(&self) -> Result<(), QueueJoinError> {
         self.join_by(Deadline::NEVER)
     }
 
-    /// As [`join`](Self::join), for at most `timeout`. Python has no counterpart.
+    /// Waits until every value that was put is done, for at most `timeout`. Python has no counterpart.
     ///
     /// # Errors
     ///
-    /// [`QueueJoinError::Timeout`], which says how many values were not done, or as `join`.
+    /// [`QueueJoinError::Timeout`], which says how many values were not done, or as [`join`](Self::join).
     pub fn join_timeout(&self, timeout: Duration) -> Result<(), QueueJoinError> {
         self.join_by(Deadline::after(timeout))
     }
 
     fn join_by(&self, deadline: Deadline) -> Result<(), QueueJoinError> {
-        let forked = |source: OpenError| QueueJoinError::Forked { queue: self.attachment().name().into(), source: source.into() };
-        self.attachment().here().map_err(forked)?.join(deadline)
+        let attachment = self.queue().attachment();
+        let forked = |source: OpenError| QueueJoinError::Forked { queue: attachment.name().into(), source: source.into() };
+        attachment.here().map_err(forked)?.join(deadline)
     }
 
-    /// Values put and not done, at some moment during the call.
+    /// Counts the values put and not done, at some moment during the call.
     pub fn unfinished(&self) -> usize {
-        self.attachment().unfinished() as usize
-    }
-}
-
-impl<T> Deref for JoinableQueue<T> {
-    type Target = Queue<T>;
-
-    fn deref(&self) -> &Queue<T> {
-        &self.0
+        self.queue().attachment().unfinished() as usize
     }
 }
 
 impl<T> Clone for JoinableQueue<T> {
+    /// Makes another handle, open even if this one is closed.
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
@@ -148,18 +126,6 @@ impl<T> Clone for JoinableQueue<T> {
 
 impl<T> std::fmt::Debug for JoinableQueue<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("JoinableQueue").field(&self.0).field(&self.unfinished()).finish()
-    }
-}
-
-impl<T> Serialize for JoinableQueue<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.attachment().serialize(serializer)
-    }
-}
-
-impl<'de, T> Deserialize<'de> for JoinableQueue<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self::from_core(Attachment::deserialize(deserializer, Flavor::Joinable)?))
+        self.0.fields(f, "JoinableQueue").field("unfinished", &self.unfinished()).finish()
     }
 }

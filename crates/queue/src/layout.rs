@@ -12,20 +12,20 @@ shared_struct! {
         pub(crate) all_done: Padded<EventCount>,
         /// Rows of the participant table that were ever in use.
         pub(crate) rows: Padded<AtomicU64>,
-        /// When someone last looked for the dead, in milliseconds of the monotonic clock.
+        /// When a participant last looked for the dead, in milliseconds of the monotonic clock.
         pub(crate) looked: Padded<AtomicU64>,
     }
 
     /// What each participant alone writes.
     pub(crate) struct Tally {
-        /// A `Completion`: the last message that it finished of a `JoinableQueue`; of other queues, that it found in the hands of the
-        /// dead.
+        /// A `Completion`: the last message of a `JoinableQueue` that it finished; the last message of another queue that it
+        /// found in the hands of the dead.
         last: AtomicU64,
-        /// How many it finished: as many as the word before says, or one less.
+        /// How many messages it finished: as many as the word before says, or one less.
         count: AtomicU64,
-        /// Values of a queue that is not joinable which went with a panic of one of its threads.
+        /// Values of a queue that is not joinable that a panic of one of its threads dropped.
         pub(crate) dropped: AtomicU64,
-        /// Values in hand of those of its threads that wait for more after a shutdown, below the lowest bits of its epoch.
+        /// Values in hand of its threads that wait for more after a shutdown, below the lowest bits of its epoch.
         waiting: AtomicU64,
         /// Makes it a cache line.
         reserved: AtomicU64,
@@ -43,7 +43,7 @@ impl Tally {
         who.epoch << Self::WAITING_BITS
     }
 
-    /// For a process that takes the place: what is left of another one's wait is not its own.
+    /// For a process that takes the place: the count that an earlier participant left is not its own.
     pub(crate) fn begin(&self, who: Participant) {
         self.waiting.store(Self::epoch_of(who), Ordering::Release);
     }
@@ -60,20 +60,20 @@ impl Tally {
         self.waiting.fetch_add(values, Ordering::AcqRel);
     }
 
-    /// Values of threads that wait are in hand no more, or their threads wait no more.
+    /// Values of threads that wait are no longer in hand, or their threads no longer wait.
     pub(crate) fn wait_with_less(&self, values: u64) {
-        // The same as subtracting them.
+        // Adding this subtracts them.
         self.waiting.fetch_add(values.wrapping_neg(), Ordering::AcqRel);
     }
 
-    /// Counts a message as finished and names it: from here on it is, whatever happens to us.
+    /// Counts a message as finished and names it. It is finished then, even if this process dies.
     ///
-    /// Only one thread does so at a time, and keeps others from it until the message's block is free: the word names one message.
+    /// The word names one message. So the caller holds the lock of the values in hand until the message's block is free.
     pub(crate) fn complete(&self, held: &Held) {
         let Finished { count, last } = held.complete(self.finished());
         // Release: our work on the message comes before.
         self.last.store(last.0, Ordering::Release);
-        // A death before this leaves a count that is one behind, which the other word tells. Release: it comes after that word.
+        // A death before this store leaves the count one behind, and the other word tells. Release: it comes after that word.
         self.count.store(count, Ordering::Release);
     }
 
@@ -83,7 +83,7 @@ impl Tally {
         loop {
             let last = Completion(self.last.load(Ordering::Acquire));
             let after = self.count.load(Ordering::Acquire);
-            // A peer that writes rubbish could keep us here only by counting on.
+            // A hostile peer could keep us here only while it keeps counting.
             if after.wrapping_sub(before) < Completion::MOST_BETWEEN {
                 return Finished { count: last.count_since(before), last };
             }
@@ -126,7 +126,7 @@ pub(crate) struct Shape {
     /// 0: no limit.
     pub(crate) max_deliveries: u16,
     pub(crate) participants: u32,
-    /// A number for the type of its messages; 0: not recorded, since it has no name.
+    /// A number for the type of its messages; 0: not recorded, as the queue has no name.
     pub(crate) identity: u64,
 }
 
@@ -135,7 +135,7 @@ impl Shape {
         Geometry {
             grows: !self.bounded,
             returns: self.flavor == Flavor::Joinable,
-            // What is to be delivered again must be found after a death.
+            // A value that is to be delivered again must be found after its consumer's death.
             small_in_slots: self.flavor != Flavor::Joinable,
             memory: self.memory,
             max_message: self.max_message,
@@ -162,6 +162,7 @@ impl Shape {
         (Self::tallies_at() + self.tallies() * size_of::<Tally>()).next_multiple_of(4096)
     }
 
+    /// The segment that it needs.
     pub(crate) fn spec(&self) -> Result<Spec, ChannelError> {
         let len = self.channel_at() + fixed_channel_len(&self.ring())?;
         Ok(Spec {
@@ -181,7 +182,7 @@ impl Shape {
         })
     }
 
-    /// The shape that a segment's header tells, checked on a private copy.
+    /// The shape that a segment's header describes, checked on a private copy.
     pub(crate) fn of(segment: &Segment, flavor: Flavor) -> Result<Self, String> {
         let [slots, bounded, memory, max_message, max_deliveries, identity, ..] = segment.geometry();
         let participants = segment.participant_count();

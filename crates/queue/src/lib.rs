@@ -7,18 +7,29 @@ mod delivery;
 mod done;
 mod ending;
 mod error;
+mod iter;
 mod joinable;
 mod layout;
 mod loan;
+mod methods;
 mod queue;
 mod registry;
 mod simple;
+mod sweep;
 mod watch;
 
-pub use builder::{Builder, Typed};
+pub use builder::{Builder, Typed, remove};
 pub use delivery::{DeadLetter, Delivery};
-pub use error::{GetError, GetManyError, JoinThreadError, OpenError, PutError, PutManyError, QueueJoinError, TaskDoneError};
+pub use error::{
+    GetError, GetManyError, JoinThreadError, OpenError, PutError, PutManyError, QueueJoinError, RemoveError, TaskDoneError,
+};
+pub use iter::Iter;
 pub use joinable::JoinableQueue;
 pub use loan::{Borrowed, Loan};
 pub use queue::Queue;
 pub use simple::SimpleQueue;
+
+// What the errors hold.
+pub use multiproc_shm::{AttachError, CreateError, Flaw, JoinError, NameError};
+pub use multiproc_sync::ChannelError;
+pub use multiproc_travel::pass::{DecodeError, EncodeError};

@@ -1,13 +1,13 @@
 //! Messages of plain data written and read in place, without a copy between.
 //!
-//! Another process may write shared memory at any moment, so a slice of it would be unsound to hand out. What is offered
-//! here copies elements, or runs of them, atomically: as fast as a slice for whoever goes over the data once.
+//! Another process may write shared memory at any moment, so a slice of it would be unsound to hand out. The methods here copy
+//! elements, or runs of them, atomically. For code that goes over the data once this is as fast as a slice.
 
 use crate::attachment::Attachment;
 use crate::ending::Apart;
 use crate::error::{GetError, PutError, put_error};
 use crate::layout::Flavor;
-use crate::queue::{IN_PLACE, Queue, timed_out};
+use crate::queue::{IN_PLACE, Queue};
 use bytemuck::Pod;
 use multiproc_prim::{Bytes, Deadline};
 use multiproc_ring::mpmc::Block;
@@ -15,7 +15,9 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Room for a message of `T`s in shared memory: write it, then [`send`](Self::send) it. Dropped, it was never put.
+/// Room for a message of `T`s in shared memory: write it, then [`send`](Self::send) it. A loan that is dropped was never put.
+///
+/// It may go to another thread, within the life of the handle that made it.
 #[derive(Debug)]
 #[must_use = "a loan that is not sent is as if it had never been"]
 pub struct Loan<'q, T> {
@@ -26,60 +28,22 @@ pub struct Loan<'q, T> {
 
 /// A message of `T`s in shared memory, out of the queue and in this process's hands until it is dropped.
 ///
-/// In a [`JoinableQueue`](crate::JoinableQueue) it is in hand of the thread that drops it from then on, as if that had got it.
+/// It may go to another thread, within the life of the handle that took it. In a [`JoinableQueue`](crate::JoinableQueue) it is in
+/// hand of the thread that drops it from then on, as if that thread had got it.
 #[derive(Debug)]
+#[must_use = "a message that is dropped has left the queue"]
 pub struct Borrowed<'q, T> {
     attachment: &'q Arc<Attachment>,
     block: Option<Block<'q>>,
     /// Where the values are, unless they are in the block itself.
     shared: Option<Bytes<'q>>,
-    /// Where the thread that got it from a `JoinableQueue` counts it.
+    /// The count of the thread that got it from a `JoinableQueue`.
     apart: Option<Arc<Apart>>,
     of: PhantomData<T>,
 }
 
 impl<T: Pod> Queue<T> {
-    /// Room for a message of `count` values in place; waits for memory as [`put`](Queue::put) does.
-    ///
-    /// ```
-    /// use multiproc_queue::Queue;
-    ///
-    /// let queue = Queue::<f32>::bounded(2)?;
-    /// let loan = queue.loan(1000)?;
-    /// loan.copy_from(0, &[1.5; 1000]);
-    /// loan.send()?;
-    /// let message = queue.borrow()?;
-    /// assert_eq!((message.len(), message.get(999)), (1000, Some(1.5)));
-    /// drop(message);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// As `put`.
-    pub fn loan(&self, count: usize) -> Result<Loan<'_, T>, PutError<()>> {
-        self.loan_by(count, Deadline::NEVER)
-    }
-
-    /// As [`loan`](Self::loan), without waiting.
-    ///
-    /// # Errors
-    ///
-    /// [`PutError::NoMemory`] if there is none now, or as [`try_put`](Queue::try_put).
-    pub fn try_loan(&self, count: usize) -> Result<Loan<'_, T>, PutError<()>> {
-        self.loan_by(count, Deadline::NOW)
-    }
-
-    /// As [`loan`](Self::loan), for at most `timeout`.
-    ///
-    /// # Errors
-    ///
-    /// [`PutError::NoMemory`] if there was none until then, or as [`put_timeout`](Queue::put_timeout).
-    pub fn loan_timeout(&self, count: usize, timeout: Duration) -> Result<Loan<'_, T>, PutError<()>> {
-        self.loan_by(count, Deadline::after(timeout))
-    }
-
-    fn loan_by(&self, count: usize, deadline: Deadline) -> Result<Loan<'_, T>, PutError<()>> {
+    pub(crate) fn loan_by(&self, count: usize, deadline: Deadline) -> Result<Loan<'_, T>, PutError<()>> {
         if self.is_closed() {
             return Err(PutError::Closed(()));
         }
@@ -95,34 +59,7 @@ impl<T: Pod> Queue<T> {
         Ok(Loan { attachment, block: Some(block), of: PhantomData })
     }
 
-    /// Takes the oldest message to read it in place; waits while there is none.
-    ///
-    /// # Errors
-    ///
-    /// As [`get`](Queue::get).
-    pub fn borrow(&self) -> Result<Borrowed<'_, T>, GetError> {
-        self.borrow_by(Deadline::NEVER)
-    }
-
-    /// As [`borrow`](Self::borrow), without waiting.
-    ///
-    /// # Errors
-    ///
-    /// As [`try_get`](Queue::try_get).
-    pub fn try_borrow(&self) -> Result<Borrowed<'_, T>, GetError> {
-        self.borrow_by(Deadline::NOW)
-    }
-
-    /// As [`borrow`](Self::borrow), for at most `timeout`.
-    ///
-    /// # Errors
-    ///
-    /// As [`get_timeout`](Queue::get_timeout).
-    pub fn borrow_timeout(&self, timeout: Duration) -> Result<Borrowed<'_, T>, GetError> {
-        self.borrow_by(Deadline::after(timeout)).map_err(timed_out)
-    }
-
-    fn borrow_by(&self, deadline: Deadline) -> Result<Borrowed<'_, T>, GetError> {
+    pub(crate) fn borrow_by(&self, deadline: Deadline) -> Result<Borrowed<'_, T>, GetError> {
         let attachment = self.here()?;
         let block = attachment.take(deadline).map_err(|error| attachment.get_error(error))?;
         let form = block.tag();
@@ -154,19 +91,20 @@ fn window<T>(payload: Bytes<'_>, first: usize, count: usize) -> Option<Bytes<'_>
 }
 
 impl<'q, T: Pod> Loan<'q, T> {
-    /// Values in the message.
+    /// Returns the number of values in the message.
     pub fn len(&self) -> usize {
         count::<T>(&self.block)
     }
 
-    /// Whether the message has no values.
+    /// Returns whether the message has no values.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Writes values from index `first` on. Returns whether they fit; if not, nothing is written. What is never written holds
-    /// whatever was there before.
+    /// Writes values from index `first` on. Returns whether they fit; if not, nothing is written. Values that are never written
+    /// are left from an earlier message.
     #[inline(always)]
+    #[must_use = "nothing is written if the values don't fit"]
     pub fn copy_from(&self, first: usize, values: &[T]) -> bool {
         let Some(block) = &self.block else { return false };
         window::<T>(block.payload(), first, values.len()).is_some_and(|to| to.write(bytemuck::cast_slice(values)))
@@ -174,6 +112,7 @@ impl<'q, T: Pod> Loan<'q, T> {
 
     /// Writes one value. Returns whether there is such an index.
     #[inline(always)]
+    #[must_use = "nothing is written if there is no such index"]
     pub fn set(&self, index: usize, value: T) -> bool {
         self.copy_from(index, &[value])
     }
@@ -182,19 +121,29 @@ impl<'q, T: Pod> Loan<'q, T> {
     ///
     /// # Errors
     ///
-    /// It can't be put ever, by this loan or another.
+    /// The message can't be put ever, by this loan or another one.
     pub fn send(self) -> Result<(), PutError<()>> {
         self.send_by(Deadline::NEVER).map_err(|error| error.map(drop))
     }
 
-    /// As [`send`](Self::send), for at most `timeout`.
+    /// Puts the message if the queue has room now.
     ///
     /// # Errors
     ///
-    /// [`PutError::Full`] when it passes; the error gives the loan back.
+    /// [`PutError::Full`], or as [`send`](Self::send). The error gives the loan back.
+    #[expect(clippy::result_large_err, reason = "the error gives the loan back, which has a block in hand")]
+    pub fn try_send(self) -> Result<(), PutError<Self>> {
+        self.send_by(Deadline::NOW)
+    }
+
+    /// Puts the message; waits at most `timeout` while the queue is full.
+    ///
+    /// # Errors
+    ///
+    /// [`PutError::Timeout`], or as [`send`](Self::send). The error gives the loan back.
     #[expect(clippy::result_large_err, reason = "the error gives the loan back, which has a block in hand")]
     pub fn send_timeout(self, timeout: Duration) -> Result<(), PutError<Self>> {
-        self.send_by(Deadline::after(timeout))
+        self.send_by(Deadline::after(timeout)).map_err(PutError::timed_out)
     }
 
     #[expect(clippy::result_large_err, reason = "the error gives the loan back, which has a block in hand")]
@@ -211,17 +160,17 @@ impl<'q, T: Pod> Loan<'q, T> {
 }
 
 impl<T: Pod> Borrowed<'_, T> {
-    /// Values in the message.
+    /// Returns the number of values in the message.
     pub fn len(&self) -> usize {
         count::<T>(&self.block)
     }
 
-    /// Whether the message has no values.
+    /// Returns whether the message has no values.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// One value, `None` beyond the end.
+    /// Copies one value; `None` beyond the end.
     #[inline(always)]
     pub fn get(&self, index: usize) -> Option<T> {
         let mut value = [T::zeroed()];
@@ -230,6 +179,7 @@ impl<T: Pod> Borrowed<'_, T> {
 
     /// Copies values from index `first` on. Returns whether there are as many; if not, nothing is copied.
     #[inline(always)]
+    #[must_use = "nothing is copied if there are fewer values"]
     pub fn copy_to(&self, first: usize, target: &mut [T]) -> bool {
         let mut read =
             |payload| window::<T>(payload, first, target.len()).is_some_and(|from| from.read(bytemuck::cast_slice_mut(target)));
@@ -239,15 +189,16 @@ impl<T: Pod> Borrowed<'_, T> {
         }
     }
 
-    /// All values, copied one by one.
+    /// Iterates over all values, which are copied one by one.
     pub fn iter(&self) -> impl Iterator<Item = T> {
         (0..self.len()).filter_map(|index| self.get(index))
     }
 
-    /// All values.
+    /// Copies all values.
     pub fn to_vec(&self) -> Vec<T> {
         let mut values = vec![T::zeroed(); self.len()];
-        self.copy_to(0, &mut values);
+        let all = self.copy_to(0, &mut values);
+        debug_assert!(all, "a message has as many values as its length says");
         values
     }
 }

@@ -1,4 +1,4 @@
-//! The queues that this process is attached to: one attachment each, however often a queue is received or opened.
+//! The queues that this process is attached to: one attachment each, however often it receives or opens a queue.
 
 use crate::attachment::Attachment;
 use crate::error::OpenError;
@@ -7,14 +7,14 @@ use multiproc_shm::FileId;
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
-/// A forked copy starts with an empty one: its parent's attachments aren't its own, and it may have been forked while another
-/// thread held the lock.
+/// A forked copy starts with an empty registry: its parent's attachments are not its own, and another thread may have held the
+/// lock at the fork.
 static REGISTRY: PerProcess<Registry> = PerProcess::new(Registry::default);
 
 #[derive(Default)]
 struct Registry {
     attached: Mutex<HashMap<FileId, Weak<Attachment>>>,
-    /// Told when an attachment has left.
+    /// Notified when an attachment has left.
     left: Condvar,
 }
 
@@ -26,7 +26,7 @@ impl Registry {
 
 /// This process's attachment to the queue in a file: the one it has, or the one that `attach` makes.
 ///
-/// The lock is held while `attach` runs, so that two threads which receive a queue at once don't attach twice.
+/// The lock is held while `attach` runs, so that two threads that receive a queue at once don't attach twice.
 pub(crate) fn attached(
     file: FileId,
     attach: impl FnOnce() -> Result<Arc<Attachment>, OpenError>,
@@ -37,7 +37,8 @@ pub(crate) fn attached(
         if let Some(attachment) = found.upgrade() {
             return Ok(attachment);
         }
-        // Its last handle is gone, and the thread that dropped it is still leaving. Until then it has the process's place.
+        // Its last handle is gone, and the thread that dropped it is still leaving. Until it has left, it has the process's
+        // place.
         attached = registry.left.wait(attached).unwrap_or_else(PoisonError::into_inner);
     }
     let attachment = attach()?;
@@ -45,7 +46,7 @@ pub(crate) fn attached(
     Ok(attachment)
 }
 
-/// The attachment has left the queue: the next one to ask makes another.
+/// Forgets an attachment that has left the queue: the next thread to ask makes another.
 pub(crate) fn forget(file: FileId) {
     let registry = REGISTRY.get();
     registry.lock().remove(&file);

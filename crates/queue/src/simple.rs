@@ -1,16 +1,19 @@
 //! `SimpleQueue`: put, get, and whether it is empty.
 
 use crate::attachment::Attachment;
-use crate::builder::Builder;
-use crate::error::{GetError, OpenError, PutError};
+use crate::error::OpenError;
 use crate::layout::Flavor;
+use crate::methods::methods_of_all;
 use crate::queue::Queue;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use multiproc_prim::Deadline;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// The queue with the fewest methods (Python: `multiprocessing.SimpleQueue`).
 ///
-/// Python's writes straight into a pipe, and a put blocks when that is full; this one is unbounded as [`Queue`] is.
+/// Python's writes straight into a pipe, and a put blocks when that is full. This one is unbounded as [`Queue`] is, and has
+/// time-outs, `try_put` and `try_get` besides. [`close`](Self::close) ends the puts through its handle; in Python it ends the
+/// gets, too.
 ///
 /// ```
 /// use multiproc_queue::SimpleQueue;
@@ -21,64 +24,38 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// assert_eq!(queue.get()?, 7);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
 pub struct SimpleQueue<T>(Queue<T>);
 
+methods_of_all!(SimpleQueue, Flavor::Simple, "A value that is got is gone if this process dies.");
+
 impl<T> SimpleQueue<T> {
-    /// A new queue (Python: `SimpleQueue()`).
+    /// Makes a queue (Python: `SimpleQueue()`).
     ///
     /// # Errors
     ///
     /// The system has no memory or descriptors left.
     pub fn new() -> Result<Self, OpenError> {
-        Ok(Self(Builder::new(Flavor::Simple, Queue::from_core).build()?))
+        Self::builder().build()
     }
 
-    /// Whether no value waits (Python: `empty`).
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    fn from_attachment(attachment: Arc<Attachment>) -> Self {
+        Self(Queue::from_attachment(attachment))
     }
 
-    /// No more puts through this handle (Python: `close`, which also ends gets: these go on here).
-    pub fn close(&self) {
-        self.0.close();
-    }
-}
-
-impl<T: Serialize + DeserializeOwned> SimpleQueue<T> {
-    /// Puts a value (Python: `put`).
-    ///
-    /// # Errors
-    ///
-    /// As [`Queue::put`].
-    pub fn put(&self, value: T) -> Result<(), PutError<T>> {
-        self.0.put(value)
-    }
-
-    /// Gets the oldest value; waits while there is none (Python: `get`).
-    ///
-    /// # Errors
-    ///
-    /// As [`Queue::get`].
-    pub fn get(&self) -> Result<T, GetError> {
-        self.0.get()
+    fn queue(&self) -> &Queue<T> {
+        &self.0
     }
 }
 
 impl<T> Clone for SimpleQueue<T> {
+    /// Makes another handle, open even if this one is closed.
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
 }
 
-impl<T> Serialize for SimpleQueue<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.attachment().serialize(serializer)
-    }
-}
-
-impl<'de, T> Deserialize<'de> for SimpleQueue<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self(Queue::from_core(Attachment::deserialize(deserializer, Flavor::Simple)?)))
+impl<T> std::fmt::Debug for SimpleQueue<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fields(f, "SimpleQueue").finish()
     }
 }

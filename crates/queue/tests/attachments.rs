@@ -1,4 +1,4 @@
-//! One process is one participant of a queue, and a forked copy is another one, which waits for no lock of its parent's.
+//! One process is one participant of a queue. A forked copy is another participant, and waits for no lock of its parent's.
 
 use multiproc_process::{Exit, Process};
 use multiproc_queue::{GetError, JoinableQueue, OpenError, PutError, Queue, QueueJoinError, SimpleQueue, TaskDoneError};
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 const WATCHDOG: Duration = Duration::from_secs(60);
 
-/// What changes a whole process is tried in one of its own.
+/// Runs a test that changes its whole process in a process of its own.
 fn in_a_process(test: fn(()) -> ()) {
     assert_eq!(Process::spawn(test, ()).unwrap().join().unwrap(), Exit::Code(0));
 }
@@ -29,7 +29,7 @@ fn descriptors() -> usize {
 #[test]
 fn a_queue_that_is_received_2000_times_is_one_participant() {
     in_a_process(|()| {
-        // There is one place, which is ours.
+        // There is one place, and this process has it.
         let q = Queue::<u64>::builder().bounded(4).participants(1).build().unwrap();
         let before = descriptors();
         let received: Vec<Queue<u64>> = (0..2000).map(|_| receive(&q).unwrap()).collect();
@@ -37,7 +37,7 @@ fn a_queue_that_is_received_2000_times_is_one_participant() {
         assert_eq!(descriptors(), before);
         received[1999].put(7).unwrap();
         assert_eq!(many[2].get().unwrap(), 7);
-        // The first handle is not more than the others.
+        // The first handle is no different from the others.
         drop((q, many));
         received[0].put(8).unwrap();
         assert_eq!(received[1].get().unwrap(), 8);
@@ -49,7 +49,7 @@ fn what_one_handle_got_another_one_finishes() {
     let name = format!("attachments-handles-{}", std::process::id());
     let made: JoinableQueue<u64> = JoinableQueue::builder().bounded(4).participants(1).named(&name).build().unwrap();
     let opened = JoinableQueue::<u64>::open(&name).unwrap();
-    Queue::<u64>::remove(&name).unwrap();
+    multiproc_queue::remove(&name).unwrap();
     let received: JoinableQueue<u64> = receive(&opened).unwrap();
     opened.put_many([1, 2]).unwrap();
     assert_eq!(received.get().unwrap(), 1);
@@ -69,7 +69,7 @@ fn another_process_needs_a_place_of_its_own() {
     let name = format!("attachments-place-{}", std::process::id());
     let q: Queue<u8> = Queue::builder().participants(1).named(&name).build().unwrap();
     assert_eq!(Process::spawn(join_by_name, name.clone()).unwrap().join().unwrap(), Exit::Code(0));
-    Queue::<u8>::remove(&name).unwrap();
+    multiproc_queue::remove(&name).unwrap();
     drop(q);
 }
 
@@ -78,7 +78,7 @@ fn a_queue_of_another_flavour_is_refused_however_it_comes() {
     let name = format!("attachments-flavour-{}", std::process::id());
     let q: JoinableQueue<u64> = JoinableQueue::builder().bounded(4).named(&name).build().unwrap();
     let opened = Queue::<u64>::open(&name).unwrap_err();
-    Queue::<u64>::remove(&name).unwrap();
+    multiproc_queue::remove(&name).unwrap();
     assert!(matches!(opened, OpenError::Attach(AttachError::Refused { flaw: Flaw::Kind { .. }, .. })), "{opened}");
     for error in [receive::<_, Queue<u64>>(&q).unwrap_err(), receive::<_, SimpleQueue<u64>>(&q).unwrap_err()] {
         assert!(error.to_string().contains("JOIN"), "{error}");
@@ -92,7 +92,7 @@ fn a_queue_of_another_flavour_is_refused_however_it_comes() {
 fn threads_that_open_and_drop_a_queue_at_once_share_its_only_place() {
     let name = format!("attachments-race-{}", std::process::id());
     let q = Queue::<[u8; 20]>::builder().bounded(10_000).participants(1).memory(16 << 20).named(&name).build().unwrap();
-    // Blocks to go through at each leave, which takes a while.
+    // Each leave goes through these blocks, which takes a while.
     (0..10_000).for_each(|_| q.put([1; 20]).unwrap());
     drop(q);
     thread::scope(|scope| {
@@ -104,13 +104,13 @@ fn threads_that_open_and_drop_a_queue_at_once_share_its_only_place() {
             });
         }
     });
-    Queue::<u64>::remove(&name).unwrap();
+    multiproc_queue::remove(&name).unwrap();
 }
 
 /// Runs `child` in a forked copy of this process. The copy ends by a signal if it hangs.
 fn fork(child: impl FnOnce()) {
-    // SAFETY: the copy uses what libc lets a copy of a process with threads use (it keeps its allocator's locks in order), and ends
-    // without unwinding into what it copied.
+    // SAFETY: the copy uses what libc lets a copy of a process with threads use (it keeps its allocator's locks in order), and
+    // ends without unwinding into what it copied.
     match unsafe { libc::fork() } {
         0 => {
             // SAFETY: sets a timer for this process.
@@ -141,7 +141,7 @@ fn a_forked_copy_without_a_place_tells_the_truth_or_an_error() {
         let mut loan = Some(q.loan(3).unwrap());
         fork(|| {
             assert_eq!((q.len(), q.is_empty(), q.is_full(), q.capacity()), (3, false, true, Some(3)));
-            assert_eq!((q.unfinished(), q.dead_len(), q.lost()), (4, 0, 0));
+            assert_eq!((q.unfinished(), q.dead_len()), (4, 0));
             assert!(matches!(q.put(1), Err(PutError::Forked { value: 1, .. })));
             assert!(matches!(q.put_many([1]), Err(error) if matches!(error.error, PutError::Forked { value: 1, .. })));
             assert!(matches!(q.get(), Err(GetError::Forked { .. })));
@@ -154,7 +154,7 @@ fn a_forked_copy_without_a_place_tells_the_truth_or_an_error() {
             assert!(matches!(q.join_timeout(WATCHDOG), Err(QueueJoinError::Forked { .. })));
             assert_eq!(q.task_done(), Err(TaskDoneError::NothingInHand));
             assert!(q.join_thread().is_err());
-            // What the original has in hand, the copy can't put, finish or give back.
+            // The copy can't put, finish or give back what the original has in hand.
             assert!(matches!(letter.take().unwrap().put_back(), Err(PutError::Inherited(_))));
             assert!(matches!(loan.take().unwrap().send(), Err(PutError::Inherited(()))));
             drop(delivery.take());
@@ -210,6 +210,6 @@ fn a_copy_forked_while_other_threads_are_in_every_call_hangs_on_no_lock() {
             drop(end);
         });
         drop(kept);
-        Queue::<u64>::remove(&name).unwrap();
+        multiproc_queue::remove(&name).unwrap();
     });
 }

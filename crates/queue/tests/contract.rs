@@ -1,7 +1,7 @@
-//! Each promise of the queues once, within one process.
+//! Each promise of the queues, once, within one process.
 
 use multiproc_queue::{
-    GetError, JoinThreadError, JoinableQueue, OpenError, PutError, Queue, QueueJoinError, SimpleQueue, TaskDoneError,
+    GetError, JoinThreadError, JoinableQueue, OpenError, PutError, Queue, QueueJoinError, RemoveError, SimpleQueue, TaskDoneError,
 };
 use multiproc_shm::{AttachError, CreateError, Flaw};
 use serde::{Deserialize, Serialize, Serializer};
@@ -63,7 +63,7 @@ fn a_message_of_256_mib_passes() {
     assert_eq!((got.len(), got[0], got[half - 1]), (half, 7, 9));
 }
 
-/// Refuses to be encoded after some of it was.
+/// A value that refuses to be encoded after a part of it was.
 #[derive(Debug, PartialEq, Deserialize)]
 struct Refuses(u32);
 
@@ -231,7 +231,7 @@ fn after_a_shutdown_a_joinable_queue_ends_when_nothing_can_come_back() {
     while q.unfinished() > 1 {
         thread::yield_now();
     }
-    // The other thread has nothing to get, and waits for what comes back. What it gets itself it does not wait for.
+    // The other thread has nothing to get, and waits for the value that comes back. It does not wait for values of its own.
     delivery.give_back();
     assert_eq!(getter.join().unwrap(), [2, 1]);
     q.join().unwrap();
@@ -249,7 +249,7 @@ fn after_a_shutdown_nobody_waits_for_itself_or_for_others_who_wait() {
             q.get().unwrap();
             both.wait();
             q.shutdown();
-            // One value in hand each.
+            // Each thread has one value in hand.
             let end = q.get();
             q.task_done().unwrap();
             end
@@ -292,7 +292,8 @@ fn plain_data_is_written_and_read_in_place() {
     assert!(matches!(q.get(), Err(GetError::Form { .. })));
     q.put_many([1, 2]).unwrap();
     let loan = q.loan(1).unwrap().send_timeout(SHORT).unwrap_err();
-    assert!(matches!(loan, PutError::Full(_)));
+    assert!(matches!(loan, PutError::Timeout(_)));
+    assert!(matches!(loan.into_inner().try_send(), Err(PutError::Full(_))));
     q.close();
     assert!(matches!(q.loan(1), Err(PutError::Closed(()))));
 }
@@ -312,9 +313,9 @@ fn a_named_queue_is_found_by_its_name_until_that_is_removed() {
     assert_eq!(theirs.get().unwrap(), 1);
     let wrong = JoinableQueue::<u8>::open(&name).unwrap_err();
     assert!(matches!(wrong, OpenError::Attach(AttachError::Refused { flaw: Flaw::Kind { .. }, .. })));
-    Queue::<u8>::remove(&name).unwrap();
+    multiproc_queue::remove(&name).unwrap();
     assert!(matches!(Queue::<u8>::open(&name), Err(OpenError::Attach(AttachError::NotFound(_)))));
-    assert!(matches!(Queue::<u8>::remove(&name), Err(OpenError::Attach(AttachError::NotFound(_)))));
+    assert_eq!(multiproc_queue::remove(&name), Err(RemoveError::NotFound(name)));
     assert!(matches!(Queue::<u8>::open("../x"), Err(OpenError::Attach(AttachError::Name(_)))));
 }
 
@@ -335,7 +336,7 @@ fn a_named_queue_is_whole_when_it_is_found() {
     };
     while !opener.is_finished() {
         let made: Queue<u8> = Queue::builder().bounded(4).memory(1 << 20).named(&name).build().unwrap();
-        Queue::<u8>::remove(&name).unwrap();
+        multiproc_queue::remove(&name).unwrap();
         drop(made);
     }
     opener.join().unwrap();
@@ -405,7 +406,7 @@ fn a_named_queue_of_another_type_is_refused() {
         |error: OpenError| matches!(error, OpenError::Attach(AttachError::Refused { flaw: Flaw::MessageType { .. }, .. }));
     assert!(refused(Queue::<i32>::open(&name).unwrap_err()) && refused(Queue::<Job>::open(&name).unwrap_err()));
     assert!(Queue::<u32>::open(&name).is_ok());
-    Queue::<u32>::remove(&name).unwrap();
+    multiproc_queue::remove(&name).unwrap();
 }
 
 #[test]

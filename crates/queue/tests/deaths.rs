@@ -1,4 +1,5 @@
-//! Deaths are noticed within 100 ms: one or many at once, asleep or under load, whoever looks out is killed, stopped or gone.
+//! Deaths are noticed within 100 ms: one or many at once, asleep or under load, and also when the lookouts are killed, stopped or
+//! gone.
 
 use multiproc_process::{Exit, Process};
 use multiproc_queue::{Builder, JoinableQueue, Queue};
@@ -8,12 +9,12 @@ const WATCHDOG: Duration = Duration::from_secs(60);
 /// The promise is 100 ms; the rest is for a machine that is busy with other tests.
 const SOON: Duration = Duration::from_millis(400);
 
-/// What changes a whole process is tried in one of its own.
+/// Runs a test that changes its whole process in a process of its own.
 fn in_a_process(test: fn(()) -> ()) {
     assert_eq!(Process::spawn(test, ()).unwrap().join().unwrap(), Exit::Code(0));
 }
 
-/// Starts a process that ends with this one, whatever becomes of the test.
+/// Starts a process that ends with this one, even if the test fails.
 fn start<A: serde::Serialize + serde::de::DeserializeOwned + 'static>(work: fn(A), args: A) -> Process {
     Process::builder().daemon(true).spawn(work, args).unwrap()
 }
@@ -30,7 +31,7 @@ fn within(limit: Duration, what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// Whether a process sleeps without looking around: a thread of it keeps watch.
+/// Whether a process sleeps without looking around, because one of its threads keeps watch.
 fn rests(pid: u32) -> bool {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
     tasks.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok()).any(|name| name.trim() == "multiproc-watch")
@@ -49,7 +50,7 @@ fn signal(process: &Process, signal: i32) {
 
 type Handles = (JoinableQueue<u64>, Queue<(u32, u64)>);
 
-/// Gets one value, says so, and keeps it in hand for ever.
+/// Gets one value, reports it, and keeps it in hand for ever.
 fn hold((jobs, got): Handles) {
     let value = jobs.get().unwrap();
     got.put((std::process::id(), value)).unwrap();
@@ -65,7 +66,7 @@ fn new_queues() -> Handles {
     )
 }
 
-/// A holder of the value 7, and so many processes that sleep in `get`.
+/// Makes a holder of the value 7 and a number of processes that sleep in `get`.
 fn holder_and_sleepers((jobs, got): &Handles, sleepers: usize) -> (Process, Vec<Process>) {
     jobs.put(7).unwrap();
     let holder = start(hold, (jobs.clone(), got.clone()));
@@ -78,7 +79,7 @@ fn holder_and_sleepers((jobs, got): &Handles, sleepers: usize) -> (Process, Vec<
     (holder, sleepers)
 }
 
-/// The value of the dead comes soon, to one of those who are left.
+/// Checks that the value of the dead soon comes to one of the processes that are left.
 fn comes_soon((_, got): &Handles, killed: Instant) -> u32 {
     let (pid, value) = got.get_timeout(WATCHDOG).unwrap();
     let after = killed.elapsed();
@@ -102,7 +103,7 @@ fn all_die_but_one(sleepers: usize) {
     holder.kill().unwrap();
     others.iter().for_each(|process| process.kill().unwrap());
     let killed = Instant::now();
-    // A process that was killed after the holder may have had it for a moment.
+    // A process that was killed after the holder may have held the value for a moment.
     while comes_soon(&queues, killed) != last.pid() {}
     others.extend([holder, last]);
     end(others);
@@ -166,7 +167,7 @@ fn when_both_lookouts_die_others_become_lookouts_and_notice_later_deaths() {
 
 type Told = (JoinableQueue<u64>, Queue<(u32, u64)>, Queue<()>);
 
-/// Becomes a lookout by waiting in vain, and lets go of the queue when it is told to, but lives on.
+/// Becomes a lookout by waiting in vain. Drops the queue when it is told to, but lives on.
 fn look_out_and_leave((jobs, got, go): Told) {
     until("being a lookout", || jobs.get_timeout(Duration::from_millis(100)).is_err() && is_lookout(std::process::id()));
     got.put((std::process::id(), 0)).unwrap();
@@ -178,7 +179,7 @@ fn look_out_and_leave((jobs, got, go): Told) {
     }
 }
 
-/// The same, and becomes another program.
+/// Does the same, then becomes another program.
 fn look_out_and_exec((jobs, got, go): Told) {
     until("being a lookout", || jobs.get_timeout(Duration::from_millis(100)).is_err() && is_lookout(std::process::id()));
     got.put((std::process::id(), 0)).unwrap();
@@ -246,7 +247,7 @@ fn where_the_kernel_tells_nobody_sleepers_look_for_themselves() {
         let holder = spawn();
         assert_eq!(queues.1.get_timeout(WATCHDOG).unwrap(), (holder.pid(), 7));
         let mut others: Vec<_> = (0..3).map(|_| spawn()).collect();
-        // They tried, and are told of nothing.
+        // They tried to keep watch, and could not.
         others.iter().for_each(|process| until("sleep", || rests(process.pid())));
         assert!(!others.iter().any(|process| is_lookout(process.pid())));
         let last = others.pop().unwrap();
@@ -267,7 +268,7 @@ fn work((jobs, got): Handles) {
     }
 }
 
-/// Says so once it is at full speed.
+/// Reports once it runs at full speed.
 fn feed((jobs, got): Handles) {
     for _ in 0..1000 {
         jobs.put(1).unwrap();
@@ -282,7 +283,7 @@ fn under_full_load_the_job_of_a_dead_worker_comes_back_soon() {
     queues.0.put(7).unwrap();
     let holder = start(hold, queues.clone());
     assert_eq!(queues.1.get_timeout(WATCHDOG).unwrap(), (holder.pid(), 7));
-    // Nobody is ever idle long enough to keep watch.
+    // No process is ever idle long enough to keep watch.
     let mut others: Vec<_> = (0..3).map(|_| start(feed, queues.clone())).collect();
     others.push(start(work, queues.clone()));
     for _ in 0..3 {
@@ -301,14 +302,14 @@ fn a_get_that_starts_takes_what_the_dead_left_before_new_values() {
     let holder = start(hold, queues.clone());
     assert_eq!(queues.1.get_timeout(WATCHDOG).unwrap(), (holder.pid(), 7));
     holder.kill().unwrap();
-    // Until its descriptors are closed, and past the time within which nobody looks twice.
+    // Lets its descriptors be closed, and the time pass within which no process looks twice.
     holder.join().unwrap();
     std::thread::sleep(Duration::from_millis(100));
     assert_eq!(queues.0.try_get().unwrap(), 7);
     assert_eq!(queues.0.try_get().unwrap(), 8);
 }
 
-/// Context switches of all threads of a process that it asked for itself: how often it went to sleep.
+/// The voluntary context switches of all threads of a process: how often it went to sleep.
 fn sleeps(pid: u32) -> u64 {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
     let status = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("status")).ok());
@@ -336,7 +337,7 @@ fn processes_that_come_and_go_wake_hardly_anybody() {
     std::thread::sleep(Duration::from_millis(300));
     let woken = total() - before;
     println!("{woken} wake-ups");
-    Queue::<u64>::remove(&name).unwrap();
+    multiproc_queue::remove(&name).unwrap();
     end(idle);
     assert!(woken < 150, "{woken} wake-ups of 50 idle processes by 100 that came and went");
 }
@@ -352,6 +353,6 @@ fn idle_processes_hardly_wake_up() {
     std::thread::sleep(Duration::from_secs(3));
     let woken = total() - before;
     end(idle);
-    // Four looks a second, all together.
+    // All together look four times a second.
     assert!(woken <= 24, "{woken} wake-ups");
 }

@@ -61,13 +61,13 @@ fn given_back_too_often_is_put_aside_and_can_be_put_back() {
     q.get_delivery().unwrap().give_back();
     q.get_delivery().unwrap().give_back();
     assert!(q.try_get().is_err());
-    // For join it is done.
+    // `join` counts it as done.
     q.join().unwrap();
     assert_eq!(q.dead_len(), 1);
     q.put(14).unwrap();
     let letter = q.try_get_dead().unwrap();
     assert_eq!((*letter, letter.count(), q.dead_len()), (13, 2, 0));
-    // Full: it waits.
+    // The queue is full, so it waits.
     std::thread::scope(|scope| {
         let putter = scope.spawn(|| letter.put_back().is_ok());
         assert_eq!(q.get_delivery().unwrap().done(), 14);
@@ -113,7 +113,7 @@ fn a_letter_outlives_its_reader() {
     assert_eq!(q.dead_len(), 0);
     reader.kill().unwrap();
     assert_eq!(reader.join().unwrap(), Exit::Signal(9));
-    // Looks around meanwhile.
+    // This get looks for the dead meanwhile.
     assert!(matches!(q.get_timeout(Duration::from_millis(100)), Err(GetError::Timeout)));
     assert_eq!(q.dead_len(), 1);
     let letter = q.try_get_dead().unwrap();

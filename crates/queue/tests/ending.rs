@@ -1,4 +1,5 @@
-//! After a shutdown a get of a `JoinableQueue` ends when nothing can come back, not before, and waits for nobody who waits for it.
+//! After a shutdown a get of a `JoinableQueue` ends when no value can come back, and not before. Two gets never wait for each
+//! other.
 
 use multiproc_process::Process;
 use multiproc_queue::{GetError, JoinableQueue, Queue};
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 const WATCHDOG: Duration = Duration::from_secs(60);
 
-/// Gets until the end, and finishes everything.
+/// Gets until the end, and finishes every value.
 fn drain(q: &JoinableQueue<u64>) -> Vec<u64> {
     let mut got = Vec::new();
     loop {
@@ -35,7 +36,7 @@ fn a_get_with_nothing_in_hand_waits_for_what_others_have_that_wait_themselves() 
                 let (first, second) = (q.get().unwrap(), q.get().unwrap());
                 q.shutdown();
                 has_both.send(()).unwrap();
-                // Ends with both in hand: they come back.
+                // Ends with both values in hand: they come back.
                 assert!(matches!(q.get_timeout(WATCHDOG), Err(GetError::ShutDown)));
                 first + second
             })
@@ -66,7 +67,7 @@ fn of_callers_that_wait_with_values_in_hand_one_ends_and_the_others_get_what_it_
             while q.unfinished() > 0 && !q.is_empty() {
                 thread::yield_now();
             }
-            // The first that ends here leaves its value behind, as one does that is killed.
+            // The first thread that ends here leaves its value behind, as a killed process does.
             loop {
                 match q.get_timeout(WATCHDOG) {
                     Ok(value) => got.push(value),
@@ -144,7 +145,7 @@ fn what_a_pool_of_threads_gives_back_late_is_delivered_again_to_the_thread_that_
 fn a_message_that_is_read_in_place_is_nothing_to_wait_for() {
     let q = JoinableQueue::<u32>::unbounded().unwrap();
     let loan = q.loan(1).unwrap();
-    loan.set(0, 5);
+    assert!(loan.set(0, 5));
     loan.send().unwrap();
     let message = q.borrow().unwrap();
     q.shutdown();
@@ -173,7 +174,7 @@ fn what_a_dead_process_had_that_waited_comes_to_those_who_are_left() {
         assert_eq!(q.get_timeout(WATCHDOG).unwrap(), 2);
         q.shutdown();
         go.put(()).unwrap();
-        // Killed on its way into its wait, or in it.
+        // The kill hits it on its way into its wait, or in it.
         thread::sleep(Duration::from_micros(200 * round));
         holder.kill().unwrap();
         q.task_done().unwrap();

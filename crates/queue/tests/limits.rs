@@ -1,4 +1,4 @@
-//! What the system refuses, what a hostile peer writes, and what fork does: errors, and never a crash, a hang or a signal.
+//! Refusals of the system, writes of a hostile peer, and forks give errors, and never a crash, a hang or a signal.
 
 use multiproc_process::{Exit, Process};
 use multiproc_queue::{GetError, JoinableQueue, OpenError, PutError, Queue};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 const WATCHDOG: Duration = Duration::from_secs(60);
 
-/// Limits are for a whole process, so each is tried in one of its own.
+/// Runs a test in a process of its own: limits are for a whole process.
 fn in_a_process(test: fn(()) -> ()) {
     assert_eq!(Process::spawn(test, ()).unwrap().join().unwrap(), Exit::Code(0));
 }
@@ -18,7 +18,7 @@ fn limit(resource: Resource, to: u64) {
     setrlimit(resource, Rlimit { current: Some(to), ..getrlimit(resource) }).unwrap();
 }
 
-/// Puts until there is no memory; then all of it is there, and when it was got there is memory again.
+/// Puts until there is no memory. Then everything put is there, and once it was got there is memory again.
 fn fill_and_drain() {
     let q = Queue::<Vec<u8>>::unbounded().unwrap();
     let put = (0..1_000_000u32).find(|value| match q.try_put(value.to_ne_bytes().repeat(50)) {
@@ -131,7 +131,7 @@ fn no_descriptors_left_is_an_error() {
         for more in 0..3 {
             limit(Resource::Nofile, open - 1 + more);
             match Queue::<u64>::bounded(1) {
-                // Without a lock of its own a queue still works; others tell by its process alone whether it lives.
+                // A queue works without a lock of its own: other processes tell by its process alone whether it lives.
                 Ok(q) => q.put(1).unwrap(),
                 Err(error) => assert!(matches!(error, OpenError::Create(_) | OpenError::Join { .. }), "{error}"),
             }
@@ -141,7 +141,7 @@ fn no_descriptors_left_is_an_error() {
     });
 }
 
-/// A name space of its own with a /dev/shm of two megabytes; `None` where only root could.
+/// Moves to a mount namespace of its own with a /dev/shm of 2 MiB; `None` where only root could.
 fn small_file_system() -> Option<()> {
     if !rustix::process::geteuid().is_root() {
         return None;
@@ -196,7 +196,7 @@ fn rubbish_over_the_ring_is_an_error_that_names_the_queue() {
     let q = Queue::<u64>::builder().bounded(4).participants(1).build().unwrap();
     q.put(1).unwrap();
     let segment = map(&q);
-    // Behind what was there from the start lies the ring: its ends, then its slots.
+    // The ring lies behind the fixed part: its ends, then its slots.
     let len = segment.region().len();
     let ring = segment.region().stretch(len..len + 4096, false).unwrap();
     let words = ring.bytes(256, 64).unwrap();
@@ -271,7 +271,7 @@ fn a_forked_copy_joins_as_itself_and_its_parent_stays_alive_to_it() {
         q.put_many([1, 2]).unwrap();
         assert_eq!(q.get().unwrap(), 1);
         let code = fork(|| {
-            // What the parent has in hand is not ours, and the parent is not dead: the next one is 2, and then nothing comes.
+            // The value that the living parent has in hand does not come to the copy: 2 comes, and then nothing.
             let (got, nothing) = (q.get(), q.get_timeout(Duration::from_millis(200)));
             let refused = q.task_done().is_ok() && q.task_done().is_err();
             i32::from(!(matches!(got, Ok(2)) && matches!(nothing, Err(GetError::Timeout)) && refused))
@@ -309,7 +309,7 @@ fn a_table_full_of_the_dead_has_room_for_the_next_one() {
     let name = format!("limits-dead-{}", std::process::id());
     drop(Queue::<u64>::builder().bounded(4).participants(2).named(&name).build().unwrap());
     for _ in 0..5 {
-        // Nobody is left who would look for the dead: both places are theirs.
+        // The dead have both places, and no process is left to look for them.
         let pair = [(); 2].map(|()| Process::spawn(hold_by_name, (name.clone(), ready.clone())).unwrap());
         for _ in &pair {
             ready.get_timeout(WATCHDOG).unwrap();
@@ -321,5 +321,5 @@ fn a_table_full_of_the_dead_has_room_for_the_next_one() {
     }
     let q = Queue::<u64>::open(&name).unwrap();
     q.put(1).unwrap();
-    Queue::<u64>::remove(&name).unwrap();
+    multiproc_queue::remove(&name).unwrap();
 }

@@ -1,4 +1,4 @@
-//! Who is dead and who is not: other pid namespaces, exec, and hundreds of processes in a few places.
+//! Which participants are dead: with other pid namespaces, with exec, and with hundreds of processes in a few places.
 
 use multiproc_process::{Exit, Process};
 use multiproc_queue::{GetError, JoinableQueue, Queue};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 const WATCHDOG: Duration = Duration::from_secs(60);
 
-/// What changes a whole process is tried in one of its own.
+/// Runs a test that changes its whole process in a process of its own.
 fn in_a_process(test: fn(()) -> ()) {
     assert_eq!(Process::spawn(test, ()).unwrap().join().unwrap(), Exit::Code(0));
 }
@@ -52,7 +52,7 @@ fn a_process_in_another_pid_namespace_lives_until_it_is_dead() {
         let inside = fork(|| hold(&q, &ready));
         assert_eq!(ready.get_timeout(WATCHDOG).unwrap(), 1);
         assert_eq!(q.get_timeout(WATCHDOG).unwrap(), 2);
-        // Longer than the time between two hard looks: neither takes the other for dead.
+        // Longer than the time between two looks: neither process takes the other for dead.
         assert!(matches!(q.get_timeout(Duration::from_millis(1500)), Err(GetError::Timeout)));
         // SAFETY: our own child, not waited for yet.
         unsafe { libc::kill(inside, libc::SIGKILL) };
@@ -95,7 +95,7 @@ fn a_process_that_becomes_another_program_has_left() {
     q.put(1).unwrap();
     let process = Process::spawn(take_and_exec, (q.clone(), ready.clone())).unwrap();
     assert_eq!(ready.get_timeout(WATCHDOG).unwrap(), 1);
-    // It runs on, under the same number, without anything of the queue.
+    // It runs on under the same pid, without the queue.
     assert_eq!(q.get_timeout(WATCHDOG).unwrap(), 1);
     assert!(process.is_alive());
     process.kill().unwrap();
@@ -111,7 +111,7 @@ fn hundreds_of_processes_come_and_die_in_three_places() {
         for number in 0..PROCESSES {
             q.put(number).unwrap();
             let pid = fork(|| {
-                // One in two dies with the value in hand, as if killed: it ends without leaving.
+                // Each second process ends with the value in hand and without leaving, as a killed one does.
                 let value = q.get().unwrap();
                 if number % 2 == 0 && value == number {
                     q.task_done().unwrap();

@@ -1,4 +1,4 @@
-//! The promises that are about processes, with real ones.
+//! The promises about processes, with real processes.
 
 use multiproc_process::{Exit, Process};
 use multiproc_queue::{GetError, JoinableQueue, Queue};
@@ -92,7 +92,7 @@ fn what_was_put_is_there_although_the_putter_exited_in_the_middle() {
 }
 
 fn take_and_wait((q, ready): (Queue<u64>, Queue<()>)) {
-    // In hand without being done with: in place, so that the block stays taken.
+    // The message stays in hand: it is read in place, so its block stays taken.
     let _message = q.borrow().unwrap();
     ready.put(()).unwrap();
     loop {
@@ -106,7 +106,7 @@ fn what_a_killed_consumer_had_in_hand_is_counted_as_lost_and_nothing_else_is() {
     let send = |value| {
         // Too long for a slot.
         let loan = q.loan(2).unwrap();
-        loan.set(0, value);
+        assert!(loan.set(0, value));
         loan.send().unwrap();
     };
     send(1);
@@ -116,7 +116,7 @@ fn what_a_killed_consumer_had_in_hand_is_counted_as_lost_and_nothing_else_is() {
     process.kill().unwrap();
     assert_eq!(process.join().unwrap(), Exit::Signal(9));
     assert_eq!(q.borrow().unwrap().get(0), Some(2));
-    // A blocked get looks around, and finds the dead.
+    // A blocked get looks for the dead, and finds them.
     assert!(matches!(q.borrow_timeout(Duration::from_millis(300)), Err(GetError::Timeout)));
     assert_eq!(q.lost(), 1);
 }
@@ -149,7 +149,7 @@ fn what_a_killed_worker_had_in_hand_is_delivered_again_first_and_join_ends() {
     victim.kill().unwrap();
     victim.join().unwrap();
     assert_eq!(q.unfinished(), 9);
-    // Join notices the death although nobody else waits, and the worker gets the returned one.
+    // `join` notices the death although no other process waits, and the worker gets the value that came back.
     let dead_since = Instant::now();
     assert!(q.join_timeout(Duration::from_millis(300)).is_err());
     let worker = Process::spawn(work, (q.clone(), got.clone())).unwrap();
@@ -193,7 +193,7 @@ fn a_value_that_kills_every_worker_is_put_aside_and_join_ends() {
     for round in 0..3 {
         assert_eq!((q.dead_len(), q.unfinished()), (0, 1), "after {round} workers");
         assert_eq!(Process::spawn(choke, q.clone()).unwrap().join().unwrap(), Exit::Signal(6));
-        // Looks around on the way.
+        // This operation looks for the dead on its way.
         let _ = q.join_timeout(Duration::from_millis(100));
     }
     q.join().unwrap();

@@ -1,4 +1,4 @@
-//! What each thread has in hand, and what becomes of it when the thread ends.
+//! The values that each thread has in hand, and what becomes of them when the thread ends.
 
 use multiproc_process::{Exit, Process};
 use multiproc_queue::{DeadLetter, Delivery, GetError, JoinableQueue, Queue, TaskDoneError};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 const WATCHDOG: Duration = Duration::from_secs(20);
 
-/// What changes or may end a whole process is tried in one of its own.
+/// Runs a test that changes or may end its whole process in a process of its own.
 fn in_a_process(test: fn(()) -> ()) {
     assert_eq!(Process::spawn(test, ()).unwrap().join().unwrap(), Exit::Code(0));
 }
@@ -43,7 +43,7 @@ fn task_done_finishes_the_oldest_value_of_the_queue_that_it_is_called_for() {
     assert_eq!((a.unfinished(), b.unfinished()), (1, 1));
     b.task_done().unwrap();
     assert_eq!((a.unfinished(), b.unfinished()), (1, 0));
-    // It was 2 that stayed in hand.
+    // The value 2 stayed in hand.
     drop(a.clone());
     thread::scope(|scope| scope.spawn(|| assert!(matches!(a.try_get(), Err(GetError::Empty)))).join().unwrap());
     a.task_done().unwrap();
@@ -115,9 +115,9 @@ fn a_delivery_outlives_every_handle() {
     assert_eq!(q.get().unwrap(), 2);
     drop(q);
     delivery.done();
-    // The last that kept us attached is gone, so what this thread had in hand came back.
+    // The last handle of this process is gone, so the value that this thread had in hand came back.
     let q = JoinableQueue::<u32>::open(&name).unwrap();
-    Queue::<u32>::remove(&name).unwrap();
+    multiproc_queue::remove(&name).unwrap();
     assert_eq!(q.task_done(), Err(TaskDoneError::NothingInHand));
     let again = q.get_delivery_timeout(WATCHDOG).unwrap();
     assert_eq!((*again, again.count(), q.unfinished()), (2, 2, 1));
@@ -179,7 +179,7 @@ thread_local! {
     static LAST: Last = const { Last(RefCell::new(None)) };
 }
 
-/// `used_before`: whether the queues' own thread-locals are older than this one, and so gone later, or younger.
+/// `used_before`: whether the queues' own thread-locals are older than this one, and so destroyed later.
 fn end_a_thread(used_before: bool) {
     let (q, jobs) = (Queue::bounded(4).unwrap(), JoinableQueue::bounded(4).unwrap());
     jobs.put_many([1, 3]).unwrap();

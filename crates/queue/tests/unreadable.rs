@@ -1,4 +1,5 @@
-//! Values that can't be decoded, or whose code panics on the way: never in hand without anybody knowing, never lost without a word.
+//! Values that can't be decoded, or whose code panics on the way: none is lost uncounted, and none stays in hand unknown to its
+//! thread.
 
 use multiproc_queue::{GetError, JoinableQueue, Queue, TaskDoneError};
 use serde::de::Error;
@@ -9,10 +10,10 @@ use std::time::Duration;
 
 const WATCHDOG: Duration = Duration::from_secs(20);
 
-/// Longer than what fits a slot.
+/// A value too long for a slot.
 type Long = (Moody, [u8; 16]);
 
-/// Can't be read while this thread is in a mood.
+/// A value that can't be read while this thread is in a mood.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 struct Moody(u8);
 
@@ -68,7 +69,7 @@ fn queue(values: &[u8]) -> Queue<Long> {
     q
 }
 
-/// Everything works, and everything is done.
+/// Checks that the queue works on and that everything is done.
 fn is_whole(q: &JoinableQueue<Long>) {
     assert_eq!(q.task_done(), Err(TaskDoneError::NothingInHand));
     q.put(long(99)).unwrap();
@@ -93,7 +94,7 @@ fn an_undecodable_value_of_a_joinable_queue_is_put_aside_and_can_be_read_there()
     letter.put_back().unwrap();
     assert_eq!(q.get().unwrap(), long(13));
     q.task_done().unwrap();
-    // Read in vain, a letter is gone, and the error says so.
+    // A letter that can't be read is gone, and the error says so.
     in_mood(Mood::Refuse, || assert!(matches!(q.try_get_dead(), Err(GetError::Decode(_)))));
     assert_eq!(q.dead_len(), 0);
     is_whole(&q);
@@ -146,7 +147,7 @@ fn a_panic_in_get_many_of_a_joinable_queue_gives_back_all_that_it_got() {
     let q = joinable(&[1, 2, 3, 13, 5]);
     assert_eq!(q.get().unwrap(), long(1));
     panics(|| q.get_many(5));
-    // What was in hand before still is.
+    // A value that was in hand before still is.
     assert_eq!(q.unfinished(), 5);
     q.task_done().unwrap();
     assert_eq!(q.task_done(), Err(TaskDoneError::NothingInHand));
@@ -178,7 +179,7 @@ fn values_of_a_queue_that_go_with_a_panic_are_counted_as_lost() {
     panics(|| q.get_many(5));
     assert_eq!((q.lost(), q.len()), (4, 1));
     assert_eq!(q.get().unwrap(), long(3));
-    // Small ones too.
+    // Small messages count, too.
     let q = Queue::bounded(4).unwrap();
     q.put(BAD).unwrap();
     panics(|| q.get());
@@ -195,7 +196,7 @@ fn a_message_read_in_the_wrong_form_is_put_aside_by_a_joinable_queue() {
     q.join_timeout(WATCHDOG).unwrap();
     assert_eq!((q.dead_len(), q.task_done()), (2, Err(TaskDoneError::NothingInHand)));
     assert_eq!(*q.try_get_dead().unwrap(), 1);
-    // Read in place, a message is in hand from when it is dropped.
+    // A message that was read in place is in hand once it is dropped.
     q.loan(3).unwrap().send().unwrap();
     let message = q.borrow().unwrap();
     assert_eq!(q.task_done(), Err(TaskDoneError::NothingInHand));
@@ -204,7 +205,7 @@ fn a_message_read_in_the_wrong_form_is_put_aside_by_a_joinable_queue() {
     q.join_timeout(WATCHDOG).unwrap();
 }
 
-/// Its own code uses the queue that it goes through.
+/// A value whose own code uses the queue that it goes through.
 struct Nosy(u32);
 
 thread_local! {
@@ -242,7 +243,7 @@ fn a_value_whose_own_code_uses_queues_passes() {
     assert_eq!((value.0, rest), (1, [5; 30]));
 }
 
-/// Panics when it is dropped, if that was asked for.
+/// A value that panics when it is dropped, if a test asks for it.
 #[derive(Serialize, Deserialize)]
 struct Explosive(bool);
 
@@ -259,7 +260,7 @@ fn thread_is_panicking() -> bool {
 #[test]
 fn a_value_that_panics_when_it_is_dropped_is_still_given_back_or_finished() {
     let q = JoinableQueue::bounded(4).unwrap();
-    // The put is done before it drops the value.
+    // The put is complete before it drops the value.
     panics(|| q.put((Explosive(true), [0u8; 20])));
     assert_eq!((q.len(), q.unfinished()), (1, 1));
     panics(|| drop(q.get_delivery().unwrap()));

@@ -70,7 +70,7 @@ fn do_jobs(shared: Shared) {
 fn use_in_place(shared: Shared) {
     shared.work(|n| {
         let put = shared.in_place.loan_timeout(n as usize % 700, WAIT).is_ok_and(|loan| {
-            loan.set(0, n as u32);
+            let _ = loan.set(0, n as u32);
             loan.send_timeout(WAIT).is_ok()
         });
         let got = shared.in_place.borrow_timeout(WAIT).is_ok_and(|message| message.to_vec().len() == message.len());

@@ -8,7 +8,7 @@
 
 use multiproc_proofs::spread;
 
-use multiproc::{JoinableQueue, Queue};
+use multiproc::{JoinableQueue, Queue, remove_queue};
 use multiproc_proofs::victim::Victim;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -135,7 +135,7 @@ fn in_blocks() -> [u128; BLOCKS] {
 
 /// A queue of 64-byte blocks, as many as there are. It has a name for [`swept`] and for the case that opens it.
 fn small<T: Value>() -> Result<Queue<T>, String> {
-    let _ = Queue::<T>::remove(&name());
+    let _ = remove_queue(&name());
     Queue::builder().bounded(1000).memory(64 * BLOCKS as u64).max_message(40).named(name()).build().map_err(text)
 }
 
@@ -161,7 +161,7 @@ fn name() -> String {
 }
 
 fn drain<T: Value>(q: &Queue<T>) -> Vec<T> {
-    std::iter::from_fn(|| q.try_get().ok()).collect()
+    q.try_iter().collect()
 }
 
 fn is_one_of<T: Value>(left: &[T], allowed: &[&[T]]) -> Result<(), String> {
@@ -214,11 +214,11 @@ fn joinable(
     let builder = JoinableQueue::builder().bounded(1000).memory(64 * BLOCKS as u64).max_message(40);
     let q: JoinableQueue<u64> = builder.build().map_err(text)?;
     q.put_many([1, 2, 3]).map_err(text)?;
-    let before = || if in_hand { ignore(q.get()) } else { attach(&q) };
+    let before = || if in_hand { ignore(q.get()) } else { ignore(q.get_many(0)) };
     victim.kill(before, || operation(&q));
     // Waits in vain, and looks around meanwhile.
     let unfinished = q.join_timeout(LOOK).map_err(|_| q.unfinished());
-    let left = drain(&q);
+    let left: Vec<u64> = q.try_iter().collect();
     is_one_of(&left, allowed)?;
     if unfinished != Err(left.len()) {
         return Err(format!("{left:?} is left, but {unfinished:?} are said to be unfinished"));
@@ -238,7 +238,7 @@ const NAP: Duration = Duration::from_millis(2);
 
 /// One that waits in vain, for a value or for room, and dies on the way to sleep or on the way back.
 fn sleeper(victim: &mut Victim, for_room: bool) -> Result<(), String> {
-    let _ = Queue::<u64>::remove(&name());
+    let _ = remove_queue(&name());
     let q = Queue::builder().bounded(2).memory(64 * BLOCKS as u64).max_message(40).named(name()).build().map_err(text)?;
     let before: &[u64] = if for_room { &[1, 2] } else { &[] };
     q.put_many(before.iter().copied()).map_err(text)?;
@@ -252,18 +252,18 @@ fn sleeper(victim: &mut Victim, for_room: bool) -> Result<(), String> {
     woken.put(7).map_err(text)?;
     let got = waiter.join().map_err(|_| "the waiter panicked".to_owned())?.map_err(text)?;
     is_one_of(&[got], &[&[7]])?;
-    whole(&q)
+    whole(|| q.try_loan(2).ok())
 }
 
 /// Every block is free: with a slot for each, as many values fit.
-fn whole(q: &Queue<u64>) -> Result<(), String> {
-    let loans: Vec<_> = std::iter::from_fn(|| q.try_loan(2).ok()).collect();
+fn whole<L>(loan: impl FnMut() -> Option<L>) -> Result<(), String> {
+    let loans: Vec<L> = std::iter::from_fn(loan).collect();
     if loans.len() == BLOCKS { Ok(()) } else { Err(format!("{} blocks of {BLOCKS} are free", loans.len())) }
 }
 
 /// Small values first, until one has to go to a larger block; then one that is itself larger.
 fn another_size(victim: &mut Victim) -> Result<(), String> {
-    let _ = Queue::<Vec<u8>>::remove(&name());
+    let _ = remove_queue(&name());
     // Four blocks of 64 bytes, one of 256.
     let q = Queue::builder().bounded(100).memory(512).max_message(240).named(name()).build().map_err(text)?;
     let small = |n: u8| vec![n; 10];
@@ -310,7 +310,7 @@ fn delivery(victim: &mut Victim, then: Then) -> Result<(), String> {
         return Err(format!("{left:?} is left, but {unfinished:?} are said to be unfinished"));
     }
     q.join_timeout(LOOK).map_err(text)?;
-    whole(&q)
+    whole(|| q.try_loan(2).ok())
 }
 
 fn small_joinable() -> Result<JoinableQueue<u64>, String> {
@@ -347,7 +347,7 @@ fn sweep_from_join(victim: &mut Victim) -> Result<(), String> {
         return Err(format!("{unfinished:?} are said to be unfinished, not 3"));
     }
     q.join_timeout(LOOK).map_err(text)?;
-    whole(&q)
+    whole(|| q.try_loan(2).ok())
 }
 
 /// A dead letter, in the reader's hand, is put back.
@@ -358,7 +358,7 @@ fn letter(victim: &mut Victim) -> Result<(), String> {
         q.get_delivery().map_err(text)?.give_back();
     }
     let put_back = || q.try_get_dead().map(multiproc::DeadLetter::put_back);
-    victim.kill(|| attach(&q), || ignore(put_back()));
+    victim.kill(|| ignore(q.get_many(0)), || ignore(put_back()));
     // Waits in vain, if the letter is where it was, and looks around meanwhile.
     let new = q.get_timeout(LOOK).is_ok();
     if new {
@@ -369,7 +369,7 @@ fn letter(victim: &mut Victim) -> Result<(), String> {
     if new == dead {
         return Err(format!("the letter is in the queue: {new}, among the dead: {dead}"));
     }
-    whole(&q)
+    whole(|| q.try_loan(2).ok())
 }
 
 /// Another process follows on the dead one's end of a pipe, and on the other end nothing is mixed up.
@@ -433,7 +433,7 @@ fn kill_all((case, points): (usize, Vec<u64>)) -> Result<(), String> {
         let mut victim = Victim::after(steps);
         (case.run)(&mut victim).map_err(|error| format!("{} after {steps} instructions: {error}", case.name))?;
     }
-    let _ = Queue::<u64>::remove(&name());
+    let _ = remove_queue(&name());
     Ok(())
 }
 
@@ -460,7 +460,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("{:<34} {:>6} kill points, {which} of {length} instructions, {bad} failed", case.name, points.len());
         (cases, failed) = (cases + points.len(), failed + bad);
     }
-    let _ = Queue::<u64>::remove(&name());
+    let _ = remove_queue(&name());
     println!("instructions: {cases} cases, {failed} failed");
     if failed > 0 { Err("some kill points failed".into()) } else { Ok(()) }
 }

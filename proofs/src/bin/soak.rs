@@ -44,9 +44,9 @@ fn produce((q, sums, number, messages): (Queue<u8>, Queue<Sum>, u64, u64)) {
         let bytes = (sequence << 4 | number).to_le_bytes();
         let (first, last) = ends(len);
         let loan = q.loan(len).unwrap();
-        loan.copy_from(first.start, &bytes[..first.len()]);
-        loan.copy_from(first.end, &filling[first.end..last.start.max(first.end)]);
-        loan.copy_from(last.start, &bytes[..last.len()]);
+        let _ = loan.copy_from(first.start, &bytes[..first.len()]);
+        let _ = loan.copy_from(first.end, &filling[first.end..last.start.max(first.end)]);
+        let _ = loan.copy_from(last.start, &bytes[..last.len()]);
         loan.send().unwrap();
         add(&mut sum, head(&bytes[..first.len()]), len);
     }

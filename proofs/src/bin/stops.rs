@@ -101,23 +101,52 @@ fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
+/// What the exchange needs of either kind of queue.
+trait Values {
+    fn put_all(&self, values: &[u64]) -> Result<(), String>;
+    fn try_put(&self, value: u64) -> Result<(), String>;
+    fn try_get(&self) -> Result<u64, String>;
+    fn join_as_itself(&self) -> bool;
+}
+
+macro_rules! values {
+    ($($Kind:ident),+) => {$(
+        impl Values for $Kind<u64> {
+            fn put_all(&self, values: &[u64]) -> Result<(), String> {
+                self.put_many(values.iter().copied()).map(drop).map_err(text)
+            }
+            fn try_put(&self, value: u64) -> Result<(), String> {
+                $Kind::try_put(self, value).map_err(text)
+            }
+            fn try_get(&self) -> Result<u64, String> {
+                $Kind::try_get(self).map_err(text)
+            }
+            fn join_as_itself(&self) -> bool {
+                self.get_many(0).is_ok()
+            }
+        }
+    )+};
+}
+
+values!(Queue, JoinableQueue);
+
 /// The victim does its operation on the queue, and while it is stopped thousands of others are put, got and `finish`ed.
 fn exchange(
     case: &Case,
     steps: u64,
-    q: &Queue<u64>,
+    q: &impl Values,
     operation: impl Fn() -> Vec<u64>,
     finish: impl Fn() -> Result<(), String>,
 ) -> Result<u64, String> {
     let report: Queue<Vec<u64>> = Queue::bounded(1).map_err(text)?;
-    q.put_many(case.before.iter().copied()).map_err(text)?;
+    q.put_all(case.before)?;
     let got = std::cell::RefCell::new(Vec::new());
     let mut all = Vec::new();
     let mut refused = None;
     let mut victim = Victim::after(steps);
     victim.stop(
         // The copy joins as itself, before the mark.
-        || assert!(q.get_many(0).is_ok()),
+        || assert!(q.join_as_itself()),
         || *got.borrow_mut() = operation(),
         || report.put(got.take()).expect("there is room"),
         || {

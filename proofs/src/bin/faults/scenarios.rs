@@ -24,14 +24,14 @@ pub(crate) const SCENARIOS: [Scenario; 10] = [
     }),
     ("named queue", || {
         let name = format!("faults-{}", std::process::id());
-        let _ = Queue::<u64>::remove(&name);
+        let _ = multiproc::remove_queue(&name);
         let q = Queue::builder().bounded(4).named(&name).build().map_err(text)?;
         q.put(1u64).map_err(text)?;
         let done = (|| {
             expect(Queue::<u64>::open(&name).map_err(text)?.get().map_err(text)?, 1)?;
-            Queue::<u64>::remove(&name).map_err(text)
+            multiproc::remove_queue(&name).map_err(text)
         })();
-        done.inspect_err(|_| drop(Queue::<u64>::remove(&name)))
+        done.inspect_err(|_| drop(multiproc::remove_queue(&name)))
     }),
     ("growing queue", || {
         let q = Queue::unbounded().map_err(text)?;

@@ -99,7 +99,7 @@ fn with_named<T: serde::de::DeserializeOwned>(
     let builder = if bounded { builder.bounded(4) } else { builder };
     let q = builder.named(&name).build().map_err(text)?;
     let done = work(&q);
-    Queue::<T>::remove(&name).map_err(text)?;
+    multiproc::remove_queue(&name).map_err(text)?;
     done
 }
 

@@ -269,7 +269,7 @@ fn named() -> Result<String, String> {
         ended_well(&child)?;
         expect("answer", q.get_timeout(PATIENCE).map_err(text)?, 2)
     })();
-    Queue::<u64>::remove(&name).map_err(text)?;
+    multiproc::remove_queue(&name).map_err(text)?;
     done?;
     if Queue::<u64>::open(&name).is_ok() { Err("opened a name that was removed".into()) } else { Ok(String::new()) }
 }
