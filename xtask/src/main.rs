@@ -1,8 +1,10 @@
 //! `cargo xtask`: everything that is done to this repository, as programs instead of memory.
 
+mod api;
 mod bench;
 mod ci;
 mod counts;
+mod examples;
 mod fuzz;
 mod loom;
 mod orderings;
@@ -32,6 +34,8 @@ enum Command {
     Bench(bench::Bench),
     /// The slow proofs.
     Proof(proof::Proof),
+    /// Compare the public interface of the library crates with the one that `docs/api` records.
+    Api(api::Api),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -45,5 +49,6 @@ fn main() -> anyhow::Result<()> {
         Command::Demo => step::cargo(&["demo"]).run("demo").map(drop),
         Command::Bench(bench) => bench.run(),
         Command::Proof(proof) => proof.run(),
+        Command::Api(api) => api.run(),
     }
 }
