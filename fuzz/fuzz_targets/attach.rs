@@ -1,4 +1,5 @@
-//! A segment whose bytes come from a stranger: attaching, and using what was attached, is an answer and never a crash.
+//! Attaches to a segment with foreign bytes in its first pages, and uses it if that works. Each call returns a value or an error;
+//! none crashes.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,5 @@
-//! As `queue_bytes`, for messages that are written and read in place, and with a message in hand while its bytes change.
+//! Writes words anywhere into a queue's segment while two handles write and read messages in place, also while a message is in
+//! hand. Errors and wrong values are fine. A panic, a hang or an access out of bounds is not.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -15,7 +16,7 @@ fuzz_target!(|ops: Vec<(u8, u16, u64)>| {
     let mut in_hand = Vec::new();
     for (op, at, value) in ops.into_iter().take(48) {
         match op % 5 {
-            // Without a slot it would wait: with a deadline, the loan comes back and is dropped.
+            // The slot may be gone by now. Then `send` would wait for ever, and the deadline gives the loan back.
             0 if !queue.is_full() => {
                 if let Ok(loan) = queue.try_loan(usize::from(at % 300)) {
                     let fits = loan.copy_from(0, &[value as u32; 7]);

@@ -1,5 +1,5 @@
-//! A second party writes words anywhere into the ring between operations: errors and wrong bytes are fine, a panic, a hang or
-//! an access out of bounds is not.
+//! Writes words anywhere into a ring between operations. Errors and wrong bytes are fine. A panic, a hang or an access out of
+//! bounds is not.
 #![no_main]
 
 use arbitrary::Arbitrary;
@@ -15,7 +15,7 @@ enum Op {
     Sweep(bool, u16),
     Look,
     Write(u16, u64),
-    /// A word that lies elsewhere in the ring: a replay.
+    /// Copies a word from elsewhere in the ring: a replay.
     Copy(u16, u16),
 }
 

@@ -1,4 +1,4 @@
-//! Operations of two handles on one ring against a plain queue.
+//! Compares the operations of two handles on one ring with those of a plain queue.
 #![no_main]
 
 use arbitrary::Arbitrary;
@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 enum Op {
     Push(bool, u16),
     Pop(bool),
-    /// Allocated, shortened, dropped.
+    /// Allocates a block, shortens it and drops it.
     Waste(bool, u16),
 }
 

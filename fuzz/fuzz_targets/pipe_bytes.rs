@@ -1,5 +1,5 @@
-//! A second party writes words anywhere into a pipe's segment between operations of both ends: errors and wrong messages are
-//! fine, a panic, a hang or an access out of bounds is not.
+//! Writes words anywhere into a pipe's segment between operations of both ends. Errors and wrong messages are fine. A panic, a
+//! hang or an access out of bounds is not.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -13,14 +13,14 @@ fuzz_target!(|ops: Vec<(u8, u16, u64)>| {
     let parcel = pass::encode(&a).unwrap();
     let as_segment = |descriptor: &std::os::fd::OwnedFd| Segment::attach(descriptor.try_clone().ok()?, Kind(*b"PIPE")).ok();
     let segment = parcel.descriptors.iter().find_map(as_segment).unwrap();
-    // It was encoded for its memory alone: the end comes back.
+    // The end was encoded only to find its memory. Dropping the parcel gives it back.
     drop(parcel);
     let word = |at: u16| segment.region().bytes(usize::from(at) * 8 % segment.region().len(), 8).unwrap();
     let mut room = 48 << 10;
     for (op, at, value) in ops.into_iter().take(64) {
         let end = if op & 8 == 0 { &a } else { &b };
         match op % 8 {
-            // A full pipe would make it wait, as would one that is said to be full.
+            // A full pipe would make `send_bytes` wait. So would a pipe that a written word makes look full.
             0 if room > 2000 => {
                 room -= 2000;
                 drop(end.send_bytes(&vec![op; usize::from(at % 1500)]));
@@ -29,7 +29,7 @@ fuzz_target!(|ops: Vec<(u8, u16, u64)>| {
             2 => drop(end.poll(Duration::ZERO)),
             3 => drop(end.recv_timeout(Duration::ZERO)),
             4 => {
-                // The end moves on, as to another process: its positions are read anew.
+                // The end moves, as it does to another process, and its positions are read anew.
                 let Ok(mut moved) = pass::encode(&a) else { continue };
                 let descriptors = std::mem::take(&mut moved.descriptors);
                 match pass::decode::<Connection<Vec<u8>>>(&moved.bytes, descriptors) {

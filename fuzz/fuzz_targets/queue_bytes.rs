@@ -1,5 +1,5 @@
-//! A second party writes words anywhere into a queue's segment between operations of two handles: errors and wrong values are
-//! fine, a panic, a hang or an access out of bounds is not.
+//! Writes words anywhere into a queue's segment between operations of two handles. Errors and wrong values are fine. A panic, a
+//! hang or an access out of bounds is not.
 #![no_main]
 
 use arbitrary::Arbitrary;
@@ -21,7 +21,7 @@ enum Op {
     Look(bool),
     Shutdown,
     Write(u16, u64),
-    /// A word that lies elsewhere in the segment: a replay.
+    /// Copies a word from elsewhere in the segment: a replay.
     Copy(u16, u16),
     Flip(u16, u8),
 }
@@ -45,9 +45,9 @@ fuzz_target!(|input: (bool, Vec<Op>)| {
     }
 });
 
-/// Writes what is to be written, and hands the rest on.
+/// Does the writes, and hands the other operations to `operate`.
 fn run(segment: &Segment, ops: Vec<Op>, operate: impl Fn(&Op, bool)) {
-    // Header, table, the queue's words, ends, slots: what lies before the bulk of the blocks.
+    // Words are written where the header, the table, the queue's words and the slots are, before most of the blocks.
     let word = |at: u16| segment.region().bytes(usize::from(at) * 8 % segment.region().len().min(128 << 10), 8).unwrap();
     for op in ops.into_iter().take(48) {
         match op {

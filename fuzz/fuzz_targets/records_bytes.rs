@@ -1,4 +1,5 @@
-//! A second party writes words anywhere into the record ring between operations.
+//! Writes words anywhere into a ring of records between operations. Errors and wrong bytes are fine. A panic, a hang or an access
+//! out of bounds is not.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

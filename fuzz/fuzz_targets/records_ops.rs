@@ -1,4 +1,4 @@
-//! Records of any length against a plain queue, from any starting position.
+//! Compares a ring of records of any length, from any starting position, with a plain queue.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

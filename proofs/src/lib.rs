@@ -1,4 +1,4 @@
-//! What several of the programs in `src/bin` need. `cargo xtask proof` runs them.
+#![doc = include_str!("../README.md")]
 
 pub mod spread;
 pub mod victim;

@@ -1,14 +1,15 @@
-//! Cases spread over processes, for all processors to work.
+//! Cases spread over several processes, so that all processors work.
 
 use multiproc::Process;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 
-/// One process's share takes less, whatever the machine.
+/// Longer than one process needs for its share on any machine.
 const HANGS: Duration = Duration::from_secs(1500);
 
-/// Has `run` try each of the cases of one kind, in so many processes. Returns how many of those failed; each says why.
+/// Splits the cases of one kind among this many processes, each of which calls `run`. Returns how many processes failed; each
+/// prints why.
 pub fn over_processes<C: Clone + Serialize + DeserializeOwned + 'static>(
     processes: usize,
     run: fn((usize, Vec<C>)) -> Result<(), String>,

@@ -1,21 +1,21 @@
 //! A forked copy of this process that runs one operation, single-stepped by `ptrace` up to a chosen instruction.
 
-/// Who is stepped, and how far.
+/// The copy that is stepped, and how far.
 pub struct Victim {
     steps: u64,
-    /// Whether the operation ended before.
+    /// Whether the operation ended before the chosen instruction.
     pub ended: bool,
-    /// Instructions that it got far.
+    /// Instructions that the copy ran.
     pub taken: u64,
 }
 
 impl Victim {
-    /// One that gets so many instructions far.
+    /// A victim that runs this many instructions of its operation.
     pub fn after(steps: u64) -> Self {
         Self { steps, ended: false, taken: 0 }
     }
 
-    /// Kills the copy when it has got so far in its operation. `before` is done before the counting starts.
+    /// Kills the copy after the chosen instruction of `operation`. The copy does `before` before the counting starts.
     pub fn kill(&mut self, before: impl FnOnce(), operation: impl FnOnce()) {
         let (pid, stopped) = self.step(before, operation, || ());
         if stopped {
@@ -25,12 +25,13 @@ impl Victim {
         }
     }
 
-    /// Stops the copy there, does something meanwhile, and lets it go on. `after` is what it does when it is through.
+    /// Stops the copy after the chosen instruction, does `meanwhile` here, and lets the copy go on. The copy does `after` at its
+    /// end.
     pub fn stop(&mut self, before: impl FnOnce(), operation: impl FnOnce(), after: impl FnOnce(), meanwhile: impl FnOnce()) {
         let (pid, stopped) = self.step(before, operation, after);
         meanwhile();
         if stopped {
-            // SAFETY: the copy is ours, traced and stopped; from here on it runs, but for the stop that marks the end.
+            // SAFETY: the copy is ours, traced and stopped. From here on it runs until the stop that marks its end.
             unsafe { libc::ptrace(libc::PTRACE_DETACH, pid, 0, 0) };
             loop {
                 // SAFETY: our own child, not waited for yet.
@@ -45,22 +46,23 @@ impl Victim {
         }
     }
 
-    /// The copy, and whether it is stopped (or else gone).
+    /// Returns the copy, and whether it is stopped. If not, it is gone.
     fn step(&mut self, before: impl FnOnce(), operation: impl FnOnce(), after: impl FnOnce()) -> (i32, bool) {
-        // SAFETY: this process has one thread, so the copy may do anything; it ends without unwinding into what it copied.
+        // SAFETY: this process has one thread, so the copy may do anything. The copy ends without unwinding into code that it
+        // copied.
         let pid = unsafe { libc::fork() };
         if pid == 0 {
             before();
-            // SAFETY: asks to be traced by the parent and stops until it says so.
+            // SAFETY: the copy asks to be traced, and stops until its parent lets it go on.
             unsafe {
                 libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0);
                 libc::raise(libc::SIGSTOP);
             }
             operation();
-            // SAFETY: stops at the mark of the end.
+            // SAFETY: the copy stops, to mark the end of its operation.
             unsafe { libc::raise(libc::SIGSTOP) };
             after();
-            // SAFETY: ends the process at once, without running what the parent will run.
+            // SAFETY: ends the process at once, without running code that only the parent may run.
             unsafe { libc::_exit(0) }
         }
         let mut status = wait(pid);

@@ -2,7 +2,7 @@
 
 use crate::fuzz::Build;
 use crate::step::{Outcome, cargo, has_cargo};
-use crate::{counts, fuzz, loom, proof};
+use crate::{api, counts, examples, fuzz, loom, proof};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -29,34 +29,22 @@ pub(crate) const CRATES: [&str; 10] = [
     "multiproc-cli",
 ];
 
-/// Examples, one per crate that has its own.
-const EXAMPLES: [(&str, &str); 9] = [
-    ("multiproc-prim", "shared_counter"),
-    ("multiproc-shm", "kill_and_sweep"),
-    ("multiproc-travel", "hand_over"),
-    ("multiproc-ring", "fan_in"),
-    ("multiproc-sync", "ping_pong"),
-    ("multiproc-pipe", "echo"),
-    ("multiproc-queue", "work_queue"),
-    ("multiproc-process", "hello"),
-    ("multiproc", "smallest"),
-];
-
 pub(crate) fn run() -> anyhow::Result<()> {
     let begin = Instant::now();
     type Run = fn() -> Report;
-    let steps: [(&str, Run); 13] = [
+    let steps: [(&str, Run); 14] = [
         ("format", format),
         ("clippy", clippy),
         ("docs", docs),
         ("tests", tests),
         ("doc tests", || done(cargo(&["test", "--workspace", "--doc"]).run("doc tests"))),
         ("loom models", || done(loom::models(2, None))),
-        ("examples", examples),
+        ("examples", || done(examples::run())),
         ("demos", || done(cargo(&["demo", "--pace", "0.01"]).run("demos"))),
         ("instructions", || if counts::is_here() { done(counts::counts()) } else { Report::Missing("valgrind".into()) }),
         ("proofs, short", || done(proof::short_forms())),
         ("fuzz targets", fuzz_targets),
+        ("interface", interface),
         ("package", package),
         ("audit", audit),
     ];
@@ -146,8 +134,12 @@ fn tests() -> Report {
     done(cargo(&arguments).run("tests"))
 }
 
-fn examples() -> Report {
-    all(EXAMPLES.map(|(name, example)| cargo(&["run", "--quiet", "-p", name, "--example", example]).run(example)))
+fn interface() -> Report {
+    match api::other_format() {
+        Ok(None) => done(api::compare()),
+        Ok(Some(format)) => Report::Missing(format!("a compiler whose rustdoc writes what public-api reads (format {format})")),
+        Err(error) => Report::Failed(format!("{error:#}")),
+    }
 }
 
 fn fuzz_targets() -> Report {

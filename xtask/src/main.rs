@@ -1,9 +1,11 @@
 //! `cargo xtask`: the chores of this repository, as programs.
 
+mod api;
 mod bench;
 mod ci;
 mod counts;
 mod draw;
+mod examples;
 mod fuzz;
 mod loom;
 mod orderings;
@@ -33,6 +35,8 @@ enum Command {
     Bench(bench::Bench),
     /// The slow proofs.
     Proof(proof::Proof),
+    /// Compare the public interface of the library crates with the one that `docs/api` records.
+    Api(api::Api),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -46,5 +50,6 @@ fn main() -> anyhow::Result<()> {
         Command::Demo => step::cargo(&["demo"]).run("demo").map(drop),
         Command::Bench(bench) => bench.run(),
         Command::Proof(proof) => proof.run(),
+        Command::Api(api) => api.run(),
     }
 }

@@ -1,5 +1,6 @@
 //! House rules that a program can check.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 fn root() -> PathBuf {
@@ -84,11 +85,61 @@ fn every_crate_has_a_front_page_and_an_example_that_stands_alone() {
 }
 
 #[test]
+fn examples_are_short_and_no_two_have_the_same_name() {
+    let mut offences = Vec::new();
+    let mut names = BTreeMap::new();
+    for (path, text) in files(&[".rs"]).into_iter().filter(|(path, _)| path.starts_with("crates/") && path.contains("/examples/"))
+    {
+        let lines = text.lines().count();
+        if lines > 60 {
+            offences.push(format!("{path} has {lines} lines, more than 60"));
+        }
+        // All examples are built in one folder.
+        let name = path.rsplit('/').next().unwrap().to_owned();
+        if let Some(other) = names.insert(name, path.clone()) {
+            offences.push(format!("{path} and {other} have the same name"));
+        }
+    }
+    none(offences);
+}
+
+#[test]
 fn the_program_in_the_readme_is_one_that_compiles() {
-    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
-    let shown = readme.split("```rust\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
     let example = std::fs::read_to_string(root().join("crates/multiproc/examples/smallest.rs")).unwrap();
-    assert!(example.ends_with(shown), "README.md and crates/multiproc/examples/smallest.rs differ");
+    for (readme, fence) in [("README.md", "```rust\n"), ("crates/multiproc/README.md", "```no_run\n")] {
+        let text = std::fs::read_to_string(root().join(readme)).unwrap();
+        let shown = text.split(fence).nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        assert!(example.ends_with(shown), "{readme} and crates/multiproc/examples/smallest.rs differ");
+    }
+}
+
+#[test]
+fn the_guide_names_methods_and_types_that_exist() {
+    let sources: String = files(&[".rs"])
+        .into_iter()
+        .filter(|(path, _)| ["queue", "pipe", "process"].iter().any(|name| path.starts_with(&format!("crates/{name}/src/"))))
+        .map(|(_, text)| text)
+        .collect();
+    let is_defined = |name: &str| {
+        let definitions =
+            [format!("pub fn {name}"), format!("pub struct {name}"), format!("pub enum {name}"), format!("    {name}")];
+        let ends = |rest: &str| rest.starts_with(['(', '<', ' ', ',', ';', '{', '\n']);
+        definitions
+            .iter()
+            .any(|definition| sources.match_indices(definition).any(|(at, _)| ends(&sources[at + definition.len()..])))
+    };
+    let guide = std::fs::read_to_string(root().join("crates/multiproc/GUIDE.md")).unwrap();
+    let rows = guide.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| Python"));
+    let mut offences = Vec::new();
+    for row in rows {
+        let rust = row.split(" | ").nth(1).unwrap();
+        for name in rust.split('`').skip(1).step_by(2).flat_map(|name| name.split("::")) {
+            if !is_defined(name) {
+                offences.push(format!("crates/multiproc/GUIDE.md names {name}, which is not there"));
+            }
+        }
+    }
+    none(offences);
 }
 
 #[test]

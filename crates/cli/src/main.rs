@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 
 /// Message passing between processes, as in Python's multiprocessing.
 #[derive(Parser)]
-#[command(name = "multiproc", version)]
+#[command(name = "multiproc", version, after_help = "Example: multiproc demo runs six small programs, each with real processes.")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -15,7 +15,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the tutorial's programs, each with real processes: all in turn, or one by name.
+    /// Run the programs of a tutorial on multiprocessing, each with real processes.
     Demo(demo::Demo),
 }
 

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// The lines of a scenario at the fastest pace. It must end well and say nothing on standard error.
+/// The lines that a demo prints. It must end well and print nothing on standard error.
 fn demo(arguments: &[&str]) -> Vec<String> {
     let output = Command::new(env!("CARGO_BIN_EXE_multiproc")).arg("demo").args(arguments).output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -83,7 +83,7 @@ fn all_run_in_turn_under_headings() {
     assert_eq!(headings, ["== pipe", "== bounded", "== handoff", "== squares", "== buns", "== joinable"]);
 }
 
-/// How a demo ended; `None`, and it is killed, if it still runs after that time.
+/// How a demo ended. `None` if it still runs after `limit`; then it is killed.
 fn ended_within(limit: Duration, mut demo: Child) -> Option<ExitStatus> {
     let begin = Instant::now();
     while begin.elapsed() <= limit {
@@ -123,16 +123,16 @@ fn a_pace_that_is_none_is_refused() {
 fn a_demo_that_finds_no_room_for_a_process_ends_with_an_error() {
     for name in ["squares", "buns", "joinable"] {
         let mut failures = 0;
-        // A process has so many descriptors. Each child that it starts takes one, and at some point there is none.
+        // Each child takes one of the main process's descriptors. At some limit there are too few.
         for limit in 8..40 {
             let script = format!("ulimit -n {limit}; exec \"$0\" demo {name} --pace 0");
             let mut command = Command::new("/bin/sh");
             command.args(["-c", &script, env!("CARGO_BIN_EXE_multiproc")]).stdout(Stdio::null()).stderr(Stdio::null());
             let demo = command.spawn().unwrap();
             let status = ended_within(Duration::from_secs(20), demo);
-            let status = status.unwrap_or_else(|| panic!("{name} goes on for ever with {limit} descriptors"));
+            let status = status.unwrap_or_else(|| panic!("{name} does not end with {limit} descriptors"));
             failures += usize::from(!status.success());
         }
-        assert!(failures > 0, "{name} had room enough");
+        assert!(failures > 0, "{name} never ran out of descriptors");
     }
 }

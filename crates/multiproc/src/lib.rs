@@ -1,6 +1,21 @@
+//! [`Queue`]: crate::Queue
+//! [`JoinableQueue`]: crate::JoinableQueue
+//! [`SimpleQueue`]: crate::SimpleQueue
+//! [`pipe`]: crate::pipe()
+//! [`pipe_oneway`]: crate::pipe_oneway
+//! [`Process`]: crate::Process
+//! [guide]: crate::guide
+//! [examples]: https://github.com/multiproc/multiproc/tree/main/crates/multiproc/examples
+// Of two definitions of a link the first one counts. Those above lead to rustdoc's pages, those in the file to GitHub's.
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+/// [`init`]: crate::init
+/// [`Queue`]: crate::Queue
+/// [`JoinableQueue`]: crate::JoinableQueue
+/// [`SimpleQueue`]: crate::SimpleQueue
+/// [`Connection`]: crate::Connection
+/// [`Process`]: crate::Process
 #[doc = include_str!("../GUIDE.md")]
 pub mod guide {}
 
@@ -18,10 +33,12 @@ pub use multiproc_queue::{
 };
 pub use multiproc_travel::pass::{DecodeError, Descriptor, EncodeError};
 
-/// Everything that a program with processes, queues and pipes names.
+/// What a program with processes, queues and pipes names: `use multiproc::prelude::*`.
+///
+/// A program that also uses the `Sender` or `Receiver` of `std::sync::mpsc` names those explicitly, which takes precedence.
 pub mod prelude {
     pub use crate::{
-        Connection, Exit, GetError, JoinableQueue, Process, PutError, Queue, Receiver, RecvError, Sender, SimpleQueue, Standby,
-        active_children, current_process, pipe, pipe_oneway,
+        Connection, Delivery, Exit, GetError, JoinableQueue, Process, PutError, Queue, Receiver, RecvError, SendError, Sender,
+        SimpleQueue, Standby, active_children, current_process, init, pipe, pipe_oneway,
     };
 }

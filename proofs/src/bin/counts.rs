@@ -1,11 +1,11 @@
-//! One operation again and again, for a count of its instructions: `cargo xtask ci` runs it under callgrind.
+//! Does one operation again and again. `cargo xtask ci` runs it under callgrind, which counts the instructions.
 //!
 //! `cargo run --release -p multiproc-proofs --bin counts -- "queue u64" 1000`
 
 use multiproc::{JoinableQueue, Queue, pipe_oneway};
 use std::hint::black_box;
 
-/// Rounds in which everything happens that happens only once: memory, buffers.
+/// Rounds after which nothing happens for the first time: memory is there, buffers have their size.
 const ONCE: u64 = 200;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

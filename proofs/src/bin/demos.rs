@@ -1,4 +1,4 @@
-//! Each of the tutorial's scenarios many times over, without pauses, through the command.
+//! Runs `multiproc demo` many times for each of the tutorial's scenarios, without pauses.
 //!
 //! `cargo run --release -p multiproc-proofs --bin demos -- 200`
 
@@ -20,5 +20,5 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     println!("demos: {} cases, {failed} failed", times * SCENARIOS.len());
-    if failed > 0 { Err("some demos failed".into()) } else { Ok(()) }
+    if failed > 0 { Err("some demos failed: each one is named above".into()) } else { Ok(()) }
 }

@@ -10,15 +10,15 @@ use serde::{Deserialize, Serialize};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-/// What everyone has. The control queue is out of the scribbler's reach.
+/// What every process has. The queues `end` and `report` are out of the scribbler's reach.
 #[derive(Serialize, Deserialize)]
 struct Shared {
     queue: Queue<Vec<u8>>,
     jobs: JoinableQueue<u64>,
     in_place: Queue<u32>,
-    /// Something is in it once it is time to end.
+    /// Holds something as soon as it is time to end.
     end: SimpleQueue<()>,
-    /// How much each one did, in all and without an error.
+    /// How many operations each process did: all of them, and those without an error.
     report: Queue<(u64, u64)>,
 }
 
@@ -28,7 +28,7 @@ impl Shared {
         Self { queue: queue.clone(), jobs: jobs.clone(), in_place: in_place.clone(), end: end.clone(), report: report.clone() }
     }
 
-    /// Does something until it is time to end. Errors are expected.
+    /// Repeats an operation until it is time to end. Errors are expected.
     fn work(&self, mut operation: impl FnMut(u64) -> bool) {
         let (mut done, mut well) = (0, 0);
         while self.end.is_empty() {
@@ -78,7 +78,7 @@ fn use_in_place(shared: Shared) {
     });
 }
 
-/// Opens everything anew, again and again.
+/// Attaches to everything again and again.
 fn come_and_go(shared: Shared) {
     shared.work(|_| {
         let parcel = pass::encode(&(shared.queue.clone(), shared.jobs.clone(), shared.in_place.clone())).unwrap();
@@ -91,7 +91,7 @@ fn come_and_go(shared: Shared) {
 }
 
 fn send((shared, connection): (Shared, Connection<Vec<u8>>)) {
-    // It may find the pipe full for ever; then the end of the receiver ends it.
+    // Rubbish may make the pipe look full for ever. Then this call ends when the receiver does.
     shared.work(|n| connection.send(&vec![n as u8; n as usize % 100_000]).is_ok());
 }
 
@@ -99,7 +99,7 @@ fn receive((shared, connection): (Shared, Connection<Vec<u8>>)) {
     shared.work(|_| connection.recv_timeout(WAIT).is_ok());
 }
 
-/// Flips, replaces and replays words, most of them where much goes on.
+/// Flips, replaces and replays words, most of them in the busy first pages.
 fn scribble((end, segments): (SimpleQueue<()>, Vec<multiproc::Descriptor>)) {
     let kinds = [*b"QUEU", *b"JOIN", *b"QUEU", *b"PIPE"].map(Kind);
     let attach = |(file, kind): (multiproc::Descriptor, Kind)| Segment::attach(OwnedFd::from(file), kind).unwrap();
@@ -128,7 +128,7 @@ fn scribble((end, segments): (SimpleQueue<()>, Vec<multiproc::Descriptor>)) {
             }
         };
         target.write(&new.to_ne_bytes());
-        // As fast as it can, what it writes would hide what the others write: mostly it lets them work for a while.
+        // Without pauses, what it writes would hide what the others write.
         if random() % 64 == 0 {
             std::thread::sleep(Duration::from_micros(random() % 200));
         }
@@ -140,7 +140,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let seconds: u64 = std::env::args().nth(1).map_or(Ok(5), |n| n.parse())?;
     let begin = Instant::now();
     let (mut done, mut well, mut rounds, mut failed) = (0, 0, 0, 0);
-    // What is corrupt stays so, and soon everything fails at once: so there is new memory every second.
+    // Corrupt memory stays corrupt, and soon every operation fails at once. So each round has new memory.
     while begin.elapsed().as_secs() < seconds {
         let shared = Shared {
             queue: Queue::builder().bounded(16).memory(1 << 20).max_message(4000).build()?,
@@ -158,7 +158,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             pass::encode(&shared.in_place)?.descriptors.remove(0),
         ];
         targets.push(parcel.descriptors.iter().find(is_segment).ok_or("a pipe without memory")?.try_clone()?);
-        // It was encoded for its memory alone: the end comes back.
+        // The end was encoded only to find its memory. Dropping the parcel gives it back.
         drop(parcel);
         let workers = [put, get, put_jobs, do_jobs, use_in_place, come_and_go].map(|work| Process::spawn(work, shared.share()));
         let mut workers: Vec<Process> = workers.into_iter().collect::<Result<_, _>>()?;
@@ -190,5 +190,5 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     println!("{rounds} rounds; of {done} operations of 8 processes {well} went well");
     println!("hostile: {done} cases, {failed} failed");
-    if failed > 0 { Err("some did not bear it".into()) } else { Ok(()) }
+    if failed > 0 { Err("some processes panicked, hung or died".into()) } else { Ok(()) }
 }

@@ -1,4 +1,4 @@
-//! Processes that wait cost nothing: processor time of 16 of them, parked in `get`, `join` and `recv`.
+//! Measures the processor time of 16 processes that wait in `get`, `join` and `recv`: it is next to nothing.
 //!
 //! `cargo run --release -p multiproc-proofs --bin idle -- 10`
 
@@ -15,7 +15,7 @@ fn wait((q, jobs, connection, number): Handles) {
     }
 }
 
-/// Nanoseconds on a processor, of all threads of a process.
+/// Nanoseconds that all threads of a process spent on a processor.
 fn on_processor(pid: u32) -> u64 {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let times = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("schedstat")).ok());
@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ours.push(mine);
         processes.push(Process::spawn(wait, (q.clone(), jobs.clone(), theirs, number))?);
     }
-    // Long enough for each of them to have slept in vain, and to rest from then on.
+    // By then each process has slept in vain once. From then on it rests.
     std::thread::sleep(Duration::from_millis(1000));
     let total = || processes.iter().map(|process| on_processor(process.pid())).sum::<u64>();
     let before = total();

@@ -1,10 +1,10 @@
-//! A process is killed after the k-th instruction of an operation, for every k: the survivor's accounting is exact each time.
+//! Kills a process after the k-th instruction of an operation, for every k. The survivor's accounting is exact each time.
 //!
 //! A forked copy of this process runs one operation from a mark on, single-stepped by `ptrace`. After its death this process
-//! drains the queue, checks what must be there, and counts that every block of the queue's memory is free again.
+//! drains the queue, checks what must be in it, and checks that every block of the queue's memory is free again.
 //!
-//! `cargo run --release -p multiproc-proofs --bin instructions -- 0` tries every instruction; another number tries at most so many of each
-//! operation, spread evenly.
+//! `cargo run --release -p multiproc-proofs --bin instructions -- 0` tries every instruction; another number N tries at most N of
+//! each operation, spread evenly.
 
 use multiproc_proofs::spread;
 
@@ -14,18 +14,18 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 
-/// Blocks of 64 bytes that each queue here has: as many values fit, and no more.
+/// Blocks of 64 bytes that each queue here has. As many values fit.
 const BLOCKS: usize = 8;
-/// Long enough for one that waits to look around for the dead.
+/// A call that waits this long looks for the dead meanwhile.
 const LOOK: Duration = Duration::from_millis(70);
-/// Looks for the dead are at least so far apart.
+/// The shortest time between two looks for the dead.
 const APART: Duration = Duration::from_millis(35);
 
 /// Operations longer than this are sampled.
 const LONG: u64 = 8000;
 const SAMPLE: u64 = 300;
 
-/// One operation: what is there before, what the victim does, and whether what is left afterwards is right.
+/// One operation: the values that are there before, what the victim does, and a check of the values that are left.
 struct Case {
     name: &'static str,
     run: fn(&mut Victim) -> Result<(), String>,
@@ -93,7 +93,7 @@ const CASES: [Case; 25] = [
             if q.try_put(5).is_ok() { Err("a third value found room".into()) } else { is_one_of(&drain(&q), &[&[3, 4]]) }
         },
     },
-    // What a worker has in hand comes back: always all three.
+    // The value in the dead worker's hand comes back, so all three are left.
     Case { name: "get from a JoinableQueue", run: |victim| joinable(victim, false, |q| ignore(q.get()), &[&[1, 2, 3]]) },
     Case { name: "task_done", run: |victim| joinable(victim, true, |q| ignore(q.task_done()), &[&[1, 2, 3], &[2, 3]]) },
     Case { name: "get going to sleep", run: |victim| sleeper(victim, false) },
@@ -120,34 +120,34 @@ const CASES: [Case; 25] = [
     },
 ];
 
-/// What an operation says does not matter: it may not live to say it.
+/// Drops the result of an operation, which the victim may not live to see.
 fn ignore<T>(_: T) {}
 
-/// What is put into the queues here: of 8 bytes, which lie in the slots, or longer, which need a block.
+/// A value of these queues: 8 bytes lie in a slot, longer values need a block.
 trait Value: bytemuck::Pod + Serialize + DeserializeOwned + std::fmt::Debug + PartialEq {}
 impl Value for u64 {}
 impl Value for u128 {}
 
-/// As many values as there are blocks, each of which needs one.
+/// A value for each block.
 fn in_blocks() -> [u128; BLOCKS] {
     std::array::from_fn(|index| index as u128)
 }
 
-/// A queue of 64-byte blocks, as many as there are. It has a name for [`swept`] and for the case that opens it.
+/// A queue of [`BLOCKS`] blocks. It has a name, for [`swept`] and for the case that opens it.
 fn small<T: Value>() -> Result<Queue<T>, String> {
     let _ = remove_queue(&name());
     Queue::builder().bounded(1000).memory(64 * BLOCKS as u64).max_message(40).named(name()).build().map_err(text)
 }
 
-/// Accounts for the dead before anything is got: a process that attaches does so, unless one did a moment ago. This process is
-/// attached already, so it leaves first.
+/// Has the dead swept before anything is got. A process that attaches sweeps, unless another process swept a moment ago. This
+/// process is attached already, so it leaves first.
 fn swept<T: DeserializeOwned>(q: Queue<T>) -> Result<Queue<T>, String> {
     drop(q);
     std::thread::sleep(APART);
     Queue::open(&name()).map_err(text)
 }
 
-/// The copy joins as itself, before the mark: that is a case of its own.
+/// The copy attaches as a process of its own before the mark. Attaching is another case.
 fn attach<T: Value>(q: &Queue<T>) {
     ignore(q.get_many(0));
 }
@@ -168,11 +168,11 @@ fn is_one_of<T: Value>(left: &[T], allowed: &[&[T]]) -> Result<(), String> {
     if allowed.contains(&left) { Ok(()) } else { Err(format!("{left:?} is left, which is none of {allowed:?}")) }
 }
 
-/// The queue works on, and has every block.
+/// Checks the values that are left, then that the queue works on and has every block.
 fn finish<T: Value>(q: Queue<T>, check: impl Fn(&[T]) -> Result<(), String>) -> Result<(), String> {
     let q = swept(q)?;
     check(&drain(&q))?;
-    // Two values in place are too long for a slot.
+    // Two values in place are too long for a slot, so each message takes a block.
     let fit = (0..).take_while(|_| q.try_loan(2).is_ok_and(|loan| loan.send().is_ok())).count();
     if fit != BLOCKS {
         return Err(format!("{fit} values fit instead of {BLOCKS}: blocks are lost"));
@@ -199,7 +199,8 @@ fn queue_of<T: Value>(
     let q = small()?;
     q.put_many(before.iter().copied()).map_err(text)?;
     victim.kill(|| attach(&q), || operation(&q));
-    // What had been put when it died is there after the sweep. (After a get the length may still count what was taken.)
+    // A value that had been put when the victim died is there after the sweep. After a get the length may still count the value
+    // taken.
     let put = q.len();
     let gets = put <= before.len();
     finish(q, |left| if gets || left.len() >= put { check(left) } else { Err(format!("{left:?} is left of {put}")) })
@@ -216,7 +217,7 @@ fn joinable(
     q.put_many([1, 2, 3]).map_err(text)?;
     let before = || if in_hand { ignore(q.get()) } else { ignore(q.get_many(0)) };
     victim.kill(before, || operation(&q));
-    // Waits in vain, and looks around meanwhile.
+    // This waits in vain, and looks for the dead meanwhile.
     let unfinished = q.join_timeout(LOOK).map_err(|_| q.unfinished());
     let left: Vec<u64> = q.try_iter().collect();
     is_one_of(&left, allowed)?;
@@ -231,12 +232,12 @@ fn joinable(
     if fit == BLOCKS { Ok(()) } else { Err(format!("{fit} values fit instead of {BLOCKS}: blocks are lost")) }
 }
 
-/// A wait that has been in vain before does not spin for long.
+/// A first wait in vain, after which a wait no longer spins for long.
 const IN_VAIN: Duration = Duration::from_millis(10);
-/// What the victim sleeps for, without looking around.
+/// How long the victim sleeps: too short for a look for the dead.
 const NAP: Duration = Duration::from_millis(2);
 
-/// One that waits in vain, for a value or for room, and dies on the way to sleep or on the way back.
+/// The victim waits in vain, for a value or for room, and dies on its way to sleep or on its way back.
 fn sleeper(victim: &mut Victim, for_room: bool) -> Result<(), String> {
     let _ = remove_queue(&name());
     let q = Queue::builder().bounded(2).memory(64 * BLOCKS as u64).max_message(40).named(name()).build().map_err(text)?;
@@ -246,7 +247,7 @@ fn sleeper(victim: &mut Victim, for_room: bool) -> Result<(), String> {
     victim.kill(|| wait(IN_VAIN), || wait(NAP));
     let q = swept(q)?;
     is_one_of(&drain(&q), &[before])?;
-    // Whoever waits next is woken.
+    // The next process that waits is woken.
     let (waiting, woken) = (q.clone(), q.clone());
     let waiter = std::thread::spawn(move || waiting.get_timeout(Duration::from_secs(10)));
     woken.put(7).map_err(text)?;
@@ -255,13 +256,13 @@ fn sleeper(victim: &mut Victim, for_room: bool) -> Result<(), String> {
     whole(|| q.try_loan(2).ok())
 }
 
-/// Every block is free: with a slot for each, as many values fit.
+/// Checks that every block is free.
 fn whole<L>(loan: impl FnMut() -> Option<L>) -> Result<(), String> {
     let loans: Vec<L> = std::iter::from_fn(loan).collect();
     if loans.len() == BLOCKS { Ok(()) } else { Err(format!("{} blocks of {BLOCKS} are free", loans.len())) }
 }
 
-/// Small values first, until one has to go to a larger block; then one that is itself larger.
+/// Small values, until one has to go to a larger block; then a value that is itself larger.
 fn another_size(victim: &mut Victim) -> Result<(), String> {
     let _ = remove_queue(&name());
     // Four blocks of 64 bytes, one of 256.
@@ -318,7 +319,7 @@ fn small_joinable() -> Result<JoinableQueue<u64>, String> {
     builder.max_deliveries(3).build().map_err(text)
 }
 
-/// Somebody died with values in hand, done and not done. The victim finds out, and dies while it accounts for them.
+/// A process died with values in hand, done and not done. The victim finds it dead, and dies during the sweep.
 fn sweep_from_join(victim: &mut Victim) -> Result<(), String> {
     let q = small_joinable()?;
     q.put_many([1, 2, 3, 4]).map_err(text)?;
@@ -328,13 +329,13 @@ fn sweep_from_join(victim: &mut Victim) -> Result<(), String> {
         ignore((q.get(), q.get()));
     };
     Victim::after(0).kill(take, || ());
-    // A look around comes after the first sleep, unless someone looked a moment ago.
+    // A waiter looks for the dead after its first sleep, unless another process looked a moment ago.
     std::thread::sleep(APART);
     victim.kill(|| ignore(q.join_timeout(IN_VAIN)), || ignore(q.join_timeout(LOOK)));
     let unfinished = q.join_timeout(LOOK).map_err(|_| q.unfinished());
     let mut left = Vec::new();
     while let Ok(delivery) = q.try_get_delivery() {
-        // Once more than it was, for the sweeper that counted and died before it brought back.
+        // One more than usual if the first sweeper raised the count and died before it gave the value back.
         let expected = if *delivery == 4 { 1..=1 } else { 2..=3 };
         if !expected.contains(&delivery.count()) {
             return Err(format!("{} came with a count of {}", *delivery, delivery.count()));
@@ -350,7 +351,7 @@ fn sweep_from_join(victim: &mut Victim) -> Result<(), String> {
     whole(|| q.try_loan(2).ok())
 }
 
-/// A dead letter, in the reader's hand, is put back.
+/// The victim puts a dead letter back.
 fn letter(victim: &mut Victim) -> Result<(), String> {
     let q = small_joinable()?;
     q.put(1).map_err(text)?;
@@ -359,7 +360,7 @@ fn letter(victim: &mut Victim) -> Result<(), String> {
     }
     let put_back = || q.try_get_dead().map(multiproc::DeadLetter::put_back);
     victim.kill(|| ignore(q.get_many(0)), || ignore(put_back()));
-    // Waits in vain, if the letter is where it was, and looks around meanwhile.
+    // If the letter is still a dead letter, this waits in vain, and looks for the dead meanwhile.
     let new = q.get_timeout(LOOK).is_ok();
     if new {
         q.task_done().map_err(text)?;
@@ -372,7 +373,7 @@ fn letter(victim: &mut Victim) -> Result<(), String> {
     whole(|| q.try_loan(2).ok())
 }
 
-/// Another process follows on the dead one's end of a pipe, and on the other end nothing is mixed up.
+/// This process goes on with the dead sender's end of a pipe. The other end gets whole messages only.
 fn sending(victim: &mut Victim, len: usize) -> Result<(), String> {
     let (ours, theirs) = multiproc::pipe::<Vec<u8>>().map_err(text)?;
     let message = vec![1; len];
@@ -392,7 +393,7 @@ fn receiving(victim: &mut Victim, len: usize) -> Result<(), String> {
     ours.send_bytes(&vec![1; len]).map_err(text)?;
     ours.send_bytes(&[2; 10]).map_err(text)?;
     victim.kill(|| ignore(theirs.poll(Duration::ZERO)), || ignore(theirs.recv_bytes()));
-    // What is left is there already.
+    // The messages that are left are there already.
     let more = |end: &multiproc::Connection<Vec<u8>>| end.poll(Duration::ZERO).is_ok_and(|there| there);
     let got: Vec<Vec<u8>> =
         std::iter::from_fn(|| more(&theirs).then(|| theirs.recv_bytes_max(len.max(10), None).ok())?).collect();
@@ -406,7 +407,7 @@ fn receiving(victim: &mut Victim, len: usize) -> Result<(), String> {
     if next == [3; 10] { Ok(()) } else { Err(format!("{next:?} came next")) }
 }
 
-/// The end of the last one that has an end is seen, however it ends.
+/// The other end is told when the last process with this end closes it or dies.
 fn closing(victim: &mut Victim) -> Result<(), String> {
     let (ours, theirs) = multiproc::pipe::<Vec<u8>>().map_err(text)?;
     let theirs = std::cell::RefCell::new(Some(theirs));
@@ -419,14 +420,14 @@ fn closing(victim: &mut Victim) -> Result<(), String> {
     }
 }
 
-/// Instructions of a case, found by running it to its end.
+/// How many instructions a case has, found by running it to its end.
 fn length(case: &Case) -> Result<u64, String> {
     let mut victim = Victim::after(u64::MAX);
     (case.run)(&mut victim)?;
     Ok(victim.taken)
 }
 
-/// All cases with one kill point each, as often as there are any left: in a process of its own, for all processors to work.
+/// Runs one case with each of these kill points, in a process of its own.
 fn kill_all((case, points): (usize, Vec<u64>)) -> Result<(), String> {
     let case = &CASES[case];
     for steps in points {
@@ -440,12 +441,12 @@ fn kill_all((case, points): (usize, Vec<u64>)) -> Result<(), String> {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let _main = multiproc::init();
     let most: u64 = std::env::args().nth(1).map_or(Ok(40), |n| n.parse())?;
-    // Most of the time of a case is waiting for a look around, so many go on at once.
+    // A case spends most of its time waiting for a look for the dead, so many run at once.
     let workers = 24;
     let (mut cases, mut failed) = (0, 0);
     for (number, case) in CASES.iter().enumerate() {
         let length = length(case)?;
-        // Attaching makes hundreds of system calls' worth of instructions: at those a sample has to do.
+        // Attaching takes too many instructions to try each. There a sample has to do.
         let points = if most > 0 {
             most
         } else if length > LONG {

@@ -1,4 +1,4 @@
-//! Rounds of spawn, exchange, join: nothing is left over.
+//! Spawns a process, exchanges messages and joins it, again and again. Nothing is left over.
 //!
 //! `cargo run --release -p multiproc-proofs --bin rounds -- 1000`
 
@@ -25,7 +25,7 @@ fn round(number: u64) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Open descriptors, mapped segments, resident KiB, files of ours in shared memory.
+/// Open descriptors, mapped segments, resident memory in KiB, and files in shared memory that are ours.
 fn left() -> std::io::Result<(usize, usize, usize, usize)> {
     let descriptors = std::fs::read_dir("/proc/self/fd")?.count();
     let maps = std::fs::read_to_string("/proc/self/maps")?.matches("multiproc-").count();

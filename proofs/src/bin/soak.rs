@@ -1,5 +1,5 @@
-//! Messages of every size from nothing to a mebibyte between 16 processes, for long: each arrives once and whole, and neither
-//! memory nor descriptors grow.
+//! Sends messages of 0 B to 1 MiB between 16 processes for hours. Each arrives once and whole, and neither memory nor descriptors
+//! grow.
 //!
 //! `cargo run --release -p multiproc-proofs --bin soak -- 1000000000`
 
@@ -11,7 +11,7 @@ const PRODUCERS: u64 = 8;
 const CONSUMERS: u64 = 8;
 const LONGEST: usize = 1 << 20;
 
-/// What went in or came out: equal sums are the same messages, but for a chance of one in 2^64.
+/// Messages, bytes, and the sum of a mark for each message. Equal sums mean the same messages, but for a chance of one in 2^64.
 type Sum = (u64, u64, u64);
 
 fn add(sum: &mut Sum, head: u64, len: usize) {
@@ -21,13 +21,13 @@ fn add(sum: &mut Sum, head: u64, len: usize) {
     *marks = marks.wrapping_add(BuildHasherDefault::<DefaultHasher>::default().hash_one((head, len)));
 }
 
-/// Lengths of which most are short and few are long: one in 130,000 is the longest.
+/// Most lengths are short and few are long. One in 130,000 is the longest.
 fn length(random: u64) -> usize {
     let uniform = (random >> 11) as f64 / (1u64 << 53) as f64;
     ((8.0 / uniform.max(1e-12) - 8.0) as usize).min(LONGEST)
 }
 
-/// The first up to eight bytes tell the message, and the last ones repeat them.
+/// The ranges of the first eight bytes, which number the message, and of the last eight, which repeat them.
 fn ends(len: usize) -> (std::ops::Range<usize>, std::ops::Range<usize>) {
     (0..len.min(8), len.saturating_sub(8).max(len.min(8))..len)
 }
@@ -78,7 +78,7 @@ fn consume((q, sums): (Queue<u8>, Queue<Sum>)) {
     sums.put(sum).unwrap();
 }
 
-/// Private memory in KiB and descriptors of all processes, and KiB of shared memory, which those who map it share.
+/// Private memory in KiB and descriptors of all processes together, and the KiB of shared memory that they all map.
 fn used(processes: &[Process]) -> (u64, usize, u64) {
     let (mut private, mut descriptors, mut shared) = (0, 0, 0);
     for process in processes {
@@ -102,7 +102,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let producers: Result<Vec<_>, _> =
         (0..PRODUCERS).map(|number| Process::spawn(produce, (q.clone(), put.clone(), number, share(number)))).collect();
     let (consumers, producers) = (consumers?, producers?);
-    // Ten looks a second at first, one every ten seconds later: the first half tells what the second may use.
+    // Ten looks a second at first, later one every ten seconds. The first half says what the second half may use.
     let mut looks = Vec::new();
     let mut next = Duration::from_millis(100);
     while producers.iter().all(Process::is_alive) {
@@ -137,8 +137,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "at most, in the first half of {} looks and in the second: {early:?}, {late:?} (KiB private, descriptors, KiB shared)",
         looks.len()
     );
-    // Long messages are rare, so that blocks for them come into use late; memory is bounded by what the queue was given. A consumer that
-    // has to wait for long for the first time begins to keep watch, with as many descriptors as this.
+    // Long messages are rare, so their blocks come into use late. The builder's limit bounds that memory. A consumer that waits
+    // for long for the first time begins to keep watch, and opens this many descriptors for it.
     let watch = 5 * consumers.len();
     let grows = late.0 > early.0 + 1024 || late.1 > early.1 + watch || late.2 > (1 << 20) + (64 << 10);
     assert!(!grows, "something grows");

@@ -1,7 +1,7 @@
-//! A process is stopped after the k-th instruction of an operation, for every k: meanwhile the others exchange thousands of
-//! messages, and when it goes on nothing is lost or doubled.
+//! Stops a process after the k-th instruction of an operation, for every k. Meanwhile the others exchange thousands of messages.
+//! When the process goes on, nothing is lost or doubled.
 //!
-//! `cargo run --release -p multiproc-proofs --bin stops -- 0` tries every instruction; another number tries at most so many of each
+//! `cargo run --release -p multiproc-proofs --bin stops -- 0` tries every instruction; another number N tries at most N of each
 //! operation, spread evenly.
 
 use multiproc_proofs::spread;
@@ -16,9 +16,9 @@ const EXCHANGED: u64 = 10_000;
 struct Case {
     name: &'static str,
     before: &'static [u64],
-    /// What the victim does; it returns what it got.
+    /// What the victim does. Returns the values that it got.
     operation: Operation,
-    /// What the victim puts, if it comes to that.
+    /// The values that the victim puts.
     puts: &'static [u64],
 }
 
@@ -80,7 +80,7 @@ fn put(q: &Queue<u64>, values: &[u64]) -> Vec<u64> {
     Vec::new()
 }
 
-/// Runs a case; how far the victim got.
+/// Runs a case. Returns how many instructions the victim ran before it was stopped.
 fn run(case: &Case, steps: u64) -> Result<u64, String> {
     let jobs: JoinableQueue<u64> = JoinableQueue::bounded(16).map_err(text)?;
     match case.operation {
@@ -90,7 +90,7 @@ fn run(case: &Case, steps: u64) -> Result<u64, String> {
         }
         Operation::Joinable(operation) => {
             let taken = exchange(case, steps, &jobs, || operation(&jobs), || jobs.task_done().map_err(text))?;
-            // The victim has left, and all that it did counts.
+            // The victim has left, and everything it did counts.
             jobs.join_timeout(Duration::from_secs(10)).map_err(text)?;
             Ok(taken)
         }
@@ -130,7 +130,7 @@ macro_rules! values {
 
 values!(Queue, JoinableQueue);
 
-/// The victim does its operation on the queue, and while it is stopped thousands of others are put, got and `finish`ed.
+/// The victim does its operation on the queue. While it is stopped, this process puts, gets and `finish`es thousands of values.
 fn exchange(
     case: &Case,
     steps: u64,
@@ -151,7 +151,7 @@ fn exchange(
         || report.put(got.take()).expect("there is room"),
         || {
             for i in 0..EXCHANGED {
-                // None of it may wait, whatever the victim holds.
+                // None of these may fail or wait, whatever the victim holds.
                 match (q.try_put(1000 + i), q.try_get(), finish()) {
                     (Ok(()), Ok(value), Ok(())) => all.push(value),
                     other => refused = Some(format!("message {i}: {other:?}")),
@@ -187,7 +187,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (mut cases, mut failed) = (0, 0);
     for (number, case) in CASES.iter().enumerate() {
         let length = run(case, u64::MAX)?;
-        // No limit is no stride.
+        // A limit of 0 means each instruction.
         let stride = length.checked_div(most).map_or(1, |stride| stride.max(1));
         let points: Vec<u64> = (1..=length).step_by(stride as usize).collect();
         let begin = Instant::now();

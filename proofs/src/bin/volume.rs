@@ -1,4 +1,5 @@
-//! Many messages through a small queue, 4 producer and 4 consumer processes: each exactly once, in its producer's order.
+//! Sends many messages through a small queue, from 4 producer to 4 consumer processes. Each arrives once, in its producer's
+//! order.
 //!
 //! `cargo run --release -p multiproc-proofs --bin volume -- 10000000`
 
@@ -14,7 +15,7 @@ fn produce((q, producer, count): (Queue<(u64, u64)>, u64, u64)) {
     }
 }
 
-/// What one consumer saw: a bit per message and producer, and whether each producer's came in order.
+/// What one consumer got: a bit for each message of each producer, the count, and whether each producer's messages came in order.
 type Seen = (Vec<Vec<u64>>, u64, bool);
 
 fn consume((q, seen, count): (Queue<(u64, u64)>, Queue<Seen>, u64)) {

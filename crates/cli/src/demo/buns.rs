@@ -1,4 +1,4 @@
-//! 生产者消费者模型: one producer, ten consumers, one end mark for each.
+//! 生产者消费者模型: one producer, ten consumers, and an end mark for each consumer.
 
 use super::pace::{Pace, sleep_randomly};
 use super::say;
@@ -34,7 +34,7 @@ pub(crate) fn main(pace: Pace) -> Result<()> {
     }
 
     let produced = super::join_all([&producer]);
-    // The consumers wait for their end marks, also when the producer has failed.
+    // The consumers wait for their end marks even if the producer has failed.
     for _ in &consumers {
         q.put(None)?;
     }

@@ -1,4 +1,4 @@
-//! JoinableQueue 代码案例: daemon consumers that say what is done, and a producer that waits for it.
+//! JoinableQueue 代码案例: daemon consumers say what is done, and the producer waits until everything is.
 
 use super::pace::{Pace, sleep_randomly};
 use super::say;

@@ -1,4 +1,7 @@
-//! `multiproc demo`: the tutorial's programs, one file each. Read them as first examples.
+//! `multiproc demo`: the tutorial's programs, one file each.
+//!
+//! They add three things to the plain programs in `crates/multiproc/examples`: the tutorial's own words, its pauses, and an end
+//! with an error when a process fails.
 
 mod bounded;
 mod buns;
@@ -13,13 +16,19 @@ use clap::{Args, ValueEnum};
 use pace::Pace;
 
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Demo {
-    /// Which one; all in turn if it is left out.
+    /// The program to run. Without a name, all run in turn.
     name: Option<Scenario>,
-    /// Seconds that stand for one of the tutorial's: its programs sleep for 1 to 3 of them at a time.
+    /// Length of one of the tutorial's seconds, in seconds: 0 to 60. Its programs sleep for 1 to 3 of its seconds at a time.
     #[arg(long, value_name = "S", default_value = "0.05", value_parser = pace::parse)]
     pace: Pace,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  multiproc demo                 all programs, in seconds
+  multiproc demo buns --pace 1   one program, at the tutorial's own pace";
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Scenario {
@@ -29,11 +38,11 @@ enum Scenario {
     Bounded,
     /// A producer that has ended before its consumer starts.
     Handoff,
-    /// Five processes compute, a queue brings the results back.
+    /// Five processes compute, and a queue brings the results back.
     Squares,
-    /// One producer, ten consumers, one end mark for each.
+    /// One producer, ten consumers, and an end mark for each consumer.
     Buns,
-    /// Daemon consumers that say what is done, and a producer that waits for it.
+    /// Daemon consumers say what is done, and the producer waits until everything is.
     Joinable,
 }
 
@@ -45,7 +54,7 @@ impl Demo {
         }
     }
 
-    /// Each in a process tree of its own, as if it had been started by hand: so each counts its processes from 1.
+    /// Runs each scenario in a process of its own, as if started by hand. So each one counts its processes from 1.
     fn run_all(self) -> anyhow::Result<()> {
         for scenario in Scenario::value_variants() {
             let value = scenario.to_possible_value().context("every scenario has a name")?;
@@ -53,7 +62,7 @@ impl Demo {
             let program = std::env::current_exe()?;
             let arguments = ["demo", value.get_name(), "--pace", &self.pace.to_string()];
             let status = std::process::Command::new(program).args(arguments).status()?;
-            anyhow::ensure!(status.success(), "demo {} ended with {status}", value.get_name());
+            anyhow::ensure!(status.success(), "demo {} ended with {status}: its error is printed above", value.get_name());
         }
         Ok(())
     }
@@ -70,7 +79,7 @@ impl Scenario {
             Self::Joinable => joinable::main(pace),
         };
         if done.is_err() {
-            // They would wait for what never comes, and the main process for them.
+            // The children would wait for messages that never come, and the main process for the children.
             for process in multiproc::active_children() {
                 let _ = process.terminate();
             }
@@ -79,7 +88,7 @@ impl Scenario {
     }
 }
 
-/// `println!`, but for readers that may leave early, as `| head -2` does: workers go on all the same, and everything ends as usual.
+/// `println!` that ignores errors. A reader may leave early, as `| head -2` does. The workers then end as usual, all work done.
 macro_rules! say {
     ($($text:tt)*) => {{
         use std::io::Write;
@@ -88,7 +97,7 @@ macro_rules! say {
 }
 use say;
 
-/// Waits for processes, and for each to have ended well.
+/// Waits for processes. An error names the first one that did not end well.
 fn join_all<'a>(processes: impl IntoIterator<Item = &'a multiproc::Process>) -> anyhow::Result<()> {
     for process in processes {
         let exit = process.join()?;

@@ -1,4 +1,4 @@
-//! 案例分析2: five processes compute, a queue brings the results back.
+//! 案例分析2: five processes compute, and a queue brings the results back.
 
 use super::pace::{Pace, sleep};
 use super::say;

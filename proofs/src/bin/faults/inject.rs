@@ -5,8 +5,8 @@ use multiproc_proofs::spread;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// The calls that this project makes (by itself or through the standard library on its behalf), and the errors that their manuals
-/// name for reasons beyond the caller.
+/// The calls that this project makes, itself or through the standard library, and the errors in their manuals that a caller can't
+/// prevent.
 const CALLS: [(&str, i64, &[i32]); 37] = [
     ("memfd_create", libc::SYS_memfd_create, &[libc::EMFILE, libc::ENFILE, libc::ENOMEM]),
     ("ftruncate", libc::SYS_ftruncate, &[libc::EINTR, libc::EFBIG, libc::EIO, libc::EPERM]),
@@ -46,7 +46,7 @@ const CALLS: [(&str, i64, &[i32]); 37] = [
     ("waitid", libc::SYS_waitid, &[libc::EINTR]),
     ("wait4", libc::SYS_wait4, &[libc::EINTR]),
 ];
-/// The one command of `fcntl` that can be interrupted.
+/// The one command of `fcntl` that a signal can interrupt.
 const LOCK: &str = "fcntl for a lock";
 
 /// A copy that takes longer than this hangs.
@@ -55,7 +55,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A `get` that waits so long begins to watch for deaths.
 const LONGER_THAN_A_LOOK: Duration = Duration::from_millis(120);
 
-/// What a copy's exit status says.
+/// Exit statuses of a copy.
 const SUCCEEDED: i32 = 0;
 const CLEAR_ERROR: i32 = 10;
 const LEFT_DESCRIPTORS: i32 = 11;
@@ -65,7 +65,7 @@ const NOT_AFTERWARDS: i32 = 13;
 /// Index of the error's call in [`CALLS`], which of the copy's calls it is, and the error.
 type Fault = (usize, usize, i32);
 
-/// Runs scenarios with faults: at most so many of each, all if 0. Returns cases and failures.
+/// Runs scenarios with at most `most` faults each; 0 means all. Returns cases and failures.
 pub(crate) fn all(most: usize, only: Option<&str>) -> Result<(usize, usize), Box<dyn std::error::Error>> {
     let (mut cases, mut failed) = (0, 0);
     for (number, (name, _)) in SCENARIOS.iter().enumerate().filter(|(_, (name, _))| only.is_none_or(|only| only == *name)) {
@@ -95,7 +95,7 @@ fn run_all((scenario, faults): (usize, Vec<Fault>)) -> Result<(), String> {
         let status = run(scenario, Some(fault)).map_err(|error| format!("{}: {error}", what()))?.status;
         let verdict = match status {
             SUCCEEDED => continue,
-            // The system's loader does not bear interruptions.
+            // The system's loader fails when a signal interrupts it.
             CLEAR_ERROR if error != libc::EINTR || scenario == IN_THE_CHILD => continue,
             CLEAR_ERROR => "an interruption is no error",
             LEFT_DESCRIPTORS => "descriptors were left over",
@@ -106,7 +106,7 @@ fn run_all((scenario, faults): (usize, Vec<Fault>)) -> Result<(), String> {
             _ => "it crashed",
         };
         eprintln!("{}: {verdict} ({status})", what());
-        wrong = Err("faults were not borne".to_owned());
+        wrong = Err("some faults were not survived".to_owned());
     }
     wrong
 }
@@ -143,19 +143,19 @@ fn in_the_copy(name: &str, scenario: fn() -> Result<(), String>) -> i32 {
         return NOT_AFTERWARDS;
     }
     let before = descriptors();
-    // SAFETY: asks to be traced by the parent and stops until it says so.
+    // SAFETY: the copy asks to be traced, and stops until its parent lets it go on.
     unsafe {
         libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0);
         libc::raise(libc::SIGSTOP);
     }
     let outcome = scenario();
-    // SAFETY: stops at the mark of the end, from where on the parent lets us run.
+    // SAFETY: the copy stops, to mark the end of the scenario. Its parent then lets it run.
     unsafe { libc::raise(libc::SIGSTOP) };
     if outcome.as_ref().is_err_and(|error| error.len() < 10) {
         eprintln!("{name}: {outcome:?} is no clear error");
         return NOT_AFTERWARDS;
     }
-    // What background threads still hold they give up soon.
+    // Background threads close their descriptors soon.
     let patience = Instant::now() + Duration::from_secs(2);
     while descriptors() != before {
         if Instant::now() > patience {
@@ -186,14 +186,13 @@ fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
 }
 
-/// Where a traced process is.
+/// The state of a traced process.
 struct Tracee {
     entering: bool,
     failing: Option<i32>,
 }
 
-/// Lets the copy run, and the process that it starts if that is where the faults are, and counts the system calls of the one or of
-/// the other.
+/// Lets the copy run and counts its system calls. With `in_the_child`, counts those of the process that the copy starts.
 fn trace(copy: i32, fault: Option<Fault>, in_the_child: bool) -> Result<Run, String> {
     let mut calls = Vec::new();
     let begin = Instant::now();
@@ -213,7 +212,7 @@ fn trace(copy: i32, fault: Option<Fault>, in_the_child: bool) -> Result<Run, Str
         let (stopped, status) = loop {
             let anyone = if in_the_child { -1 } else { copy };
             let Some((stopped, status)) = wait(copy, anyone, begin) else { return Ok(Run { calls, status: HUNG }) };
-            // The end of the child is the copy's business.
+            // The copy waits for its own child.
             if stopped == copy || libc::WIFSTOPPED(status) {
                 break (stopped, status);
             }
@@ -238,7 +237,7 @@ fn trace(copy: i32, fault: Option<Fault>, in_the_child: bool) -> Result<Run, Str
                 }
                 tracee.entering = !tracee.entering;
             }
-            // A new process, or one that runs a new program.
+            // A process has started, or runs a new program.
             libc::SIGSTOP | libc::SIGTRAP => {}
             other => signal = other,
         }
@@ -247,7 +246,7 @@ fn trace(copy: i32, fault: Option<Fault>, in_the_child: bool) -> Result<Run, Str
     Ok(Run { calls, status })
 }
 
-/// Counts the call, and puts the error in its place if it is the one.
+/// Counts the call. If it is the chosen one, puts the error in the place of its result.
 fn at_system_call(pid: i32, tracee: &mut Tracee, calls: &mut Vec<usize>, fault: Option<Fault>) {
     // SAFETY: plain integers, which the kernel fills in.
     let mut registers: libc::user_regs_struct = unsafe { std::mem::zeroed() };
@@ -270,7 +269,7 @@ fn at_system_call(pid: i32, tracee: &mut Tracee, calls: &mut Vec<usize>, fault: 
     unsafe { libc::ptrace(libc::PTRACE_SETREGS, pid, 0, &raw const registers) };
 }
 
-/// Whether it is this call, and made for us: not the allocator's memory, and not the standard library's locks between threads.
+/// Whether this is the call, and the project makes it: the allocator's memory and the standard library's locks do not count.
 fn is_ours(&(name, number, _): &(&str, i64, &[i32]), registers: &libc::user_regs_struct) -> bool {
     let locks = libc::F_OFD_GETLK as u64..=libc::F_OFD_SETLKW as u64;
     match number {
@@ -278,17 +277,17 @@ fn is_ours(&(name, number, _): &(&str, i64, &[i32]), registers: &libc::user_regs
         libc::SYS_fcntl => (name == LOCK) == locks.contains(&registers.rsi),
         libc::SYS_mmap => registers.r8 as i32 >= 0,
         libc::SYS_futex => registers.rsi & libc::FUTEX_PRIVATE_FLAG as u64 == 0,
-        // What the process says to its user.
+        // Writes to the standard streams are the process's words to its user.
         libc::SYS_write => registers.rdi > 2,
         _ => true,
     }
 }
 
-/// Who of them has news, and what; `None`, and the copy killed, if there is none in time.
+/// Waits for news of `whom`: which process, and its status. `None` after [`PATIENCE`]; then the copy is killed.
 fn wait(copy: i32, whom: i32, begin: Instant) -> Option<(i32, i32)> {
     let mut status = 0;
     loop {
-        // SAFETY: asks about our own children, and what they started; `status` outlives the call.
+        // SAFETY: asks about our own children and their children; `status` outlives the call.
         match unsafe { libc::waitpid(whom, &raw mut status, libc::WNOHANG | libc::__WALL) } {
             0 | -1 => {}
             pid => return Some((pid, status)),

@@ -1,11 +1,12 @@
-//! Every system call fails in turn, with each error that it documents: the operation succeeds anyway or gives a clear error, nothing
-//! panics or hangs, no descriptor or child is left over, and the same thing works right afterwards. Then a storm of signals.
+//! Makes every system call fail in turn, with each error that it documents. The operation succeeds anyway or gives a clear error.
+//! Nothing panics or hangs, no descriptor or child is left over, and the operation works right afterwards. Then comes a storm of
+//! signals.
 //!
-//! A forked copy of this process does something under `ptrace`, which stops it at each system call; at the chosen one the call
-//! is left out and the error put in its place.
+//! A forked copy of this process runs a scenario under `ptrace`, which stops it at each system call. At the chosen one the tracer
+//! skips the call and puts the error in the place of its result.
 //!
-//! `cargo run --release -p multiproc-proofs --bin faults -- 0` tries every system call; another number tries at most so many of each scenario,
-//! spread evenly. A second argument names the scenario to try.
+//! `cargo run --release -p multiproc-proofs --bin faults -- 0` tries every system call; another number N tries at most N of each
+//! scenario, spread evenly. A second argument names the scenario to try.
 
 #[cfg(target_arch = "x86_64")]
 mod inject;
@@ -24,5 +25,5 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         failed += bad;
     }
     println!("faults: {cases} cases, {failed} failed");
-    if failed > 0 { Err("some faults were not borne".into()) } else { Ok(()) }
+    if failed > 0 { Err("some operations did not survive a fault: each one is named above".into()) } else { Ok(()) }
 }

@@ -1,11 +1,11 @@
-//! What is done while system calls fail. Each is what a user would write; an error says in words what went wrong.
+//! The scenarios that run while system calls fail. Each is what a user would write, and its error says what went wrong.
 
 use multiproc::{Exit, JoinableQueue, Process, Queue, SimpleQueue};
 use std::time::Duration;
 
 pub(crate) type Scenario = (&'static str, fn() -> Result<(), String>);
 
-/// The last one again, with the faults in the process that it starts.
+/// The last scenario again, with the faults in the process that it starts.
 pub(crate) const IN_THE_CHILD: usize = 9;
 
 pub(crate) const SCENARIOS: [Scenario; 10] = [
@@ -67,7 +67,7 @@ pub(crate) const SCENARIOS: [Scenario; 10] = [
             match b.recv_timeout(PATIENCE) {
                 Ok(got) => expect(got.len(), len)?,
                 Err(error) => {
-                    // A sender would wait for a receiver that is still there.
+                    // Otherwise the sender would wait for a receiver that is still there.
                     drop(b);
                     let _ = sender.join();
                     return Err(text(error));

@@ -1,4 +1,4 @@
-//! A signal every 100 microseconds, whose handler makes system calls end early: nothing fails, and no deadline moves.
+//! Sends this process a signal every 100 µs, which makes system calls end early. Nothing fails, and no deadline moves.
 
 use multiproc::{Connection, JoinableQueue, Process, Queue};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,7 @@ extern "C" fn count(_: i32) {
     SIGNALS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// From here on this process is interrupted ten thousand times a second.
+/// Starts the signals: ten thousand a second.
 fn begin() {
     let every = libc::timeval { tv_sec: 0, tv_usec: 100 };
     // SAFETY: the handler only adds to an atomic, which a handler may; without SA_RESTART it makes system calls end early.
@@ -33,12 +33,12 @@ fn answer((there, back, pipe, jobs): Ends) {
     }
 }
 
-/// Exchanges so many messages each way, over everything there is.
+/// Exchanges this many messages each way, over queues, a pipe and a joinable queue.
 pub(crate) fn storm(messages: u64) -> Result<(usize, usize), Box<dyn std::error::Error>> {
     let (there, back, jobs) = (Queue::bounded(1)?, Queue::bounded(1)?, JoinableQueue::bounded(1)?);
     let (ours, theirs) = multiproc::pipe()?;
     begin();
-    // Started, too, while signals rain.
+    // Starting a process has to bear the signals, too.
     let process = Process::spawn(answer, (there.clone(), back.clone(), theirs, jobs.clone()))?;
     let begun = Instant::now();
     for value in 0..messages {

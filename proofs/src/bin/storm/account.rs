@@ -1,8 +1,8 @@
-//! What was put and what was delivered, to the last value.
+//! Compares what was put with what was delivered, value by value.
 
 use std::fmt;
 
-/// What came of rounds that went well.
+/// The sums of all rounds that went well.
 #[derive(Default)]
 pub(crate) struct Total {
     pub(crate) rounds: u64,
@@ -11,7 +11,7 @@ pub(crate) struct Total {
     pub(crate) again: u64,
     pub(crate) killed: u64,
     pub(crate) stopped: u64,
-    /// Ended by themselves: exit, return, panic.
+    /// Processes that ended by themselves: exit, return, panic.
     pub(crate) left: u64,
     /// The longest backlog of a queue that grew.
     pub(crate) backlog: u64,
@@ -37,11 +37,11 @@ impl fmt::Display for Total {
     }
 }
 
-/// What is known of a producer outside of the queue.
+/// What is known of a producer from outside the queue.
 pub(crate) struct Put {
     /// Puts that returned Ok.
     pub(crate) logged: u64,
-    /// It may have put one more, and not come to say so.
+    /// The producer may have put one more value without counting it.
     pub(crate) killed: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Who takes part: producers, workers, and chance.
+//! The processes of a round: producers and workers, and the random numbers that end some of them.
 
 use multiproc::{JoinableQueue, PutError, Queue};
 use std::collections::hash_map::RandomState;
@@ -6,11 +6,11 @@ use std::fs::File;
 use std::hash::BuildHasher;
 use std::os::unix::fs::FileExt;
 
-/// A job is its producer's number and, in the low half, the producer's count.
+/// A job: its producer's number in the high half, the producer's count in the low half.
 pub(crate) type Jobs = JoinableQueue<u64>;
 pub(crate) type Results = Queue<(u64, u16)>;
 
-/// Chance that needs no care.
+/// Random numbers that need not be good.
 pub(crate) struct Random(u64);
 
 impl Random {
@@ -27,23 +27,24 @@ impl Random {
     }
 }
 
-/// Something that the storm does not deal out.
+/// Prints an error that the storm did not cause, and ends the process.
 fn fail(what: impl std::fmt::Display) -> ! {
     eprintln!("{}: {what}", multiproc::current_process().name());
     std::process::exit(3)
 }
 
-/// Panics without a word: it is expected.
+/// Panics without a word, since the panic is expected.
 fn panic_silently() -> ! {
     std::panic::set_hook(Box::new(|_| {}));
-    // What the library says of a panic is of no interest either.
+    // The library prints a line about a panic, too.
     if let Ok(null) = File::options().write(true).open("/dev/null") {
         let _ = rustix::stdio::dup2_stderr(&null);
     }
     panic!("by chance")
 }
 
-/// Puts jobs until the queue is shut down, or chance ends it. Its count of puts that returned Ok is in a file, which no queue touches.
+/// Puts jobs until the queue is shut down or a random number ends the producer. A file, which no queue touches, counts the puts
+/// that returned Ok.
 pub(crate) fn produce((jobs, log, number): (Jobs, String, u64)) {
     let log = File::options().write(true).open(log).unwrap_or_else(|error| fail(error));
     let mut random = Random::new();
@@ -63,7 +64,7 @@ pub(crate) fn produce((jobs, log, number): (Jobs, String, u64)) {
     }
 }
 
-/// Does jobs until there are no more, or chance ends it with one in hand.
+/// Does jobs until there are no more, or a random number ends the worker with a job in hand.
 pub(crate) fn work((jobs, results): (Jobs, Results)) {
     let mut random = Random::new();
     loop {

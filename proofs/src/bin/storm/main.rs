@@ -1,7 +1,7 @@
-//! Workers and producers that are killed, stopped, exit, panic and return at random under load, up to ten in one go, while queues are
-//! shut down and grow: every value whose put returned Ok is delivered, and delivered again only with a raised count.
+//! Workers and producers are killed, stopped, exit, panic and return at random under load, up to ten at once, while queues shut
+//! down and grow. Every value whose put returned Ok is delivered, and delivered again only with a raised count.
 //!
-//! `cargo run --release -p multiproc-proofs --bin storm -- 10000` goes on for so many blows.
+//! `cargo run --release -p multiproc-proofs --bin storm -- 10000` deals 10,000 blows.
 
 mod account;
 mod cast;
@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let begin = Instant::now();
     let (mut total, mut failed) = (account::Total::default(), 0);
     for number in 0..blows.div_ceil(BLOWS) {
-        // Each round has queues of its own, so that some can be shut down, and some grow.
+        // Each round has its own queues: some are shut down, some grow.
         let kind = Kind { grows: number % 4 == 1, shut_down: matches!(number % 8, 1 | 2 | 6) };
         match Round::new(kind)?.run(BLOWS.min(blows - number * BLOWS)) {
             Ok(of_this) => total += of_this,

@@ -1,4 +1,4 @@
-//! One round: queues, the processes that use them, and the blows that these get.
+//! One round: the queues, the processes that use them, and the blows that hit these processes.
 
 use crate::account::{Put, Total, settle};
 use crate::cast::{Jobs, Random, Results, produce, work};
@@ -8,20 +8,20 @@ use std::time::{Duration, Instant};
 
 const WORKERS: usize = 16;
 const PRODUCERS: usize = 4;
-/// So many workers die in one go, now and then.
+/// How many workers die at once, now and then.
 const AT_ONCE: usize = 10;
-/// A queue that grows has more than this before the first worker comes.
+/// A growing queue holds more values than this before the first worker starts.
 const BACKLOG: u64 = 1_100_000;
-/// Small, so that blocks that leak are missed soon.
+/// Little memory, so that leaked blocks are missed soon.
 const MEMORY: u64 = 2 << 20;
-/// Nothing takes longer that goes on at all.
+/// Longer than anything takes that does not hang.
 const HANGS: Duration = Duration::from_secs(120);
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Kind {
-    /// Unbounded, with a backlog; else bounded and with little memory.
+    /// The queue is unbounded and has a backlog. Otherwise it is bounded and has little memory.
     pub(crate) grows: bool,
-    /// The queue is shut down while it is full of jobs; else its producers end first.
+    /// The queue is shut down while it is full of jobs. Otherwise its producers end first.
     pub(crate) shut_down: bool,
 }
 
@@ -33,9 +33,9 @@ pub(crate) struct Round {
     results: Results,
     log: PathBuf,
     workers: Vec<Process>,
-    /// With their numbers.
+    /// The producers, with their numbers.
     producers: Vec<(u64, Process)>,
-    /// By number: whether that producer was killed.
+    /// Whether the producer of each number was killed.
     killed: Vec<bool>,
     stopped: Vec<(Instant, Process)>,
     random: Random,
@@ -50,13 +50,13 @@ fn new_jobs(kind: Kind) -> Result<Jobs, multiproc::OpenError> {
     }
 }
 
-/// Messages for which there is memory now.
+/// How many messages fit into the memory that is free now.
 fn free_blocks(jobs: &Jobs) -> usize {
     std::iter::from_fn(|| jobs.try_loan(1).ok()).collect::<Vec<_>>().len()
 }
 
 fn send(process: &Process, signal: i32) {
-    // Whoever has ended is waited for by this question alone, so the number is not another one's.
+    // Only this question waits for a process that has ended. Until then its number belongs to no other process.
     if process.is_alive() {
         // SAFETY: a child of ours, not waited for.
         unsafe { libc::kill(process.pid() as i32, signal) };
@@ -89,7 +89,7 @@ impl Round {
         let _ = std::fs::remove_file(&self.log);
         let put = logged?.into_iter().zip(&self.killed).map(|(logged, &killed)| Put { logged, killed });
         let settled = settle(delivered, &put.collect::<Vec<_>>());
-        // What is missing helps to find out why a round did not end.
+        // The values that are missing help to find out why a round did not end.
         (self.total.jobs, self.total.again) = match (done, settled) {
             (Err(error), Err(also)) => return Err(format!("{error}; {also}").into()),
             (done, settled) => done.and(settled.map_err(Failure::from))?,
@@ -104,7 +104,7 @@ impl Round {
         if self.kind.grows {
             self.build_backlog()?;
         }
-        // Shut down in the middle of it, the last blows fall while the queue is drained.
+        // A shutdown in the middle lets the last blows fall while the workers drain the queue.
         let until_shut_down = if self.kind.shut_down { blows / 2 + self.random.below(blows / 2 + 1) } else { blows };
         for _ in 0..until_shut_down {
             self.replace(!self.kind.grows, true)?;
@@ -116,14 +116,14 @@ impl Round {
             self.end_producers();
         }
         for _ in until_shut_down..blows {
-            // Now others have to do what the dead had in hand: there is somebody new only after the last one.
+            // The living workers have to do what the dead had in hand. New workers come only when none is left.
             self.replace(false, false)?;
             self.blow()?;
         }
         self.drain()
     }
 
-    /// Has producers put more than a million jobs, and be killed and stopped meanwhile.
+    /// Lets producers put more than a million jobs, and kills and stops some of them meanwhile.
     fn build_backlog(&mut self) -> Result<(), Failure> {
         let begin = Instant::now();
         while self.total.backlog < BACKLOG {
@@ -143,7 +143,7 @@ impl Round {
         Ok(())
     }
 
-    /// One blow, after a while without.
+    /// Deals one blow, after a pause.
     fn blow(&mut self) -> Result<(), Failure> {
         std::thread::sleep(Duration::from_micros(self.random.below(3000)));
         self.go_on(Instant::now());
@@ -193,7 +193,7 @@ impl Round {
         self.stopped.push((Instant::now() + Duration::from_micros(self.random.below(30_000)), process));
     }
 
-    /// Lets those go on whose time has come.
+    /// Lets stopped processes go on when their time has come.
     fn go_on(&mut self, now: Instant) {
         self.stopped.retain(|(until, process)| {
             let due = *until <= now;
@@ -204,7 +204,7 @@ impl Round {
         });
     }
 
-    /// Takes away those who ended: as the storm has it, or it is an error.
+    /// Forgets the processes that have ended. An end that the storm did not cause is an error.
     fn take_away_ended(&mut self) -> Result<(), Failure> {
         for process in self.workers.iter().chain(self.producers.iter().map(|(_, process)| process)) {
             match process.exit_code() {
@@ -218,7 +218,7 @@ impl Round {
         Ok(())
     }
 
-    /// Starts others in the place of those who ended: workers always if there is none.
+    /// Starts new processes in the place of those that have ended. A worker always follows when none is left.
     fn replace(&mut self, producers: bool, workers: bool) -> Result<(), Failure> {
         self.take_away_ended()?;
         while producers && self.producers.len() < PRODUCERS {
@@ -241,7 +241,7 @@ impl Round {
         }
     }
 
-    /// Waits until all is done and everybody gone.
+    /// Waits until every job is done and every process has ended.
     fn drain(&mut self) -> Result<(), Failure> {
         let begin = Instant::now();
         while self.jobs.join_timeout(Duration::from_millis(20)).is_err() {
@@ -255,7 +255,7 @@ impl Round {
         }
         self.go_on(Instant::now() + HANGS);
         if !self.kind.grows && !self.kind.shut_down {
-            // The last ones who died may not be accounted for yet: this waits in vain, and looks around meanwhile.
+            // The last deaths may not be swept yet. This waits in vain, and looks for the dead meanwhile.
             let _ = self.jobs.get_timeout(Duration::from_millis(100));
             let (free, fresh) = (free_blocks(&self.jobs), free_blocks(&new_jobs(self.kind)?));
             if free != fresh {

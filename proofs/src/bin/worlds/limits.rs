@@ -1,4 +1,4 @@
-//! Programs that come to the end of something: it is an error that names it, and with less in use all goes on.
+//! Programs that use up something. The error names what ran out, and when some of it is given back everything works again.
 
 use crate::programs::{PATIENCE, Program, expect, text};
 use multiproc::{Process, PutError, Queue, pipe};
@@ -24,14 +24,14 @@ fn thousand_queues() -> Result<String, String> {
     Ok(String::new())
 }
 
-/// Makes things until that fails. Returns how many there were, and why there is not one more.
+/// Makes things until that fails. Returns how many there were, and the error.
 fn until_the_end<T>(make: impl Fn() -> Result<T, String>) -> Result<(usize, String), String> {
     let mut made = Vec::new();
     loop {
         match make() {
             Ok(one) => made.push(one),
             Err(why) => {
-                // With nothing left, a process can't be started either.
+                // With nothing left, a process can't start either.
                 let child = Process::spawn(crate::programs::wait_for_ever, ());
                 if let Ok(child) = child {
                     child.kill().map_err(text)?;
@@ -61,13 +61,13 @@ fn set_heap_aside() {
     drop((0..(64 << 20) / PIECE).map(|_| vec![1u8; PIECE]).collect::<Vec<_>>());
 }
 
-/// Both times the end comes at the same place: nothing was left over.
+/// Reaches the end twice, at the same number both times: nothing was left over.
 fn twice<T>(make: impl Fn() -> Result<T, String> + Copy) -> Result<String, String> {
     set_heap_aside();
     let (first, why) = until_the_end(make)?;
     make().map_err(|error| format!("after giving back {first}: {error}"))?;
     let (second, _) = until_the_end(make)?;
-    // A thread that was started meanwhile may keep a little.
+    // A thread that started meanwhile may keep a little.
     if first < 4 || second + 4 < first {
         return Err(format!("{first} at first, {second} the second time: {why}"));
     }
@@ -103,7 +103,7 @@ fn with_named<T: serde::de::DeserializeOwned>(
     done
 }
 
-/// What can never fit, however long one waits, is an error at once.
+/// A value that can never fit is an error at once, not a wait.
 fn too_large() -> Result<String, String> {
     for bounded in [false, true] {
         with_named(bounded, |q: &Queue<Vec<u8>>| {
@@ -123,7 +123,7 @@ fn too_large() -> Result<String, String> {
     Ok(String::new())
 }
 
-/// A queue that grew until the memory ended: puts wait or fail, nothing is lost, and what was used is given back.
+/// A queue grows until there is no memory. Puts wait or fail, nothing is lost, and the memory is given back.
 fn filled() -> Result<String, String> {
     with_named(false, |q: &Queue<Vec<u8>>| {
         let mut fitted = Vec::new();
@@ -147,7 +147,7 @@ fn filled() -> Result<String, String> {
             }
             fitted.push(put);
         }
-        // Less than half of 8 MiB would be waste, and less each time a leak.
+        // If less than half of 8 MiB fits, memory is wasted. If less fits each time, memory leaks.
         if fitted.iter().all(|&put| put >= 60) {
             Ok(format!("{fitted:?} values of 60,000 bytes"))
         } else {
@@ -156,7 +156,7 @@ fn filled() -> Result<String, String> {
     })
 }
 
-/// What the system would write of our shared memory if this process crashed now: the lengths of what is mapped, unless marked.
+/// How much of our shared memory a core dump of this process would hold: the lengths of all maps that are not marked.
 fn core_dump() -> Result<String, String> {
     let queues: Result<Vec<Queue<u64>>, String> = (0..10).map(|_| used_queue()).collect();
     let queues = queues?;

@@ -1,11 +1,12 @@
-//! Small programs of the facade in environments made for the purpose: each works there, or says clearly why it can't. None hangs, panics,
-//! runs `main` twice or leaves a process behind.
+//! Runs small programs in worlds: environments made for the purpose. Each program works there, or says clearly why it can't. None
+//! hangs, panics, runs `main` twice or leaves a process behind.
 //!
-//! `cargo run --release -p multiproc-proofs --bin worlds` tries every program in every world, `worlds -- short` the most telling ones. More
-//! arguments choose: `worlds -- full "umask 0177" named`. `worlds -- list` says what is expected where.
+//! `cargo run --release -p multiproc-proofs --bin worlds` tries every program in every world, `worlds -- short` the most telling
+//! ones. More arguments choose: `worlds -- full "umask 0177" named`. `worlds -- list` says what is expected where.
 //!
-//! Three processes take part in a case. The watcher (this program, plain) starts the maker (`--make`), which makes the world and
-//! starts the program in it (`--inside`). The watcher reads what that program reports, judges it, and ends what hangs.
+//! Three processes take part in a case. The watcher (this program, without a switch) starts the maker (`--make`). The maker makes
+//! the world and starts the program in it (`--inside`). The watcher reads what that program reports, judges it, and ends what
+//! hangs.
 
 mod limits;
 mod make;
@@ -24,7 +25,7 @@ type Failure = Box<dyn std::error::Error>;
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    // The maker is no program of the facade: it may not start anything before its world is made.
+    // The maker does not call `init`, which could start something before the world is made.
     if let ["--make", rest @ ..] = &arguments[..] {
         return make::make_and_run(rest);
     }
@@ -49,7 +50,7 @@ fn list() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Tries every world, or those whose name starts so.
+/// Tries every world, or the worlds whose names start with `only`.
 fn all(short: bool, only: Option<&str>, program: Option<&str>) -> Result<(), Failure> {
     let begin = Instant::now();
     let watcher = watch::Watcher::new()?;
@@ -60,13 +61,13 @@ fn all(short: bool, only: Option<&str>, program: Option<&str>) -> Result<(), Fai
     }
     println!("in {:.0} s; {skipped} worlds could not be made", begin.elapsed().as_secs_f64());
     println!("worlds: {cases} cases, {failed} failed");
-    if failed > 0 { Err("some worlds were not borne".into()) } else { Ok(()) }
+    if failed > 0 { Err("some programs did not do what they must: each one is named above".into()) } else { Ok(()) }
 }
 
-/// Runs the programs of one world and prints its line. Returns cases, failures, and 1 if the machine can't make it.
+/// Runs the programs of one world and prints its line. Returns cases, failures, and 1 if the machine can't make the world.
 fn try_world(watcher: &watch::Watcher, world: &World, short: bool, only: Option<&str>) -> Result<(usize, usize, usize), Failure> {
     let (mut well, mut failed, mut notes) = (0, 0, Vec::new());
-    // What several programs say is said once.
+    // Programs that say the same share a line.
     let mut reasons: Vec<(String, Vec<&str>)> = Vec::new();
     let chosen = |name: &str| only.map_or(!short || world.is_telling(name), |only| only == name);
     for program in world.programs.iter().filter(|program| chosen(program.name)) {

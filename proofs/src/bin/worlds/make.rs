@@ -1,4 +1,4 @@
-//! What worlds are made of, and the maker: the process that makes a world and runs a program in it.
+//! The parts of worlds, and the maker: the process that makes a world and runs a program in it.
 
 use crate::Failure;
 use crate::table::{Begin, World, worlds};
@@ -12,10 +12,10 @@ use std::process::Command;
 /// The descriptor of reports. The watcher opens it, and the maker and the program in the world inherit it.
 pub(crate) const REPORT: i32 = 200;
 
-/// A user with nothing of its own.
+/// A user that owns nothing.
 pub(crate) const NOBODY: u32 = 65534;
 
-/// One thing that makes a world other than usual.
+/// One thing that makes a world unusual.
 #[derive(Clone, Debug)]
 pub(crate) enum Make {
     /// A `/proc` mounted anew with these options.
@@ -29,7 +29,7 @@ pub(crate) enum Make {
     NoShm,
     /// Namespaces of its own.
     Unshare(i32),
-    /// User 0 of a new user namespace is who we are.
+    /// User 0 of a new user namespace stands for our user.
     MapUser,
     /// Clocks of a new time namespace are 100,000 s ahead.
     ShiftClocks,
@@ -41,7 +41,7 @@ pub(crate) enum Make {
     Groups(u32, u32),
     NoCapabilities,
     Close(&'static [i32]),
-    /// Standard input is a socket, as of servers that another program starts.
+    /// Standard input is a socket, as a super-server gives it to the servers that it starts.
     SocketAsInput,
     NoEnvironment,
     /// The working directory was removed.
@@ -58,7 +58,7 @@ pub(crate) enum Make {
     BlockSignals,
     IgnoreChildren,
     NonDumpable,
-    /// Its file is gone.
+    /// The program's file is removed.
     Unlink,
 }
 
@@ -109,7 +109,7 @@ fn refuse(calls: &[i64], error: i32) -> io::Result<()> {
     }
 }
 
-/// Even what user 0 gets back when it runs a program.
+/// Gives up all capabilities, and those that user 0 gets back when it runs a program.
 fn drop_capabilities() -> io::Result<()> {
     let header = [0x2008_0522_u32, 0];
     let none = [0_u32; 6];
@@ -236,21 +236,21 @@ impl Make {
 /// One line for the watcher, in one write.
 pub(crate) fn report(line: &str) {
     let line = format!("{}\n", line.replace('\n', " "));
-    // SAFETY: the bytes outlive the call. Without a watcher it fails, and nobody minds.
+    // SAFETY: the bytes outlive the call. Without a watcher it fails, which does no harm.
     unsafe { libc::write(REPORT, line.as_ptr().cast(), line.len()) };
 }
 
-/// Makes all of it, or reports that this machine can't.
+/// Makes all parts, or reports which one this machine can't make.
 pub(crate) fn make_all(parts: &[Make]) -> io::Result<()> {
     parts.iter().try_for_each(|part| part.make().inspect_err(|error| report(&format!("NOT RUN: can't make {part:?}: {error}"))))
 }
 
-/// The maker: makes the world, starts the program in it, and ends as that does.
+/// The maker: makes the world, starts the program in it, and ends with the program's result.
 pub(crate) fn make_and_run(arguments: &[&str]) -> Result<(), Failure> {
     let [name, program, form] = arguments[..] else { return Err("a maker needs a world, a program and a form".into()) };
     let world = worlds().into_iter().find(|world| world.name == name).ok_or("there is no such world")?;
     let file = std::env::current_exe()?;
-    // What the programs mount and name is nobody else's business. Where that is not allowed, the usual places have to do.
+    // The programs get mounts and a `/dev/shm` of their own. Where that is not allowed, they use the usual ones.
     if unshare(libc::CLONE_NEWNS).is_ok() {
         mount(c"", c"/", c"", libc::MS_REC | libc::MS_PRIVATE, c"")?;
         let _ = Make::Shm(c"mode=1777").make();

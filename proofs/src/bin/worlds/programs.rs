@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 pub(crate) struct Program {
     pub(crate) name: &'static str,
-    /// What it has to tell, maybe nothing; or an error.
+    /// Returns a note, which may be empty, or an error.
     pub(crate) run: fn() -> Result<String, String>,
 }
 
-/// Those for every world.
+/// The programs for every world.
 pub(crate) const EVERYWHERE: [&Program; 10] = [
     &Program { name: "sizes", run: sizes },
     &Program { name: "redelivery", run: redelivery },
@@ -27,7 +27,7 @@ pub(crate) const EVERYWHERE: [&Program; 10] = [
     &Program { name: "daemon", run: || views::daemon(0) },
 ];
 
-/// Nothing takes longer that goes on at all.
+/// Longer than anything takes that does not hang.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) fn text(error: impl std::fmt::Display) -> String {
@@ -41,7 +41,7 @@ pub(crate) fn expect<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expec
 /// Runs a program in the world that the maker made, and reports what came of it.
 pub(crate) fn inside(world: &str, program: &str) -> Result<(), Failure> {
     report("main");
-    // What this process starts runs its function in `init`: it must never come here.
+    // A child of this process runs its function in `init` and must never come here.
     if std::env::var_os("WORLDS_MAIN").is_some() {
         return Err("main ran a second time".into());
     }
@@ -54,7 +54,7 @@ pub(crate) fn inside(world: &str, program: &str) -> Result<(), Failure> {
     }
     let mut done = (program.run)();
     for child in active_children() {
-        // After an error they wait for what never comes.
+        // After an error the children wait for what never comes.
         // SAFETY: a child of ours, not waited for.
         unsafe { libc::kill(child.pid() as i32, libc::SIGKILL) };
         let _ = child.join_timeout(PATIENCE);
@@ -77,7 +77,7 @@ pub(crate) fn ended(process: &Process) -> Result<Exit, String> {
 }
 
 fn ended_well(process: &Process) -> Result<(), String> {
-    // Where nobody may know how children end, it counts that they do.
+    // Where the system does not say how a child ended, it is enough that it did.
     match ended(process)? {
         exit if exit.success() => Ok(()),
         Exit::Unknown => Ok(()),
@@ -97,7 +97,7 @@ fn standard_descriptors(ours: &[&str]) -> Result<(), String> {
     Ok(())
 }
 
-/// Prints to both outputs what would be rubbish in a queue. Nobody may be there to read it.
+/// Prints to both outputs a text that would be rubbish in a queue. There may be no reader.
 fn print_much() {
     let line = "printed on purpose ".repeat(20);
     let _ = writeln!(std::io::stdout(), "{line}");
@@ -114,7 +114,7 @@ fn sizes() -> Result<String, String> {
         print_much();
         standard_descriptors(&["memfd:", "anon_inode:", "multiproc"])?;
         children.push(Process::spawn(echo, (there.clone(), back.clone())).map_err(text)?);
-        // The second one comes when the first has printed.
+        // The greeting comes when the child has printed.
         expect("greeting", back.get_timeout(PATIENCE).map_err(text)?, b"hello".to_vec())?;
     }
     for (number, len) in SIZES.into_iter().enumerate() {
@@ -147,7 +147,7 @@ fn echo((there, back): (Queue<Vec<u8>>, Queue<Vec<u8>>)) -> Result<(), String> {
     }
 }
 
-/// A value, and how often it was delivered. Zeroes say something else.
+/// A value, and how often it was delivered. Zeros mean that there was none.
 pub(crate) type Told = Queue<(u64, u16)>;
 
 fn redelivery() -> Result<String, String> {
@@ -165,7 +165,7 @@ fn redelivery() -> Result<String, String> {
     jobs.join_timeout(PATIENCE).map_err(text)?;
     ended(&holder)?;
     ended_well(&other)?;
-    // The promise is 100 ms, to which a machine that does other things as well may add.
+    // The promise is 100 ms. A busy machine may add to that.
     if took > Duration::from_secs(1) {
         Err(format!("redelivered after {took:?}"))
     } else {
@@ -189,7 +189,7 @@ fn take((jobs, told): (JoinableQueue<u64>, Told)) -> Result<(), String> {
     Ok(())
 }
 
-/// A process that is stopped with a value in hand keeps it, whoever looks.
+/// A process that is stopped with a value in hand keeps it, although other processes look for the dead.
 fn living() -> Result<String, String> {
     let jobs = JoinableQueue::unbounded().map_err(text)?;
     let (told, go) = (Told::unbounded().map_err(text)?, Queue::unbounded().map_err(text)?);
@@ -198,7 +198,7 @@ fn living() -> Result<String, String> {
     expect("first delivery", told.get_timeout(PATIENCE).map_err(text)?, (7, 1))?;
     // SAFETY: signals to our own child, which was not waited for; so below.
     unsafe { libc::kill(holder.pid() as i32, libc::SIGSTOP) };
-    // One alone looks, as another user: of several, only one might go by what it sees.
+    // One process looks, as another user. Of several, only one might act on what it sees.
     let looker = Process::spawn(look, (jobs.clone(), told.clone(), true, a_while())).map_err(text)?;
     let found = told.get_timeout(PATIENCE).map_err(text)?;
     // SAFETY: as above.
@@ -219,10 +219,10 @@ fn finish_when_told((jobs, told, go): (JoinableQueue<u64>, Told, Queue<u8>)) -> 
     Ok(())
 }
 
-/// Looks for a value that it must not get, as another user where that is asked for.
+/// Tries to get a value that it must not get; as another user if asked to.
 pub(crate) fn look((jobs, told, other, time): (JoinableQueue<u64>, Told, bool, Duration)) -> Result<(), String> {
     if other {
-        // Where this is not allowed, it looks as the same user.
+        // Where that is not allowed, it looks as the same user.
         let _ = become_user(NOBODY);
     }
     let found = match jobs.get_delivery_timeout(time) {

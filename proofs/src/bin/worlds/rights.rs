@@ -1,8 +1,8 @@
-//! A program with more rights than the user who starts it, and a user who prepares everything for it as the library prepares it for its
-//! own children: the program must not run a function of that user's choice, and no second `main`.
+//! A program has more rights than the user who starts it. The user prepares everything for it as the library does for its own
+//! children. The program must not run a function of that user's choice, and must not run `main` a second time.
 //!
-//! The user (`--attack`) starts a process by the library. `ptrace` puts another program in the place of the one that is started: the
-//! same file, reached where it gives more rights. So socket, environment and orders are right whatever form the library gives them.
+//! The user (`--attack`) starts a process with the library. `ptrace` makes it run another program: the same file, under a path
+//! where it gives more rights. So the socket, the environment and the orders are those of a real child.
 
 use crate::Failure;
 use crate::make::{NOBODY, become_user, c_path, mount, report};
@@ -24,7 +24,7 @@ fn with_mode(file: &Path, user: Option<u32>, group: Option<u32>, mode: u32) -> s
     std::fs::set_permissions(file, std::fs::Permissions::from_mode(mode))
 }
 
-/// The right to make raw sockets, in effect from the start.
+/// Gives a file the right to make raw sockets, in effect from the start.
 fn with_capability(file: &Path) -> std::io::Result<()> {
     let words = [0x0200_0001_u32, 1 << 13, 0, 0, 0].map(u32::to_le_bytes);
     let (path, value) = (c_path(file)?, words.as_flattened());
@@ -35,14 +35,14 @@ fn with_capability(file: &Path) -> std::io::Result<()> {
     }
 }
 
-/// Exit code 0: the system says that this program has more rights than its starter.
+/// Ends with exit code 0 if the system says that this program has more rights than its starter.
 pub(crate) fn say_whether_secure() -> Result<(), Failure> {
     // SAFETY: a number only.
     let secure = unsafe { libc::getauxval(libc::AT_SECURE) } != 0;
     if secure { Ok(()) } else { Err("no more rights than its starter".into()) }
 }
 
-/// The prepared user: has the library start a process.
+/// The attacking user: starts a process with the library.
 pub(crate) fn attack(evidence: &str) -> Result<(), Failure> {
     if std::env::var_os("WORLDS_ATTACK").is_some() {
         std::fs::write(format!("{evidence}.main"), "")?;
@@ -60,7 +60,7 @@ fn chosen(evidence: String) -> Result<(), String> {
     std::fs::write(evidence, "it ran").map_err(text)
 }
 
-/// A file that gives no rights in one place, and whatever `give` gives in another.
+/// Attacks a file that gives no rights under one path, and the rights of `give` under another.
 fn prepared(give: fn(&Path) -> std::io::Result<()>) -> Result<String, String> {
     let place = std::env::current_exe().map_err(text)?.with_file_name(format!("rights-{}", std::process::id()));
     let done = prepare(&place).and_then(|file| try_with(&place, &file, give));
@@ -95,7 +95,7 @@ fn try_with(place: &Path, file: &Path, give: fn(&Path) -> std::io::Result<()>) -
         report(&format!("NOT RUN: {why}"));
         Ok(String::new())
     };
-    // Without more rights all of it works: else its failure would prove nothing.
+    // Without more rights the attack works. Otherwise its failure would prove nothing.
     trace::start_and_replace(&place.join("nosuid/program"), file, &evidence)?;
     if !evidence.exists() {
         return not_run("the program that was put in place does not run the function even without more rights");
@@ -128,7 +128,7 @@ mod trace {
     use std::process::Command;
     use std::time::Instant;
 
-    /// Runs the user's program; whatever it starts becomes `replacement`, which nobody traces.
+    /// Runs the user's program. The process that it starts becomes `replacement`, which runs untraced.
     pub(super) fn start_and_replace(program: &Path, replacement: &Path, evidence: &Path) -> Result<(), String> {
         let replacement = c_path(replacement).map_err(text)?;
         let mut command = Command::new(program);
@@ -146,7 +146,7 @@ mod trace {
         let mut known = Vec::new();
         loop {
             let mut status = 0;
-            // SAFETY: asks about our own child and what it starts; `status` outlives the call.
+            // SAFETY: asks about our own child and the process that it starts; `status` outlives the call.
             let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG | libc::__WALL) };
             if pid == user && !libc::WIFSTOPPED(status) {
                 return Ok(());
@@ -168,7 +168,7 @@ mod trace {
         }
     }
 
-    /// Lets a stopped process go on to its next system call; at the one that runs a program, with another program and untraced.
+    /// Lets a stopped process go on to its next system call. If that call runs a program, replaces the program and stops tracing.
     fn go_on(pid: i32, user: i32, status: i32, first: bool, replacement: &CStr) {
         let signal = match libc::WSTOPSIG(status) {
             libc::SIGTRAP | libc::SIGSTOP => 0,
@@ -193,7 +193,7 @@ mod trace {
         }
     }
 
-    /// Whether it is about to run a program, which is another one now.
+    /// Whether the process is about to run a program. If so, it runs the replacement.
     fn replace(pid: i32, replacement: &CStr) -> bool {
         // SAFETY: plain integers, which the kernel fills in; the process is traced and stopped.
         let mut registers: libc::user_regs_struct = unsafe { std::mem::zeroed() };
@@ -208,7 +208,7 @@ mod trace {
             }
             _ => return false,
         }
-        // Below its stack, where nothing is.
+        // The path goes below its stack, where nothing is.
         registers.rdi = (registers.rsp - 4096) & !7;
         let mut bytes = replacement.to_bytes_with_nul().to_vec();
         bytes.resize(bytes.len().next_multiple_of(8), 0);

@@ -40,7 +40,7 @@ pub(crate) struct World {
 
 /// The programs of all worlds that start a process.
 const STARTING: &[&str] = &["sizes", "redelivery", "living", "pipe", "named", "bounded", "terminate", "panic", "daemon"];
-/// Those that share memory without a name.
+/// The programs that share memory without a name.
 const UNNAMED: &[&str] = &["sizes", "redelivery", "living", "pipe", "burst", "bounded", "daemon"];
 const ALL: &[&str] = &["sizes", "redelivery", "living", "pipe", "named", "burst", "bounded", "terminate", "panic", "daemon"];
 
@@ -77,7 +77,7 @@ fn world(name: impl Into<String>) -> World {
 pub(crate) fn worlds() -> Vec<World> {
     use Make::*;
     let mut worlds = vec![world("as it is").runs(&[&limits::CORE])];
-    // What processes see of each other.
+    // Worlds in which processes see less of each other.
     worlds.extend([
         world("hidepid=2").outside([Proc(c"hidepid=2")]),
         world("hidepid=2, another user").outside([Proc(c"hidepid=2")]).start([User(NOBODY)]),
@@ -121,7 +121,7 @@ pub(crate) fn worlds() -> Vec<World> {
             .begins(Begin::Loader(LOADER))
             .except(STARTING, Must::WorkOr(&["loader", "executable file"])),
     ]);
-    // How much there is.
+    // Worlds in which something runs out.
     worlds.extend([
         world("ulimit -v 1 GiB").start([Limit(libc::RLIMIT_AS, 1024 * MIB)]),
         world("ulimit -v 1 GiB, until it ends")
@@ -131,7 +131,7 @@ pub(crate) fn worlds() -> Vec<World> {
         world("ulimit -f 64 MiB").start([Limit(libc::RLIMIT_FSIZE, 64 * MIB)]),
         world("ulimit -f 0").start([Limit(libc::RLIMIT_FSIZE, 0)]).except(UNNAMED, NO_FILE).except(&["named"], NO_FILE),
         world("ulimit -n 64").start([Limit(libc::RLIMIT_NOFILE, 64)]).runs(&[&limits::DESCRIPTORS, &limits::PIPES]),
-        // Threads count as well.
+        // The limit counts threads, too.
         world("ulimit -u 1").start([Limit(libc::RLIMIT_NPROC, 1), User(65_533)]).except(STARTING, NO_PROCESS),
         world("/dev/shm of 8 MiB").outside([Shm(c"size=8m,mode=1777")]).runs(&[&limits::TOO_LARGE, &limits::FILLED]),
         world("/dev/shm read-only").outside([ShmReadOnly]).except(&["named"], Must::Fail(SHM)),
@@ -143,7 +143,7 @@ pub(crate) fn worlds() -> Vec<World> {
             worlds.push(world(format!("{name} refused, {error}")).start([Refuse(calls, number)]).except(except, must));
         }
     }
-    // Who has which rights.
+    // Worlds in which rights differ.
     worlds.extend([
         world("no capabilities").start([NoCapabilities]),
         world("non-dumpable").inside([NonDumpable]),
@@ -203,13 +203,13 @@ impl World {
         self.except.iter().find(|(names, _)| names.contains(&program.name)).map_or(&Must::Work, |(_, must)| must)
     }
 
-    /// Whether the short form runs it: a start, a death, a name; and what only this world has.
+    /// Whether the short form runs the program: one each for a start, a death and a name, and the programs of this world alone.
     pub(crate) fn is_telling(&self, program: &str) -> bool {
         let everywhere = self.programs.iter().any(|known| known.name == "sizes");
         !everywhere || ["sizes", "redelivery", "named"].contains(&program) || !ALL.contains(&program)
     }
 
-    /// In words.
+    /// What must happen here, in words.
     pub(crate) fn expectation(&self) -> String {
         let others = if self.except.is_empty() { "all work" } else { "; all others work" };
         let except: Vec<String> = self.except.iter().map(|(names, must)| format!("{} must {must}", names.join(", "))).collect();

@@ -1,4 +1,4 @@
-//! Programs whose processes see different things of each other.
+//! Programs whose processes are in different namespaces.
 
 use crate::make::unshare;
 use crate::programs::{PATIENCE, Program, Told, a_while, ended, expect, hold, look, text};
@@ -10,7 +10,8 @@ pub(crate) const ACROSS_TIME: Program = Program { name: "across time", run: || a
 pub(crate) const DAEMON_PID: Program = Program { name: "daemon", run: || daemon(libc::CLONE_NEWPID) };
 pub(crate) const DAEMON_TIME: Program = Program { name: "daemon", run: || daemon(libc::CLONE_NEWTIME) };
 
-/// Values in the hands of processes outside and inside of new namespaces: they keep them, and of the dead others get them.
+/// Processes outside and inside a new namespace have values in hand. They keep them while they live, and other processes get the
+/// values of the dead.
 fn across(flags: i32) -> Result<String, String> {
     let jobs = JoinableQueue::unbounded().map_err(text)?;
     let told = Told::unbounded().map_err(text)?;
@@ -18,7 +19,7 @@ fn across(flags: i32) -> Result<String, String> {
     jobs.put(1).map_err(text)?;
     let outside = Process::spawn(hold, (jobs.clone(), told.clone())).map_err(text)?;
     expect("delivery outside", next()?, (1, 1))?;
-    // From here on, children are inside.
+    // Children that start from here on are inside the new namespace.
     unshare(flags).map_err(text)?;
     jobs.put(2).map_err(text)?;
     let inside = Process::spawn(hold, (jobs.clone(), told.clone())).map_err(text)?;
@@ -28,7 +29,7 @@ fn across(flags: i32) -> Result<String, String> {
     ended(&looker)?;
     expect("whether there is more outside", jobs.get_timeout(a_while()).is_ok(), false)?;
     let mut slowest = Duration::ZERO;
-    // With the first process of a pid namespace the others of it end, too.
+    // When the first process of a pid namespace ends, the others in it end, too.
     for (value, process) in [(2, &inside), (1, &outside)] {
         let begin = Instant::now();
         process.kill().map_err(text)?;
@@ -77,7 +78,7 @@ fn say_hello_and_stay(end: Connection<u8>) -> Result<(), String> {
 
 pub(crate) const RIGHTS_AT_RUN_TIME: Program = Program { name: "rights at run time", run: rights_at_run_time };
 
-/// A program of user 0 that acts for another one, and starts a process meanwhile.
+/// A program of user 0 acts for another user, and starts a process meanwhile.
 fn rights_at_run_time() -> Result<String, String> {
     // SAFETY: numbers only.
     unsafe { libc::seteuid(crate::make::NOBODY) };

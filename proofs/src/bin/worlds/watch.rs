@@ -11,13 +11,13 @@ use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// No case takes as long, whatever the machine.
+/// Longer than a case takes on any machine.
 const HANGS: Duration = Duration::from_secs(30);
-/// So long a process may need to find out that its parent is gone.
+/// The time in which a process finds out that its parent is gone.
 const SETTLES: Duration = Duration::from_secs(3);
 
 pub(crate) enum Verdict {
-    /// With what the program has to tell.
+    /// With the program's note, if it has one.
     AsExpected(Option<String>),
     Failed(String),
     /// The machine can't make this world.
@@ -30,18 +30,18 @@ pub(crate) struct Watcher {
     file: PathBuf,
 }
 
-/// What came of a case.
+/// How a case ended.
 struct Ended {
     report: String,
     output: String,
-    /// `None`: it hung, and was ended.
+    /// `None` if the program hung and was killed.
     status: Option<ExitStatus>,
     left: usize,
 }
 
 impl Watcher {
     pub(crate) fn new() -> io::Result<Self> {
-        // What a program leaves behind comes to us, so that we know of it.
+        // A process that a program leaves behind becomes our child, so that we know of it.
         // SAFETY: numbers only.
         unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
         let directory = std::env::temp_dir().join(format!("multiproc-worlds-{}", std::process::id()));
@@ -99,7 +99,7 @@ fn watch(file: &PathBuf, arguments: &[&str]) -> io::Result<Ended> {
         unsafe { libc::killpg(maker, libc::SIGKILL) };
     }
     let left = end_those_left(if status.is_none() { Duration::ZERO } else { SETTLES })?;
-    // Nobody is left to write.
+    // No process is left that could write.
     reports.read_to_end(&mut report)?;
     outputs.read_to_end(&mut output)?;
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
@@ -125,19 +125,19 @@ fn read_what_is_there(pipe: &mut PipeReader, to: &mut Vec<u8>) -> bool {
     }
 }
 
-/// How a child of ours ended, if it did.
+/// How a child of ours ended. `None` if it still runs.
 fn wait_for(pid: i32) -> Option<ExitStatus> {
     let mut status = 0;
     // SAFETY: asks about our own child; `status` outlives the call.
     (unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG | libc::__WALL) } == pid).then(|| ExitStatus::from_raw(status))
 }
 
-/// Waits for what the case left behind to end, and ends it after a while. Returns how many processes that took.
+/// Waits until the processes that the case left behind have ended, and kills them after `patience`. Returns how many it killed.
 fn end_those_left(patience: Duration) -> io::Result<usize> {
     let (mut left, begin) = (0, Instant::now());
     loop {
         let mut status = 0;
-        // SAFETY: asks about our own children, as those are that the case left; `status` outlives the call.
+        // SAFETY: asks about our own children, which the processes left behind are; `status` outlives the call.
         match unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG | libc::__WALL) } {
             -1 => return Ok(left),
             0 if begin.elapsed() > patience => {
@@ -154,7 +154,7 @@ fn end_those_left(patience: Duration) -> io::Result<usize> {
     }
 }
 
-/// Processes whose parent we are, and which still run.
+/// Our children that still run.
 fn children() -> io::Result<Vec<i32>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc")?.flatten() {
@@ -181,7 +181,7 @@ fn judge(ended: &Ended, must: &Must) -> Verdict {
     if count(ended.report.as_bytes(), "main\n") > 1 {
         return failed("main ran a second time".into());
     }
-    // One program panics, and says that it does so on purpose.
+    // One program panics on purpose, and says so.
     let lines: Vec<&str> = ended.output.lines().collect();
     if lines.windows(2).any(|pair| pair[0].contains("panicked at") && !pair[1].contains("on purpose")) {
         return failed(format!("a panic; {last}"));
