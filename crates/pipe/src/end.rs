@@ -9,7 +9,7 @@ use crate::error::{ClaimError, PipeError, StandbyError};
 use crate::layout::{Owner, PipeWords, Side, SideWords, spec, stream_at};
 use incoming::Incoming;
 use multiproc_prim::stamp;
-use multiproc_prim::{Hint, Ordering, Place};
+use multiproc_prim::{Flag, Known, Ordering, Place};
 use multiproc_shm::Segment;
 use multiproc_sync as sync;
 use multiproc_sync::StreamSender;
@@ -54,9 +54,9 @@ struct Shared {
     /// Of this handle: in another generation it is a copy that was left behind.
     generation: u64,
     /// The stamp of the process that uses this handle, 0 before the first use. A forked copy has another stamp.
-    held_by: Hint,
+    held_by: Known,
     /// Whether the two directions are in different hands.
-    is_split: Hint,
+    is_split: Flag,
     /// Hangs up when the stand-by is gone, as the stand-by's end of it does when we are.
     lease: Option<Link>,
 }
@@ -91,7 +91,7 @@ impl End {
         segment.region().commit(at..at + size_of::<PipeWords>())?;
         let words = segment.region().place(at).map_err(sync::ChannelError::from)?;
         let shared =
-            Shared { segment, side, duplex, words, wire, generation, held_by: Hint::new(0), is_split: Hint::new(0), lease };
+            Shared { segment, side, duplex, words, wire, generation, held_by: Known::new(0), is_split: Flag::new(), lease };
         let outgoing = if duplex || side == Side::First { Some(Outgoing::new(&shared)?) } else { None };
         let incoming = if duplex || side == Side::Second { Some(Incoming::new(&shared)?) } else { None };
         Ok(Self { shared: Arc::new(shared), outgoing, incoming })
@@ -109,7 +109,7 @@ impl End {
     pub(crate) fn split(mut self) -> (Self, Self) {
         // Closing one of them is to close its direction, though it was never used. An end that can't be claimed says so when it is used.
         let _ = self.shared.claim();
-        self.shared.is_split.set(1);
+        self.shared.is_split.set();
         let half = |outgoing, incoming| Self { shared: self.shared.clone(), outgoing, incoming };
         (half(self.outgoing.take(), None), half(None, self.incoming.take()))
     }
@@ -183,7 +183,7 @@ impl Shared {
                 return Err(ClaimError::Moved);
             }
             // The other half of this end, in another thread, was faster.
-            let is_ours = found == us && us.namespace != 0 && self.is_split.get() != 0;
+            let is_ours = found == us && us.namespace != 0 && self.is_split.is_set();
             // A user that has died is followed by the next process that uses its copy of the end.
             if found.pid != 0 && !is_ours && !found.has_died() {
                 return Err(ClaimError::InUse(found.pid));

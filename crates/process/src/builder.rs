@@ -202,7 +202,7 @@ fn start(mut hello: Hello, parcel: &Parcel, patience: Duration) -> Result<Proces
 }
 
 fn pidfd(pid: u32) -> Option<OwnedFd> {
-    let number = Pid::from_raw(pid.cast_signed())?;
+    let number = Pid::from_raw(pid as i32)?;
     apart(|| pidfd_open(number, PidfdFlags::empty())).ok()
 }
 

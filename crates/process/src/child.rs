@@ -148,10 +148,10 @@ impl Orders {
         if let Ok(name) = std::ffi::CString::new(hello.name.as_str()) {
             let _ = rustix::thread::set_name(&name);
         }
-        if hello.daemon
-            && let Err(refusal) = end_with_parent(parent, pidfd, &link)
-        {
-            end(Some(&link), &refusal);
+        if hello.daemon {
+            if let Err(refusal) = end_with_parent(parent, pidfd, &link) {
+                end(Some(&link), &refusal);
+            }
         }
         let prepared = catch_unwind(AssertUnwindSafe(|| hello.target.prepare(&args, descriptors)));
         let prepared = prepared.unwrap_or_else(|payload| Err(format!("the code that decodes them panicked: {}", said(payload))));

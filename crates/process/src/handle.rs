@@ -290,7 +290,7 @@ impl Child {
     }
 
     fn number(&self) -> Result<Pid, Errno> {
-        Pid::from_raw(self.pid.cast_signed()).ok_or(Errno::SRCH)
+        Pid::from_raw(self.pid as i32).ok_or(Errno::SRCH)
     }
 
     fn join_error(&self, error: Errno) -> JoinError {

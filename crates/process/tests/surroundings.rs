@@ -6,6 +6,7 @@ use multiproc_travel::pass::Descriptor;
 use serde::{Deserialize, Serialize};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -237,7 +238,7 @@ fn look_from_a_copy(pidfds: bool) {
         refuse_pidfds();
     }
     let process = Process::spawn(wait_for_ever, ()).unwrap();
-    let (ready, go) = (std::io::pipe().unwrap(), std::io::pipe().unwrap());
+    let (ready, go) = (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
     // SAFETY: this process has one thread, and the copy ends without unwinding.
     let pid = unsafe { libc::fork() };
     if pid == 0 {

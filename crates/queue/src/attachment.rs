@@ -262,7 +262,7 @@ impl Attachment {
         if !joinable {
             let count = self.operations.get().wrapping_add(1);
             self.operations.set(count);
-            if !count.is_multiple_of(SELDOM) {
+            if count % SELDOM != 0 {
                 return;
             }
         }
@@ -359,9 +359,7 @@ fn join(segment: &Segment, clear: impl FnOnce(&Membership) -> bool) -> Result<Me
     let table = segment.participants().ok_or_else(|| segment.refuse(Flaw::Geometry("no participants".into())))?;
     let joined = match table.join() {
         Err(JoinError::Full(_)) => {
-            if let Ok(janitor) = table.join_as_janitor()
-                && clear(&janitor)
-            {
+            if let Some(janitor) = table.join_as_janitor().ok().filter(clear) {
                 janitor.leave();
             }
             table.join()

@@ -5,7 +5,7 @@ use crate::builder::Builder;
 use crate::done::{Underway, Unread};
 use crate::error::{GetError, GetManyError, JoinThreadError, OpenError, PutError, PutManyError, put_error};
 use crate::layout::Flavor;
-use multiproc_prim::{Deadline, Hint};
+use multiproc_prim::{Deadline, Flag};
 use multiproc_ring::mpmc::{Block, Held, TakeError};
 use multiproc_sync as sync;
 use multiproc_travel::pass;
@@ -39,7 +39,7 @@ use std::time::Duration;
 /// [`close`](Self::close) concerns that handle alone.
 pub struct Queue<T> {
     attachment: Arc<Attachment>,
-    closed: Hint,
+    closed: Flag,
     carries: PhantomData<fn(T) -> T>,
 }
 
@@ -113,7 +113,7 @@ impl<T> Queue<T> {
     }
 
     pub(crate) fn from_core(attachment: Arc<Attachment>) -> Self {
-        Self { attachment, closed: Hint::new(0), carries: PhantomData }
+        Self { attachment, closed: Flag::new(), carries: PhantomData }
     }
 
     pub(crate) fn attachment(&self) -> &Arc<Attachment> {
@@ -128,7 +128,7 @@ impl<T> Queue<T> {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.closed.get() != 0
+        self.closed.is_set()
     }
 
     // Whatever only reads asks the attachment that a forked copy inherited, which needs no place of its own for that.
@@ -164,7 +164,7 @@ impl<T> Queue<T> {
     /// No more puts through this handle (Python: `close`). Consumers are not told: a blocked `get` stays blocked. Other handles,
     /// clones of this one too, are not concerned.
     pub fn close(&self) {
-        self.closed.set(1);
+        self.closed.set();
     }
 
     /// Returns at once, since every value is in the queue when its put returns (Python: `join_thread`, which waits for the
@@ -447,7 +447,7 @@ impl Attachment {
 impl<T> Clone for Queue<T> {
     /// Another handle, open even if this one is closed.
     fn clone(&self) -> Self {
-        Self { attachment: Arc::clone(&self.attachment), closed: Hint::new(0), carries: PhantomData }
+        Self { attachment: Arc::clone(&self.attachment), closed: Flag::new(), carries: PhantomData }
     }
 }
 

@@ -300,7 +300,8 @@ impl End {
         let record = incoming.stream.peek().filter(|record| record.tag == 0)?;
         let payload = record.payload();
         let len = payload.len();
-        payload.read(buffer.get_mut(..len)?);
+        let fits = payload.read(buffer.get_mut(..len)?);
+        debug_assert!(fits);
         record.release();
         incoming.stream.released();
         incoming.is_fresh = false;

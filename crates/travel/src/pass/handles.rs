@@ -1,5 +1,6 @@
 //! Handles on their way: the descriptors beside the bytes.
 
+use rustix::pipe::{PipeFlags, pipe_with};
 use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -227,8 +228,8 @@ fn blank_descriptor<E: serde::de::Error>() -> Result<Descriptor, E> {
             *blanks += 1;
         }
     });
-    let (reader, _) = std::io::pipe().map_err(|error| E::custom(format_args!("can't make a descriptor: {error}")))?;
-    Ok(Descriptor(reader.into()))
+    let (reader, _) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| E::custom(format_args!("can't make a descriptor: {error}")))?;
+    Ok(Descriptor(reader))
 }
 
 /// For `Serialize` of handles that move: makes sure that descriptors can travel here, before anything is moved.
