@@ -146,6 +146,7 @@ impl<'a> Bytes<'a> {
 }
 
 /// From this length on the string instruction beats word-by-word copies. Fuzzing leaves it out: a sanitizer does not see into it.
+#[cfg(target_arch = "x86_64")]
 const STRING_COPY: usize = 256;
 
 /// # Safety
