@@ -77,7 +77,7 @@ impl<T> Circle<T> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use crate::{Heap, Region};
 

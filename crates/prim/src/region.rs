@@ -410,10 +410,7 @@ impl Heap {
             .unwrap_or_else(|_| std::alloc::handle_alloc_error(std::alloc::Layout::new::<[u8; PAGE]>()));
         // SAFETY: the layout has a non-zero size.
         let allocation = NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) });
-        Self {
-            allocation: allocation.unwrap_or_else(|| std::alloc::handle_alloc_error(layout)),
-            layout,
-        }
+        Self { allocation: allocation.unwrap_or_else(|| std::alloc::handle_alloc_error(layout)), layout }
     }
 }
 

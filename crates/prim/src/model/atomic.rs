@@ -8,8 +8,8 @@
 //! An atomic and its companion take more bytes than the real one: see the README, "Atomics grow under loom".
 
 use super::explore::life;
-pub use loom::sync::atomic::{Ordering, fence};
 use loom::sync::atomic;
+pub use loom::sync::atomic::{Ordering, fence};
 
 /// A word that other threads of this process may write, and no other process. A death after an access to it shows nowhere, and who comes
 /// first matters to nobody: so it needs no companion.

@@ -110,9 +110,12 @@ mod whole {
         // assembler (`casp`, or `ldxp` and `stxp`), which writes both words at once: a thread that reads or exchanges one of them
         // meanwhile sees the old or the new one, which the architecture promises for naturally aligned accesses inside of 16 bytes.
         let pair = unsafe { &*core::ptr::from_ref(pair).cast::<AtomicU128>() };
-        let [old, new] = [old, new].map(|(first, second)| {
-            if cfg!(target_endian = "little") { together(first, second) } else { together(second, first) }
-        });
+        let [old, new] =
+            [old, new].map(
+                |(first, second)| {
+                    if cfg!(target_endian = "little") { together(first, second) } else { together(second, first) }
+                },
+            );
         pair.compare_exchange(old, new, won, lost).is_ok()
     }
 

@@ -8,7 +8,7 @@ pub(crate) const ZEROES_ARE_FRESH: bool = true;
 
 /// What a model keeps for the payload bytes of a region.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Cells;
+pub(crate) struct Cells(());
 
 impl Cells {
     #[inline(always)]

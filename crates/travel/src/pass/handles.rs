@@ -228,7 +228,8 @@ fn blank_descriptor<E: serde::de::Error>() -> Result<Descriptor, E> {
             *blanks += 1;
         }
     });
-    let (reader, _) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| E::custom(format_args!("can't make a descriptor: {error}")))?;
+    let (reader, _) =
+        pipe_with(PipeFlags::CLOEXEC).map_err(|error| E::custom(format_args!("can't make a descriptor: {error}")))?;
     Ok(Descriptor(reader))
 }
 
