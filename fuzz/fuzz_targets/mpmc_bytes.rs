@@ -61,8 +61,8 @@ fuzz_target!(|input: (u8, Vec<Op>)| {
             Op::Write(at, value) => drop(word(at).write(&value.to_ne_bytes())),
             Op::Copy(from, to) => {
                 let mut bytes = [0; 8];
-                word(from).read(&mut bytes);
-                word(to).write(&bytes);
+                assert!(word(from).read(&mut bytes));
+                assert!(word(to).write(&bytes));
             }
         }
     }

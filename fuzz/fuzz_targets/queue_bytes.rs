@@ -54,13 +54,13 @@ fn run(segment: &Segment, ops: Vec<Op>, operate: impl Fn(&Op, bool)) {
             Op::Write(at, value) => drop(word(at).write(&value.to_ne_bytes())),
             Op::Copy(from, to) => {
                 let mut bytes = [0; 8];
-                word(from).read(&mut bytes);
-                word(to).write(&bytes);
+                assert!(word(from).read(&mut bytes));
+                assert!(word(to).write(&bytes));
             }
             Op::Flip(at, bit) => {
                 let mut bytes = [0; 8];
-                word(at).read(&mut bytes);
-                word(at).write(&(u64::from_ne_bytes(bytes) ^ 1 << (bit % 64)).to_ne_bytes());
+                assert!(word(at).read(&mut bytes));
+                assert!(word(at).write(&(u64::from_ne_bytes(bytes) ^ 1 << (bit % 64)).to_ne_bytes()));
             }
             Op::Put(first, _)
             | Op::Get(first)

@@ -25,7 +25,7 @@ fuzz_target!(|ops: Vec<(u8, u16, u64)>| {
             }
             _ => {
                 let at = usize::from(at) * 8 % (region.len() - 8);
-                region.bytes(at, 8).unwrap().write(&value.to_ne_bytes());
+                assert!(region.bytes(at, 8).unwrap().write(&value.to_ne_bytes()));
             }
         }
     }

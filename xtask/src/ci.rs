@@ -2,7 +2,7 @@
 
 use crate::fuzz::Build;
 use crate::step::{Outcome, cargo, has_cargo};
-use crate::{api, counts, examples, fuzz, loom, proof};
+use crate::{api, counts, examples, fuzz, loom, proof, reach};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -32,9 +32,13 @@ pub(crate) const CRATES: [&str; 10] = [
 pub(crate) fn run() -> anyhow::Result<()> {
     let begin = Instant::now();
     type Run = fn() -> Report;
-    let steps: [(&str, Run); 14] = [
+    let steps: [(&str, Run); 15] = [
         ("format", format),
         ("clippy", clippy),
+        ("oldest compiler", || match reach::missing() {
+            Some(tool) => Report::Missing(tool.into()),
+            None => done(reach::oldest_compiler()),
+        }),
         ("docs", docs),
         ("tests", tests),
         ("doc tests", || done(cargo(&["test", "--workspace", "--doc"]).run("doc tests"))),
@@ -117,7 +121,10 @@ fn clippy() -> Report {
         .arg("--target-dir=target/loom")
         .env("RUSTFLAGS", "--cfg loom -D warnings")
         .run("clippy with loom");
-    all([workspace, models])
+    // Beside the lints of the manifest: what the oldest compiler does not know.
+    let libraries = cargo(&["clippy", "--workspace", "--exclude", "xtask", "--exclude", "multiproc-proofs", "--all-targets"]);
+    let oldest = libraries.arg("--").arg("-D").arg("clippy::incompatible_msrv").run("clippy for the oldest compiler");
+    all([workspace, models, oldest])
 }
 
 fn docs() -> Report {

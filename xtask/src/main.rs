@@ -10,6 +10,7 @@ mod fuzz;
 mod loom;
 mod orderings;
 mod proof;
+mod reach;
 mod step;
 
 use clap::{Parser, Subcommand};

@@ -2,7 +2,7 @@
 
 use crate::fuzz::Build;
 use crate::step::{Outcome, cargo};
-use crate::{fuzz, loom, orderings};
+use crate::{fuzz, loom, orderings, reach};
 use anyhow::bail;
 use clap::Args;
 use std::time::Instant;
@@ -27,7 +27,7 @@ struct Entry {
     in_ci: bool,
 }
 
-const PROOFS: [Entry; 14] = [
+const PROOFS: [Entry; 15] = [
     Entry {
         name: "loom",
         about: "the models with more preemptions",
@@ -39,6 +39,12 @@ const PROOFS: [Entry; 14] = [
         about: "each memory ordering weakened in turn: a model fails, or a comment says why none does",
         run: |short| counted("orderings", || orderings::weaken(if short { 2 } else { 0 })),
         in_ci: true,
+    },
+    Entry {
+        name: "reach",
+        about: "the libraries with the oldest compiler, and the lower crates' tests on aarch64 under qemu",
+        run: reach::reach,
+        in_ci: false,
     },
     Entry {
         name: "volume",

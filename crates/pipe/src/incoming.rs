@@ -147,7 +147,8 @@ impl Incoming {
         let record = self.stream.peek().filter(|record| record.tag == 0)?;
         let payload = record.payload();
         let len = payload.len();
-        payload.read(buffer.get_mut(..len)?);
+        let fits = payload.read(buffer.get_mut(..len)?);
+        debug_assert!(fits);
         record.release();
         self.stream.released();
         self.is_fresh = false;

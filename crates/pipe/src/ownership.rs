@@ -2,7 +2,7 @@
 
 use crate::error::{ClaimError, PipeError};
 use crate::layout::{Owner, PipeWords, Side, SideWords};
-use multiproc_prim::{Hint, Ordering, Place, stamp};
+use multiproc_prim::{Flag, Known, Ordering, Place, stamp};
 use multiproc_shm::Segment;
 use multiproc_sync::ChannelError;
 use multiproc_travel::{Link, Wire};
@@ -22,9 +22,9 @@ pub(crate) struct Shared {
     /// The end's generation when this handle got it. A handle of another generation than the segment's is a copy that was left behind.
     generation: u64,
     /// The stamp of the process that uses this handle; 0 before the first use. A forked copy has another stamp.
-    held_by: Hint,
+    held_by: Known,
     /// Whether the two directions are in different hands.
-    is_split: Hint,
+    is_split: Flag,
     /// Hangs up when the stand-by is gone. The stand-by's end of it hangs up when every copy of this end is gone.
     lease: Option<Link>,
 }
@@ -38,7 +38,7 @@ impl Shared {
         lease: Option<Link>,
     ) -> Result<Self, PipeError> {
         let words = words(&segment)?;
-        Ok(Self { segment, side, duplex, words, wire, generation, held_by: Hint::new(0), is_split: Hint::new(0), lease })
+        Ok(Self { segment, side, duplex, words, wire, generation, held_by: Known::new(0), is_split: Flag::new(), lease })
     }
 
     pub(crate) fn words(&self) -> &SideWords {
@@ -70,7 +70,7 @@ impl Shared {
                 return Err(ClaimError::Moved);
             }
             // The other half of this end, in another thread, was faster.
-            let is_ours = found == us && us.namespace != 0 && self.is_split.get() != 0;
+            let is_ours = found == us && us.namespace != 0 && self.is_split.is_set();
             // After a user that has died, the next process that uses its copy of the end gets it.
             if found.pid != 0 && !is_ours && !found.has_died() {
                 return Err(ClaimError::InUse(found.pid));
@@ -93,7 +93,7 @@ impl Shared {
     }
 
     pub(crate) fn set_split(&self) {
-        self.is_split.set(1);
+        self.is_split.set();
     }
 
     pub(crate) fn has_stand_by(&self) -> bool {

@@ -257,7 +257,7 @@ fn rubbish_over_the_stream_is_an_error() {
     assert!(matches!(b.try_recv(), Err(RecvError::Empty)));
     let words = segment.region().bytes(segment.content_at() + 4096, 2 * (64 << 10)).unwrap();
     // Flags, event counts, positions and records of both ways.
-    words.write(&vec![0x11; words.len()]);
+    assert!(words.write(&vec![0x11; words.len()]));
     assert!(matches!(b.recv_timeout(WATCHDOG), Err(RecvError::Corrupt | RecvError::Disconnected)));
     let _ = (a.send(&2), b.try_recv(), a.try_recv(), b.poll(Duration::ZERO));
 }

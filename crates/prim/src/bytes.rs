@@ -1,9 +1,8 @@
 //! Payload bytes in shared memory: copied in and out in ways that stay defined whatever another process writes meanwhile.
 
-use crate::Region;
-use crate::region::OutOfBounds;
+use crate::base::watch::Watch;
+use crate::region::{OutOfBounds, Region};
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::marker::PhantomData;
 use std::ptr::NonNull;
 
 /// A window on the payload bytes of a message: in a region, or [private ones](OwnBytes) in their place.
@@ -15,10 +14,7 @@ use std::ptr::NonNull;
 pub struct Bytes<'a> {
     first: NonNull<u8>,
     len: usize,
-    /// Whose bytes a model has to watch; nobody's if they are private.
-    #[cfg(loom)]
-    region: Option<&'a Region>,
-    of: PhantomData<&'a Region>,
+    watch: Watch<'a>,
 }
 
 // SAFETY: the bytes are reached through atomic copies alone; `'a` keeps their region or their `OwnBytes`, which are `Sync`.
@@ -50,13 +46,7 @@ impl OwnBytes {
     /// The first `len` of them, or all.
     #[inline(always)]
     pub fn bytes(&self, len: usize) -> Bytes<'_> {
-        Bytes {
-            first: NonNull::from(&self.0).cast(),
-            len: len.min(Self::LEN),
-            #[cfg(loom)]
-            region: None,
-            of: PhantomData,
-        }
+        Bytes { first: NonNull::from(&self.0).cast(), len: len.min(Self::LEN), watch: Watch::nothing() }
     }
 }
 
@@ -78,13 +68,7 @@ impl Region {
 
     #[inline(always)]
     pub(crate) fn window(&self, first: NonNull<u8>, len: usize) -> Bytes<'_> {
-        Bytes {
-            first,
-            len,
-            #[cfg(loom)]
-            region: Some(self),
-            of: PhantomData,
-        }
+        Bytes { first, len, watch: self.watch() }
     }
 }
 
@@ -112,11 +96,12 @@ impl<'a> Bytes<'a> {
 
     /// Copies `source` to the start of the window. Returns whether it fits; if not, nothing is written.
     #[inline(always)]
+    #[must_use = "nothing is written if the bytes do not fit"]
     pub fn write(&self, source: &[u8]) -> bool {
         if source.len() > self.len {
             return false;
         }
-        let _guard = self.guard_write(self.first, source.len());
+        let _guard = self.watch.write(self.first, source.len());
         // SAFETY: source.len() bytes fit in the window (checked above), which lies inside the region.
         unsafe { store(self.first.as_ptr(), source.as_ptr(), source.len()) };
         true
@@ -124,6 +109,7 @@ impl<'a> Bytes<'a> {
 
     /// Copies the start of the window to `target`. Returns whether the window is long enough; if not, nothing is read.
     #[inline(always)]
+    #[must_use = "nothing is read if the window is too short"]
     pub fn read(&self, target: &mut [u8]) -> bool {
         if target.len() > self.len {
             return false;
@@ -158,13 +144,14 @@ impl<'a> Bytes<'a> {
     /// `len <= self.len`, and `target` is valid for writing `len` bytes.
     #[inline(always)]
     unsafe fn load_into(&self, target: *mut u8, len: usize) {
-        let _guard = self.guard_read(self.first, len);
+        let _guard = self.watch.read(self.first, len);
         // SAFETY: the window lies inside the region; the rest is the caller's promise.
         unsafe { load(target, self.first.as_ptr(), len) }
     }
 }
 
 /// From this length on the string instruction beats word-by-word copies. Fuzzing leaves it out: a sanitizer does not see into it.
+#[cfg(target_arch = "x86_64")]
 const STRING_COPY: usize = 256;
 
 /// # Safety
@@ -177,7 +164,7 @@ unsafe fn store(shared: *mut u8, private: *const u8, len: usize) {
         // SAFETY: the caller's promise.
         return unsafe { string_copy(shared, private, len) };
     }
-    let words = if shared.addr().is_multiple_of(8) { len / 8 } else { 0 };
+    let words = if shared.addr() % 8 == 0 { len / 8 } else { 0 };
     // SAFETY: every access is inside the `len` bytes that the caller vouches for; words are accessed only where aligned.
     unsafe {
         for at in (0..words).map(|word| word * 8) {
@@ -211,7 +198,7 @@ unsafe fn load(private: *mut u8, shared: *mut u8, len: usize) {
         // SAFETY: the caller's promise.
         return unsafe { string_copy(private, shared, len) };
     }
-    let words = if shared.addr().is_multiple_of(8) { len / 8 } else { 0 };
+    let words = if shared.addr() % 8 == 0 { len / 8 } else { 0 };
     // SAFETY: as in `store`.
     unsafe {
         for at in (0..words).map(|word| word * 8) {
@@ -250,64 +237,5 @@ unsafe fn string_copy(target: *mut u8, source: *const u8, len: usize) {
             inout("rsi") source => _,
             options(nostack, preserves_flags),
         );
-    }
-}
-
-/// What a model holds for the length of a copy; nothing in real programs.
-#[cfg(not(loom))]
-struct NoGuard;
-
-#[cfg(not(loom))]
-impl Bytes<'_> {
-    #[inline(always)]
-    fn guard_write(&self, _first: NonNull<u8>, _len: usize) -> NoGuard {
-        NoGuard
-    }
-
-    #[inline(always)]
-    fn guard_read(&self, _first: NonNull<u8>, _len: usize) -> NoGuard {
-        NoGuard
-    }
-}
-
-#[cfg(loom)]
-pub use side_table::Cells;
-
-/// Loom can't see raw bytes. It sees one cell per eight of them, kept here, outside the region, and held for as long as the
-/// copy takes.
-#[cfg(loom)]
-mod side_table {
-    use super::*;
-    use loom::cell::{ConstPtr, MutPtr, UnsafeCell};
-    use std::collections::HashMap;
-    use std::sync::{Arc, Mutex, PoisonError};
-
-    /// Cells by the address of the eight bytes they stand for, made at the first access, which is a write in any
-    /// protocol that is right.
-    #[derive(Default, Debug)]
-    pub struct Cells(Mutex<HashMap<usize, Arc<UnsafeCell<()>>>>);
-
-    impl Cells {
-        #[allow(clippy::arc_with_non_send_sync, reason = "loom runs one thread at a time, and checks the accesses itself")]
-        fn of(&self, first: NonNull<u8>, len: usize) -> Vec<Arc<UnsafeCell<()>>> {
-            let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let start = first.as_ptr() as usize / 8;
-            let end = (first.as_ptr() as usize + len).div_ceil(8);
-            (start..end).map(|word| table.entry(word).or_insert_with(|| Arc::new(UnsafeCell::new(()))).clone()).collect()
-        }
-    }
-
-    impl Bytes<'_> {
-        fn cells(&self, first: NonNull<u8>, len: usize) -> Vec<Arc<UnsafeCell<()>>> {
-            self.region.map(|region| region.owner().cells().of(first, len)).unwrap_or_default()
-        }
-
-        pub(super) fn guard_write(&self, first: NonNull<u8>, len: usize) -> Vec<MutPtr<()>> {
-            self.cells(first, len).iter().map(|cell| cell.get_mut()).collect()
-        }
-
-        pub(super) fn guard_read(&self, first: NonNull<u8>, len: usize) -> Vec<ConstPtr<()>> {
-            self.cells(first, len).iter().map(|cell| cell.get()).collect()
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! Notices `fork()` without a system call: a page that the kernel wipes in the child.
 
-use crate::{OnceWord, Renewed};
+use crate::{Counter, OnceWord, Renewed};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 use std::ffi::c_void;
 
@@ -8,7 +8,7 @@ use std::ffi::c_void;
 ///
 /// No lock guards it: one that another thread held during a fork would stay held in the child for ever.
 static MARK: OnceWord = OnceWord::new();
-static LAST: OnceWord = OnceWord::new();
+static LAST: Counter = Counter::new();
 
 const NONE: u64 = 1;
 const LEN: usize = 4096;

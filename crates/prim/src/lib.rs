@@ -1,32 +1,39 @@
-#![doc = include_str!("../README.md")]
+// Under loom the README's examples are no doc tests: what they do has to happen in a model.
+#![cfg_attr(not(loom), doc = include_str!("../README.md"))]
+#![cfg_attr(loom, doc = "Atomics, futex and payload bytes as loom sees them.")]
 
-mod atomic;
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("multiproc needs a 64-bit target: its shared memory is made of 64-bit atomics and may be larger than 4 GiB");
+#[cfg(not(target_os = "linux"))]
+compile_error!("multiproc needs Linux: processes wait for each other with its futexes");
+
+mod backoff;
 mod bytes;
 mod circle;
 pub mod descriptor;
-mod fence;
 mod fork;
-mod hint;
-mod pair;
+mod private;
 mod region;
 mod renewed;
 mod roll;
 mod time;
 
-#[cfg_attr(loom, path = "futex_loom.rs")]
-pub mod futex;
-#[cfg_attr(loom, path = "model_loom.rs")]
-pub mod model;
+/// All that a model does differently, in two folders with equal file names. This is the one place that chooses.
+#[cfg_attr(not(loom), path = "real/mod.rs")]
+#[cfg_attr(loom, path = "model/mod.rs")]
+mod base;
 
-pub use atomic::{AtomicU32, AtomicU64, Ordering, fence, fence_after_exchange};
-#[cfg(loom)]
-pub use bytes::Cells;
+pub use backoff::Backoff;
+pub use base::atomic::{AtomicU32, AtomicU64, Ordering, fence, fence_after_exchange};
+pub use base::explore as model;
+pub use base::fence::{heavy_fence, light_fence};
+pub use base::futex;
+pub use base::pair::AtomicPair;
+pub use base::spin::{spin_loop, yield_now};
 pub use bytes::{Bytes, OwnBytes};
 pub use circle::Circle;
-pub use fence::{heavy_fence, light_fence};
 pub use fork::{PerProcess, stamp};
-pub use hint::{Backoff, Hint, Known, spin_loop, yield_now};
-pub use pair::AtomicPair;
+pub use private::{Counter, Flag, Hint, Known};
 pub use region::{Array, Heap, Memory, OutOfBounds, Padded, Place, Region, Shared};
 pub use renewed::Renewed;
 pub use roll::{Entry, OnceWord, Roll};

@@ -1,5 +1,6 @@
 //! Memory that several processes may write: a base, a length and whoever keeps it alive.
 
+use crate::base::watch::{Cells, Watch, ZEROES_ARE_FRESH};
 use crate::{AtomicU32, AtomicU64};
 use std::any::Any;
 use std::fmt;
@@ -105,10 +106,6 @@ pub unsafe trait Memory: Send + Sync + 'static {
         true
     }
 
-    /// Loom's side table for payload bytes.
-    #[cfg(loom)]
-    fn cells(&self) -> &crate::bytes::Cells;
-
     /// Another stretch of the same memory, `range` of it, which may lie behind [`len`](Self::len). With `grow`, memory that can grow
     /// does so.
     ///
@@ -161,6 +158,7 @@ pub struct Region {
     /// Where it starts in its owner's memory.
     start: usize,
     owner: Arc<dyn Memory>,
+    cells: Cells,
 }
 
 // SAFETY: the memory is reached through atomics and atomic byte copies alone, and its owner is `Send + Sync`.
@@ -181,7 +179,7 @@ impl Region {
     }
 
     fn of(owner: Arc<dyn Memory>) -> Self {
-        Self { base: owner.base(), len: owner.len(), start: 0, owner }
+        Self { base: owner.base(), len: owner.len(), start: 0, owner, cells: Cells::default() }
     }
 
     /// The bytes of `range`, multiples of 4096, as a region of their own. Behind the end of this region it is memory that came by
@@ -192,12 +190,12 @@ impl Region {
     /// The range is empty or starts within a page, the memory is not so long and can't or must not grow, or the system refuses.
     pub fn stretch(&self, range: Range<usize>, grow: bool) -> std::io::Result<Self> {
         let invalid = || std::io::Error::from(std::io::ErrorKind::InvalidInput);
-        if range.is_empty() || !range.start.is_multiple_of(4096) || !self.start.is_multiple_of(4096) {
+        if range.is_empty() || range.start % 4096 != 0 || self.start % 4096 != 0 {
             return Err(invalid());
         }
         if range.end <= self.len {
             let base = self.check(range.start, range.len(), 4096).map_err(|_| invalid())?;
-            return Ok(Self { base, len: range.len(), start: self.start + range.start, owner: Arc::clone(&self.owner) });
+            return Ok(Self { base, len: range.len(), start: self.start + range.start, ..self.clone() });
         }
         let [start, end] = [range.start, range.end].map(|offset| offset.checked_add(self.start));
         let (Some(start), Some(end)) = (start, end) else { return Err(invalid()) };
@@ -241,6 +239,11 @@ impl Region {
         self.base
     }
 
+    #[inline(always)]
+    pub(crate) fn watch(&self) -> Watch<'_> {
+        self.cells.watch()
+    }
+
     /// Who owns the memory.
     #[inline]
     pub fn owner(&self) -> &dyn Memory {
@@ -272,7 +275,7 @@ impl Region {
     /// They do not fit, overlap, or are not aligned.
     pub fn strided<T: Shared>(&self, offset: usize, count: usize, stride: usize) -> Result<Array<T>, OutOfBounds> {
         let first = self.check(offset, count.saturating_mul(stride), align_of::<T>())?;
-        if stride < size_of::<T>() || !stride.is_multiple_of(align_of::<T>()) {
+        if stride < size_of::<T>() || stride % align_of::<T>() != 0 {
             return Err(OutOfBounds { offset, len: stride, region: self.len });
         }
         Ok(Array { first, count, stride, region: self.clone(), of: PhantomData })
@@ -280,7 +283,7 @@ impl Region {
 
     #[inline]
     pub(crate) fn check(&self, offset: usize, len: usize, align: usize) -> Result<NonNull<u8>, OutOfBounds> {
-        let fits = offset.checked_add(len).is_some_and(|end| end <= self.len) && offset.is_multiple_of(align);
+        let fits = offset.checked_add(len).is_some_and(|end| end <= self.len) && offset % align == 0;
         if !fits || align > 4096 {
             return Err(OutOfBounds { offset, len, region: self.len });
         }
@@ -343,7 +346,7 @@ impl<T: Shared> Array<T> {
     /// Makes memory that is all zeroes hold fresh values. Only loom's atomics need it, which are not valid as zeroes; the
     /// real ones are left untouched, so that no page is.
     pub fn make_fresh(&self) {
-        if cfg!(loom) {
+        if !ZEROES_ARE_FRESH {
             for i in 0..self.count {
                 // SAFETY: as in `get`; nobody else has the new region yet.
                 unsafe { self.first.add(i * self.stride).cast().write(T::fresh()) };
@@ -382,8 +385,6 @@ impl<T: Shared> Deref for Place<T> {
 pub struct Heap {
     allocation: NonNull<u8>,
     layout: std::alloc::Layout,
-    #[cfg(loom)]
-    cells: crate::bytes::Cells,
 }
 
 // SAFETY: the allocation is owned by the value and reached through regions alone.
@@ -409,12 +410,7 @@ impl Heap {
             .unwrap_or_else(|_| std::alloc::handle_alloc_error(std::alloc::Layout::new::<[u8; PAGE]>()));
         // SAFETY: the layout has a non-zero size.
         let allocation = NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) });
-        Self {
-            allocation: allocation.unwrap_or_else(|| std::alloc::handle_alloc_error(layout)),
-            layout,
-            #[cfg(loom)]
-            cells: Default::default(),
-        }
+        Self { allocation: allocation.unwrap_or_else(|| std::alloc::handle_alloc_error(layout)), layout }
     }
 }
 
@@ -443,11 +439,6 @@ unsafe impl Memory for Heap {
 
     fn discard(&self, _range: Range<usize>) -> bool {
         false
-    }
-
-    #[cfg(loom)]
-    fn cells(&self) -> &crate::bytes::Cells {
-        &self.cells
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -44,42 +44,48 @@ impl<T> Renewed<T> {
     /// The value of `key`, if it was made.
     #[inline]
     pub fn peek(&self, key: u64) -> Option<&T> {
-        // Acquire: the value was written before its address was (pairs with: renew). SAFETY: an address that is not null comes from
-        // `Box::into_raw` in `get`, and is freed by `drop` alone.
-        let node = unsafe { self.0.load(Ordering::Acquire).as_ref() }?;
-        (node.key == key).then_some(&node.value)
+        // Acquire: the value was written before its address was (pairs with: renew).
+        let node = self.0.load(Ordering::Acquire);
+        // SAFETY: the address comes from `self.0`.
+        unsafe { Self::value_of(node, key) }
     }
 
     /// The value of `key`, made by `make` if this is the first time. Of two threads that make it at once, one value is dropped.
     pub fn get(&self, key: u64, make: impl FnOnce() -> T) -> &T {
         // Acquire: the value was written before its address was (pairs with: renew).
-        let seen = self.0.load(Ordering::Acquire);
-        // SAFETY: an address that is not null comes from `Box::into_raw` below, and is freed by `drop` alone.
-        if let Some(node) = unsafe { seen.as_ref() }
-            && node.key == key
-        {
-            return &node.value;
+        let mut seen = self.0.load(Ordering::Acquire);
+        // SAFETY: the address comes from `self.0`.
+        if let Some(value) = unsafe { Self::value_of(seen, key) } {
+            return value;
         }
         let made = Box::into_raw(Box::new(Node { key, value: make() }));
-        let mut expected = seen;
         loop {
             // Release: the value comes before its address. Acquire: as above (pairs with: renew).
-            match self.0.compare_exchange(expected, made, Ordering::Release, Ordering::Acquire) {
+            match self.0.compare_exchange(seen, made, Ordering::Release, Ordering::Acquire) {
                 // SAFETY: made above, and freed by `drop` alone.
                 Ok(_) => return unsafe { &(*made).value },
-                Err(now) => {
-                    // SAFETY: as for `seen`.
-                    if let Some(node) = unsafe { now.as_ref() }
-                        && node.key == key
-                    {
-                        // SAFETY: made above, and nobody else has its address.
-                        drop(unsafe { Box::from_raw(made) });
-                        return &node.value;
-                    }
-                    expected = now;
-                }
+                Err(now) => seen = now,
+            }
+            // SAFETY: the address comes from `self.0`.
+            if let Some(value) = unsafe { Self::value_of(seen, key) } {
+                // SAFETY: made above, and no other thread has its address.
+                drop(unsafe { Box::from_raw(made) });
+                return value;
             }
         }
+    }
+
+    /// The value of a node, if the node is that of `key`.
+    ///
+    /// # Safety
+    ///
+    /// `node` was read from `self.0` of a value that outlives the result: it is null, or from `Box::into_raw` in [`get`](Self::get), and
+    /// only `drop` frees it.
+    #[inline]
+    unsafe fn value_of<'a>(node: *mut Node<T>, key: u64) -> Option<&'a T> {
+        // SAFETY: the caller's promise.
+        let node = unsafe { node.as_ref() }?;
+        (node.key == key).then_some(&node.value)
     }
 }
 

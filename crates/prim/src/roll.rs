@@ -26,11 +26,6 @@ impl OnceWord {
             Err(found) => found,
         }
     }
-
-    /// Gives it the next number after the one it has, and returns that.
-    pub fn count(&self) -> u64 {
-        self.0.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
-    }
 }
 
 /// Numbers of this process, added and taken out without a lock.

@@ -54,14 +54,14 @@ fn payload_read_without_an_order_is_caught() {
         let region = Region::new(Heap::new(4096));
         let word = region.place::<AtomicU32>(0).unwrap();
         word.make_fresh();
-        region.bytes(8, 8).unwrap().write(&[0; 8]);
+        assert!(region.bytes(8, 8).unwrap().write(&[0; 8]));
         let (there, other) = (region.clone(), word.clone());
         let thread = thread::spawn(move || {
-            there.bytes(8, 8).unwrap().write(&[1; 8]);
+            assert!(there.bytes(8, 8).unwrap().write(&[1; 8]));
             other.store(1, Ordering::Relaxed);
         });
         if word.load(Ordering::Relaxed) == 1 {
-            region.bytes(8, 8).unwrap().read(&mut [0; 8]);
+            assert!(region.bytes(8, 8).unwrap().read(&mut [0; 8]));
         }
         thread.join().unwrap();
     });

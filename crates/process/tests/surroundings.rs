@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -238,8 +239,7 @@ fn look_from_a_copy(pidfds: bool) {
         refuse_pidfds();
     }
     let process = Process::spawn(wait_for_ever, ()).unwrap();
-    let pipe = || rustix::pipe::pipe().map(|(reader, writer)| (File::from(reader), File::from(writer))).unwrap();
-    let (ready, go) = (pipe(), pipe());
+    let (ready, go) = (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
     // SAFETY: this process has one thread, and the copy ends without unwinding.
     let pid = unsafe { libc::fork() };
     if pid == 0 {

@@ -52,10 +52,10 @@ impl Apart {
         // Adding this subtracts one.
         let before = self.word.fetch_add(u64::MAX, Ordering::AcqRel);
         self.since.store(0, Ordering::Relaxed);
-        if before & Self::COUNTED != 0
-            && let Some(tally) = attachment.tally()
-        {
-            tally.wait_with_less(1);
+        if before & Self::COUNTED != 0 {
+            if let Some(tally) = attachment.tally() {
+                tally.wait_with_less(1);
+            }
         }
     }
 

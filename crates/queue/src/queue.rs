@@ -5,7 +5,7 @@ use crate::done::{Underway, Unread};
 use crate::error::{GetError, GetManyError, PutError, PutManyError, put_error};
 use crate::layout::Flavor;
 use crate::methods::{methods_of_all, methods_of_both};
-use multiproc_prim::{Deadline, Hint};
+use multiproc_prim::{Deadline, Flag};
 use multiproc_ring::mpmc::{Block, Held, TakeError};
 use multiproc_sync as sync;
 use multiproc_travel::pass;
@@ -38,7 +38,7 @@ use std::time::Duration;
 /// [`shutdown`](Self::shutdown) exists; [`close`](Self::close) concerns one handle alone.
 pub struct Queue<T> {
     attachment: Arc<Attachment>,
-    closed: Hint,
+    closed: Flag,
     carries: PhantomData<fn(T) -> T>,
 }
 
@@ -74,7 +74,7 @@ fn with_scratch<R>(work: impl FnOnce(&mut Vec<u8>) -> R) -> R {
 
 impl<T> Queue<T> {
     pub(crate) fn from_attachment(attachment: Arc<Attachment>) -> Self {
-        Self { attachment, closed: Hint::new(0), carries: PhantomData }
+        Self { attachment, closed: Flag::new(), carries: PhantomData }
     }
 
     pub(crate) fn attachment(&self) -> &Arc<Attachment> {
@@ -93,11 +93,11 @@ impl<T> Queue<T> {
     }
 
     pub(crate) fn was_closed(&self) -> bool {
-        self.closed.get() != 0
+        self.closed.is_set()
     }
 
     pub(crate) fn set_closed(&self) {
-        self.closed.set(1);
+        self.closed.set();
     }
 
     /// What `Debug` shows of every kind of queue.
@@ -272,7 +272,7 @@ impl Attachment {
 impl<T> Clone for Queue<T> {
     /// Makes another handle, open even if this one is closed.
     fn clone(&self) -> Self {
-        Self { attachment: Arc::clone(&self.attachment), closed: Hint::new(0), carries: PhantomData }
+        Self { attachment: Arc::clone(&self.attachment), closed: Flag::new(), carries: PhantomData }
     }
 }
 

@@ -201,13 +201,13 @@ fn rubbish_over_the_ring_is_an_error_that_names_the_queue() {
     let ring = segment.region().stretch(len..len + 4096, false).unwrap();
     let words = ring.bytes(256, 64).unwrap();
     let mut good = [0; 64];
-    words.read(&mut good);
-    words.write(&[0xee; 64]);
+    assert!(words.read(&mut good));
+    assert!(words.write(&[0xee; 64]));
     let (put, got) = (q.try_put(1).unwrap_err(), q.try_get().unwrap_err());
     assert!(matches!(&put, PutError::Corrupt { queue, .. } if queue.contains("QUEU")), "{put:?}");
     assert!(matches!(&got, GetError::Corrupt { queue } if queue.contains("QUEU")), "{got:?}");
     let _ = (q.len(), q.is_empty(), q.is_full(), q.lost());
-    words.write(&good);
+    assert!(words.write(&good));
     assert_eq!(q.get().unwrap(), 1);
 }
 
@@ -221,7 +221,7 @@ fn scribble((q, until): (Queue<u64>, Queue<u64>)) {
         seed ^= seed << 17;
         // Anywhere in the first pages of the content; flags, events, ends, slots, blocks.
         let word = at + (seed >> 32) as usize % (64 << 10) / 8 * 8;
-        segment.region().bytes(word, 8).unwrap().write(&(seed % 4096).to_le_bytes());
+        assert!(segment.region().bytes(word, 8).unwrap().write(&(seed % 4096).to_le_bytes()));
     }
 }
 

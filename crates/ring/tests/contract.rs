@@ -69,9 +69,9 @@ fn a_ticket_that_someone_left_behind_is_moved_on_by_whoever_comes_next() {
     let left_behind = |word: usize, operation: &dyn Fn()| {
         let mut before = [0; 8];
         let word = region.bytes(word, 8).unwrap();
-        word.read(&mut before);
+        assert!(word.read(&mut before));
         operation();
-        word.write(&before);
+        assert!(word.write(&before));
     };
     for round in 0..5u8 {
         left_behind(TAIL, &|| a.push(&[round]).unwrap());
@@ -109,7 +109,7 @@ fn messages_of_every_size_are_contiguous_and_whole() {
         a.push(&message).unwrap();
         let block = b.take(Lane::Main).unwrap();
         assert_eq!((block.len(), block.is_empty()), (len, len == 0));
-        assert!(block.payload().as_ptr().as_ptr().addr().is_multiple_of(16));
+        assert!(block.payload().as_ptr().as_ptr().addr() % 16 == 0);
         let mut copy = Vec::new();
         block.payload().append_to(&mut copy);
         assert!(copy == message, "{len} bytes");
@@ -215,7 +215,7 @@ fn a_sweep_tells_what_is_queued_from_what_only_was_about_to_be() {
     let word = region.bytes(region.len() - 4096, 8).unwrap();
     let state = || {
         let mut bytes = [0; 8];
-        word.read(&mut bytes);
+        assert!(word.read(&mut bytes));
         u64::from_ne_bytes(bytes)
     };
     let sweep = || a.sweep(B, Finished::default(), Orphans::Drop, || true, |_| ()).unwrap();
@@ -227,7 +227,7 @@ fn a_sweep_tells_what_is_queued_from_what_only_was_about_to_be() {
         assert!(pop(&a).is_some());
         if let [.., before, _, _, now] = states[..] {
             // As if the dead one had come so far with the same slot, which still names the same block, one turn later.
-            word.write(&now.wrapping_add(now.wrapping_sub(before)).to_ne_bytes());
+            assert!(word.write(&now.wrapping_add(now.wrapping_sub(before)).to_ne_bytes()));
             assert_eq!(sweep(), Swept { freed: 1, ..Swept::default() });
         }
     }
@@ -388,7 +388,7 @@ fn staged_records_show_together() {
     writer.show();
     assert_eq!(read(&mut reader), Some((1, b"one".to_vec())));
     let place = writer.reserve(3).unwrap();
-    place.payload().write(b"333");
+    assert!(place.payload().write(b"333"));
     place.commit(3).unwrap();
     assert_eq!(writer.write(u32::MAX, b""), Err(WriteError::Reserved));
     assert_eq!(read(&mut reader), Some((2, b"two".to_vec())));
@@ -417,13 +417,13 @@ fn rubbish_in_the_positions_is_an_error() {
     let (_writer, mut reader) = record_pair(256, 0);
     let region = Region::new(Heap::new(spsc::records_len(256).unwrap()));
     let mut other = Reader::attach(&region, 0, 256).unwrap();
-    region.bytes(0, 8).unwrap().write(&u64::MAX.to_le_bytes());
+    assert!(region.bytes(0, 8).unwrap().write(&u64::MAX.to_le_bytes()));
     assert_eq!(other.peek().unwrap_err(), SpscError::Corrupt);
-    region.bytes(0, 8).unwrap().write(&16u64.to_le_bytes());
+    assert!(region.bytes(0, 8).unwrap().write(&16u64.to_le_bytes()));
     // A skip to the end of the ring, which nobody has shown.
-    region.bytes(256, 8).unwrap().write(&(u64::from(u32::MAX) << 32).to_le_bytes());
+    assert!(region.bytes(256, 8).unwrap().write(&(u64::from(u32::MAX) << 32).to_le_bytes()));
     assert_eq!(other.peek().unwrap_err(), SpscError::Corrupt);
-    region.bytes(256, 8).unwrap().write(&1000u64.to_le_bytes());
+    assert!(region.bytes(256, 8).unwrap().write(&1000u64.to_le_bytes()));
     assert_eq!(other.peek().unwrap_err(), SpscError::Corrupt);
     assert!(reader.peek().unwrap().is_none());
 }

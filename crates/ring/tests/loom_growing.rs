@@ -172,7 +172,7 @@ fn what_was_put_before_the_end_is_got_although_it_grows_meanwhile() {
             match a.take(Lane::Main) {
                 Ok(block) => {
                     let mut word = [0; 8];
-                    block.payload().read(&mut word);
+                    assert!(block.payload().read(&mut word));
                     got.push(u64::from_le_bytes(word));
                 }
                 Err(TakeError::Empty) if a.close_if_empty() == TakeError::Closed => break,

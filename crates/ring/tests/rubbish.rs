@@ -15,15 +15,15 @@ fn rubbish_in_the_list_of_memory_is_told_from_a_lack_of_memory() {
     // The list is the last that there is from the start, and has one ring in it.
     let fixed = region.bytes(0, geometry.fixed_len().unwrap()).unwrap();
     let mut words = vec![0; fixed.len()];
-    fixed.read(&mut words);
+    assert!(fixed.read(&mut words));
     let end = (words.iter().rposition(|&byte| byte != 0).unwrap() + 1).next_multiple_of(8);
-    region.bytes(end, 8).unwrap().write(&[0xff; 8]);
+    assert!(region.bytes(end, 8).unwrap().write(&[0xff; 8]));
     // A block of a new size; then a larger ring.
     assert!(matches!(ring.alloc(9), Err(AllocError::Corrupt)));
     let full = (0..100).find_map(|_| ring.push(b"x").err()).unwrap();
     assert!(matches!(full, PushError::Publish(PublishError::Corrupt)), "{full}");
-    region.bytes(end, 8).unwrap().write(&[0; 8]);
+    assert!(region.bytes(end, 8).unwrap().write(&[0; 8]));
     ring.push(b"x").unwrap();
-    region.bytes(end - 8, 8).unwrap().write(&[0xff; 8]);
+    assert!(region.bytes(end - 8, 8).unwrap().write(&[0xff; 8]));
     assert!(matches!(Mpmc::attach(&region, 0, &geometry, B), Err(LayoutError::Corrupt)));
 }

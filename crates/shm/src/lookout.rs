@@ -25,7 +25,7 @@ use crate::private::PrivateFd;
 use crate::watcher;
 use multiproc_prim::PerProcess;
 use multiproc_prim::descriptor::{apart, is_ready};
-use multiproc_prim::{OnceWord, Ordering};
+use multiproc_prim::{Counter, Ordering};
 use rustix::event::{PollFlags, epoll};
 use rustix::fs::inotify;
 use rustix::io::Errno;
@@ -106,7 +106,7 @@ impl Watcher {
 
 /// A number that no other membership of this process has. 0 is none.
 pub(crate) fn next_number() -> u64 {
-    static LAST: OnceWord = OnceWord::new();
+    static LAST: Counter = Counter::new();
     LAST.count()
 }
 

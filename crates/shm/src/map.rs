@@ -20,8 +20,6 @@ pub(crate) struct Map {
     /// Its offset in the file, in bytes.
     start: usize,
     file: Arc<OwnedFd>,
-    #[cfg(loom)]
-    cells: multiproc_prim::Cells,
 }
 
 // SAFETY: the mapping belongs to the value and is reached through regions alone.
@@ -43,14 +41,7 @@ impl Map {
         // A core dump would read, and so commit, every page. Where the kernel can't leave the map out, dumps are larger.
         // SAFETY: the advice changes nothing but what a dump holds of our own mapping.
         let _ = unsafe { madvise(base.as_ptr().cast(), len, Advice::LinuxDontDump) };
-        Ok(Self {
-            base,
-            len,
-            start: range.start,
-            file,
-            #[cfg(loom)]
-            cells: Default::default(),
-        })
+        Ok(Self { base, len, start: range.start, file })
     }
 
     pub(crate) fn file(&self) -> BorrowedFd<'_> {
@@ -158,11 +149,6 @@ unsafe impl Memory for Map {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
         Ok(Arc::new(Self::new(Arc::clone(&self.file), start..end)?))
-    }
-
-    #[cfg(loom)]
-    fn cells(&self) -> &multiproc_prim::Cells {
-        &self.cells
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -2,7 +2,7 @@
 
 use multiproc_prim::descriptor::{Apart, apart};
 use multiproc_prim::stamp;
-use multiproc_prim::{Entry, OnceWord, Roll};
+use multiproc_prim::{Counter, Entry, OnceWord, Roll};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use std::io;
 use std::mem::ManuallyDrop;
@@ -13,9 +13,9 @@ use std::time::Duration;
 static OPEN: Roll = Roll::new();
 static REGISTERED: OnceWord = OnceWord::new();
 /// Forks of this process that have begun.
-static BEGUN: OnceWord = OnceWord::new();
+static BEGUN: Counter = Counter::new();
 /// Forks of this process that are over.
-static OVER: OnceWord = OnceWord::new();
+static OVER: Counter = Counter::new();
 
 /// Times that another thread may fork during the opening before we give up.
 const TRIES: u32 = 100;

@@ -255,7 +255,8 @@ impl Segment {
         region.commit(0..HEADER_LEN).map_err(system("get memory for its header"))?;
         let mut header: Header = bytemuck::Zeroable::zeroed();
         let window = region.bytes(0, size_of::<Header>()).map_err(|error| refused(error.into()))?;
-        window.read(bytemuck::bytes_of_mut(&mut header));
+        let fits = window.read(bytemuck::bytes_of_mut(&mut header));
+        debug_assert!(fits);
         header.check(kind, file_len).map_err(refused)?;
         // The structure maps what lies behind as it comes to need it.
         let len = usize::try_from(header.len).ok().filter(|&len| len <= len_of_file);

@@ -86,9 +86,8 @@ fn run(bells: &PrivateFd) {
         let next = [alarm.as_ref().map(|alarm| alarm.at), retry].into_iter().flatten().min();
         let pause = next.and_then(|next| Timespec::try_from(next.saturating_duration_since(Instant::now())).ok());
         rung.clear();
-        if let Err(error) = epoll::wait(epoll, rustix::buffer::spare_capacity(&mut rung), pause.as_ref())
-            && error != rustix::io::Errno::INTR
-        {
+        let waited = epoll::wait(epoll, rustix::buffer::spare_capacity(&mut rung), pause.as_ref());
+        if waited.is_err_and(|error| error != rustix::io::Errno::INTR) {
             // Not to be expected. The sleepers look for themselves when they wake up, and this thread must not spin.
             std::thread::sleep(LOOKS[3]);
         }

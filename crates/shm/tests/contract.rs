@@ -30,7 +30,7 @@ fn flaw(result: Result<Segment, AttachError>) -> Flaw {
 fn forged(change: impl FnOnce(&mut Vec<u8>), sealed: bool) -> OwnedFd {
     let good = Segment::create(&spec()).unwrap();
     let mut bytes = vec![0; good.region().len()];
-    good.region().bytes(0, bytes.len()).unwrap().read(&mut bytes);
+    assert!(good.region().bytes(0, bytes.len()).unwrap().read(&mut bytes));
     change(&mut bytes);
     let flags = rustix::fs::MemfdFlags::ALLOW_SEALING | rustix::fs::MemfdFlags::CLOEXEC;
     let file = rustix::fs::memfd_create("forged", flags).unwrap();

@@ -128,7 +128,8 @@ impl Channel {
         // The fast way may have freed a block again.
         self.control.memory.wake_all();
         let block = self.alloc(message.len(), deadline, &mut look_around)?;
-        block.payload().write(message);
+        let fits = block.payload().write(message);
+        debug_assert!(fits);
         self.publish(block, deadline, look_around).map_err(|(error, block)| {
             drop(block);
             self.control.memory.wake_all();

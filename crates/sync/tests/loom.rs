@@ -107,15 +107,15 @@ fn whoever_sees_a_shutdown_sees_what_came_before_it() {
     model(|| {
         let region = Region::new(Heap::new(4096));
         let (ours, theirs) = channels(1, 1);
-        region.bytes(0, 8).unwrap().write(&[0; 8]);
+        assert!(region.bytes(0, 8).unwrap().write(&[0; 8]));
         let there = region.clone();
         let other = thread::spawn(move || {
-            there.bytes(0, 8).unwrap().write(&[1; 8]);
+            assert!(there.bytes(0, 8).unwrap().write(&[1; 8]));
             theirs.shut_down();
         });
         if ours.is_shut_down() {
             let mut seen = [0; 8];
-            region.bytes(0, 8).unwrap().read(&mut seen);
+            assert!(region.bytes(0, 8).unwrap().read(&mut seen));
             assert_eq!(seen, [1; 8]);
         }
         other.join().unwrap();

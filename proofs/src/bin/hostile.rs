@@ -117,17 +117,17 @@ fn scribble((end, segments): (SimpleQueue<()>, Vec<multiproc::Descriptor>)) {
         let word = |at: u64| segment.region().bytes(at as usize % (reach - 8) / 8 * 8, 8).unwrap();
         let target = word(random());
         let mut old = [0; 8];
-        target.read(&mut old);
+        assert!(target.read(&mut old));
         let new = match random() % 4 {
             0 => random(),
             1 => u64::from_ne_bytes(old) ^ 1 << (random() % 64),
             2 => u64::from_ne_bytes(old).wrapping_add(random() % 16),
             _ => {
-                word(random()).read(&mut old);
+                assert!(word(random()).read(&mut old));
                 u64::from_ne_bytes(old)
             }
         };
-        target.write(&new.to_ne_bytes());
+        assert!(target.write(&new.to_ne_bytes()));
         // Without pauses, what it writes would hide what the others write.
         if random() % 64 == 0 {
             std::thread::sleep(Duration::from_micros(random() % 200));

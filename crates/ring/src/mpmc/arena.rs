@@ -11,7 +11,7 @@ use super::layout::{ALL_KEEP_PAGES, BlockHeader, Class, FIRST_KEEP_PAGES, Layout
 use super::state::{BlockState, Kind, Owner};
 use super::stretches::Stretches;
 use super::trim;
-use multiproc_prim::{Array, AtomicU64, Bytes, Hint, Known, Ordering, OutOfBounds, Place, Region, Renewed};
+use multiproc_prim::{Array, AtomicU64, Bytes, Flag, Hint, Known, Ordering, OutOfBounds, Place, Region, Renewed};
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub(crate) struct Arena {
     /// Where the next [`trim`](Self::trim) goes on, if there is something to do.
     pub(super) trim_next: Known,
     /// Whether a message that was taken since the last trim lay in memory that does not stay.
-    pub(super) used_more: Known,
+    pub(super) used_more: Flag,
 }
 
 /// The blocks of one size.
@@ -101,7 +101,7 @@ impl Arena {
         let used = region.array(at + layout.used, layout.classes.len())?;
         let trims = region.place(at + layout.used + layout.classes.len() * size_of::<AtomicU64>())?;
         let classes = layout.classes.iter().enumerate().map(blocks).collect();
-        let (forgot_at, trim_next, used_more) = (Known::new(0), Known::new(trim::NO_TRIM), Known::new(0));
+        let (forgot_at, trim_next, used_more) = (Known::new(0), Known::new(trim::NO_TRIM), Flag::new());
         Ok(Self { stretches: Arc::clone(stretches), classes, used, trims, forgot_at, trim_next, used_more })
     }
 

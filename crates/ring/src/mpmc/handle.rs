@@ -8,7 +8,7 @@ use super::ring::{Filling, Taken};
 use super::state::{BlockState, Lane, Origin, Owner};
 use super::stretches::Stretches;
 use super::sweep::Finished;
-use multiproc_prim::{AtomicPair, Bytes, Hint, Ordering, OwnBytes, Region};
+use multiproc_prim::{AtomicPair, Bytes, Counter, Ordering, OwnBytes, Region};
 use std::sync::Arc;
 
 /// A handle on a ring for many producers and many consumers.
@@ -105,7 +105,7 @@ impl Mpmc {
     }
 
     fn build(region: &Region, at: usize, geometry: &Geometry, owner: Owner, fresh: bool) -> Result<Self, LayoutError> {
-        static HANDLES: Hint = Hint::new(0);
+        static HANDLES: Counter = Counter::new();
         let layout = Arc::new(Layout::of(geometry)?);
         region.bytes(at, layout.fixed)?;
         region.commit(at..at + layout.fixed)?;
@@ -115,7 +115,7 @@ impl Mpmc {
             stretches.make_fresh();
         }
         // A model must do the same every time it is run.
-        let seed = if cfg!(loom) { u64::from(owner.row()) } else { HANDLES.add(1) };
+        let seed = if cfg!(loom) { u64::from(owner.row()) } else { HANDLES.count() - 1 };
         let arena = Arena::new(region, at, &stretches, seed)?;
         let lanes =
             layout.lanes.iter().map(|&(lane, words)| Rings::new(region, at + words, lane, &stretches, geometry.first_turn));
@@ -176,7 +176,8 @@ impl Mpmc {
     #[inline(always)]
     pub fn push(&self, message: &[u8]) -> Result<(), PushError> {
         let block = self.alloc(message.len())?;
-        block.payload().write(message);
+        let fits = block.payload().write(message);
+        debug_assert!(fits);
         self.publish(block).map_err(|(error, _)| error.into())
     }
 
@@ -220,7 +221,8 @@ impl Mpmc {
         let meta = Meta { len: message.len(), tag: 0, deliveries: 0, put_anew: false };
         // Relaxed: publishing orders it.
         place.header.meta.store(meta.pack(), Ordering::Relaxed);
-        place.payload(message.len()).write(message);
+        let fits = place.payload(message.len()).write(message);
+        debug_assert!(fits);
         let done = main.publish(&self.arena, self.owner, Filling::Block(place)).is_ok();
         if !done {
             place.free();

@@ -13,13 +13,13 @@ pub(super) const NO_TRIM: u64 = u64::MAX;
 impl Arena {
     /// Makes the next [`trim`](Self::trim) begin at the first block.
     pub(crate) fn begin_trim(&self) {
-        self.used_more.set(0);
+        self.used_more.clear();
         self.trim_next.set(0);
     }
 
     /// As [`begin_trim`](Self::begin_trim), if messages that this handle took since the last one lay in memory that does not stay.
     pub(crate) fn begin_trim_if_worth_while(&self) {
-        if self.used_more.get() != 0 {
+        if self.used_more.is_set() {
             self.begin_trim();
         }
     }
@@ -27,8 +27,8 @@ impl Arena {
     /// Remembers that a message which was taken lay in this block.
     #[inline(always)]
     pub(crate) fn note_taken(&self, block: &Found<'_>) {
-        if block.goes() && self.used_more.get() == 0 {
-            self.used_more.set(1);
+        if block.goes() && !self.used_more.is_set() {
+            self.used_more.set();
         }
     }
 

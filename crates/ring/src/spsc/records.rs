@@ -175,7 +175,8 @@ impl Writer {
     #[inline(always)]
     pub fn stage(&mut self, tag: u32, payload: &[u8]) -> Result<(), WriteError> {
         let reservation = self.reserve(payload.len())?;
-        reservation.payload().write(payload);
+        let fits = reservation.payload().write(payload);
+        debug_assert!(fits);
         reservation.stage(tag)
     }
 
@@ -207,7 +208,8 @@ impl Writer {
         let start = self.tail.wrapping_add(skip);
         if skip > 0 {
             // A skip before the reservation is harmless even if that is dropped: the next record starts there all the same.
-            self.ring.header(self.tail).write(&header(0, SKIP));
+            let fits = self.ring.header(self.tail).write(&header(0, SKIP));
+            debug_assert!(fits);
             self.tail = start;
         }
         Ok(Reservation { writer: self, start, len })
@@ -252,7 +254,8 @@ impl Reservation<'_> {
         if tag == SKIP {
             return Err(WriteError::Reserved);
         }
-        self.writer.ring.header(self.start).write(&header(self.len as u32, tag));
+        let fits = self.writer.ring.header(self.start).write(&header(self.len as u32, tag));
+        debug_assert!(fits);
         self.writer.tail = self.start.wrapping_add(footprint(self.len));
         Ok(())
     }
@@ -324,7 +327,8 @@ impl Reader {
             }
             let to_end = self.ring.to_end(self.head);
             let mut word = [0; 8];
-            self.ring.header(self.head).read(&mut word);
+            let fits = self.ring.header(self.head).read(&mut word);
+            debug_assert!(fits);
             let word = u64::from_le_bytes(word);
             let (len, tag) = (word as u32 as usize, (word >> 32) as u32);
             if tag == SKIP {
@@ -350,7 +354,7 @@ impl Reader {
             // Acquire: the records come before the position that shows them (pairs with: write).
             self.tail = self.ring.ends.tail.load(Ordering::Acquire);
             let there = self.tail.wrapping_sub(self.head);
-            if there > self.ring.capacity() || !there.is_multiple_of(8) {
+            if there > self.ring.capacity() || there % 8 != 0 {
                 self.tail = self.head;
                 return Err(SpscError::Corrupt);
             }

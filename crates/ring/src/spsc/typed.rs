@@ -32,13 +32,15 @@ impl<T: Pod> Ring<T> {
 
     #[inline(always)]
     fn put(&self, position: u64, value: &T) {
-        self.values.at(position).write(bytemuck::bytes_of(value));
+        let fits = self.values.at(position).write(bytemuck::bytes_of(value));
+        debug_assert!(fits);
     }
 
     #[inline(always)]
     fn take(&self, position: u64) -> T {
         let mut value = T::zeroed();
-        self.values.at(position).read(bytemuck::bytes_of_mut(&mut value));
+        let fits = self.values.at(position).read(bytemuck::bytes_of_mut(&mut value));
+        debug_assert!(fits);
         value
     }
 }

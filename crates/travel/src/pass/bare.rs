@@ -118,7 +118,7 @@ numbers!(
 );
 
 fn collect<N: bytemuck::Pod>(bytes: &[u8]) -> Option<Vec<N>> {
-    if !bytes.len().is_multiple_of(size_of::<N>()) {
+    if bytes.len() % size_of::<N>() != 0 {
         return None;
     }
     let mut numbers = vec![N::zeroed(); bytes.len() / size_of::<N>()];

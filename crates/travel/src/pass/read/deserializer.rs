@@ -12,12 +12,11 @@ macro_rules! numbers {
     ($($method:ident($type:ty) = $kind:ident, $visit:ident;)*) => {
         $(#[inline(always)]
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
-            if self.usual
-                && let [$kind, rest @ ..] = self.bytes
-                && let Some((number, rest)) = rest.split_first_chunk()
-            {
-                self.bytes = rest;
-                return visitor.$visit(<$type>::from_ne_bytes(*number));
+            if let (true, [$kind, rest @ ..]) = (self.usual, self.bytes) {
+                if let Some((number, rest)) = rest.split_first_chunk() {
+                    self.bytes = rest;
+                    return visitor.$visit(<$type>::from_ne_bytes(*number));
+                }
             }
             self.meet::<V>();
             if self.found($kind) { visitor.$visit(<$type>::from_ne_bytes(self.fixed()?)) } else { self.any_number(visitor) }

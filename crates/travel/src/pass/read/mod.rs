@@ -95,14 +95,13 @@ impl<'de> Reader<'de> {
 
     #[inline(always)]
     fn part_of<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Why> {
-        if let [ARRAY, kind, ..] = self.bytes
-            && bare::kind_of_vector::<S::Value>() == Some(*kind)
-            && bare::is_own_seed::<S, S::Value>()
-        {
-            self.bytes = &self.bytes[1..];
-            let raw = self.array()?;
-            if let Some(vector) = bare::to_vector(raw) {
-                return Ok(vector);
+        if let [ARRAY, kind, ..] = self.bytes {
+            if bare::kind_of_vector::<S::Value>() == Some(*kind) && bare::is_own_seed::<S, S::Value>() {
+                self.bytes = &self.bytes[1..];
+                let raw = self.array()?;
+                if let Some(vector) = bare::to_vector(raw) {
+                    return Ok(vector);
+                }
             }
         }
         let before = self.bytes.len();

@@ -55,10 +55,10 @@ impl<'a, const NAMED: bool> Writer<'a, NAMED> {
     fn enter_named<T: ?Sized>(&mut self, value: &T) -> Result<(), Why> {
         let name = std::any::type_name::<T>();
         self.care.enter(name);
-        if type_names::loses(name)
-            && let Some(lost) = bare::what_is_lost(value)
-        {
-            return Err(Why::new(format!("it would come back as another value ({lost}): put its parts")));
+        if type_names::loses(name) {
+            if let Some(lost) = bare::what_is_lost(value) {
+                return Err(Why::new(format!("it would come back as another value ({lost}): put its parts")));
+            }
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Futexes that work between processes (never `FUTEX_PRIVATE_FLAG`).
 
-use crate::AtomicU32;
+use super::atomic::AtomicU32;
 use rustix::io::Errno;
 use rustix::thread::futex::{self, Flags};
 use std::time::Duration;

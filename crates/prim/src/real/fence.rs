@@ -6,65 +6,47 @@
 //! waits writes [`heavy_fence`], which makes the kernel run a full fence on every processor that runs one of us
 //! (`membarrier(2)`): as if each light fence had been full.
 
-#[cfg(not(loom))]
-pub use real::{heavy_fence, light_fence};
+use core::sync::atomic::{AtomicU32, Ordering, compiler_fence, fence};
+use rustix::thread::{MembarrierCommand, membarrier};
+use std::time::Duration;
 
-#[cfg(not(loom))]
-mod real {
-    use core::sync::atomic::{AtomicU32, Ordering, compiler_fence, fence};
-    use rustix::thread::{MembarrierCommand, membarrier};
-    use std::time::Duration;
+const UNKNOWN: u32 = 0;
+const REGISTERED: u32 = 1;
+/// The kernel can't, or a sandbox forbids it: light fences are full ones.
+const REFUSED: u32 = 2;
 
-    const UNKNOWN: u32 = 0;
-    const REGISTERED: u32 = 1;
-    /// The kernel can't, or a sandbox forbids it: light fences are full ones.
-    const REFUSED: u32 = 2;
+/// Whether the kernel runs fences in this process. A forked child is registered as its parent was.
+static STATE: AtomicU32 = AtomicU32::new(UNKNOWN);
 
-    /// Whether the kernel runs fences in this process. A forked child is registered as its parent was.
-    static STATE: AtomicU32 = AtomicU32::new(UNKNOWN);
-
-    /// The half of the side that acts often. The first one of a process registers it with the kernel, which takes some ten
-    /// milliseconds once it has several threads.
-    #[inline(always)]
-    pub fn light_fence() {
-        // Relaxed: whoever reads it late runs a full fence, which is never wrong.
-        if STATE.load(Ordering::Relaxed) == REGISTERED { compiler_fence(Ordering::SeqCst) } else { full_fence() }
-    }
-
-    #[cold]
-    fn full_fence() {
-        if STATE.load(Ordering::Relaxed) == UNKNOWN {
-            let registered = membarrier(MembarrierCommand::RegisterGlobalExpedited).is_ok();
-            STATE.store(if registered { REGISTERED } else { REFUSED }, Ordering::Relaxed);
-        }
-        fence(Ordering::SeqCst);
-    }
-
-    /// The half of the side that waits: some microseconds, in which the other processors are interrupted for a moment.
-    #[cold]
-    pub fn heavy_fence() {
-        fence(Ordering::SeqCst);
-        if membarrier(MembarrierCommand::GlobalExpedited).is_err() {
-            // A sandbox forbids the call to this process, and perhaps not to others. What the kernel does not enforce, time does: no
-            // processor keeps what it wrote to itself for as long.
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
-}
-
-/// In a model both halves are full.
-#[cfg(loom)]
+/// The half of the side that acts often. The first one of a process registers it with the kernel, which takes some ten
+/// milliseconds once it has several threads.
+#[inline(always)]
 pub fn light_fence() {
-    crate::fence(crate::Ordering::SeqCst);
+    // Relaxed: whoever reads it late runs a full fence, which is never wrong.
+    if STATE.load(Ordering::Relaxed) == REGISTERED { compiler_fence(Ordering::SeqCst) } else { full_fence() }
 }
 
-/// In a model both halves are full.
-#[cfg(loom)]
+#[cold]
+fn full_fence() {
+    if STATE.load(Ordering::Relaxed) == UNKNOWN {
+        let registered = membarrier(MembarrierCommand::RegisterGlobalExpedited).is_ok();
+        STATE.store(if registered { REGISTERED } else { REFUSED }, Ordering::Relaxed);
+    }
+    fence(Ordering::SeqCst);
+}
+
+/// The half of the side that waits: some microseconds, in which the other processors are interrupted for a moment.
+#[cold]
 pub fn heavy_fence() {
-    crate::fence(crate::Ordering::SeqCst);
+    fence(Ordering::SeqCst);
+    if membarrier(MembarrierCommand::GlobalExpedited).is_err() {
+        // A sandbox forbids the call to this process, and perhaps not to others. What the kernel does not enforce, time does: no
+        // processor keeps what it wrote to itself for as long.
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use core::sync::atomic::{AtomicU32, Ordering};
@@ -82,7 +64,7 @@ mod tests {
                 if word.load(Ordering::Relaxed) == 2 {
                     break;
                 }
-                if spin.is_multiple_of(1000) { std::thread::yield_now() } else { std::hint::spin_loop() }
+                if spin % 1000 == 0 { std::thread::yield_now() } else { std::hint::spin_loop() }
             }
         };
         std::thread::scope(|scope| {

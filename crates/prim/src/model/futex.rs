@@ -2,8 +2,8 @@
 //!
 //! Without time-outs a lost wake-up shows as a deadlock, which is what the models look for.
 
-use crate::model::life;
-use crate::{AtomicU32, Ordering};
+use super::atomic::{AtomicU32, Ordering};
+use super::explore::life;
 use loom::sync::{Condvar, Mutex};
 use std::time::Duration;
 

@@ -1,0 +1,112 @@
+//! How far the libraries reach: the oldest compiler, which is Debian 12's `rustc-web`, and the other processor, under `qemu-aarch64`.
+//!
+//! The tools are Debian's packages, unpacked below `target/reach`: nothing is installed. A list of packages of its own knows arm64 too.
+
+use crate::ci::CRATES;
+use crate::step::{Outcome, Step, cargo, program};
+use anyhow::{Context, ensure};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The compiler that the manifests name.
+const RUST: &str = "1.85";
+const PLACE: &str = "target/reach";
+const COMPILER: [&str; 4] = ["rustc-web=1.85.*", "libstd-rust-web-1.85", "libstd-rust-web-dev=1.85.*", "libllvm19"];
+const CROSS: [&str; 11] = [
+    "libstd-rust-web-dev:arm64=1.85.*",
+    "gcc-12-aarch64-linux-gnu",
+    "cpp-12-aarch64-linux-gnu",
+    "binutils-aarch64-linux-gnu",
+    "libgcc-12-dev-arm64-cross",
+    "libgcc-s1-arm64-cross",
+    "libc6-arm64-cross",
+    "libc6-dev-arm64-cross",
+    "linux-libc-dev-arm64-cross",
+    "qemu-user",
+    "libcapstone4",
+];
+const ARM: &str = "aarch64-unknown-linux-gnu";
+/// Crates whose tests run on the other processor.
+const TESTED: [&str; 4] = ["multiproc-prim", "multiproc-ring", "multiproc-sync", "multiproc-pipe"];
+
+/// The tool that is missing, if Debian's compiler can't be had here.
+pub(crate) fn missing() -> Option<&'static str> {
+    if !program("apt-get", &["--version"]).answers() || !program("dpkg", &["--version"]).answers() {
+        return Some("apt-get with dpkg, for rustc-web 1.85,");
+    }
+    unpack("compiler", &COMPILER).is_err().then_some("Debian's rustc-web 1.85")
+}
+
+/// Checks every library crate with the oldest compiler.
+pub(crate) fn oldest_compiler() -> anyhow::Result<Outcome> {
+    let root = unpack("compiler", &COMPILER)?;
+    let libraries = CRATES.iter().filter(|&&name| name != "multiproc-cli").flat_map(|name| ["--package", name]);
+    let step = libraries.fold(cargo(&["check", "--quiet", "--target-dir", PLACE]), Step::arg);
+    with_compiler(step, &root).run(&format!("libraries with Rust {RUST}"))
+}
+
+/// Checks the libraries with the oldest compiler, and runs the tests of the lower crates on the other processor.
+pub(crate) fn reach(short: bool) -> anyhow::Result<Outcome> {
+    if let Some(tool) = missing() {
+        println!("reach NOT RUN: {tool} is not here");
+        return Ok(Outcome { skipped: 1, ..Outcome::default() });
+    }
+    let mut total = oldest_compiler()?;
+    if short {
+        return Ok(total);
+    }
+    let Ok(root) = unpack("compiler", &COMPILER).and_then(|_| unpack("cross", &CROSS)) else {
+        println!("reach NOT RUN: gcc-12-aarch64-linux-gnu, libstd-rust-web-dev:arm64 or qemu-user is not here");
+        total.skipped += 1;
+        return Ok(total);
+    };
+    let at = |path: &str| root.join(path).to_string_lossy().into_owned();
+    let arguments = ["test", "--target", ARM, "--target-dir", PLACE, "--lib", "--tests"];
+    let step = TESTED.iter().flat_map(|name| ["--package", name]).fold(cargo(&arguments), Step::arg);
+    let name = |what: &str| format!("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_{what}");
+    let runner = format!("{} -L {}", at("usr/bin/qemu-aarch64"), at("usr/aarch64-linux-gnu"));
+    let step = step.env(&name("LINKER"), &at("usr/bin/aarch64-linux-gnu-gcc-12")).env(&name("RUNNER"), &runner);
+    // The C library's linker script names files from the root on.
+    let step = step.env(&name("RUSTFLAGS"), &format!("-C link-arg=--sysroot={}", root.display()));
+    total += with_compiler(step, &root).run("tests under qemu-aarch64")?;
+    Ok(total)
+}
+
+fn with_compiler(step: Step, root: &Path) -> Step {
+    let at = |path: &str| root.join(path).to_string_lossy().into_owned();
+    step.env("RUSTC", &at("usr/bin/rustc")).env("LD_LIBRARY_PATH", &at("usr/lib/x86_64-linux-gnu"))
+}
+
+/// Downloads packages and unpacks them over each other, unless that was done before. Returns where they are.
+fn unpack(name: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
+    let place = std::path::absolute(PLACE)?;
+    let (root, apt, done) = (place.join("root"), place.join("apt"), place.join(format!("{name}.unpacked")));
+    if done.exists() {
+        return Ok(root);
+    }
+    let fresh = |path: PathBuf| fs::create_dir_all(&path).with_context(|| format!("make {}", path.display())).map(|()| path);
+    fresh(root.clone())?;
+    fresh(apt.join("lists/partial"))?;
+    fresh(apt.join("archives/partial"))?;
+    let debs = fresh(place.join(name))?;
+    let settings = [
+        "APT::Architectures=amd64,arm64".to_owned(),
+        format!("Dir::State::lists={}", apt.join("lists").display()),
+        format!("Dir::Cache={}", apt.display()),
+    ];
+    let apt_get = |command: &str| {
+        let step = settings.iter().fold(program("apt-get", &["-qq"]), |step, setting| step.arg("-o").arg(setting));
+        step.dir(&debs.to_string_lossy()).arg(command)
+    };
+    apt_get("update").run("look for Debian's packages")?;
+    packages.iter().fold(apt_get("download"), |step, package| step.arg(package)).run("download Debian's packages")?;
+    let mut count = 0;
+    for entry in fs::read_dir(&debs)? {
+        let path = entry?.path();
+        program("dpkg", &["-x"]).arg(&path.to_string_lossy()).arg(&root.to_string_lossy()).run("unpack a package")?;
+        count += 1;
+    }
+    ensure!(count >= packages.len(), "apt-get downloaded {count} of {} packages", packages.len());
+    fs::write(done, "")?;
+    Ok(root)
+}
