@@ -1,18 +1,18 @@
 //! One process's attachment to one queue: what all its handles share.
 
 use crate::done::InHand;
-use crate::ending::Waiters;
+use crate::ending::{self, Waiters};
 use crate::error::OpenError;
 use crate::layout::{Flavor, QueueWords, Shape, Tally, tally_of};
 use crate::registry;
 use crate::watch;
 use multiproc_prim::stamp;
 use multiproc_prim::{Array, AtomicU64, Deadline, Hint, Ordering, Place, Renewed};
-use multiproc_ring::mpmc::{Block, Lane, Orphan, Orphans, Owner, Swept, TakeError};
+use multiproc_ring::mpmc::{Lane, Orphan, Orphans, Owner, Swept};
 use multiproc_shm::{
     AttachError, CreateError, FileId, Flaw, JoinError, Membership, Notice, Participant, Segment, SegmentName, Watched, file_id,
 };
-use multiproc_sync::{Channel, ChannelError, GetError, Pace, PutError};
+use multiproc_sync::{Channel, ChannelBlock, ChannelError, ChannelPopError, Look, Pace, Wait};
 use serde::de::DeserializeOwned;
 use std::cell::OnceCell;
 use std::os::fd::{AsFd, OwnedFd};
@@ -175,7 +175,7 @@ impl Attachment {
     }
 
     /// A block that this process has in hand; `None`, and the block untouched, in a forked copy of the process that has it.
-    pub(crate) fn ours<'q>(&self, block: Block<'q>) -> Option<Block<'q>> {
+    pub(crate) fn ours<'q>(&self, block: ChannelBlock<'q>) -> Option<ChannelBlock<'q>> {
         if self.membership.is_inherited() {
             std::mem::forget(block);
             return None;
@@ -217,29 +217,15 @@ impl Attachment {
     }
 
     #[inline(always)]
-    pub(crate) fn push(&self, message: &[u8], deadline: Deadline) -> Result<(), PutError> {
+    pub(crate) fn pop(&self, deadline: Deadline) -> Result<ChannelBlock<'_>, ChannelPopError> {
         self.glance();
-        self.channel.push(message, deadline, || self.look_around())
+        self.channel.pop_block(self.lanes(), self.until(deadline))
     }
 
+    /// How a call on this queue waits.
     #[inline(always)]
-    pub(crate) fn take(&self, deadline: Deadline) -> Result<Block<'_>, GetError> {
-        self.glance();
-        match self.channel.take_first(self.lanes()) {
-            Ok(block) => Ok(block),
-            Err(end) => self.take_later(end, deadline),
-        }
-    }
-
-    /// As [`take`](Self::take), after a look that ended so.
-    pub(crate) fn take_later(&self, end: TakeError, deadline: Deadline) -> Result<Block<'_>, GetError> {
-        // From the first look after a shutdown on, others know that we wait, and with what in hand.
-        let waiting = OnceCell::new();
-        let is_over = || {
-            let wait = waiting.get_or_init(|| self.wait_after_shutdown());
-            self.is_over(wait.as_ref())
-        };
-        self.channel.take_later(end, self.lanes(), deadline, || self.look_around(), is_over)
+    pub(crate) fn until(&self, deadline: Deadline) -> Until<'_> {
+        Until { attachment: self, deadline, after_shutdown: OnceCell::new() }
     }
 
     /// Values waiting, those that came back included.
@@ -313,6 +299,30 @@ impl Attachment {
         let me = self.membership.participant();
         let still = || who == me || self.membership.is_there(who);
         account_for(who, me, &self.shape, &self.channel, &self.tallies, &self.in_hand, still)
+    }
+}
+
+/// A wait of one call: until a deadline, with looks for the dead between two sleeps.
+pub(crate) struct Until<'a> {
+    attachment: &'a Attachment,
+    deadline: Deadline,
+    /// Tells others that we wait, and with what in hand: from the first look after a shutdown on.
+    after_shutdown: OnceCell<Option<ending::Wait<'a>>>,
+}
+
+impl Wait for Until<'_> {
+    #[inline(always)]
+    fn deadline(&self) -> Deadline {
+        self.deadline
+    }
+
+    fn look_around(&mut self) -> Look {
+        self.attachment.look_around().into()
+    }
+
+    fn is_over(&mut self) -> bool {
+        let wait = self.after_shutdown.get_or_init(|| self.attachment.wait_after_shutdown());
+        self.attachment.is_over(wait.as_ref())
     }
 }
 

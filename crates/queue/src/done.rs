@@ -12,7 +12,8 @@ use crate::ending::Apart;
 use crate::error::{QueueJoinError, TaskDoneError};
 use crate::layout::{Flavor, Tally};
 use multiproc_prim::{Deadline, Ordering};
-use multiproc_ring::mpmc::{Block, Held, Lane};
+use multiproc_ring::mpmc::{Held, Lane};
+use multiproc_sync::{ChannelBlock, Refused};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::mem::ManuallyDrop;
@@ -67,7 +68,7 @@ pub(crate) struct Unread<'a> {
 }
 
 impl<'a> Unread<'a> {
-    pub(crate) fn new(attachment: &'a Attachment, block: Block<'a>) -> Self {
+    pub(crate) fn new(attachment: &'a Attachment, block: ChannelBlock<'a>) -> Self {
         // A message that lies in a slot is a hostile peer's, and goes with its block: this queue keeps all messages in blocks.
         Self { attachment, held: block.hold().ok() }
     }
@@ -166,7 +167,7 @@ impl Attachment {
         if let Some(ours) = self.tally() {
             ours.complete(&held);
         }
-        self.channel.release_held(held);
+        drop(self.channel.resume(held));
         drop(finishing);
         self.wake_if_all_done();
     }
@@ -203,12 +204,13 @@ impl Attachment {
     }
 
     fn hand_on(&self, held: Held, max_deliveries: Option<u16>) {
-        let Some(block) = self.channel.ring().resume(held) else { return };
+        let Some(block) = self.channel.resume(held) else { return };
         match self.channel.give_back(block, max_deliveries) {
             Ok(_) => self.wake_if_all_done(),
-            Err((_, mut block)) => {
+            Err(Refused { mut block, .. }) => {
                 // The count was raised for a delivery that did not happen: this writes the old one.
-                block.set_tag(block.tag());
+                let tag = block.tag();
+                block.set_tag(tag);
                 // Tried again at the next look around; and if this process leaves before, it goes the way of the dead's.
                 self.in_hand.lock().extend(block.hold().map(|held| (held, max_deliveries)));
             }
@@ -244,8 +246,8 @@ impl Attachment {
         // Finished first, published last: what is finished was published, so the difference is never too small.
         let ring = self.channel.ring();
         let done = self.finished();
-        let aside = ring.published(Lane::Dead);
-        ring.published(Lane::Main).wrapping_sub(done.wrapping_add(aside))
+        let aside = ring.pushed(Lane::Dead);
+        ring.pushed(Lane::Main).wrapping_sub(done.wrapping_add(aside))
     }
 
     /// Messages finished by anybody.
@@ -255,7 +257,7 @@ impl Attachment {
 
     pub(crate) fn join(&self, deadline: Deadline) -> Result<(), QueueJoinError> {
         let done = || (self.unfinished() == 0).then_some(());
-        let joined = self.words.all_done.wait_until(deadline, &self.join_pace, || self.look_around(), done);
+        let joined = self.words.all_done.wait_until(self.until(deadline), &self.join_pace, done);
         joined.ok_or_else(|| QueueJoinError::Timeout { unfinished: self.unfinished() as usize })
     }
 

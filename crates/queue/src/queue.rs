@@ -6,8 +6,9 @@ use crate::done::{Underway, Unread};
 use crate::error::{GetError, GetManyError, JoinThreadError, OpenError, PutError, PutManyError, put_error};
 use crate::layout::Flavor;
 use multiproc_prim::{Deadline, Hint};
-use multiproc_ring::mpmc::{Block, Held, TakeError};
+use multiproc_ring::mpmc::Held;
 use multiproc_sync as sync;
+use multiproc_sync::ChannelBlock;
 use multiproc_travel::pass;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -263,9 +264,10 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         with_scratch(|bytes| {
             if let Err(source) = pass::encode_plain(&value, bytes) {
                 refused = Some(Err(source));
-            } else if let Err(error) = attachment.push(bytes, deadline) {
-                refused = Some(Ok(error));
+                return;
             }
+            attachment.glance();
+            refused = attachment.channel.push(bytes, attachment.until(deadline)).err().map(Ok);
         });
         match refused {
             None => Ok(()),
@@ -327,7 +329,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         let mut underway = Underway::new(attachment, 0);
         while values.len() < max {
             let deadline = if values.is_empty() { Deadline::NEVER } else { Deadline::NOW };
-            match Self::get_from(attachment, deadline) {
+            match self.get_by(deadline) {
                 Ok(value) => {
                     underway.add();
                     values.push(value);
@@ -345,28 +347,17 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
 
     #[inline]
     fn get_by(&self, deadline: Deadline) -> Result<T, GetError> {
-        Self::get_from(self.here()?, deadline)
-    }
-
-    #[inline]
-    fn get_from(attachment: &Arc<Attachment>, deadline: Deadline) -> Result<T, GetError> {
+        let attachment = self.here()?;
         attachment.glance();
-        // The common case first, so that the block need not be handed on.
-        match attachment.channel.take_first(attachment.lanes()) {
+        match attachment.channel.pop_block(attachment.lanes(), attachment.until(deadline)) {
             Ok(block) => Self::read(attachment, block),
-            Err(end) => Self::get_later(attachment, end, deadline),
+            Err(error) => Err(attachment.get_error(error)),
         }
-    }
-
-    #[cold]
-    fn get_later(attachment: &Arc<Attachment>, end: TakeError, deadline: Deadline) -> Result<T, GetError> {
-        let block = attachment.take_later(end, deadline).map_err(|error| attachment.get_error(error))?;
-        Self::read(attachment, block)
     }
 
     /// The value in a block, which is free then; in a `JoinableQueue` it is in hand.
     #[inline(always)]
-    fn read(attachment: &Arc<Attachment>, block: Block<'_>) -> Result<T, GetError> {
+    fn read(attachment: &Arc<Attachment>, block: ChannelBlock<'_>) -> Result<T, GetError> {
         if attachment.shape.flavor == Flavor::Joinable {
             let (held, value) = Self::read_held(attachment, block);
             match (&value, held) {
@@ -384,19 +375,19 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
             value
         };
         if let Some(bytes) = block.small() {
-            attachment.channel.release(block);
+            drop(block);
             return decode(bytes.get(..len).unwrap_or(&bytes));
         }
         with_scratch(|bytes| {
             block.payload().append_to(bytes);
-            attachment.channel.release(block);
+            drop(block);
             decode(bytes)
         })
     }
 
     /// The value in a block that stays in hand. If reading it panics, it is given back.
     #[inline(always)]
-    pub(crate) fn read_held(attachment: &Attachment, block: Block<'_>) -> (Option<Held>, Result<T, GetError>) {
+    pub(crate) fn read_held(attachment: &Attachment, block: ChannelBlock<'_>) -> (Option<Held>, Result<T, GetError>) {
         with_scratch(|bytes| {
             let form = block.tag();
             block.payload().append_to(bytes);
@@ -423,23 +414,22 @@ pub(crate) fn timed_out(error: GetError) -> GetError {
 }
 
 impl Attachment {
-    pub(crate) fn get_error(&self, error: sync::GetError) -> GetError {
+    pub(crate) fn get_error(&self, error: sync::ChannelPopError) -> GetError {
         match error {
-            sync::GetError::Empty => GetError::Empty,
-            sync::GetError::Closed => GetError::ShutDown,
-            sync::GetError::NoMemory => GetError::NoMemory,
+            sync::ChannelPopError::Empty => GetError::Empty,
+            sync::ChannelPopError::Timeout => GetError::Timeout,
+            sync::ChannelPopError::ShutDown => GetError::ShutDown,
+            sync::ChannelPopError::NoMemory => GetError::NoMemory,
             _ => GetError::Corrupt { queue: self.name().into() },
         }
     }
 
     /// What happens to a block when its message has been read in place: freed, or kept until it is done.
-    pub(crate) fn put_in_hand(&self, block: Block<'_>) {
-        if self.shape.flavor != Flavor::Joinable {
-            return self.channel.release(block);
-        }
-        match block.hold() {
-            Ok(held) => self.keep(held),
-            Err(block) => self.channel.release(block),
+    pub(crate) fn put_in_hand(&self, block: ChannelBlock<'_>) {
+        if self.shape.flavor == Flavor::Joinable
+            && let Ok(held) = block.hold()
+        {
+            self.keep(held);
         }
     }
 }

@@ -10,6 +10,7 @@
 //! for one slice at a time and looks again. A fourth word says when it last did. A waker that finds nobody on watch wakes one sleeper
 //! more, which is on watch from then on, until a whole slice passes in which nobody was woken.
 
+use crate::wait::{Look, Wait};
 use multiproc_prim::{
     AtomicU32, Deadline, Hint, Ordering, fence, fence_after_exchange, futex, heavy_fence, light_fence, monotonic_millis,
     shared_struct, spin_loop, yield_now,
@@ -100,34 +101,32 @@ fn now() -> u32 {
 impl EventCount {
     /// Tries `attempt` until it gives something or the deadline has passed (`None`): spins first, then sleeps.
     ///
-    /// Whatever makes `attempt` succeed must be followed by a wake-up. After a sleep that was in vain `look_around` is called,
-    /// and says how long the next one may take (on watch at most a [`SLICE`]); the first takes at most a [`SLICE`]. `attempt` is made at least once, and once
-    /// more after the deadline.
-    pub fn wait_until<T>(
-        &self,
-        deadline: Deadline,
-        pace: &Pace,
-        look_around: impl FnMut() -> Duration,
-        attempt: impl FnMut() -> Option<T>,
-    ) -> Option<T> {
-        self.wait_behind(|| fence(Ordering::SeqCst), deadline, pace, look_around, attempt)
+    /// Whatever makes `attempt` succeed must be followed by a wake-up. After a sleep that was in vain the waiter
+    /// [looks around](Wait::look_around), which says how long the next sleep may take: on watch at most a [`SLICE`], as the first one. `attempt`
+    /// is made at least once, and once more after the deadline.
+    pub fn wait_until<T>(&self, wait: impl Wait, pace: &Pace, mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
+        self.wait_with(wait, pace, |_| attempt())
     }
 
-    fn wait_behind<T>(
+    pub(crate) fn wait_with<W: Wait, T>(&self, wait: W, pace: &Pace, attempt: impl FnMut(&mut W) -> Option<T>) -> Option<T> {
+        self.wait_behind(|| fence(Ordering::SeqCst), wait, pace, attempt)
+    }
+
+    fn wait_behind<W: Wait, T>(
         &self,
         fence: impl Fn(),
-        deadline: Deadline,
+        mut wait: W,
         pace: &Pace,
-        mut look_around: impl FnMut() -> Duration,
-        mut attempt: impl FnMut() -> Option<T>,
+        mut attempt: impl FnMut(&mut W) -> Option<T>,
     ) -> Option<T> {
-        if let Some(result) = attempt() {
+        if let Some(result) = attempt(&mut wait) {
             return Some(result);
         }
+        let deadline = wait.deadline();
         if deadline.is_over() {
             return None;
         }
-        if let Some(result) = pace.spin(deadline, &mut attempt) {
+        if let Some(result) = pace.spin(deadline, || attempt(&mut wait)) {
             return Some(result);
         }
         let mut slice = SLICE;
@@ -141,7 +140,7 @@ impl EventCount {
             // Either the waker's look sees our announcement, or our attempt below sees what the waker did before it looked
             // (pairs with: wake).
             fence();
-            if let Some(result) = attempt() {
+            if let Some(result) = attempt(&mut wait) {
                 self.leave_watch(on_watch);
                 return Some(result);
             }
@@ -150,11 +149,17 @@ impl EventCount {
                 return None;
             }
             futex::wait(&self.wakes, seen, Some(deadline.within(slice)));
-            if let Some(result) = attempt() {
+            if let Some(result) = attempt(&mut wait) {
                 self.leave_watch(on_watch);
                 return Some(result);
             }
-            slice = look_around();
+            match wait.look_around() {
+                Look::Sleep(most) => slice = most,
+                Look::Leave => {
+                    self.leave_watch(on_watch);
+                    return attempt(&mut wait);
+                }
+            }
             // Relaxed: a wake-up seen late is one that came late.
             on_watch = (self.wakes.load(Ordering::Relaxed) != seen).then(|| self.go_on_watch()).flatten();
             if on_watch.is_some() {
@@ -255,21 +260,19 @@ shared_struct! {
 }
 
 impl BusyEvent {
-    /// As [`EventCount::wait_until`].
-    pub fn wait_until<T>(
-        &self,
-        deadline: Deadline,
-        pace: &Pace,
-        look_around: impl FnMut() -> Duration,
-        attempt: impl FnMut() -> Option<T>,
-    ) -> Option<T> {
-        self.event.wait_behind(heavy_fence, deadline, pace, look_around, attempt)
+    /// Tries `attempt` until it gives something or the deadline has passed, as [`EventCount::wait_until`] does.
+    pub fn wait_until<T>(&self, wait: impl Wait, pace: &Pace, mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
+        self.wait_with(wait, pace, |_| attempt())
     }
 
-    /// As [`EventCount::wake`].
+    pub(crate) fn wait_with<W: Wait, T>(&self, wait: W, pace: &Pace, attempt: impl FnMut(&mut W) -> Option<T>) -> Option<T> {
+        self.event.wait_behind(heavy_fence, wait, pace, attempt)
+    }
+
+    /// Wakes up to `count` sleepers. Call it after what they wait for was done; it costs two loads if nobody sleeps.
     #[inline(always)]
     pub fn wake(&self, count: u32) {
-        // As there (pairs with: wake).
+        // What we did comes before our look (pairs with: wake).
         light_fence();
         self.event.look(count);
     }

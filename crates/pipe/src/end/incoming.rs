@@ -163,7 +163,6 @@ impl Incoming {
             }
         }
         record.release();
-        self.stream.released();
         if let Some(trailer) = trailer {
             shared.wire.finish(trailer.number);
             self.is_blocked = false;
@@ -184,12 +183,12 @@ impl Incoming {
 
     /// Waits for a record or the end: spins, then sleeps on the socket, where the sender rings and whose hang-up tells of a death at
     /// once. Sleeping costs nothing, and needs no looks around.
-    fn wait(&mut self, shared: &Shared, deadline: Deadline) -> Result<(), sync::RecvError> {
+    fn wait(&mut self, shared: &Shared, deadline: Deadline) -> Result<(), sync::StreamRecvError> {
         loop {
             let over = deadline.is_over();
-            match if over { self.stream.wait(Deadline::NOW, &mut || true) } else { self.stream.spin() } {
-                Err(sync::RecvError::Empty) if over => return self.last_look(shared),
-                Err(sync::RecvError::Empty) => {}
+            match if over { self.stream.wait(Deadline::NOW) } else { self.stream.spin() } {
+                Err(sync::StreamRecvError::Empty) if over => return self.last_look(shared),
+                Err(sync::StreamRecvError::Empty) => {}
                 other => return other,
             }
             let watched = shared.words.watched(shared.side);
@@ -198,28 +197,28 @@ impl Incoming {
             // Either the sender sees the wish and rings, or we see its record below (pairs with: watch).
             heavy_fence();
             let mut seen = self.last_look(shared);
-            if seen == Err(sync::RecvError::Empty) {
+            if seen == Err(sync::StreamRecvError::Empty) {
                 if self.is_blocked {
                     // Descriptors came whose sender was stopped or died before their message: the socket would not let us sleep.
-                    seen = self.stream.wait(deadline, &mut || !shared.wire.is_hung_up());
+                    seen = self.stream.wait((deadline, || !shared.wire.is_hung_up()));
                 } else {
                     shared.wire.wait(deadline.remaining());
                 }
                 self.is_blocked = shared.wire.hush();
             }
             watched.store(every, Ordering::Relaxed);
-            if seen != Err(sync::RecvError::Empty) {
+            if !matches!(seen, Err(sync::StreamRecvError::Empty | sync::StreamRecvError::Timeout)) {
                 return seen;
             }
         }
     }
 
     /// What is there now, the death of the other side included.
-    fn last_look(&mut self, shared: &Shared) -> Result<(), sync::RecvError> {
+    fn last_look(&mut self, shared: &Shared) -> Result<(), sync::StreamRecvError> {
         let gone = shared.wire.is_hung_up();
-        match self.stream.wait(Deadline::NOW, &mut || true) {
+        match self.stream.wait(Deadline::NOW) {
             // What was sent before the end came first: it was looked for after.
-            Err(sync::RecvError::Empty) if gone => Err(sync::RecvError::Closed),
+            Err(sync::StreamRecvError::Empty) if gone => Err(sync::StreamRecvError::Closed),
             other => other,
         }
     }
@@ -247,11 +246,11 @@ impl Incoming {
             readiness.clear();
         }
         // Every sender rings by now: what comes after the rings that we took out rings again.
-        let mut seen = self.stream.wait(Deadline::NOW, &mut || true);
-        if seen == Err(sync::RecvError::Empty) {
+        let mut seen = self.stream.wait(Deadline::NOW);
+        if seen == Err(sync::StreamRecvError::Empty) {
             seen = self.last_look(shared);
         }
-        let ready = seen != Err(sync::RecvError::Empty);
+        let ready = seen != Err(sync::StreamRecvError::Empty);
         if ready != self.is_lit {
             readiness.set(ready);
             self.is_lit = ready;
@@ -302,7 +301,6 @@ impl End {
         let len = payload.len();
         payload.read(buffer.get_mut(..len)?);
         record.release();
-        incoming.stream.released();
         incoming.is_fresh = false;
         Some(len)
     }
@@ -326,8 +324,8 @@ impl End {
         let seen = incoming.wait(&self.shared, deadline);
         incoming.refresh(&self.shared);
         match seen {
-            Ok(()) | Err(sync::RecvError::Closed) => Ok(true),
-            Err(sync::RecvError::Empty) => Ok(false),
+            Ok(()) | Err(sync::StreamRecvError::Closed) => Ok(true),
+            Err(sync::StreamRecvError::Empty) => Ok(false),
             Err(_) => Err(RecvError::Corrupt),
         }
     }
@@ -354,10 +352,10 @@ fn attach(shared: &Shared) -> Result<StreamReceiver, PipeError> {
     Ok(StreamReceiver::attach(shared.segment.region(), at, crate::CAPACITY)?)
 }
 
-fn recv_error(error: sync::RecvError) -> RecvError {
+fn recv_error(error: sync::StreamRecvError) -> RecvError {
     match error {
-        sync::RecvError::Empty => RecvError::Empty,
-        sync::RecvError::Closed => RecvError::Disconnected,
+        sync::StreamRecvError::Empty => RecvError::Empty,
+        sync::StreamRecvError::Closed => RecvError::Disconnected,
         _ => RecvError::Corrupt,
     }
 }

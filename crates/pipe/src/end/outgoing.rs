@@ -80,7 +80,7 @@ impl Outgoing {
             // What is left goes where there is room now. A receiver that makes room all the time must not keep us.
             late += if deadline.is_over() { now.len() } else { 0 };
             if late > crate::CAPACITY {
-                return Err(send_error(sync::SendError::Full, deadline));
+                return Err(send_error(sync::StreamSendError::Full, deadline));
             }
         }
         self.send_last(shared, continues, rest, &fds, deadline)
@@ -99,7 +99,7 @@ impl Outgoing {
             return self.send_record(shared, tag, bytes, deadline);
         }
         let record_len = bytes.len() + NUMBER;
-        let room = self.stream.room(record_len, deadline, &mut || !shared.wire.is_hung_up());
+        let room = self.stream.room(record_len, (deadline, || !shared.wire.is_hung_up()));
         room.map_err(|error| send_error(error, deadline))?;
         // Larger than any before, of other processes too. Relaxed: nobody else uses this end, and claiming it orders the rest.
         let parcels = &shared.words().parcels;
@@ -107,10 +107,10 @@ impl Outgoing {
         parcels.store(number, Ordering::Relaxed);
         // Where the other end is split, its socket stays open when nobody receives any more, and nobody empties it.
         let stream = &mut self.stream;
-        let mut still_there = || !matches!(stream.room(record_len, Deadline::NOW, &mut || true), Err(sync::SendError::Closed));
+        let mut still_there = || !matches!(stream.room(record_len, Deadline::NOW), Err(sync::StreamSendError::Closed));
         shared.wire.send(number, fds, deadline, &mut still_there).map_err(|error| match error.kind() {
             io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => SendError::Disconnected,
-            io::ErrorKind::TimedOut => send_error(sync::SendError::Full, deadline),
+            io::ErrorKind::TimedOut => send_error(sync::StreamSendError::Full, deadline),
             _ => SendError::Descriptors(error),
         })?;
         let tag = tag | (fds.len() as u32) << DESCRIPTORS_SHIFT;
@@ -120,7 +120,7 @@ impl Outgoing {
 
     #[inline]
     fn send_record(&mut self, shared: &Shared, tag: u32, bytes: &[u8], deadline: Deadline) -> Result<(), SendError> {
-        let sent = self.stream.send(tag, bytes, deadline, &mut || !shared.wire.is_hung_up());
+        let sent = self.stream.send(tag, bytes, (deadline, || !shared.wire.is_hung_up()));
         sent.map_err(|error| send_error(error, deadline))?;
         // The light fence in `send` puts the record before our look at the flag (pairs with: watch).
         let watched = shared.words.watched(shared.side.other());
@@ -164,10 +164,10 @@ fn attach(shared: &Shared) -> Result<StreamSender, PipeError> {
     Ok(StreamSender::attach(shared.segment.region(), at, crate::CAPACITY)?)
 }
 
-fn send_error(error: sync::SendError, deadline: Deadline) -> SendError {
+fn send_error(error: sync::StreamSendError, deadline: Deadline) -> SendError {
     match error {
-        sync::SendError::Full if deadline == Deadline::NOW => SendError::Full,
-        sync::SendError::Full => SendError::Timeout,
+        sync::StreamSendError::Full if deadline == Deadline::NOW => SendError::Full,
+        sync::StreamSendError::Full | sync::StreamSendError::Timeout => SendError::Timeout,
         // A record always fits the stream, so the end is all that can be wrong.
         _ => SendError::Disconnected,
     }

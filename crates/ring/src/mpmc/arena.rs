@@ -6,7 +6,7 @@
 //! use and shrinks when most of it is free. Blocks beyond those that exist are added as a stretch that doubles them.
 
 use super::error::AllocError;
-use super::handle::Meta;
+use super::block::Meta;
 use super::layout::{ALL_KEEP_PAGES, BlockHeader, Class, FIRST_KEEP_PAGES, Layout, PAGE, Stretch, WHOLE};
 use super::state::{BlockState, Kind, Owner};
 use super::stretches::Stretches;

@@ -17,9 +17,9 @@
 //! reading a slot and exchanging it, and marks carry the number of their era.
 
 use super::arena::{Arena, Found};
-use super::error::{LayoutError, PublishError, TakeError};
+use super::error::{LayoutError, PopError, PushError};
 use super::layout::{LaneWords, SLOTS_AT, Stretch};
-use super::ring::{Filling, Ring, Taken};
+use super::ring::{Filling, Popped, Ring};
 use super::state::{Era, Lane, Owner, RingId};
 use super::stretches::Stretches;
 use multiproc_prim::{Backoff, Ordering, Place, Region, Renewed};
@@ -106,49 +106,49 @@ impl Rings {
 
     /// Puts a message into the lane: a small one, or a block that `me` owns.
     #[inline(always)]
-    pub(crate) fn publish(&self, arena: &Arena, me: Owner, filling: Filling<'_>) -> Result<(), PublishError> {
+    pub(crate) fn push(&self, arena: &Arena, me: Owner, filling: Filling<'_>) -> Result<(), PushError> {
         let era = self.filled();
         if era.is_shut() {
-            return Err(PublishError::Closed);
+            return Err(PushError::Closed);
         }
         if era.class() == 0 {
-            match self.first.publish(arena, me, era, filling) {
-                Err(PublishError::Full | PublishError::Closed) if self.grows() => {}
+            match self.first.push(arena, me, era, filling) {
+                Err(PushError::Full | PushError::Closed) if self.grows() => {}
                 done => return done,
             }
         }
-        self.publish_later(arena, me, filling)
+        self.push_later(arena, me, filling)
     }
 
     #[cold]
-    fn publish_later(&self, arena: &Arena, me: Owner, filling: Filling<'_>) -> Result<(), PublishError> {
+    fn push_later(&self, arena: &Arena, me: Owner, filling: Filling<'_>) -> Result<(), PushError> {
         let mut backoff = Backoff::new();
         while backoff.tries() <= MOST_TRIES {
             let era = self.filled();
             if era.is_shut() {
-                return Err(PublishError::Closed);
+                return Err(PushError::Closed);
             }
             let ring = self.ring(era.class())?;
             backoff.spin();
-            match ring.publish(arena, me, era, filling) {
-                Err(PublishError::Full) => self.grow(era)?,
+            match ring.push(arena, me, era, filling) {
+                Err(PushError::Full) => self.grow(era)?,
                 // It was empty, and larger than it has to be.
-                Err(PublishError::Closed) if era.class() > 0 => self.begin(era, 0, &self.first)?,
-                Err(PublishError::Closed) => self.grow(era)?,
+                Err(PushError::Closed) if era.class() > 0 => self.begin(era, 0, &self.first)?,
+                Err(PushError::Closed) => self.grow(era)?,
                 done => return done,
             }
         }
-        Err(PublishError::Corrupt)
+        Err(PushError::Corrupt)
     }
 
     /// Begins the era after `era`, in a larger ring, if it has not begun.
-    fn grow(&self, era: Era) -> Result<(), PublishError> {
+    fn grow(&self, era: Era) -> Result<(), PushError> {
         if self.filled() != era {
             return Ok(());
         }
         let class = era.class() + 1;
         if class as usize > self.more.len() {
-            return Err(PublishError::Full);
+            return Err(PushError::Full);
         }
         let ring = self.ring(class)?;
         // Relaxed: the era's own word shows it.
@@ -157,14 +157,14 @@ impl Rings {
     }
 
     /// Begins the era after `era`, if it has not begun, or comes nearer to that.
-    fn begin(&self, era: Era, class: u32, ring: &Ring) -> Result<(), PublishError> {
+    fn begin(&self, era: Era, class: u32, ring: &Ring) -> Result<(), PushError> {
         let now = self.drained();
         if now.number() > era.number() {
             return Ok(());
         }
         if now.number() < era.number() && now.class() >= class {
             // A ring that was closed when it was empty, and that consumers have not left yet.
-            return self.go_on(now, era).map_err(|_| PublishError::Corrupt);
+            return self.go_on(now, era).map_err(|_| PushError::Corrupt);
         }
         let next = era.next(class);
         ring.open(next, || self.filled() != era)?;
@@ -175,37 +175,37 @@ impl Rings {
 
     /// Takes the oldest message.
     #[inline(always)]
-    pub(crate) fn take<'a>(&self, arena: &'a Arena, me: Owner) -> Result<Taken<'a>, TakeError> {
+    pub(crate) fn pop<'a>(&self, arena: &'a Arena, me: Owner) -> Result<Popped<'a>, PopError> {
         if self.grows() {
-            return self.take_of_many(arena, me);
+            return self.pop_of_many(arena, me);
         }
-        self.first.take(arena, me, || true)?.ok_or(TakeError::Empty)
+        self.first.pop(arena, me, || true)?.ok_or(PopError::Empty)
     }
 
     #[inline]
-    fn take_of_many<'a>(&self, arena: &'a Arena, me: Owner) -> Result<Taken<'a>, TakeError> {
+    fn pop_of_many<'a>(&self, arena: &'a Arena, me: Owner) -> Result<Popped<'a>, PopError> {
         let mut backoff = Backoff::new();
         while backoff.tries() <= MOST_TRIES {
             let now = self.drained();
             let ring = self.ring(now.class())?;
-            match ring.take(arena, me, || self.drained() == now) {
-                Ok(Some(taken)) => return Ok(taken),
+            match ring.pop(arena, me, || self.drained() == now) {
+                Ok(Some(popped)) => return Ok(popped),
                 Ok(None) => {}
-                Err(TakeError::Empty) => {
+                Err(PopError::Empty) => {
                     let filled = self.filled();
                     if filled.number() == now.number() && (filled.class() == 0 || filled.is_shut()) {
-                        return Err(TakeError::Empty);
+                        return Err(PopError::Empty);
                     }
                     self.close(arena, now, ring)?;
                 }
-                Err(TakeError::Closed) => {
+                Err(PopError::Closed) => {
                     let filled = self.filled();
                     match filled.number() == now.number() {
-                        true if filled.is_shut() => return Err(TakeError::Closed),
+                        true if filled.is_shut() => return Err(PopError::Closed),
                         // Closed early, by rubbish: the next put sees to it.
-                        true if filled.class() == 0 => return Err(TakeError::Empty),
+                        true if filled.class() == 0 => return Err(PopError::Empty),
                         true => {
-                            self.begin(filled, 0, &self.first).map_err(|_| TakeError::Corrupt)?;
+                            self.begin(filled, 0, &self.first).map_err(|_| PopError::Corrupt)?;
                             arena.begin_trim();
                         }
                         false => self.go_on(now, filled)?,
@@ -215,23 +215,23 @@ impl Rings {
             }
             backoff.spin();
         }
-        Err(TakeError::Corrupt)
+        Err(PopError::Corrupt)
     }
 
     /// Closes the ring of `now`, if it is still empty.
-    fn close(&self, arena: &Arena, now: Era, ring: &Ring) -> Result<(), TakeError> {
+    fn close(&self, arena: &Arena, now: Era, ring: &Ring) -> Result<(), PopError> {
         match ring.close_if_empty(arena, now, || self.drained() == now) {
             // A message slipped in, or others went on: another look tells. When it is closed it does too.
-            TakeError::Empty | TakeError::Closed => Ok(()),
+            PopError::Empty | PopError::Closed => Ok(()),
             trouble => Err(trouble),
         }
     }
 
     /// Goes on to drain the era after `now`, whose ring is closed and empty.
-    fn go_on(&self, now: Era, filled: Era) -> Result<(), TakeError> {
+    fn go_on(&self, now: Era, filled: Era) -> Result<(), PopError> {
         let Some(next) = now.next_towards(filled) else {
             // Others have gone on further, and shrunk it since.
-            return if self.drained() == now { Err(TakeError::Corrupt) } else { Ok(()) };
+            return if self.drained() == now { Err(PopError::Corrupt) } else { Ok(()) };
         };
         // Release: the ring is closed (pairs with: drained). Failure: another process went on.
         let _ = self.words.drained.compare_exchange(now.0, next.0, Ordering::Release, Ordering::Relaxed);
@@ -261,11 +261,11 @@ impl Rings {
 
     /// Closes a lane that was shut and is empty: no put gets in any more. `Empty` if a message slipped in before, `Closed` once it is
     /// done.
-    pub(crate) fn close_if_empty(&self, arena: &Arena) -> TakeError {
+    pub(crate) fn close_if_empty(&self, arena: &Arena) -> PopError {
         let now = self.drained();
         // Puts may still be on their way into an earlier era.
         if now.number() != self.filled().number() {
-            return TakeError::Empty;
+            return PopError::Empty;
         }
         match self.ring(now.class()) {
             Ok(ring) => ring.close_if_empty(arena, now, || self.drained() == now),
@@ -323,11 +323,11 @@ impl Rings {
     }
 
     /// Messages published since the lane was made: at least all whose put has returned.
-    pub(crate) fn published(&self) -> u64 {
+    pub(crate) fn pushed(&self) -> u64 {
         // Acquire: rings beyond are not filled yet by any put that has returned (pairs with: era).
         let _ = self.filled();
         let last = self.words.rings.load(Ordering::Relaxed).min(self.more.len() as u64) as u32;
-        (0..=last).fold(0, |sum, class| sum.wrapping_add(self.ring(class).map_or(0, Ring::published)))
+        (0..=last).fold(0, |sum, class| sum.wrapping_add(self.ring(class).map_or(0, Ring::pushed)))
     }
 
     /// Whether the slot of a ticket of one of the rings holds `block` in that ticket's turn.

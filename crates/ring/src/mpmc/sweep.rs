@@ -15,8 +15,9 @@
 //! | `Taken` | freed and counted as lost ([`Orphans::Drop`]), or brought back to be delivered again ([`Orphans::Redeliver`]) |
 
 use super::arena::Found;
-use super::error::PublishError;
-use super::handle::{Held, Meta, Mpmc};
+use super::error::{GiveBackError, SweepError};
+use super::block::{Held, Meta};
+use super::handle::Mpmc;
 use super::ring::Filling;
 use super::state::{BlockState, Completion, Kind, Lane, Origin, Owner, Ticket};
 use multiproc_prim::Ordering;
@@ -103,10 +104,13 @@ impl Mpmc {
         orphans: Orphans,
         is_still_dead: impl Fn() -> bool,
         mut tell: impl FnMut(Orphan<'_>),
-    ) -> Result<Swept, PublishError> {
+    ) -> Result<Swept, SweepError> {
+        if matches!(orphans, Orphans::Redeliver { .. }) && self.lane(Lane::Returned).is_none() {
+            return Err(SweepError::NoReturns);
+        }
         let mut swept = Swept::default();
         for block in self.arena.ever_used() {
-            let block = block.map_err(|_| PublishError::NoMemory)?;
+            let block = block?;
             // Acquire: the question whether it is still dead comes after. What the dead one wrote is visible, since it died before it was
             // found dead.
             let state = BlockState(block.header.state.load(Ordering::Acquire));
@@ -122,8 +126,8 @@ impl Mpmc {
                 Kind::Free => {}
                 Kind::Owned => swept.freed += usize::from(self.release(block, state)),
                 Kind::Publishing => {
-                    let rings = self.lane(ring.lane()).ok_or(PublishError::Corrupt)?;
-                    if rings.holds(ring.class(), ticket.0, block).map_err(|_| PublishError::NoMemory)? {
+                    let rings = self.lane(ring.lane()).ok_or(SweepError::Corrupt)?;
+                    if rings.holds(ring.class(), ticket.0, block)? {
                         continue;
                     }
                     // Relaxed: it comes before the state that we read. Should another process sweep the block meanwhile, our exchange
@@ -169,12 +173,12 @@ impl Mpmc {
                         Ok(Lane::Dead) => swept.dead += 1,
                         Ok(_) => swept.returned += 1,
                         // It stays ours: were it the dead one's again, another sweeper might have buried that one meanwhile.
-                        Err(PublishError::NoMemory) => {
+                        Err(GiveBackError::NoMemory { .. }) => {
                             // Relaxed: as above. The delivery that was counted did not happen.
                             block.header.meta.store(meta.pack(), Ordering::Relaxed);
                             tell(Orphan::Unsent(held));
                         }
-                        Err(error) => return Err(error),
+                        Err(error) => return Err(error.into()),
                     }
                 }
             }
@@ -191,7 +195,7 @@ impl Mpmc {
         seen: BlockState,
         lane: Lane,
         max_deliveries: Option<u16>,
-    ) -> Result<Lane, PublishError> {
+    ) -> Result<Lane, GiveBackError> {
         if lane.is_dead() {
             self.bring_back(block, seen, Lane::DeadReturned)?;
             return Ok(Lane::DeadReturned);
@@ -224,12 +228,13 @@ impl Mpmc {
     }
 
     /// Puts a block that is ours into `lane`. If that can't be, it is as `seen` again.
-    fn bring_back(&self, block: Found<'_>, seen: BlockState, lane: Lane) -> Result<(), PublishError> {
-        let ring = self.lane(lane).ok_or(PublishError::Corrupt)?;
-        ring.publish(&self.arena, self.owner(), Filling::Block(block)).inspect_err(|_| {
+    fn bring_back(&self, block: Found<'_>, seen: BlockState, lane: Lane) -> Result<(), GiveBackError> {
+        let ring = self.lane(lane).ok_or(GiveBackError::NoReturns)?;
+        let pushed = ring.push(&self.arena, self.owner(), Filling::Block(block)).inspect_err(|_| {
             // Release, beyond the models, in which memory never runs out: the count that we raised comes before whoever sweeps it
             // next (pairs with: bring back).
             block.header.state.store(seen.0, Ordering::Release);
-        })
+        });
+        Ok(pushed?)
     }
 }

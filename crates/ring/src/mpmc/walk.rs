@@ -92,7 +92,7 @@ impl Ring {
         let ticket = walk.at;
         let index = self.turns.index(ticket).ok_or(Trouble::Corrupt)?;
         let slot = self.slots.get(index).ok_or(Trouble::Corrupt)?;
-        self.ensure(index).map_err(|_| Trouble::NoMemory)?;
+        self.ensure(index)?;
         // Acquire: what came with the message (pairs with: take), and the slots after this one at least as new as whoever filled
         // this one saw them (pairs with: walk).
         Ok(Spot { ticket, slot, word: Slot(slot.first(Ordering::Acquire)) })
