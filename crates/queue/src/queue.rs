@@ -349,10 +349,17 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     fn get_by(&self, deadline: Deadline) -> Result<T, GetError> {
         let attachment = self.here()?;
         attachment.glance();
-        match attachment.channel.pop_block(attachment.lanes(), attachment.until(deadline)) {
+        // The common case first, so that the block need not be handed on.
+        match attachment.channel.try_pop_block(attachment.lanes()) {
             Ok(block) => Self::read(attachment, block),
-            Err(error) => Err(attachment.get_error(error)),
+            Err(_) => Self::get_later(attachment, deadline),
         }
+    }
+
+    #[cold]
+    fn get_later(attachment: &Arc<Attachment>, deadline: Deadline) -> Result<T, GetError> {
+        let block = attachment.channel.pop_block(attachment.lanes(), attachment.until(deadline));
+        Self::read(attachment, block.map_err(|error| attachment.get_error(error))?)
     }
 
     /// The value in a block, which is free then; in a `JoinableQueue` it is in hand.
@@ -374,10 +381,10 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
             underway.arrived();
             value
         };
-        if let Some(bytes) = block.small() {
-            drop(block);
-            return decode(bytes.get(..len).unwrap_or(&bytes));
-        }
+        let block = match block.into_small() {
+            Ok(bytes) => return decode(bytes.get(..len).unwrap_or(&bytes)),
+            Err(block) => block,
+        };
         with_scratch(|bytes| {
             block.payload().append_to(bytes);
             drop(block);

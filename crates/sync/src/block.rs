@@ -54,6 +54,16 @@ impl<'a> ChannelBlock<'a> {
         }
     }
 
+    /// Takes out the bytes of a message that lay in a slot, as [`Block::into_small`] does.
+    ///
+    /// # Errors
+    ///
+    /// The message is in a block: it comes back.
+    #[inline(always)]
+    pub fn into_small(self) -> Result<[u8; 8], Self> {
+        self.hand_over(|block| block.into_small().map_err(|block| Refused { error: (), block })).map_err(|refused| refused.block)
+    }
+
     /// Keeps a popped block in hand beyond the borrow, as [`Block::hold`] does.
     ///
     /// # Errors

@@ -347,6 +347,9 @@ impl Channel {
                 return Ok(block);
             }
         }
+        if deadline == Deadline::NOW {
+            return Err(late);
+        }
         let attempt = |popping: &mut Popping<'_, _>| {
             self.try_pop_block(lanes).map_or_else(|end| self.verdict(end, lanes, popping), |block| Some(Ok(block)))
         };

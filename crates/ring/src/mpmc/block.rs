@@ -114,7 +114,7 @@ impl<'a> Block<'a> {
         Self { storage: Storage::Shared(found), len, tag, deliveries: meta.deliveries_in(from.ring().lane()), from: Some(from) }
     }
 
-    /// The message's bytes, for longer than the block is borrowed; `None` if they are [in here](Self::small). They are the next
+    /// The message's bytes, for longer than the block is borrowed; `None` if they are [in here](Self::into_small). They are the next
     /// message's once this is dropped: reading them then gives rubbish, and writing them makes that.
     #[inline(always)]
     pub fn shared_payload(&self) -> Option<Bytes<'a>> {
@@ -163,12 +163,20 @@ impl Block<'_> {
         }
     }
 
-    /// The bytes of a message that lies in a slot, lowest address first and zero behind its length; `None` for one in a block.
+    /// Takes out the bytes of a message that lay in a slot: lowest address first, and zero behind its length. It needs no more freeing.
+    ///
+    /// # Errors
+    ///
+    /// The message is in a block: it comes back.
     #[inline(always)]
-    pub fn small(&self) -> Option<[u8; OwnBytes::LEN]> {
+    pub fn into_small(self) -> Result<[u8; OwnBytes::LEN], Self> {
         match &self.storage {
-            Storage::Own(bytes) => Some(bytes.word().to_ne_bytes()),
-            Storage::Shared(_) => None,
+            Storage::Own(bytes) => {
+                let bytes = bytes.word().to_ne_bytes();
+                std::mem::forget(self);
+                Ok(bytes)
+            }
+            Storage::Shared(_) => Err(self),
         }
     }
 

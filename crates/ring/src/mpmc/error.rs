@@ -85,10 +85,10 @@ pub enum AllocError {
     #[error("every block of shared memory that is large enough is in use")]
     Exhausted,
     /// The system has no page left for a block.
-    #[error("the system has no shared memory left: {}", io::Error::from_raw_os_error(*errno))]
+    #[error("the system has no shared memory left: {kind}")]
     NoMemory {
-        /// The system's error number; 0 if the memory's owner gave none.
-        errno: i32,
+        /// What the system said.
+        kind: io::ErrorKind,
     },
     /// No block is ever that large.
     #[error("a message of {len} bytes is longer than the limit of {max}")]
@@ -107,7 +107,7 @@ impl From<io::Error> for AllocError {
     fn from(error: io::Error) -> Self {
         match is_rubbish(&error) {
             true => Self::Corrupt,
-            false => Self::NoMemory { errno: error.raw_os_error().unwrap_or(0) },
+            false => Self::NoMemory { kind: error.kind() },
         }
     }
 }
@@ -126,10 +126,10 @@ pub enum PushError {
     #[error("every block of shared memory that is large enough is in use")]
     Exhausted,
     /// The system has no page left for the message.
-    #[error("the system has no shared memory left: {}", io::Error::from_raw_os_error(*errno))]
+    #[error("the system has no shared memory left: {kind}")]
     NoMemory {
-        /// The system's error number; 0 if the memory's owner gave none.
-        errno: i32,
+        /// What the system said.
+        kind: io::ErrorKind,
     },
     /// No message is ever that long.
     #[error("a message of {len} bytes is longer than the limit of {max}")]
@@ -149,16 +149,40 @@ impl From<AllocError> for PushError {
     fn from(error: AllocError) -> Self {
         match error {
             AllocError::Exhausted => Self::Exhausted,
-            AllocError::NoMemory { errno } => Self::NoMemory { errno },
+            AllocError::NoMemory { kind } => Self::NoMemory { kind },
             AllocError::TooLong { len, max } => Self::TooLong { len, max },
             AllocError::Corrupt => Self::Corrupt,
         }
     }
 }
 
-impl From<io::Error> for PushError {
+/// Why a slot was not filled. It is smaller than [`PushError`], and so cheaper to hand on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FillError {
+    Full,
+    Closed,
+    NoMemory { kind: io::ErrorKind },
+    Corrupt,
+}
+
+impl From<io::Error> for FillError {
     fn from(error: io::Error) -> Self {
-        AllocError::from(error).into()
+        match error.into() {
+            AllocError::NoMemory { kind } => Self::NoMemory { kind },
+            _ => Self::Corrupt,
+        }
+    }
+}
+
+impl From<FillError> for PushError {
+    #[inline(always)]
+    fn from(error: FillError) -> Self {
+        match error {
+            FillError::Full => Self::Full,
+            FillError::Closed => Self::Closed,
+            FillError::NoMemory { kind } => Self::NoMemory { kind },
+            FillError::Corrupt => Self::Corrupt,
+        }
     }
 }
 
@@ -173,10 +197,10 @@ pub enum PopError {
     #[error("the ring is closed")]
     Closed,
     /// The system has no page left for the slot or block.
-    #[error("the system has no shared memory left: {}", io::Error::from_raw_os_error(*errno))]
+    #[error("the system has no shared memory left: {kind}")]
     NoMemory {
-        /// The system's error number; 0 if the memory's owner gave none.
-        errno: i32,
+        /// What the system said.
+        kind: io::ErrorKind,
     },
     /// The words of the ring contradict each other: another process wrote rubbish over them.
     #[error("the ring's words in shared memory contradict each other")]
@@ -186,7 +210,7 @@ pub enum PopError {
 impl From<io::Error> for PopError {
     fn from(error: io::Error) -> Self {
         match error.into() {
-            AllocError::NoMemory { errno } => Self::NoMemory { errno },
+            AllocError::NoMemory { kind } => Self::NoMemory { kind },
             _ => Self::Corrupt,
         }
     }
@@ -203,20 +227,20 @@ pub enum GiveBackError {
     #[error("the ring has no room for messages that come back: make it with returns: true")]
     NoReturns,
     /// The system has no page left for the slot.
-    #[error("the system has no shared memory left: {}", io::Error::from_raw_os_error(*errno))]
+    #[error("the system has no shared memory left: {kind}")]
     NoMemory {
-        /// The system's error number; 0 if the memory's owner gave none.
-        errno: i32,
+        /// What the system said.
+        kind: io::ErrorKind,
     },
     /// The words of the ring contradict each other: another process wrote rubbish over them.
     #[error("the ring's words in shared memory contradict each other")]
     Corrupt,
 }
 
-impl From<PushError> for GiveBackError {
-    fn from(error: PushError) -> Self {
+impl From<FillError> for GiveBackError {
+    fn from(error: FillError) -> Self {
         match error {
-            PushError::NoMemory { errno } => Self::NoMemory { errno },
+            FillError::NoMemory { kind } => Self::NoMemory { kind },
             // There is room for every block in the lanes for returns.
             _ => Self::Corrupt,
         }
@@ -231,10 +255,10 @@ pub enum SweepError {
     #[error("the ring has no room for messages that come back: make it with returns: true, or sweep with Orphans::Drop")]
     NoReturns,
     /// The system has no page left for what the sweep looks at.
-    #[error("the system has no shared memory left: {}", io::Error::from_raw_os_error(*errno))]
+    #[error("the system has no shared memory left: {kind}")]
     NoMemory {
-        /// The system's error number; 0 if the memory's owner gave none.
-        errno: i32,
+        /// What the system said.
+        kind: io::ErrorKind,
     },
     /// The words of the ring contradict each other: another process wrote rubbish over them.
     #[error("the ring's words in shared memory contradict each other")]
@@ -245,7 +269,7 @@ impl From<GiveBackError> for SweepError {
     fn from(error: GiveBackError) -> Self {
         match error {
             GiveBackError::NoReturns => Self::NoReturns,
-            GiveBackError::NoMemory { errno } => Self::NoMemory { errno },
+            GiveBackError::NoMemory { kind } => Self::NoMemory { kind },
             _ => Self::Corrupt,
         }
     }
@@ -254,7 +278,7 @@ impl From<GiveBackError> for SweepError {
 impl From<io::Error> for SweepError {
     fn from(error: io::Error) -> Self {
         match error.into() {
-            AllocError::NoMemory { errno } => Self::NoMemory { errno },
+            AllocError::NoMemory { kind } => Self::NoMemory { kind },
             _ => Self::Corrupt,
         }
     }

@@ -163,14 +163,14 @@ impl Mpmc {
     pub fn push(&self, message: &[u8]) -> Result<(), PushError> {
         if message.len() <= OwnBytes::LEN && self.small_in_slots {
             let word = message.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
-            return self.main.push(&self.arena, self.owner, Filling::Small(word.to_le(), message.len(), 0));
+            return Ok(self.main.push(&self.arena, self.owner, Filling::Small(word.to_le(), message.len(), 0))?);
         }
         let block = self.arena.claim(self.owner, message.len())?;
         let meta = Meta { len: message.len(), tag: 0, deliveries: 0, put_anew: false };
         // Relaxed: pushing orders it.
         block.header.meta.store(meta.pack(), Ordering::Relaxed);
         block.payload(message.len()).write(message);
-        self.main.push(&self.arena, self.owner, Filling::Block(block)).inspect_err(|_| block.free())
+        Ok(self.main.push(&self.arena, self.owner, Filling::Block(block)).inspect_err(|_| block.free())?)
     }
 
     /// Appends the oldest message to `target`; returns its length. Messages that a sweep brought back come before new ones.
@@ -219,7 +219,7 @@ impl Mpmc {
                 std::mem::forget(block);
                 Ok(())
             }
-            Err(error) => Err(Refused { error, block }),
+            Err(error) => Err(Refused { error: error.into(), block }),
         }
     }
 

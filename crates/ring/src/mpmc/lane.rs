@@ -17,7 +17,7 @@
 //! reading a slot and exchanging it, and marks carry the number of their era.
 
 use super::arena::{Arena, Found};
-use super::error::{LayoutError, PopError, PushError};
+use super::error::{FillError, LayoutError, PopError};
 use super::layout::{LaneWords, SLOTS_AT, Stretch};
 use super::ring::{Filling, Popped, Ring};
 use super::state::{Era, Lane, Owner, RingId};
@@ -106,14 +106,14 @@ impl Rings {
 
     /// Puts a message into the lane: a small one, or a block that `me` owns.
     #[inline(always)]
-    pub(crate) fn push(&self, arena: &Arena, me: Owner, filling: Filling<'_>) -> Result<(), PushError> {
+    pub(crate) fn push(&self, arena: &Arena, me: Owner, filling: Filling<'_>) -> Result<(), FillError> {
         let era = self.filled();
         if era.is_shut() {
-            return Err(PushError::Closed);
+            return Err(FillError::Closed);
         }
         if era.class() == 0 {
             match self.first.push(arena, me, era, filling) {
-                Err(PushError::Full | PushError::Closed) if self.grows() => {}
+                Err(FillError::Full | FillError::Closed) if self.grows() => {}
                 done => return done,
             }
         }
@@ -121,34 +121,34 @@ impl Rings {
     }
 
     #[cold]
-    fn push_later(&self, arena: &Arena, me: Owner, filling: Filling<'_>) -> Result<(), PushError> {
+    fn push_later(&self, arena: &Arena, me: Owner, filling: Filling<'_>) -> Result<(), FillError> {
         let mut backoff = Backoff::new();
         while backoff.tries() <= MOST_TRIES {
             let era = self.filled();
             if era.is_shut() {
-                return Err(PushError::Closed);
+                return Err(FillError::Closed);
             }
             let ring = self.ring(era.class())?;
             backoff.spin();
             match ring.push(arena, me, era, filling) {
-                Err(PushError::Full) => self.grow(era)?,
+                Err(FillError::Full) => self.grow(era)?,
                 // It was empty, and larger than it has to be.
-                Err(PushError::Closed) if era.class() > 0 => self.begin(era, 0, &self.first)?,
-                Err(PushError::Closed) => self.grow(era)?,
+                Err(FillError::Closed) if era.class() > 0 => self.begin(era, 0, &self.first)?,
+                Err(FillError::Closed) => self.grow(era)?,
                 done => return done,
             }
         }
-        Err(PushError::Corrupt)
+        Err(FillError::Corrupt)
     }
 
     /// Begins the era after `era`, in a larger ring, if it has not begun.
-    fn grow(&self, era: Era) -> Result<(), PushError> {
+    fn grow(&self, era: Era) -> Result<(), FillError> {
         if self.filled() != era {
             return Ok(());
         }
         let class = era.class() + 1;
         if class as usize > self.more.len() {
-            return Err(PushError::Full);
+            return Err(FillError::Full);
         }
         let ring = self.ring(class)?;
         // Relaxed: the era's own word shows it.
@@ -157,14 +157,14 @@ impl Rings {
     }
 
     /// Begins the era after `era`, if it has not begun, or comes nearer to that.
-    fn begin(&self, era: Era, class: u32, ring: &Ring) -> Result<(), PushError> {
+    fn begin(&self, era: Era, class: u32, ring: &Ring) -> Result<(), FillError> {
         let now = self.drained();
         if now.number() > era.number() {
             return Ok(());
         }
         if now.number() < era.number() && now.class() >= class {
             // A ring that was closed when it was empty, and that consumers have not left yet.
-            return self.go_on(now, era).map_err(|_| PushError::Corrupt);
+            return self.go_on(now, era).map_err(|_| FillError::Corrupt);
         }
         let next = era.next(class);
         ring.open(next, || self.filled() != era)?;

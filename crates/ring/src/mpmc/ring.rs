@@ -17,7 +17,7 @@
 //! steps.
 
 use super::arena::{Arena, Found};
-use super::error::{AllocError, PopError, PushError};
+use super::error::{AllocError, FillError, PopError};
 use super::layout::{Ends, SLOTS_AT};
 use super::state::{BlockState, Content, Era, Origin, Owner, RingId, Slot, Ticket, Turns};
 use crate::distance::Distance;
@@ -91,23 +91,23 @@ pub(super) struct Spot<'r> {
 /// Memory in a state that no order of events explains, or that can't be touched.
 pub(super) enum Trouble {
     Corrupt,
-    NoMemory { errno: i32 },
+    NoMemory { kind: io::ErrorKind },
 }
 
 impl From<io::Error> for Trouble {
     fn from(error: io::Error) -> Self {
         match error.into() {
-            AllocError::NoMemory { errno } => Self::NoMemory { errno },
+            AllocError::NoMemory { kind } => Self::NoMemory { kind },
             _ => Self::Corrupt,
         }
     }
 }
 
-impl From<Trouble> for PushError {
+impl From<Trouble> for FillError {
     fn from(trouble: Trouble) -> Self {
         match trouble {
             Trouble::Corrupt => Self::Corrupt,
-            Trouble::NoMemory { errno } => Self::NoMemory { errno },
+            Trouble::NoMemory { kind } => Self::NoMemory { kind },
         }
     }
 }
@@ -116,7 +116,7 @@ impl From<Trouble> for PopError {
     fn from(trouble: Trouble) -> Self {
         match trouble {
             Trouble::Corrupt => Self::Corrupt,
-            Trouble::NoMemory { errno } => Self::NoMemory { errno },
+            Trouble::NoMemory { kind } => Self::NoMemory { kind },
         }
     }
 }
@@ -171,14 +171,14 @@ impl Ring {
     /// Puts a message into the ring: a small one, or a block that `me` owns. `Closed` also if it was opened for a later era than `era`,
     /// which may not have begun: nobody would look for the message here.
     #[inline(always)]
-    pub(crate) fn push(&self, arena: &Arena, me: Owner, era: Era, filling: Filling<'_>) -> Result<(), PushError> {
+    pub(crate) fn push(&self, arena: &Arena, me: Owner, era: Era, filling: Filling<'_>) -> Result<(), FillError> {
         let (mut backoff, mut hung_back) = (Backoff::new(), false);
         while backoff.tries() <= MOST_TRIES {
             let spot = self.find_tail(&mut backoff)?;
             let Spot { ticket, slot, word } = spot;
             match word.content() {
-                Content::Closed => return Err(PushError::Closed),
-                Content::Nothing if word.is_of_another(era) => return Err(PushError::Closed),
+                Content::Closed => return Err(FillError::Closed),
+                Content::Nothing if word.is_of_another(era) => return Err(FillError::Closed),
                 _ => {}
             }
             if !self.is_free_for(arena, &spot)? {
@@ -186,7 +186,7 @@ impl Ring {
                 if !std::mem::replace(&mut hung_back, true) && self.hangs_back(&self.behind_takes, ticket) {
                     continue;
                 }
-                return Err(PushError::Full);
+                return Err(FillError::Full);
             }
             let turn = self.turns.turn(ticket);
             let filled = match filling {
@@ -200,7 +200,7 @@ impl Ring {
                     // It must be there before the slot is, since from then on it is what consumers compare with. Relaxed: nobody
                     // comes to it but by the slot.
                     block.header.state.store(BlockState::publishing(self.id, me, ticket).0, Ordering::Relaxed);
-                    let new = Slot::holding(turn, block.number(), self.whole).ok_or(PushError::Corrupt)?;
+                    let new = Slot::holding(turn, block.number(), self.whole).ok_or(FillError::Corrupt)?;
                     // Release: payload and state come before the slot (pairs with: take). Failure needs nothing: we look anew.
                     match self.whole {
                         true => {
@@ -218,7 +218,7 @@ impl Ring {
             // Someone else's message, or the mark that closes: the next look tells.
             backoff.spin();
         }
-        Err(PushError::Corrupt)
+        Err(FillError::Corrupt)
     }
 
     /// Whether a put would find room now. Closed counts as room: the put will say it.
@@ -348,7 +348,7 @@ impl Ring {
     }
 
     /// Opens a ring that was closed, for `era`, unless `is_over` says that this era has begun since. Its tickets go on where they ended.
-    pub(crate) fn open(&self, era: Era, is_over: impl Fn() -> bool) -> Result<(), PushError> {
+    pub(crate) fn open(&self, era: Era, is_over: impl Fn() -> bool) -> Result<(), FillError> {
         let mut backoff = Backoff::new();
         while backoff.tries() <= MOST_TRIES {
             let Spot { ticket, slot, word } = self.find_tail(&mut backoff)?;
@@ -363,7 +363,7 @@ impl Ring {
             slot.exchange_first(word.0, opened.0, Ordering::Relaxed, Ordering::Relaxed);
             backoff.spin();
         }
-        Err(PushError::Corrupt)
+        Err(FillError::Corrupt)
     }
 
     fn head(&self, arena: &Arena) -> Result<u64, Trouble> {

@@ -67,10 +67,10 @@ pub enum SpscError {
         asked: Shape,
     },
     /// The system has no memory for the ring.
-    #[error("no memory for the ring: {}", std::io::Error::from_raw_os_error(*errno))]
+    #[error("no memory for the ring: {kind}")]
     NoMemory {
-        /// The system's error number; 0 if the memory's owner gave none.
-        errno: i32,
+        /// What the system said.
+        kind: std::io::ErrorKind,
     },
 }
 
@@ -145,7 +145,7 @@ impl Shape {
             return Err(SpscError::Unaligned { at });
         }
         region.bytes(at, len)?;
-        let no_memory = |error: std::io::Error| SpscError::NoMemory { errno: error.raw_os_error().unwrap_or(0) };
+        let no_memory = |error: std::io::Error| SpscError::NoMemory { kind: error.kind() };
         region.commit(at..at + len).map_err(no_memory)?;
         let ends: Place<Ends> = region.place(at)?;
         // Relaxed, in all of this: nobody else has new memory yet, and what hands it on to the other side orders it.
