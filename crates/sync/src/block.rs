@@ -70,7 +70,14 @@ impl<'a> ChannelBlock<'a> {
     ///
     /// The message was allocated, not popped, or lay in a slot: it comes back.
     pub fn hold(self) -> Result<Held, Self> {
-        self.hand_over(|block| block.hold().map_err(|block| Refused { error: (), block })).map_err(|refused| refused.block)
+        let Self { block, wake } = self;
+        match block.hold() {
+            Ok(held) => {
+                std::mem::forget(wake);
+                Ok(held)
+            }
+            Err(block) => Err(Self { block, wake }),
+        }
     }
 }
 

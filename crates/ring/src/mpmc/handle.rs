@@ -16,8 +16,8 @@ use std::sync::Arc;
 /// Every process (or thread) attaches a handle of its own to the same region; a handle may also be shared by threads.
 ///
 /// ```
-/// use multiproc_prim::{Heap, Region};
 /// use multiproc_ring::mpmc::{Geometry, Mpmc, Owner, PushError};
+/// use multiproc_ring::{Heap, Region};
 ///
 /// let geometry = Geometry::new(3);
 /// let region = Region::new(Heap::new(geometry.region_len()?));
