@@ -176,7 +176,7 @@ fn what_a_dead_consumer_had_not_finished_comes_back_once() {
     });
 }
 
-/// One block, whose message is in the hands of one that died.
+/// One block, whose message is in the hands of a process that died.
 fn in_dead_hands() -> Model {
     let model = Model::new(1, 1);
     model.first.push(b"1").unwrap();

@@ -121,7 +121,7 @@ fn pop(ring: &Mpmc) -> Option<Vec<u8>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
-    /// Lengths of every size class, blocks in hand of one that dies, sweeps.
+    /// Lengths of every size class, blocks in hand of a process that dies, sweeps.
     #[test]
     fn nothing_is_touched_before_it_is_committed(
         slots in 1u32..400,
@@ -277,7 +277,7 @@ fn a_sweep_after_a_burst_asks_for_no_memory_that_was_given_back() {
     for value in 0..10_000u32 {
         a.push(&[value as u8; 300]).unwrap();
     }
-    // The last one is in hand of one that dies.
+    // The last message is in hand of a process that dies.
     for _ in 0..9_999 {
         assert!(pop(&a).is_some());
     }

@@ -1,4 +1,4 @@
-//! A block of a channel, which wakes those that wait for memory when it is dropped.
+//! A block of a channel: its drop wakes the producers that wait for memory.
 
 use crate::error::ChannelPushError;
 use crate::event::EventCount;

@@ -390,14 +390,14 @@ impl Channel {
     ) -> Option<Result<ChannelBlock<'_>, ChannelPopError>> {
         match self.end(end, lanes) {
             Err(ChannelPopError::Empty) => None,
-            // What came back since was there before it was over.
+            // A message that came back before it was over is there now.
             Err(ChannelPopError::ShutDown) if !wait.is_over() => None,
             Err(ChannelPopError::ShutDown) => Some(self.try_pop_block(lanes).map_err(|_| ChannelPopError::ShutDown)),
             done => Some(done),
         }
     }
 
-    /// What it means that nothing was there: the end, if the channel was shut down, unless a message slipped in before that.
+    /// What it means that nothing was there. After a shutdown it is the end, unless a message slipped in before.
     fn end(&self, mut end: PopError, lanes: &[Lane]) -> Result<ChannelBlock<'_>, ChannelPopError> {
         for _ in 0..MOST_SLIPS {
             if end != PopError::Empty || !self.is_shut_down() {

@@ -27,17 +27,18 @@ shared_struct! {
     }
 }
 
-/// How long anybody sleeps before the first look around. Each look says how long to sleep until the next one.
+/// How long a waiter sleeps before its first look around. Each look says how long to sleep until the next one.
 ///
 /// Looks notice deaths that nobody else notices, and make good a wake-up that went to a process which died.
 pub const SLICE: Duration = Duration::from_millis(80);
 
-/// How long this handle spins before it sleeps: long while that is enough, hardly at all once it was not, with a long try
-/// every now and then to find out whether it would be again, the more seldom the more of them were in vain. Where both sides share
-/// a processor, spinning steals the time of the one that is waited for, and this finds out soon; the number of processors would
-/// not tell. So before it sleeps, it lets others run.
+/// A guess of how long it is worth while to spin before a sleep: make one per handle and event.
 ///
-/// The low half counts the waits until the next long try, the high half is how many it will be after that.
+/// A handle spins long as long as that is enough, and hardly at all once it was not. Every now and then it tries long again, the more
+/// seldom the more such tries were in vain. Where both sides share a processor, spinning steals the time of the side that is waited for;
+/// the tries find that out soon, which the number of processors would not tell. So before a sleep the waiter lets others run.
+///
+/// In the word, the low half counts the waits until the next long try, and the high half says how many it will be after that.
 #[derive(Debug, Default)]
 pub struct Pace(Hint);
 
@@ -65,7 +66,7 @@ impl Pace {
             _ => SHORT,
         };
         for spin in 0..spins {
-            // Every attempt takes the cache lines of those who work: leave them longer, the longer it takes.
+            // Every attempt takes cache lines away from the side that works: leave them to it longer, the longer it takes.
             for _ in 0..=(spin / 8).min(MOST_PAUSES) {
                 spin_loop();
             }
@@ -93,7 +94,7 @@ impl Pace {
 /// How long a look of a sleeper on watch holds, in milliseconds: a little less than its slice, by the clock's tick.
 const WATCH: u32 = 72;
 
-/// Milliseconds, as they come round every 50 days: at worst a sleeper more is woken then, or one less watches for a slice.
+/// Milliseconds, which come round every 50 days: at worst one sleeper more is woken then, or one fewer watches for a slice.
 fn now() -> u32 {
     monotonic_millis() as u32
 }
@@ -176,7 +177,8 @@ impl EventCount {
         self.look(count);
     }
 
-    /// As [`wake`](Self::wake), for those who did it by a successful exchange, which is the fence where the processor has it so.
+    /// Wakes up to `count` sleepers, for a caller that did what they wait for by a successful exchange. Where the processor has it so, that
+    /// exchange is the fence, and a look costs no other one.
     #[inline(always)]
     pub fn wake_after_exchange(&self, count: u32) {
         // As in `wake` (pairs with: wake).
@@ -191,8 +193,8 @@ impl EventCount {
 
     #[inline(always)]
     fn look_if(&self, count: u32, worth_while: impl FnOnce() -> bool) {
-        // Acquire, beyond the models as above: whoever announced itself read `wakes` before we change it, and so finds it changed
-        // (pairs with: announce).
+        // Acquire, beyond the models as above: a sleeper that announced itself read `wakes` before we change it, and so finds it
+        // changed (pairs with: announce).
         let announced = self.announced.load(Ordering::Acquire);
         // Relaxed: an older answer costs a wake-up for nobody, nothing else.
         if announced != self.answered.load(Ordering::Relaxed) && worth_while() {
@@ -226,7 +228,7 @@ impl EventCount {
         (ours && self.watched.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()).then_some(now)
     }
 
-    /// A sleeper that goes on with what it got watches no more.
+    /// Ends the watch of a sleeper that goes on with what it got.
     fn leave_watch(&self, since: Option<u32>) {
         if let Some(since) = since {
             let _ = self.watched.compare_exchange(since, since.wrapping_sub(WATCH), Ordering::Relaxed, Ordering::Relaxed);
@@ -240,20 +242,22 @@ impl EventCount {
     #[cold]
     fn wake_sleepers(&self, announced: u32, count: u32) {
         let count = if cfg!(loom) || self.is_watched() { count } else { count.saturating_add(1) };
-        // Whoever is announced but does not sleep yet finds this changed, and looks again. Relaxed: the kernel compares under its
-        // own lock, and what to look at is ordered by the fences.
+        // A waiter that is announced but does not sleep yet finds this changed, and looks again. Relaxed: the kernel compares under
+        // its own lock, and what to look at is ordered by the fences.
         self.wakes.fetch_add(1, Ordering::Relaxed);
         if futex::wake(&self.wakes, count) < count as usize {
-            // Of those announced nobody is left asleep. Relaxed: it carries nothing. Should we be so late that a newer answer
-            // stands there, the next waker wakes nobody once.
+            // Of the announced sleepers none is left asleep. Relaxed: it carries nothing. If we are so late that a newer answer stands
+            // there, the next waker wakes nobody once.
             self.answered.store(announced, Ordering::Relaxed);
         }
     }
 }
 
 shared_struct! {
-    /// An [`EventCount`] for those who act much more often than anybody waits for it: waking costs two loads and no fence if nobody
-    /// sleeps, and going to sleep a call of the kernel's more, which interrupts the others for a moment.
+    /// An [`EventCount`] for a side that acts much more often than the other one sleeps.
+    ///
+    /// Waking costs two loads and no fence if nobody sleeps. Going to sleep costs one system call more, which interrupts the processors
+    /// of the others for a moment.
     pub struct BusyEvent {
         event: EventCount,
     }

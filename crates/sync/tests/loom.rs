@@ -1,4 +1,4 @@
-//! Lost wake-ups: in every interleaving, whoever waits for something that happens goes on. The model's futex has no
+//! Lost wake-ups: in every interleaving, a waiter for something that happens goes on. The model's futex has no
 //! time-outs, so a sleeper that nobody wakes is a deadlock that loom reports.
 //!
 //! Without loom each model runs once, for real.

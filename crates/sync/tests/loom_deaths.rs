@@ -1,5 +1,5 @@
 //! Wake-ups when a participant stops for good between any two of its steps on shared memory: what it owed is made good by
-//! whoever sweeps, who wakes everyone. The model's futex has no time-outs, so a sleeper that nobody wakes is a deadlock that
+//! the sweeper, which wakes everyone. The model's futex has no time-outs, so a sleeper that nobody wakes is a deadlock that
 //! loom reports.
 //!
 //! Without loom each model runs once, for real, and nobody dies.
@@ -50,7 +50,7 @@ fn a_waker_that_dies_anywhere_leaves_nobody_asleep_once_it_is_swept() {
             their_event.wait_until(Deadline::NEVER, &Pace::default(), look)
         });
         if waker.join().unwrap().is_none() {
-            // What it did not come to do, someone else does; what it did, whoever sweeps it wakes for.
+            // What it did not come to do, this thread does; for what it did, this thread wakes as a sweeper would.
             if there.load(Ordering::Acquire) == 0 {
                 there.store(1, Ordering::Release);
             }

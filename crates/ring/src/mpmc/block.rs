@@ -202,8 +202,8 @@ impl Block<'_> {
         }
     }
 
-    /// Makes a message from the dead lanes one that was never delivered, to be published. Until it is, a sweep gives it back to
-    /// the dead.
+    /// Makes a message from the dead lanes one that was never delivered, to be pushed anew. Until it is, a sweep brings it back to the
+    /// dead lanes.
     pub fn renew(&mut self) {
         self.set_meta(true);
     }

@@ -4,7 +4,7 @@ use super::arena::Arena;
 use super::block::{Block, Held, Meta, Storage};
 use super::error::{AllocError, GiveBackError, LayoutError, PopError, PushError, Refused};
 use super::lane::Rings;
-use super::layout::{Geometry, Layout, PAGE, Record};
+use super::layout::{Geometry, Layout, PAGE, Label};
 use super::ring::{Filling, Popped};
 use super::state::{BlockState, Lane, Owner};
 use super::stretches::Stretches;
@@ -56,12 +56,12 @@ impl Mpmc {
     ///
     /// The geometry makes no ring or does not fit the region, or the system has no memory for it.
     pub fn create(region: &Region, at: usize, geometry: &Geometry, owner: Owner) -> Result<Self, LayoutError> {
-        let (ring, record) = Self::build(region, at, geometry, owner, true)?;
+        let (ring, label) = Self::build(region, at, geometry, owner, true)?;
         ring.arena.make_fresh()?;
         for lane in [&ring.main].into_iter().chain(&ring.more) {
             lane.make_fresh(geometry.first_turn)?;
         }
-        record.write(geometry);
+        label.write(geometry);
         Ok(ring)
     }
 
@@ -80,7 +80,7 @@ impl Mpmc {
         geometry: &Geometry,
         owner: Owner,
         fresh: bool,
-    ) -> Result<(Self, Place<Record>), LayoutError> {
+    ) -> Result<(Self, Place<Label>), LayoutError> {
         /// How many handles this process has made: a guess of where a new one's blocks are far from the others'.
         static HANDLES: Hint = Hint::new(0);
         let layout = Arc::new(Layout::of(geometry)?);
@@ -89,15 +89,15 @@ impl Mpmc {
         }
         region.bytes(at, layout.fixed)?;
         region.commit(at..at + layout.fixed)?;
-        let record: Place<Record> = region.place(at)?;
+        let label: Place<Label> = region.place(at)?;
         let stretches = Arc::new(Stretches::new(region, at, &layout)?);
         match fresh {
             // Nobody has listed anything yet if the memory is new. (In a model it has to be made fresh before that.)
             true => {
-                record.make_fresh();
+                label.make_fresh();
                 stretches.make_fresh();
             }
-            false => record.check(geometry)?,
+            false => label.check(geometry)?,
         }
         // A model must do the same every time it is run.
         let seed = if cfg!(loom) { u64::from(owner.row()) } else { HANDLES.add(1) };
@@ -106,7 +106,7 @@ impl Mpmc {
         let more = layout.lanes().iter().filter(|&&more| more != Lane::Main).map(|&more| lane(more));
         let more = more.collect::<Result<_, _>>()?;
         let small_in_slots = geometry.small_in_slots && AtomicPair::is_whole();
-        Ok((Self { arena, main: lane(Lane::Main)?, more, owner, small_in_slots }, record))
+        Ok((Self { arena, main: lane(Lane::Main)?, more, owner, small_in_slots }, label))
     }
 
     /// The owner of the blocks in this handle's hands.

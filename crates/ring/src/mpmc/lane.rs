@@ -4,14 +4,14 @@
 //!
 //! - A producer that finds the ring full begins the next era in a ring four times as large, by one exchange of the first word.
 //! - A consumer that finds its ring empty, and the other word in a later era, closes the ring with a mark in the next slot (as after
-//!   a shutdown) and goes on in the era after it, by one exchange of the second word. A put that is late gets in before the mark,
-//!   or finds it and goes on too. So no message stays behind, and order holds: what is in a later era was put after that era began.
+//!   a shutdown) and goes on in the era after it, by one exchange of the second word. A push that is late gets in before the mark,
+//!   or finds it and goes on too. So no message stays behind, and order holds: what is in a later era was pushed after that era began.
 //! - A consumer that finds a large ring empty, and no later era, closes it too, and begins the next era in the smallest ring.
 //!
 //! So while eras wait to be drained, each has a larger ring than the one before; only the first of them may have a larger one, and
 //! that is closed and empty. A producer that needs its ring goes on to the era after it first, as a consumer would. If a ring was used
 //! before, its mark is taken away when the next era begins there: its tickets go on where they ended. Every step is one exchange
-//! that anybody can do, so nobody waits for a process that stopped or died in between.
+//! that any process can do, so none waits for a process that stopped or died in between.
 //!
 //! What a process read of a ring counts only while that ring is in the same era: a consumer looks at the second word again between
 //! reading a slot and exchanging it, and marks carry the number of their era.
@@ -100,11 +100,11 @@ impl Rings {
 
     #[inline(always)]
     fn drained(&self) -> Era {
-        // Acquire: the eras before this one are closed, for those who read their rings afterwards (pairs with: drained).
+        // Acquire: the eras before this one are closed, for handles that read their rings afterwards (pairs with: drained).
         Era(self.words.drained.load(Ordering::Acquire))
     }
 
-    /// Puts a message into the lane: a small one, or a block that `me` owns.
+    /// Pushes a message into the lane: a small one, or a block that `me` owns.
     #[inline(always)]
     pub(crate) fn push(&self, arena: &Arena, me: Owner, filling: Filling<'_>) -> Result<(), FillError> {
         let era = self.filled();
@@ -168,12 +168,12 @@ impl Rings {
         }
         let next = era.next(class);
         ring.open(next, || self.filled() != era)?;
-        // Release: the ring is open, and what was put before is in the eras before (pairs with: era). Failure: it has begun.
+        // Release: the ring is open, and what was pushed before is in the eras before (pairs with: era). Failure: it has begun.
         let _ = self.words.filled.compare_exchange(era.0, next.0, Ordering::Release, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Takes the oldest message.
+    /// Pops the oldest message.
     #[inline(always)]
     pub(crate) fn pop<'a>(&self, arena: &'a Arena, me: Owner) -> Result<Popped<'a>, PopError> {
         if self.grows() {
@@ -202,7 +202,7 @@ impl Rings {
                     let filled = self.filled();
                     match filled.number() == now.number() {
                         true if filled.is_shut() => return Err(PopError::Closed),
-                        // Closed early, by rubbish: the next put sees to it.
+                        // Closed early, by rubbish: the next push sees to it.
                         true if filled.class() == 0 => return Err(PopError::Empty),
                         true => {
                             self.begin(filled, 0, &self.first).map_err(|_| PopError::Corrupt)?;
@@ -238,13 +238,12 @@ impl Rings {
         Ok(())
     }
 
-    /// No more puts, by anyone.
+    /// Lets nobody push any more.
     pub(crate) fn shut(&self) {
         let mut backoff = Backoff::new();
         while backoff.tries() <= MOST_TRIES {
             let era = self.filled();
-            // Release, for those who see the end: what we did before is visible to them. Failure: another era began, or it was
-            // shut already.
+            // Release: a handle that sees the end sees what we did before. Failure: another era began, or it was shut already.
             if era.is_shut()
                 || self.words.filled.compare_exchange(era.0, era.shut().0, Ordering::Release, Ordering::Relaxed).is_ok()
             {
@@ -259,11 +258,11 @@ impl Rings {
         self.filled().is_shut()
     }
 
-    /// Closes a lane that was shut and is empty: no put gets in any more. `Empty` if a message slipped in before, `Closed` once it is
+    /// Closes a lane that was shut and is empty: no push gets in any more. `Empty` if a message slipped in before, `Closed` once it is
     /// done.
     pub(crate) fn close_if_empty(&self, arena: &Arena) -> PopError {
         let now = self.drained();
-        // Puts may still be on their way into an earlier era.
+        // Pushes may still be on their way into an earlier era.
         if now.number() != self.filled().number() {
             return PopError::Empty;
         }
@@ -273,13 +272,13 @@ impl Rings {
         }
     }
 
-    /// Whether a put would find room now. Closed counts as room: the put will say it.
+    /// Whether a push would find room now. Closed counts as room: the push will say it.
     pub(crate) fn has_room(&self, arena: &Arena) -> bool {
         let era = self.filled();
         era.is_shut() || self.ring(era.class()).is_ok_and(|ring| ring.has_room(arena))
     }
 
-    /// Whether a take would find something now.
+    /// Whether a pop would find something now.
     pub(crate) fn has_message(&self, arena: &Arena) -> bool {
         let mut now = self.drained();
         let mut backoff = Backoff::new();
@@ -322,9 +321,9 @@ impl Rings {
         sum
     }
 
-    /// Messages published since the lane was made: at least all whose put has returned.
+    /// Messages pushed since the lane was made: at least all whose push has returned.
     pub(crate) fn pushed(&self) -> u64 {
-        // Acquire: rings beyond are not filled yet by any put that has returned (pairs with: era).
+        // Acquire: rings beyond are not filled yet by any push that has returned (pairs with: era).
         let _ = self.filled();
         let last = self.words.rings.load(Ordering::Relaxed).min(self.more.len() as u64) as u32;
         (0..=last).fold(0, |sum, class| sum.wrapping_add(self.ring(class).map_or(0, Ring::pushed)))
@@ -336,7 +335,7 @@ impl Rings {
     }
 }
 
-/// Looks after which a number of messages waiting that changes all the while is told as it was in passing.
+/// Looks after which a number of waiting messages that changes all the while is told as it was in passing.
 const MOST_LOOKS: u32 = 100;
 
 /// The ring's memory. A ring that does not fit it is rubbish in the list.

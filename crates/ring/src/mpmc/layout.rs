@@ -47,7 +47,7 @@ shared_struct! {
     }
 
     /// What the ring was made for, so that a process that asks for another one is refused.
-    pub(crate) struct Record {
+    pub(crate) struct Label {
         /// What kind of memory this is, which lanes and slots the ring has, and how many slots.
         shape: AtomicU64,
         memory: AtomicU64,
@@ -69,7 +69,7 @@ mod frozen {
     static_assertions::const_assert_eq!(size_of::<BlockHeader>(), 16);
 }
 
-impl Record {
+impl Label {
     /// Marks memory that holds a ring: no other word in its place has these high bits.
     const MAGIC: u64 = 0x4d52 << 48;
 
@@ -261,7 +261,7 @@ pub(crate) struct Layout {
     returns: bool,
     /// Offset of the lanes' words.
     lanes: usize,
-    /// Offset of the counters of blocks ever used, one per class, and of one that counts how often memory was given back.
+    /// Offset of the counters of blocks ever used, one per class, and of the counter of how often memory was given back.
     pub(crate) used: usize,
     /// Offset of the list of stretches.
     pub(crate) stretches: usize,
@@ -288,7 +288,7 @@ impl Layout {
             end = start + len;
             start
         };
-        claim(size_of::<Record>(), 128);
+        claim(size_of::<Label>(), 128);
         let used = claim((classes.len() + 1) * size_of::<AtomicU64>(), 128);
         let lanes = claim(lanes_of(returns).len() * size_of::<LaneWords>(), 128);
         let stretches = claim(Stretch::MOST * size_of::<AtomicU64>(), 128);

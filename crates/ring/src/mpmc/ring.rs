@@ -1,19 +1,19 @@
 //! The algorithm: one ring of slots, many producers and many consumers. (How a lane goes on from ring to ring is in `lane.rs`.)
 //!
-//! - A put takes effect when it exchanges the slot of its ticket from the turn before to this turn, with a block's number or, both
+//! - A push takes effect when it exchanges the slot of its ticket from the turn before to this turn, with a block's number or, both
 //!   words at once, with a small message itself.
-//! - A take takes effect when it exchanges the block's state from `Publishing(ticket)` to `Taken`, or a small message's slot to
+//! - A pop takes effect when it exchanges the block's state from `Publishing(ticket)` to `Taken`, or a small message's slot to
 //!   taken.
-//! - Slots are filled in order and taken in order, and each says in which turn it was filled. So whoever knows any ticket that was
-//!   the next one at some time finds the one that is next now by going on from slot to slot. Each handle remembers its own; the
-//!   two shared words follow every few tickets, for those who were away for long. Nobody waits for a process that stopped in
-//!   between, and no operation needs those words to be new.
+//! - Slots are filled in order and emptied in order, and each says in which turn it was filled. So a handle that knows any ticket
+//!   which was once the next one finds today's next one by going on from slot to slot. Each handle remembers its own ticket. The two
+//!   shared words follow every few tickets, for handles that were away for long. No operation waits for a process that stopped in
+//!   between, and none needs those words to be new.
 //!
 //! Slots are never cleared: a slot of the turn before is free once its small message is taken, or its block is no longer
 //! `Publishing` under that ticket. A consumer that read a slot long ago finds another ticket in the block's state, and goes on.
 //!
 //! The protocol is the one of the project's design notes with the clearing of slots and the helping at every ticket left out;
-//! crossbeam's `ArrayQueue` and Vyukov's bounded queue have the turns, but block everyone when a producer dies between its two
+//! crossbeam's `ArrayQueue` and Vyukov's bounded queue have the turns, but block every user when a producer dies between its two
 //! steps.
 
 use super::arena::{Arena, Found};
@@ -28,7 +28,7 @@ use std::io;
 /// rubbish; with back-off between them, so many successes in a row that all hit this process do not happen. (Where nobody else runs,
 /// fewer do.)
 pub(super) const MOST_TRIES: u32 = if cfg!(fuzzing) { 1 << 8 } else { 1 << 16 };
-/// Looks after which a number of messages waiting that changes all the while is told as it was at least.
+/// Looks after which a number of waiting messages that changes all the while is told as the least that it was.
 const MOST_LOOKS: u32 = 1000;
 /// Slots that are committed at once, as a power of two.
 const CHUNK: u32 = 10;
@@ -58,11 +58,11 @@ pub(crate) struct Ring {
     behind_takes: Distance,
 }
 
-/// A message that was taken.
+/// A message that was popped.
 pub(crate) enum Popped<'a> {
     /// The bytes of a small one, its length and its tag.
     Small(u64, usize, u8),
-    /// The block of another one, now owned by the taker, and which ring it was in under which ticket.
+    /// The block of another one, now owned by the consumer, and which ring it was in under which ticket.
     Block(Found<'a>, Origin),
 }
 
@@ -168,8 +168,8 @@ impl Ring {
         self.slots.len()
     }
 
-    /// Puts a message into the ring: a small one, or a block that `me` owns. `Closed` also if it was opened for a later era than `era`,
-    /// which may not have begun: nobody would look for the message here.
+    /// Pushes a message into the ring: a small one, or a block that `me` owns. `Closed` also if the ring was opened for a later era than
+    /// `era`, which may not have begun: no consumer would look for the message here.
     #[inline(always)]
     pub(crate) fn push(&self, arena: &Arena, me: Owner, era: Era, filling: Filling<'_>) -> Result<(), FillError> {
         let (mut backoff, mut hung_back) = (Backoff::new(), false);
@@ -193,7 +193,7 @@ impl Ring {
                 Filling::Small(message, len, tag) => {
                     let old = (word.0, slot.second(Ordering::Relaxed));
                     let new = (Slot::small(turn, len, tag).0, message);
-                    // Release: for whoever finds the slots before this one by it (pairs with: walk). The message comes with it.
+                    // Release: for handles that find the slots before this one by it (pairs with: walk). The message comes with it.
                     slot.exchange(old, new, Ordering::Release, Ordering::Relaxed)
                 }
                 Filling::Block(block) => {
@@ -221,7 +221,7 @@ impl Ring {
         Err(FillError::Corrupt)
     }
 
-    /// Whether a put would find room now. Closed counts as room: the put will say it.
+    /// Whether a push would find room now. Closed counts as room: the push will say it.
     pub(crate) fn has_room(&self, arena: &Arena) -> bool {
         match self.find_tail(&mut Backoff::new()) {
             Ok(spot) if spot.word.content() != Content::Closed => self.is_free_for(arena, &spot).unwrap_or(true),
@@ -264,7 +264,7 @@ impl Ring {
         Ok(arena.find(word.block(second, self.whole)).ok_or(Trouble::Corrupt)??)
     }
 
-    /// Takes the oldest message, if this still is the ring to take from once that message has been seen; `None` if it is not.
+    /// Pops the oldest message, if this still is the ring to pop from once that message has been seen; `None` if it is not.
     #[inline(always)]
     pub(crate) fn pop<'a>(
         &self,
@@ -279,7 +279,7 @@ impl Ring {
                 return Ok(None);
             }
             let taken = match waiting {
-                // Another look once, as in a put.
+                // Another look once, as in a push.
                 Waiting::Nothing if !hung_back && self.hangs_back(&self.behind_puts, ticket) => {
                     hung_back = true;
                     continue;
@@ -318,14 +318,14 @@ impl Ring {
         distance.hang_back(self.turns.number(ticket), self.slots.len() as u64)
     }
 
-    /// Whether a take would find something now.
+    /// Whether a pop would find something now.
     pub(crate) fn has_message(&self, arena: &Arena) -> bool {
         let found = self.find_head(arena, &mut Backoff::new());
         matches!(found, Ok((_, Waiting::Small(..) | Waiting::Block(..))))
     }
 
-    /// Closes a ring that is empty: fills the next slot with a mark that no put gets past, if this still is the ring to close once
-    /// that slot has been seen. `Empty` if a message was there or it is not, `Closed` once it is done.
+    /// Closes a ring that is empty: fills the next slot with a mark that no push gets past, if this still is the ring to close once
+    /// that slot has been seen. `Empty` if a message was there, or if this is not the ring to close; `Closed` once it is done.
     pub(crate) fn close_if_empty(&self, arena: &Arena, era: Era, is_drained: impl Fn() -> bool) -> PopError {
         let mut backoff = Backoff::new();
         while backoff.tries() <= MOST_TRIES {
@@ -337,7 +337,7 @@ impl Ring {
                         return PopError::Empty;
                     }
                     let mark = Slot::closed(self.turns.turn(ticket), era);
-                    // Release: what made us close it, a later era or the end, is seen by those who see the mark (pairs with: walk).
+                    // Release: a handle that sees the mark sees what made us close the ring, a later era or the end (pairs with: walk).
                     slot.exchange_first(word.0, mark.0, Ordering::Release, Ordering::Relaxed);
                 }
                 Err(trouble) => return trouble.into(),
@@ -352,7 +352,7 @@ impl Ring {
         let mut backoff = Backoff::new();
         while backoff.tries() <= MOST_TRIES {
             let Spot { ticket, slot, word } = self.find_tail(&mut backoff)?;
-            // Nor is it open for this era if a process that died opened it for one that began elsewhere.
+            // Nor is it open for this era if a process that died opened it for an era that began elsewhere.
             let is_shut = word.content() == Content::Closed || word.is_of_another(era);
             // The mark that was seen is of an earlier era only if this one has not begun since.
             if !is_shut || is_over() {
@@ -394,7 +394,7 @@ impl Ring {
         least
     }
 
-    /// Messages published since the ring was made, at least all whose put has returned.
+    /// Messages pushed since the ring was made, at least all whose push has returned.
     pub(crate) fn pushed(&self) -> u64 {
         let tail = match self.find_tail(&mut Backoff::new()) {
             Ok(spot) => spot.ticket,

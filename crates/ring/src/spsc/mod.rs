@@ -138,8 +138,8 @@ impl Shape {
         if fits { Ok(()) } else { Err(SpscError::Capacity { asked, least }) }
     }
 
-    /// The ends of a ring that takes up `len` bytes from `at` on: new ones in zeroed memory, with both positions `first`, or those that
-    /// are there.
+    /// The ends of a ring that takes up `len` bytes from `at` on: new ones in zeroed memory, with both positions `first`, or without it
+    /// the ends that are there.
     fn ends(self, region: &Region, at: usize, len: usize, first: Option<u64>) -> Result<Place<Ends>, SpscError> {
         if !at.is_multiple_of(ALIGN) {
             return Err(SpscError::Unaligned { at });

@@ -1,6 +1,6 @@
 //! Records of any length, each contiguous: length and tag in eight bytes, then the payload, then padding to eight.
 //!
-//! A record that would straddle the end of the ring starts over at its beginning; the rest is filled by one that says skip.
+//! A record that would straddle the end of the ring starts over at its beginning. A header that says skip fills the rest.
 
 use super::{Ends, ReadError, Shape, SpscError};
 use crate::distance::Distance;
@@ -59,7 +59,7 @@ struct Ring {
 }
 
 impl Ring {
-    /// A ring whose positions start at `first`, or the one that is there.
+    /// A new ring with positions that start at `first`, or without it the ring that is there.
     fn new(region: &Region, at: usize, capacity: usize, first: Option<u64>) -> Result<Self, SpscError> {
         let ends = shape(capacity).ends(region, at, records_len(capacity)?, first)?;
         Ok(Self { ends, words: region.circle(at + size_of::<Ends>(), capacity / 8)? })
@@ -128,12 +128,12 @@ impl Writer {
         Self::create_at(region, at, capacity, 0)
     }
 
-    /// Makes a ring as [`create`](Self::create) does, with positions that start at `first` (cut to a multiple of 8): for tests of their
-    /// wrap.
+    /// Makes a ring as [`create`](Self::create) does, with positions that start at `first` (cut to a multiple of 8): public for the
+    /// tests of their wrap alone.
     ///
     /// # Errors
     ///
-    /// As `create`.
+    /// The same as of `create`.
     #[doc(hidden)]
     pub fn create_at(region: &Region, at: usize, capacity: usize, first: u64) -> Result<Self, SpscError> {
         let first = first & !7;
@@ -145,7 +145,8 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// As `create`.
+    /// The capacity is no power of two or too small, the ring does not fit, or the memory holds a ring of another shape, or none:
+    /// [`SpscError::Differs`].
     pub fn attach(region: &Region, at: usize, capacity: usize) -> Result<Self, SpscError> {
         let ring = Ring::new(region, at, capacity, None)?;
         // Relaxed: what handed the end over to us orders it. Acquire: the reader's reads come before what we write over them

@@ -57,7 +57,7 @@ struct Ring<T> {
 }
 
 impl<T: Pod> Ring<T> {
-    /// A ring whose positions start at `first`, or the one that is there.
+    /// A new ring with positions that start at `first`, or without it the ring that is there.
     fn new(region: &Region, at: usize, capacity: usize, first: Option<u64>) -> Result<Self, SpscError> {
         let ends = shape::<T>(capacity).ends(region, at, region_len::<T>(capacity)?, first)?;
         Ok(Self { ends, values: region.circle(at + size_of::<Ends>(), capacity)?, home: stamp() })
@@ -99,11 +99,11 @@ impl<T: Pod> Producer<T> {
         Self::create_at(region, at, capacity, 0)
     }
 
-    /// Makes a ring as [`create`](Self::create) does, with positions that start at `first`: for tests of their wrap.
+    /// Makes a ring as [`create`](Self::create) does, with positions that start at `first`: public for the tests of their wrap alone.
     ///
     /// # Errors
     ///
-    /// As `create`.
+    /// The same as of `create`.
     #[doc(hidden)]
     pub fn create_at(region: &Region, at: usize, capacity: usize, first: u64) -> Result<Self, SpscError> {
         Ok(Self { ring: Ring::new(region, at, capacity, Some(first))?, tail: first, head: first })
@@ -155,7 +155,7 @@ impl<T: Pod> Producer<T> {
         Ok(())
     }
 
-    /// Pushes as many of `values` as there is room for, made visible together. Returns how many.
+    /// Pushes as many of `values` as there is room for, which all become visible together. Returns how many.
     pub fn push_slice(&mut self, values: &[T]) -> usize {
         let count = self.room_for(values.len());
         for (position, value) in values.iter().enumerate().take(count) {
