@@ -168,9 +168,7 @@ fn memory_that_the_system_has_not_is_an_error_and_what_is_there_can_be_used() {
                 Err(error) => break error,
             }
         };
-        let no_memory = |error: &PushError| {
-            matches!(error, PushError::NoMemory { .. })
-        };
+        let no_memory = |error: &PushError| matches!(error, PushError::NoMemory { .. });
         assert!(no_memory(&error), "{error} after {put} of {max_message} bytes");
         assert!(no_memory(&a.push(&message).unwrap_err()));
         assert!(pages.lock().unwrap().committed.len() <= BUDGET);

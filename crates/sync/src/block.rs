@@ -34,7 +34,9 @@ impl<'a> ChannelBlock<'a> {
 
     #[inline(always)]
     pub(crate) fn push_into(self, ring: &Mpmc) -> Result<(), Refused<ChannelPushError, Self>> {
-        self.hand_over(|block| ring.push_block(block).map_err(|refused| Refused { error: refused.error.into(), block: refused.block }))
+        self.hand_over(|block| {
+            ring.push_block(block).map_err(|refused| Refused { error: refused.error.into(), block: refused.block })
+        })
     }
 
     pub(crate) fn give_back_to(self, ring: &Mpmc, max_deliveries: Option<u16>) -> Result<Lane, Refused<GiveBackError, Self>> {

@@ -382,12 +382,7 @@ impl Channel {
     }
 
     /// What to tell a caller that found nothing; `None`: to wait.
-    fn verdict(
-        &self,
-        end: PopError,
-        lanes: &[Lane],
-        wait: &mut impl Wait,
-    ) -> Option<Result<ChannelBlock<'_>, ChannelPopError>> {
+    fn verdict(&self, end: PopError, lanes: &[Lane], wait: &mut impl Wait) -> Option<Result<ChannelBlock<'_>, ChannelPopError>> {
         match self.end(end, lanes) {
             Err(ChannelPopError::Empty) => None,
             // A message that came back before it was over is there now.

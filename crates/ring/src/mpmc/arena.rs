@@ -5,10 +5,10 @@
 //! free, no allocator word is shared, and the processor's prefetcher sees a straight line. The window grows when most of it is in
 //! use and shrinks when most of it is free. Blocks beyond those that exist are added as a stretch that doubles them.
 
-use super::error::AllocError;
 use super::block::Meta;
+use super::error::AllocError;
 use super::layout::{ALL_KEEP_PAGES, BlockHeader, Class, FIRST_KEEP_PAGES, Layout, PAGE, Stretch, WHOLE};
-use super::state::{BlockState, Phase, Owner};
+use super::state::{BlockState, Owner, Phase};
 use super::stretches::Stretches;
 use super::trim;
 use multiproc_prim::{Array, AtomicU64, Bytes, Hint, Known, Ordering, OutOfBounds, Place, Region, Renewed};

@@ -4,7 +4,7 @@ use super::arena::Arena;
 use super::block::{Block, Held, Meta, Storage};
 use super::error::{AllocError, GiveBackError, LayoutError, PopError, PushError, Refused};
 use super::lane::Rings;
-use super::layout::{Geometry, Layout, PAGE, Label};
+use super::layout::{Geometry, Label, Layout, PAGE};
 use super::ring::{Filling, Popped};
 use super::state::{BlockState, Lane, Owner};
 use super::stretches::Stretches;

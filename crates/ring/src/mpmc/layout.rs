@@ -89,7 +89,8 @@ impl Label {
 
     /// Whether the ring was made with this geometry. What is found is only shown: lengths and offsets come from our own geometry.
     pub(crate) fn check(&self, asked: &Geometry) -> Result<(), LayoutError> {
-        let [shape, memory, max_message] = [&self.shape, &self.memory, &self.max_message].map(|word| word.load(Ordering::Relaxed));
+        let [shape, memory, max_message] =
+            [&self.shape, &self.memory, &self.max_message].map(|word| word.load(Ordering::Relaxed));
         if (shape, memory, max_message) == (Self::shape_of(asked), asked.memory, asked.max_message) {
             return Ok(());
         }

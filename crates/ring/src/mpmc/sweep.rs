@@ -14,11 +14,11 @@
 //! | `Taken` | freed and counted as lost ([`Orphans::Drop`]), or brought back to be delivered again ([`Orphans::Redeliver`]) |
 
 use super::arena::Found;
-use super::error::{GiveBackError, SweepError};
 use super::block::{Held, Meta};
+use super::error::{GiveBackError, SweepError};
 use super::handle::Mpmc;
 use super::ring::Filling;
-use super::state::{BlockState, Completion, Phase, Lane, Origin, Owner, Ticket};
+use super::state::{BlockState, Completion, Lane, Origin, Owner, Phase, Ticket};
 use multiproc_prim::Ordering;
 
 /// What to do with messages that the dead participant had taken and not finished.
