@@ -61,7 +61,7 @@ fn spsc_ours(n: u64) -> Result<f64> {
         move |n| {
             for i in 0..n {
                 loop {
-                    if let Ok(Some(value)) = consumer.pop() {
+                    if let Ok(value) = consumer.pop() {
                         assert_eq!(value, i);
                         break;
                     }
