@@ -45,7 +45,7 @@ impl Distance {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::Distance;
 
