@@ -8,7 +8,7 @@ use std::time::Instant;
 /// What `proofs/src/bin/counts.rs` does, and the instructions that one round of it took when it was last looked at. Change them with the
 /// code that changes them.
 const RECORDED: [(&str, u64); 4] =
-    [("queue u64", 615), ("queue 32 bytes", 1601), ("joinable queue", 1828), ("pipe 8 bytes", 554)];
+    [("queue u64", 615), ("queue 32 bytes", 1601), ("joinable queue", 1910), ("pipe 8 bytes", 554)];
 /// Part of a count by which it may change unnoticed: another compiler makes other code.
 const TOLERANCE: f64 = 0.1;
 const ROUNDS: u64 = 10_000;
