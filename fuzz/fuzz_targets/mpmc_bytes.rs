@@ -37,14 +37,14 @@ fuzz_target!(|input: (u8, Vec<Op>)| {
             Op::Pop => drop(ring.pop(&mut Vec::new())),
             Op::Take(lane) => {
                 let lane = [Lane::Main, Lane::Returned, Lane::Dead, Lane::DeadReturned][usize::from(lane % 4)];
-                if let Ok(block) = ring.take(lane) {
+                if let Ok(block) = ring.pop_block(lane) {
                     let mut copy = Vec::new();
                     block.payload().append_to(&mut copy);
                     assert_eq!(copy.len(), block.len());
                     match copy.len() % 3 {
                         0 => drop(block),
                         1 => drop(ring.give_back(block, Some(2))),
-                        _ => drop(ring.publish(renewed(block))),
+                        _ => drop(ring.push_block(renewed(block))),
                     }
                 }
             }
@@ -56,7 +56,7 @@ fuzz_target!(|input: (u8, Vec<Op>)| {
                 let _ = ring.sweep(dead, done, orphans, || true, |orphan| done = orphan.complete(done));
             }
             Op::Look => {
-                let _ = (ring.len(), ring.is_empty(), ring.has_room(), ring.published(Lane::Dead), ring.close_if_empty());
+                let _ = (ring.len(), ring.is_empty(), ring.has_room(), ring.pushed(Lane::Dead), ring.close_if_empty());
             }
             Op::Write(at, value) => drop(word(at).write(&value.to_ne_bytes())),
             Op::Copy(from, to) => {

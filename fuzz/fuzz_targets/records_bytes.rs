@@ -14,7 +14,7 @@ fuzz_target!(|ops: Vec<(u8, u16, u64)>| {
         match op % 4 {
             0 => drop(writer.write(value as u32, &vec![op; usize::from(at % 300)])),
             1 => {
-                if let Ok(Some(record)) = reader.peek() {
+                if let Ok(record) = reader.peek() {
                     let mut bytes = Vec::new();
                     record.payload().append_to(&mut bytes);
                     record.release();

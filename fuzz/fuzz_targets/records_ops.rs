@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use multiproc_prim::{Heap, Region};
-use multiproc_ring::spsc::{Reader, WriteError, Writer, records_len};
+use multiproc_ring::spsc::{ReadError, Reader, WriteError, Writer, records_len};
 use std::collections::VecDeque;
 
 fuzz_target!(|input: (u64, Vec<(bool, u16)>)| {
@@ -22,13 +22,17 @@ fuzz_target!(|input: (u64, Vec<(bool, u16)>)| {
                 Err(other) => panic!("{other}"),
             }
         } else {
-            let got = reader.peek().unwrap().map(|record| {
-                let mut bytes = Vec::new();
-                record.payload().append_to(&mut bytes);
-                let tag = record.tag;
-                record.release();
-                (tag, bytes)
-            });
+            let got = match reader.peek() {
+                Ok(record) => {
+                    let mut bytes = Vec::new();
+                    record.payload().append_to(&mut bytes);
+                    let tag = record.tag;
+                    record.release();
+                    Some((tag, bytes))
+                }
+                Err(ReadError::Empty) => None,
+                Err(other) => panic!("{other}"),
+            };
             assert_eq!(got, model.pop_front());
         }
     }

@@ -61,7 +61,7 @@ fn spsc_ours(n: u64) -> Result<f64> {
         move |n| {
             for i in 0..n {
                 loop {
-                    if let Ok(Some(value)) = consumer.pop() {
+                    if let Ok(value) = consumer.pop() {
                         assert_eq!(value, i);
                         break;
                     }
@@ -141,7 +141,7 @@ fn mpmc_ours(n: u64, pairs: u64) -> Result<f64> {
         pairs,
         |p, i| rings[2 * p].push(&i.to_le_bytes()).is_ok(),
         |p| {
-            let Ok(block) = rings[2 * p + 1].take(multiproc_ring::mpmc::Lane::Main) else { return false };
+            let Ok(block) = rings[2 * p + 1].pop_block(multiproc_ring::mpmc::Lane::Main) else { return false };
             let mut value = [0; 8];
             block.payload().read(&mut value)
         },
@@ -157,7 +157,7 @@ fn mpmc_batches(n: u64) -> Result<f64> {
     let consumer = Mpmc::attach(&region, 0, &geometry, Owner::new(1, 0))?;
     let push = |_, i: u64| producer.push([i.to_le_bytes(); BATCH as usize].as_flattened()).is_ok();
     let pop = |_| {
-        let Ok(block) = consumer.take(multiproc_ring::mpmc::Lane::Main) else { return false };
+        let Ok(block) = consumer.pop_block(multiproc_ring::mpmc::Lane::Main) else { return false };
         let mut values = [0; 8 * BATCH as usize];
         block.payload().read(&mut values)
     };

@@ -143,14 +143,13 @@ impl Incoming {
         if self.readiness.is_some() || !matches!(self.partial, Partial::Nothing) {
             return None;
         }
-        if deadline == Deadline::NOW { self.stream.wait(deadline, &mut || true) } else { self.stream.spin() }.ok()?;
+        if deadline == Deadline::NOW { self.stream.wait(deadline) } else { self.stream.spin() }.ok()?;
         let record = self.stream.peek().filter(|record| record.tag == 0)?;
         let payload = record.payload();
         let len = payload.len();
         let fits = payload.read(buffer.get_mut(..len)?);
         debug_assert!(fits);
         record.release();
-        self.stream.released();
         self.is_fresh = false;
         Some(len)
     }
@@ -161,8 +160,8 @@ impl Incoming {
         let seen = self.wait(shared, deadline);
         self.refresh(shared);
         match seen {
-            Ok(()) | Err(sync::RecvError::Closed) => Ok(true),
-            Err(sync::RecvError::Empty) => Ok(false),
+            Ok(()) | Err(sync::StreamRecvError::Closed) => Ok(true),
+            Err(sync::StreamRecvError::Empty) => Ok(false),
             Err(_) => Err(RecvError::Corrupt),
         }
     }
@@ -238,7 +237,6 @@ impl Incoming {
             }
         }
         record.release();
-        self.stream.released();
         if let Some(trailer) = trailer {
             shared.wire.finish(trailer.number);
             self.is_blocked = false;
@@ -259,12 +257,12 @@ impl Incoming {
 
     /// Waits for a record or the end: spins, then sleeps on the socket. There the sender rings, and its hang-up tells of a death at once,
     /// so a sleeper need not look around.
-    fn wait(&mut self, shared: &Shared, deadline: Deadline) -> Result<(), sync::RecvError> {
+    fn wait(&mut self, shared: &Shared, deadline: Deadline) -> Result<(), sync::StreamRecvError> {
         loop {
             let over = deadline.is_over();
-            match if over { self.stream.wait(Deadline::NOW, &mut || true) } else { self.stream.spin() } {
-                Err(sync::RecvError::Empty) if over => return self.last_look(shared),
-                Err(sync::RecvError::Empty) => {}
+            match if over { self.stream.wait(Deadline::NOW) } else { self.stream.spin() } {
+                Err(sync::StreamRecvError::Empty) if over => return self.last_look(shared),
+                Err(sync::StreamRecvError::Empty) => {}
                 other => return other,
             }
             let watched = shared.words.watched(shared.side);
@@ -273,28 +271,28 @@ impl Incoming {
             // Either the sender sees the wish and rings, or we see its record below (pairs with: watch).
             heavy_fence();
             let mut seen = self.last_look(shared);
-            if seen == Err(sync::RecvError::Empty) {
+            if seen == Err(sync::StreamRecvError::Empty) {
                 if self.is_blocked {
                     // The sender of these descriptors was stopped or died before it sent their message: we sleep on the stream.
-                    seen = self.stream.wait(deadline, &mut || !shared.wire.is_hung_up());
+                    seen = self.stream.wait((deadline, || !shared.wire.is_hung_up()));
                 } else {
                     shared.wire.wait(deadline.remaining());
                 }
                 self.is_blocked = shared.wire.hush();
             }
             watched.store(every, Ordering::Relaxed);
-            if seen != Err(sync::RecvError::Empty) {
+            if !matches!(seen, Err(sync::StreamRecvError::Empty | sync::StreamRecvError::Timeout)) {
                 return seen;
             }
         }
     }
 
     /// What is there now: a record, nothing, or the end.
-    fn last_look(&mut self, shared: &Shared) -> Result<(), sync::RecvError> {
+    fn last_look(&mut self, shared: &Shared) -> Result<(), sync::StreamRecvError> {
         let gone = shared.wire.is_hung_up();
-        match self.stream.wait(Deadline::NOW, &mut || true) {
+        match self.stream.wait(Deadline::NOW) {
             // The stream was looked at after the hang-up, so everything that was sent before the end was seen.
-            Err(sync::RecvError::Empty) if gone => Err(sync::RecvError::Closed),
+            Err(sync::StreamRecvError::Empty) if gone => Err(sync::StreamRecvError::Closed),
             other => other,
         }
     }
@@ -322,11 +320,11 @@ impl Incoming {
             readiness.clear();
         }
         // The sender rings for every message: if one comes after the rings that we took out, there is another ring.
-        let mut seen = self.stream.wait(Deadline::NOW, &mut || true);
-        if seen == Err(sync::RecvError::Empty) {
+        let mut seen = self.stream.wait(Deadline::NOW);
+        if seen == Err(sync::StreamRecvError::Empty) {
             seen = self.last_look(shared);
         }
-        let ready = seen != Err(sync::RecvError::Empty);
+        let ready = seen != Err(sync::StreamRecvError::Empty);
         if ready != self.is_lit {
             readiness.set(ready);
             self.is_lit = ready;
@@ -366,10 +364,10 @@ fn attach(shared: &Shared) -> Result<StreamReceiver, PipeError> {
     Ok(StreamReceiver::attach(shared.segment.region(), at, CAPACITY)?)
 }
 
-fn recv_error(error: sync::RecvError) -> RecvError {
+fn recv_error(error: sync::StreamRecvError) -> RecvError {
     match error {
-        sync::RecvError::Empty => RecvError::Empty,
-        sync::RecvError::Closed => RecvError::Disconnected,
+        sync::StreamRecvError::Empty => RecvError::Empty,
+        sync::StreamRecvError::Closed => RecvError::Disconnected,
         _ => RecvError::Corrupt,
     }
 }

@@ -99,7 +99,7 @@ impl Outgoing {
             // After the deadline the rest may use the room that is there now. A receiver that makes room all the time must not keep us.
             late += if deadline.is_over() { now.len() } else { 0 };
             if late > CAPACITY {
-                return Err(send_error(sync::SendError::Full, deadline));
+                return Err(send_error(sync::StreamSendError::Full, deadline));
             }
         }
         self.send_last(shared, continues, rest, &fds, deadline)
@@ -118,7 +118,7 @@ impl Outgoing {
             return self.send_record(shared, tag, bytes, deadline);
         }
         let record_len = bytes.len() + NUMBER;
-        let room = self.stream.room(record_len, deadline, &mut || !shared.wire.is_hung_up());
+        let room = self.stream.room(record_len, (deadline, || !shared.wire.is_hung_up()));
         room.map_err(|error| send_error(error, deadline))?;
         // Larger than any number before it, other processes' included. Relaxed: this process alone uses the end, and claiming it orders
         // what earlier users did.
@@ -127,10 +127,10 @@ impl Outgoing {
         parcels.store(number, Ordering::Relaxed);
         // A split end keeps its socket open after its receiving half was dropped, and then nobody empties it.
         let stream = &mut self.stream;
-        let mut still_there = || !matches!(stream.room(record_len, Deadline::NOW, &mut || true), Err(sync::SendError::Closed));
+        let mut still_there = || !matches!(stream.room(record_len, Deadline::NOW), Err(sync::StreamSendError::Closed));
         shared.wire.send(number, fds, deadline, &mut still_there).map_err(|error| match error.kind() {
             io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => SendError::Disconnected,
-            io::ErrorKind::TimedOut => send_error(sync::SendError::Full, deadline),
+            io::ErrorKind::TimedOut => send_error(sync::StreamSendError::Full, deadline),
             _ => SendError::Descriptors(error),
         })?;
         let tag = tag | (fds.len() as u32) << DESCRIPTORS_SHIFT;
@@ -140,7 +140,7 @@ impl Outgoing {
 
     #[inline]
     fn send_record(&mut self, shared: &Shared, tag: u32, bytes: &[u8], deadline: Deadline) -> Result<(), SendError> {
-        let sent = self.stream.send(tag, bytes, deadline, &mut || !shared.wire.is_hung_up());
+        let sent = self.stream.send(tag, bytes, (deadline, || !shared.wire.is_hung_up()));
         sent.map_err(|error| send_error(error, deadline))?;
         // The light fence in `send` puts the record before our look at the flag (pairs with: watch).
         let watched = shared.words.watched(shared.side.other());
@@ -159,10 +159,10 @@ fn attach(shared: &Shared) -> Result<StreamSender, PipeError> {
     Ok(StreamSender::attach(shared.segment.region(), at, CAPACITY)?)
 }
 
-fn send_error(error: sync::SendError, deadline: Deadline) -> SendError {
+fn send_error(error: sync::StreamSendError, deadline: Deadline) -> SendError {
     match error {
-        sync::SendError::Full if deadline == Deadline::NOW => SendError::Full,
-        sync::SendError::Full => SendError::Timeout,
+        sync::StreamSendError::Full if deadline == Deadline::NOW => SendError::Full,
+        sync::StreamSendError::Full | sync::StreamSendError::Timeout => SendError::Timeout,
         // A record always fits the stream, so the other end is gone.
         _ => SendError::Disconnected,
     }

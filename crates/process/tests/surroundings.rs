@@ -4,7 +4,6 @@ use multiproc_pipe::{Receiver, Sender, pipe_oneway};
 use multiproc_process::{Exit, Process, SpawnErrorKind, active_children, current_process};
 use multiproc_travel::pass::Descriptor;
 use serde::{Deserialize, Serialize};
-use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;

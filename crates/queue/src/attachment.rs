@@ -5,16 +5,16 @@
 //! for the dead in `watch`, what the dead held in `sweep`.
 
 use crate::done::InHand;
-use crate::ending::Waiters;
+use crate::ending::{self, Waiters};
 use crate::error::OpenError;
 use crate::layout::{Flavor, QueueWords, Shape, Tally, tally_of};
 use crate::registry;
 use crate::sweep::{Sweeper, owner};
 use multiproc_prim::stamp;
 use multiproc_prim::{Array, AtomicU64, Deadline, Hint, Ordering, Place, Renewed};
-use multiproc_ring::mpmc::{Block, Lane, TakeError};
+use multiproc_ring::mpmc::Lane;
 use multiproc_shm::{FileId, Flaw, JoinError, Membership, Segment, SegmentName, Watched, file_id};
-use multiproc_sync::{Channel, ChannelError, GetError, Pace, PutError};
+use multiproc_sync::{Channel, ChannelBlock, ChannelError, ChannelPopError, Look, Pace, Wait};
 use multiproc_travel::pass;
 use serde::{Deserialize, Deserializer, Serializer};
 use std::cell::OnceCell;
@@ -219,29 +219,15 @@ impl Attachment {
     }
 
     #[inline(always)]
-    pub(crate) fn push(&self, message: &[u8], deadline: Deadline) -> Result<(), PutError> {
+    pub(crate) fn pop(&self, deadline: Deadline) -> Result<ChannelBlock<'_>, ChannelPopError> {
         self.glance();
-        self.channel.push(message, deadline, || self.look_around())
+        self.channel.pop_block(self.lanes(), self.until(deadline))
     }
 
+    /// How a call on this queue waits.
     #[inline(always)]
-    pub(crate) fn take(&self, deadline: Deadline) -> Result<Block<'_>, GetError> {
-        self.glance();
-        match self.channel.take_first(self.lanes()) {
-            Ok(block) => Ok(block),
-            Err(end) => self.take_later(end, deadline),
-        }
-    }
-
-    /// As [`take`](Self::take), after a look that ended so.
-    pub(crate) fn take_later(&self, end: TakeError, deadline: Deadline) -> Result<Block<'_>, GetError> {
-        // From the first look after a shutdown on, others know that we wait, and with what in hand.
-        let waiting = OnceCell::new();
-        let is_over = || {
-            let wait = waiting.get_or_init(|| self.wait_after_shutdown());
-            self.is_over(wait.as_ref())
-        };
-        self.channel.take_later(end, self.lanes(), deadline, || self.look_around(), is_over)
+    pub(crate) fn until(&self, deadline: Deadline) -> Until<'_> {
+        Until { attachment: self, deadline, after_shutdown: OnceCell::new() }
     }
 
     /// Values waiting, those that came back included.
@@ -253,6 +239,30 @@ impl Attachment {
     pub(crate) fn is_empty(&self) -> bool {
         let ring = self.channel.ring();
         !self.lanes().iter().any(|&lane| ring.has_message(lane))
+    }
+}
+
+/// A wait of one call: until a deadline, with looks for the dead between two sleeps.
+pub(crate) struct Until<'a> {
+    attachment: &'a Attachment,
+    deadline: Deadline,
+    /// Tells the other processes that this one waits, and with what in hand: from the first look after a shutdown on.
+    after_shutdown: OnceCell<Option<ending::Wait<'a>>>,
+}
+
+impl Wait for Until<'_> {
+    #[inline(always)]
+    fn deadline(&self) -> Deadline {
+        self.deadline
+    }
+
+    fn look_around(&mut self) -> Look {
+        self.attachment.look_around().into()
+    }
+
+    fn is_over(&mut self) -> bool {
+        let wait = self.after_shutdown.get_or_init(|| self.attachment.wait_after_shutdown());
+        self.attachment.is_over(wait.as_ref())
     }
 }
 

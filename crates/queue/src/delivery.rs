@@ -7,6 +7,7 @@ use crate::joinable::JoinableQueue;
 use crate::queue::Queue;
 use multiproc_prim::Deadline;
 use multiproc_ring::mpmc::{Held, Lane};
+use multiproc_sync::Refused;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::ops::Deref;
@@ -89,7 +90,7 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
 
     fn deliver_by(&self, deadline: Deadline) -> Result<Delivery<T>, GetError> {
         let attachment = self.queue().here()?;
-        let block = attachment.take(deadline).map_err(|error| attachment.get_error(error))?;
+        let block = attachment.pop(deadline).map_err(|error| attachment.get_error(error))?;
         let count = block.deliveries().saturating_add(1);
         let (held, value) = Queue::<T>::read_held(attachment, block);
         let claim = Claim::new(attachment, held);
@@ -119,7 +120,7 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
         let attachment = self.queue().here()?;
         let mut taken = Err(GetError::Empty);
         for lane in DEAD_LANES {
-            taken = attachment.channel.ring().take(lane).map_err(|error| attachment.get_error(error.into()));
+            taken = attachment.channel.try_pop_block(&[lane]).map_err(|error| attachment.get_error(error.into()));
             if !matches!(taken, Err(GetError::Empty)) {
                 break;
             }
@@ -195,11 +196,11 @@ impl<T> DeadLetter<T> {
     fn put_back_by(mut self, deadline: Deadline) -> Result<(), PutError<Self>> {
         let attachment = Arc::clone(&self.letter.attachment);
         let held = self.letter.take();
-        let Some(mut block) = held.and_then(|held| attachment.channel.ring().resume(held)) else {
+        let Some(mut block) = held.and_then(|held| attachment.channel.resume(held)) else {
             return Err(PutError::Inherited(self));
         };
         block.renew();
-        attachment.channel.publish(block, deadline, || attachment.look_around()).map_err(|(error, block)| {
+        attachment.channel.push_block(block, attachment.until(deadline)).map_err(|Refused { error, block }| {
             self.letter.held = block.hold().ok();
             put_error(attachment.name(), error, self)
         })
@@ -277,7 +278,7 @@ impl Letter {
 impl Drop for Letter {
     fn drop(&mut self) {
         if let Some(held) = self.take() {
-            self.attachment.channel.release_held(held);
+            drop(self.attachment.channel.resume(held));
         }
     }
 }

@@ -12,7 +12,8 @@ use crate::ending::Apart;
 use crate::error::{QueueJoinError, TaskDoneError};
 use crate::layout::{Flavor, Tally};
 use multiproc_prim::{Deadline, Ordering};
-use multiproc_ring::mpmc::{Block, Held, Lane};
+use multiproc_ring::mpmc::{Held, Lane};
+use multiproc_sync::{ChannelBlock, Refused};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::mem::ManuallyDrop;
@@ -68,8 +69,8 @@ pub(crate) struct Unread<'a> {
 }
 
 impl<'a> Unread<'a> {
-    pub(crate) fn new(attachment: &'a Attachment, block: Block<'a>) -> Self {
-        // This queue keeps all messages in blocks. One in a slot is a hostile peer's, and is dropped.
+    pub(crate) fn new(attachment: &'a Attachment, block: ChannelBlock<'a>) -> Self {
+        // A message that lies in a slot is a hostile peer's, and goes with its block: this queue keeps all messages in blocks.
         Self { attachment, held: block.hold().ok() }
     }
 
@@ -125,7 +126,7 @@ impl Drop for Underway<'_> {
 
 impl Attachment {
     /// A block that this process has in hand. In a forked copy of that process: `None`, and the block stays untouched.
-    pub(crate) fn ours<'q>(&self, block: Block<'q>) -> Option<Block<'q>> {
+    pub(crate) fn ours<'q>(&self, block: ChannelBlock<'q>) -> Option<ChannelBlock<'q>> {
         if self.membership.is_inherited() {
             std::mem::forget(block);
             return None;
@@ -134,13 +135,11 @@ impl Attachment {
     }
 
     /// Ends the reading of a message in place: frees its block, or keeps the message in hand until it is done.
-    pub(crate) fn put_in_hand(&self, block: Block<'_>) {
-        if self.shape.flavor != Flavor::Joinable {
-            return self.channel.release(block);
-        }
-        match block.hold() {
-            Ok(held) => self.keep(held),
-            Err(block) => self.channel.release(block),
+    pub(crate) fn put_in_hand(&self, block: ChannelBlock<'_>) {
+        if self.shape.flavor == Flavor::Joinable {
+            if let Ok(held) = block.hold() {
+                self.keep(held);
+            }
         }
     }
 
@@ -187,7 +186,7 @@ impl Attachment {
         if let Some(ours) = self.tally() {
             ours.complete(&held);
         }
-        self.channel.release_held(held);
+        drop(self.channel.resume(held));
         drop(finishing);
         self.wake_if_all_done();
     }
@@ -226,13 +225,14 @@ impl Attachment {
     }
 
     fn hand_on(&self, held: Held, max_deliveries: Option<u16>) {
-        let Some(block) = self.channel.ring().resume(held) else { return };
+        let Some(block) = self.channel.resume(held) else { return };
         match self.channel.give_back(block, max_deliveries) {
             Ok(_) => self.wake_if_all_done(),
-            Err((_, mut block)) => {
-                // The count was raised for a delivery that did not happen: this writes the old count.
-                block.set_tag(block.tag());
-                // Tried again at the next look around. If this process leaves before, it goes the way of what the dead held.
+            Err(Refused { mut block, .. }) => {
+                // The count was raised for a delivery that did not happen: this writes the old one.
+                let tag = block.tag();
+                block.set_tag(tag);
+                // Tried again at the next look around; and if this process leaves before, it goes the way of the dead's.
                 self.in_hand.lock().extend(block.hold().map(|held| (held, max_deliveries)));
             }
         }
@@ -267,8 +267,8 @@ impl Attachment {
         // Reads the finished first and the published last: a finished value was published, so the difference is never too small.
         let ring = self.channel.ring();
         let done = self.finished();
-        let aside = ring.published(Lane::Dead);
-        ring.published(Lane::Main).wrapping_sub(done.wrapping_add(aside))
+        let aside = ring.pushed(Lane::Dead);
+        ring.pushed(Lane::Main).wrapping_sub(done.wrapping_add(aside))
     }
 
     /// Messages that the participants finished.
@@ -279,7 +279,7 @@ impl Attachment {
     /// Waits until everything is done.
     pub(crate) fn join(&self, deadline: Deadline) -> Result<(), QueueJoinError> {
         let done = || (self.unfinished() == 0).then_some(());
-        let joined = self.words.all_done.wait_until(deadline, &self.join_pace, || self.look_around(), done);
+        let joined = self.words.all_done.wait_until(self.until(deadline), &self.join_pace, done);
         joined.ok_or_else(|| QueueJoinError::Timeout { unfinished: self.unfinished() as usize })
     }
 

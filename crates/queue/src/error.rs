@@ -221,12 +221,13 @@ impl<T: PartialEq> PartialEq for PutError<T> {
 }
 
 /// The error of a put for one of the channel, with the value that was not put.
-pub(crate) fn put_error<V>(queue: &str, error: sync::PutError, value: V) -> PutError<V> {
+pub(crate) fn put_error<V>(queue: &str, error: sync::ChannelPushError, value: V) -> PutError<V> {
     match error {
-        sync::PutError::Full => PutError::Full(value),
-        sync::PutError::Closed => PutError::ShutDown(value),
-        sync::PutError::NoMemory => PutError::NoMemory(value),
-        sync::PutError::TooLong { len, max } => PutError::TooLong { value, len, max },
+        sync::ChannelPushError::Full => PutError::Full(value),
+        sync::ChannelPushError::Timeout => PutError::Timeout(value),
+        sync::ChannelPushError::ShutDown => PutError::ShutDown(value),
+        sync::ChannelPushError::NoMemory => PutError::NoMemory(value),
+        sync::ChannelPushError::TooLong { len, max } => PutError::TooLong { value, len, max },
         _ => PutError::Corrupt { value, queue: queue.into() },
     }
 }

@@ -10,7 +10,7 @@ use crate::layout::Flavor;
 use crate::queue::{IN_PLACE, Queue};
 use bytemuck::Pod;
 use multiproc_prim::{Bytes, Deadline};
-use multiproc_ring::mpmc::Block;
+use multiproc_sync::{ChannelBlock, Refused};
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use std::time::Duration;
 #[must_use = "a loan that is not sent is as if it had never been"]
 pub struct Loan<'q, T> {
     attachment: &'q Arc<Attachment>,
-    block: Option<Block<'q>>,
+    block: Option<ChannelBlock<'q>>,
     of: PhantomData<T>,
 }
 
@@ -34,7 +34,7 @@ pub struct Loan<'q, T> {
 #[must_use = "a message that is dropped has left the queue"]
 pub struct Borrowed<'q, T> {
     attachment: &'q Arc<Attachment>,
-    block: Option<Block<'q>>,
+    block: Option<ChannelBlock<'q>>,
     /// Where the values are, unless they are in the block itself.
     shared: Option<Bytes<'q>>,
     /// The count of the thread that got it from a `JoinableQueue`.
@@ -53,7 +53,7 @@ impl<T: Pod> Queue<T> {
             source: source.into(),
         })?;
         let len = count.saturating_mul(size_of::<T>());
-        let block = attachment.channel.alloc(len, deadline, || attachment.look_around());
+        let block = attachment.channel.alloc(len, attachment.until(deadline));
         let mut block = block.map_err(|error| put_error(attachment.name(), error, ()))?;
         block.set_tag(IN_PLACE);
         Ok(Loan { attachment, block: Some(block), of: PhantomData })
@@ -61,13 +61,13 @@ impl<T: Pod> Queue<T> {
 
     pub(crate) fn borrow_by(&self, deadline: Deadline) -> Result<Borrowed<'_, T>, GetError> {
         let attachment = self.here()?;
-        let block = attachment.take(deadline).map_err(|error| attachment.get_error(error))?;
+        let block = attachment.pop(deadline).map_err(|error| attachment.get_error(error))?;
         let form = block.tag();
         let rest = block.len() % size_of::<T>().max(1);
         if form != IN_PLACE || rest != 0 {
             match attachment.shape.flavor {
                 Flavor::Joinable => block.hold().into_iter().for_each(|held| attachment.put_aside(held)),
-                _ => attachment.channel.release(block),
+                _ => drop(block),
             }
             return Err(GetError::Form { written: "was not written as this type in place", asked: "in place (borrow)" });
         }
@@ -80,7 +80,7 @@ impl<T: Pod> Queue<T> {
 }
 
 /// Values in a message.
-fn count<T>(block: &Option<Block<'_>>) -> usize {
+fn count<T>(block: &Option<ChannelBlock<'_>>) -> usize {
     block.as_ref().map_or(0, |block| block.len() / size_of::<T>().max(1))
 }
 
@@ -152,7 +152,7 @@ impl<'q, T: Pod> Loan<'q, T> {
         let Some(block) = self.block.take().and_then(|block| attachment.ours(block)) else {
             return Err(PutError::Inherited(self));
         };
-        attachment.channel.publish(block, deadline, || attachment.look_around()).map_err(|(error, block)| {
+        attachment.channel.push_block(block, attachment.until(deadline)).map_err(|Refused { error, block }| {
             self.block = Some(block);
             put_error(attachment.name(), error, self)
         })
@@ -217,7 +217,7 @@ impl<T> Drop for Borrowed<'_, T> {
 impl<T> Drop for Loan<'_, T> {
     fn drop(&mut self) {
         if let Some(block) = self.block.take().and_then(|block| self.attachment.ours(block)) {
-            self.attachment.channel.release(block);
+            drop(block);
         }
     }
 }

@@ -6,8 +6,9 @@ use crate::error::{GetError, GetManyError, PutError, PutManyError, put_error};
 use crate::layout::Flavor;
 use crate::methods::{methods_of_all, methods_of_both};
 use multiproc_prim::{Deadline, Flag};
-use multiproc_ring::mpmc::{Block, Held, TakeError};
+use multiproc_ring::mpmc::Held;
 use multiproc_sync as sync;
+use multiproc_sync::ChannelBlock;
 use multiproc_travel::pass;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -143,7 +144,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         let mut underway = Underway::new(attachment, 0);
         while values.len() < max {
             let deadline = if values.is_empty() { deadline } else { Deadline::NOW };
-            match Self::get_from(attachment, deadline) {
+            match self.get_by(deadline) {
                 Ok(value) => {
                     underway.add();
                     values.push(value);
@@ -175,9 +176,10 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         with_scratch(|bytes| {
             if let Err(source) = pass::encode_plain(&value, bytes) {
                 refused = Some(Err(source));
-            } else if let Err(error) = attachment.push(bytes, deadline) {
-                refused = Some(Ok(error));
+                return;
             }
+            attachment.glance();
+            refused = attachment.channel.push(bytes, attachment.until(deadline)).err().map(Ok);
         });
         match refused {
             None => Ok(()),
@@ -188,28 +190,24 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
 
     #[inline]
     pub(crate) fn get_by(&self, deadline: Deadline) -> Result<T, GetError> {
-        Self::get_from(self.here()?, deadline)
-    }
-
-    #[inline]
-    fn get_from(attachment: &Arc<Attachment>, deadline: Deadline) -> Result<T, GetError> {
+        let attachment = self.here()?;
         attachment.glance();
         // The common case first, so that the block need not be handed on.
-        match attachment.channel.take_first(attachment.lanes()) {
+        match attachment.channel.try_pop_block(attachment.lanes()) {
             Ok(block) => Self::read(attachment, block),
-            Err(end) => Self::get_later(attachment, end, deadline),
+            Err(_) => Self::get_later(attachment, deadline),
         }
     }
 
     #[cold]
-    fn get_later(attachment: &Arc<Attachment>, end: TakeError, deadline: Deadline) -> Result<T, GetError> {
-        let block = attachment.take_later(end, deadline).map_err(|error| attachment.get_error(error))?;
-        Self::read(attachment, block)
+    fn get_later(attachment: &Arc<Attachment>, deadline: Deadline) -> Result<T, GetError> {
+        let block = attachment.channel.pop_block(attachment.lanes(), attachment.until(deadline));
+        Self::read(attachment, block.map_err(|error| attachment.get_error(error))?)
     }
 
     /// Reads the value in a block. The block is free then, or in a `JoinableQueue` in hand.
     #[inline(always)]
-    fn read(attachment: &Arc<Attachment>, block: Block<'_>) -> Result<T, GetError> {
+    fn read(attachment: &Arc<Attachment>, block: ChannelBlock<'_>) -> Result<T, GetError> {
         if attachment.shape.flavor == Flavor::Joinable {
             let (held, value) = Self::read_held(attachment, block);
             match (&value, held) {
@@ -226,20 +224,20 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
             underway.arrived();
             value
         };
-        if let Some(bytes) = block.small() {
-            attachment.channel.release(block);
-            return decode(bytes.get(..len).unwrap_or(&bytes));
-        }
+        let block = match block.into_small() {
+            Ok(bytes) => return decode(bytes.get(..len).unwrap_or(&bytes)),
+            Err(block) => block,
+        };
         with_scratch(|bytes| {
             block.payload().append_to(bytes);
-            attachment.channel.release(block);
+            drop(block);
             decode(bytes)
         })
     }
 
     /// Reads the value in a block that stays in hand. If reading it panics, it is given back.
     #[inline(always)]
-    pub(crate) fn read_held(attachment: &Attachment, block: Block<'_>) -> (Option<Held>, Result<T, GetError>) {
+    pub(crate) fn read_held(attachment: &Attachment, block: ChannelBlock<'_>) -> (Option<Held>, Result<T, GetError>) {
         with_scratch(|bytes| {
             let form = block.tag();
             block.payload().append_to(bytes);
@@ -259,11 +257,12 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
 }
 
 impl Attachment {
-    pub(crate) fn get_error(&self, error: sync::GetError) -> GetError {
+    pub(crate) fn get_error(&self, error: sync::ChannelPopError) -> GetError {
         match error {
-            sync::GetError::Empty => GetError::Empty,
-            sync::GetError::Closed => GetError::ShutDown,
-            sync::GetError::NoMemory => GetError::NoMemory,
+            sync::ChannelPopError::Empty => GetError::Empty,
+            sync::ChannelPopError::Timeout => GetError::Timeout,
+            sync::ChannelPopError::ShutDown => GetError::ShutDown,
+            sync::ChannelPopError::NoMemory => GetError::NoMemory,
             _ => GetError::Corrupt { queue: self.name().into() },
         }
     }

@@ -1,7 +1,7 @@
 //! Three producers and one consumer on a ring in plain memory.
 
-use multiproc_prim::{Heap, Region};
 use multiproc_ring::mpmc::{Geometry, Mpmc, Owner};
+use multiproc_ring::{Heap, Region};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let geometry = Geometry::new(16);

@@ -2,14 +2,16 @@
 
 use multiproc_prim::{Hint, spin_loop};
 
-/// Keeps a side that is faster from walking on the heels of the other one: it would take the cache lines that the other one works
-/// on away from it at every few messages, and both would be slowed down to the pace of those lines. So whoever comes to the end of
-/// what was ready, and the other side has made ready a good many since it came there the last time, hangs back for a moment:
-/// until there is about a quarter of the ring to do at once. Whoever waits for single messages never does.
+/// Keeps the faster side of a ring from walking on the heels of the slower one.
+///
+/// It would take away the cache lines that the slower side works on, at every few messages, and slow both down. So a side that comes
+/// to the end of what was ready hangs back for a moment, if the other side has made a good many messages ready since the last time: until
+/// about a quarter of the ring is there to do at once. A side that waits for single messages never hangs back.
 #[derive(Debug, Default)]
 pub(crate) struct Distance {
-    /// Where this side came to the end the last time.
+    /// A guess of where this side came to the end the last time: a thread of this process may have been elsewhere since.
     last: Hint,
+    /// A guess of how many pauses let the other side get ahead far enough.
     pauses: Hint,
 }
 
@@ -20,8 +22,8 @@ const LEAST_PAUSES: u64 = 4;
 const MOST_PAUSES: u64 = 16;
 
 impl Distance {
-    /// At the end of what was ready, which is message number `position`, in a ring of `capacity` messages. Returns whether it took
-    /// some time, so that another look is worth while.
+    /// At the end of what was ready, which is message number `position`, in a ring of `capacity` messages. Returns whether it paused,
+    /// so that another look is worth while.
     pub(crate) fn hang_back(&self, position: u64, capacity: u64) -> bool {
         let done = position.wrapping_sub(self.last.get());
         if done == 0 {
@@ -43,7 +45,7 @@ impl Distance {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::Distance;
 

@@ -4,8 +4,8 @@
 
 use multiproc_prim::model::{Arc, model, model_in_turn, steadily, thread};
 use multiproc_prim::{Heap, Region};
-use multiproc_ring::mpmc::{AllocError, Finished, Geometry, Lane, Mpmc, Orphans, Owner, PublishError, PushError, TakeError};
-use multiproc_ring::spsc::{Consumer, Producer, Reader, Writer, records_len, region_len};
+use multiproc_ring::mpmc::{Finished, Geometry, Lane, Mpmc, Orphans, Owner, PopError, PushError};
+use multiproc_ring::spsc::{Consumer, Producer, Reader, Writer, channel, records_len, region_len};
 
 /// Rings whose tickets are about to wrap, with every message in a block, and with as few blocks as they can work with.
 fn geometry(slots: u32, blocks: u64) -> Geometry {
@@ -34,9 +34,9 @@ fn handles<const N: usize>(geometry: &Geometry) -> [Arc<Mpmc>; N] {
 
 /// The oldest message, if there is one. There is no other way to fail.
 fn pop(ring: &Mpmc) -> Option<u64> {
-    let block = match ring.take(Lane::Main) {
+    let block = match ring.pop_block(Lane::Main) {
         Ok(block) => block,
-        Err(TakeError::Empty | TakeError::Closed) => return None,
+        Err(PopError::Empty | PopError::Closed) => return None,
         Err(error) => panic!("{error}"),
     };
     let mut word = [0; 8];
@@ -48,7 +48,7 @@ fn pop(ring: &Mpmc) -> Option<u64> {
 fn push(ring: &Mpmc, value: u64) -> bool {
     match ring.push(&value.to_le_bytes()) {
         Ok(()) => true,
-        Err(PushError::Publish(PublishError::Full | PublishError::Closed) | PushError::Alloc(AllocError::Exhausted)) => false,
+        Err(PushError::Full | PushError::Closed | PushError::Exhausted) => false,
         Err(error) => panic!("{error}"),
     }
 }
@@ -191,7 +191,7 @@ fn closing_and_putting_agree_on_who_was_first() {
         let closed = a.close_if_empty();
         let put = putter.join().unwrap();
         match closed {
-            TakeError::Closed => assert!(!put && pop(&a).is_none()),
+            PopError::Closed => assert!(!put && pop(&a).is_none()),
             _ => assert!(put && pop(&a) == Some(7)),
         }
     });
@@ -217,14 +217,14 @@ fn two_sweeps_at_once_return_a_message_once() {
         let geometry = Geometry { returns: true, ..geometry(1, 2) };
         let [a, b, dead] = handles(&geometry);
         assert!(push(&a, 5));
-        std::mem::forget(dead.take(Lane::Main));
+        std::mem::forget(dead.pop_block(Lane::Main));
         let orphans = Orphans::Redeliver { max_deliveries: None };
         let other =
             thread::spawn(move || b.sweep(Owner::new(2, 0), Finished::default(), orphans, || true, |_| ()).unwrap().returned);
         let mine = a.sweep(Owner::new(2, 0), Finished::default(), orphans, || true, |_| ()).unwrap().returned;
         assert_eq!(mine + other.join().unwrap(), 1);
-        assert!(a.take(Lane::Returned).is_ok());
-        assert!(a.take(Lane::Returned).is_err());
+        assert!(a.pop_block(Lane::Returned).is_ok());
+        assert!(a.pop_block(Lane::Returned).is_err());
     });
 }
 
@@ -236,13 +236,26 @@ fn typed_values_pass_between_one_producer_and_one_consumer() {
             let mut producer = Producer::<u64>::create_at(&region, 0, capacity, u64::MAX).unwrap();
             let mut consumer = Consumer::<u64>::attach(&region, 0, capacity).unwrap();
             let other = thread::spawn(move || [1, 2, 3].map(|i| producer.push(i).is_ok()));
-            let mut got: Vec<u64> = (0..2).filter_map(|_| consumer.pop().unwrap()).collect();
+            let mut got: Vec<u64> = (0..2).filter_map(|_| consumer.pop().ok()).collect();
             let put = other.join().unwrap();
-            got.extend(std::iter::from_fn(|| consumer.pop().unwrap()));
+            got.extend(std::iter::from_fn(|| consumer.pop().ok()));
             let expected: Vec<u64> = [1, 2, 3].into_iter().filter(|&i| put[i as usize - 1]).collect();
             assert_eq!(got, expected);
         });
     }
+}
+
+#[test]
+fn whoever_sees_that_the_producer_is_gone_sees_all_that_it_pushed() {
+    model(|| {
+        let (mut producer, mut consumer) = channel::<u64>(1).unwrap();
+        let other = thread::spawn(move || producer.push(1).unwrap());
+        if consumer.is_abandoned() {
+            assert_eq!(consumer.pop(), Ok(1));
+        }
+        other.join().unwrap();
+        assert!(consumer.is_abandoned());
+    });
 }
 
 #[test]
@@ -252,12 +265,12 @@ fn a_producer_that_takes_over_writes_only_where_the_consumer_has_read() {
         let mut first = Producer::<u64>::create(&region, 0, 1).unwrap();
         let mut consumer = Consumer::<u64>::attach(&region, 0, 1).unwrap();
         first.push(1).unwrap();
-        let other = thread::spawn(move || consumer.pop().unwrap());
+        let other = thread::spawn(move || consumer.pop());
         drop(first);
         let mut second = Producer::<u64>::attach(&region, 0, 1).unwrap();
         let put = second.push(2).is_ok();
-        assert_eq!(other.join().unwrap(), Some(1));
-        assert_eq!(Consumer::<u64>::attach(&region, 0, 1).unwrap().pop().unwrap(), put.then_some(2));
+        assert_eq!(other.join().unwrap(), Ok(1));
+        assert_eq!(Consumer::<u64>::attach(&region, 0, 1).unwrap().pop().ok(), put.then_some(2));
     });
 }
 
@@ -269,7 +282,7 @@ fn a_writer_that_takes_over_writes_only_where_the_reader_has_read() {
         let mut reader = Reader::attach(&region, 0, 64).unwrap();
         first.write(1, &[1; 24]).unwrap();
         let other = thread::spawn(move || {
-            let record = reader.peek().unwrap().unwrap();
+            let record = reader.peek().unwrap();
             let mut payload = Vec::new();
             record.payload().append_to(&mut payload);
             record.release();
@@ -293,7 +306,7 @@ fn records_pass_between_one_writer_and_one_reader() {
         let other = thread::spawn(move || [8, 16, 8].map(|len| writer.write(len as u32, &vec![len as u8; len]).is_ok()));
         let mut got = Vec::new();
         let mut read = |reader: &mut Reader| {
-            let Some(record) = reader.peek().unwrap() else { return false };
+            let Ok(record) = reader.peek() else { return false };
             let mut payload = Vec::new();
             record.payload().append_to(&mut payload);
             assert_eq!(payload, vec![record.tag as u8; record.tag as usize]);

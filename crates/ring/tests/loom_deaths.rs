@@ -67,7 +67,7 @@ fn finished(word: &AtomicU64) -> Finished {
 }
 
 fn take(ring: &Mpmc, lane: Lane) -> Option<Vec<u8>> {
-    let block = ring.take(lane).ok()?;
+    let block = ring.pop_block(lane).ok()?;
     let mut message = Vec::new();
     block.payload().append_to(&mut message);
     Some(message)
@@ -152,7 +152,7 @@ fn what_a_dead_consumer_had_not_finished_comes_back_once() {
         let theirs = done.clone();
         let victim = thread::spawn(move || {
             mortal(steps, || {
-                let Ok(held) = dead.take(Lane::Main).unwrap().hold() else { unreachable!() };
+                let Ok(held) = dead.pop_block(Lane::Main).unwrap().hold() else { unreachable!() };
                 theirs.store(held.complete(finished(&theirs)).last.0, Ordering::Release);
                 drop(dead.resume(held));
             })
@@ -176,12 +176,12 @@ fn what_a_dead_consumer_had_not_finished_comes_back_once() {
     });
 }
 
-/// One block, whose message is in the hands of one that died.
+/// One block, whose message is in the hands of a process that died.
 fn in_dead_hands() -> Model {
     let model = Model::new(1, 1);
     model.first.push(b"1").unwrap();
     let dead = model.handle(DEAD);
-    std::mem::forget(dead.take(Lane::Main).unwrap());
+    std::mem::forget(dead.pop_block(Lane::Main).unwrap());
     model
 }
 
@@ -195,7 +195,7 @@ fn a_sweeper_that_dies_anywhere_is_swept_in_turn() {
         if victim.join().unwrap().is_none() {
             model.first.sweep(SWEEPER, NOTHING, AGAIN, || true, |_| ()).unwrap();
         }
-        let block = model.first.take(Lane::Returned).unwrap();
+        let block = model.first.pop_block(Lane::Returned).unwrap();
         // Once more than it was, for a sweeper that died between counting and bringing back.
         assert!((1..=2).contains(&block.deliveries()), "{} deliveries", block.deliveries());
         drop(block);
@@ -215,7 +215,7 @@ fn a_slow_sweeper_never_touches_what_others_do_with_the_block_later() {
             let returned = take(&living, Lane::Returned);
             // There is no block for it as long as the other one has not brought back what it has.
             let new = living.push(b"a longer one").ok().map(|()| {
-                let block = living.take(Lane::Main).unwrap();
+                let block = living.pop_block(Lane::Main).unwrap();
                 (block.len(), block.deliveries())
             });
             (swept, returned, new)
@@ -263,9 +263,9 @@ fn a_dead_message_is_read_again_or_put_anew_whenever_its_reader_dies() {
         let living = model.handle(Owner::new(1, 0));
         let victim = thread::spawn(move || {
             mortal(steps, || {
-                let mut letter = reader.take(Lane::Dead).unwrap();
+                let mut letter = reader.pop_block(Lane::Dead).unwrap();
                 letter.renew();
-                reader.publish(letter).unwrap();
+                reader.push_block(letter).unwrap();
             })
         });
         let living = thread::spawn(move || take(&living, Lane::Main));

@@ -5,7 +5,7 @@
 
 use multiproc_prim::model::{Arc, model, model_deaths, model_deaths_in_turn, mortal, steadily, thread};
 use multiproc_prim::{Heap, Region};
-use multiproc_ring::mpmc::{Finished, Geometry, Lane, Mpmc, Orphans, Owner, PublishError, PushError, TakeError};
+use multiproc_ring::mpmc::{Finished, Geometry, Lane, Mpmc, Orphans, Owner, PopError, PushError};
 
 const BLOCKS: u64 = 4;
 
@@ -25,9 +25,9 @@ fn handles<const N: usize>(geometry: &Geometry) -> [Arc<Mpmc>; N] {
 }
 
 fn pop(ring: &Mpmc) -> Option<u64> {
-    let block = match ring.take(Lane::Main) {
+    let block = match ring.pop_block(Lane::Main) {
         Ok(block) => block,
-        Err(TakeError::Empty) => return None,
+        Err(PopError::Empty) => return None,
         Err(error) => panic!("{error}"),
     };
     let mut word = [0; 8];
@@ -152,7 +152,7 @@ fn a_producer_that_was_away_for_turns_does_not_pass_the_mark_of_a_closed_ring() 
         got.extend(drain(&a));
         let of = |from: u64| got.iter().copied().filter(|value| value / 10 == from / 10).collect::<Vec<_>>();
         assert_eq!((of(4), of(10)), (vec![4, 5], vec![10, 11]), "{got:?}");
-        assert_eq!((a.len(), a.published(Lane::Main)), (0, 7));
+        assert_eq!((a.len(), a.pushed(Lane::Main)), (0, 7));
     });
 }
 
@@ -162,29 +162,29 @@ fn what_was_put_before_the_end_is_got_although_it_grows_meanwhile() {
         let [a, b] = handles(&geometry);
         let put = |ring: &Mpmc, value: u64| match ring.push(&value.to_le_bytes()) {
             Ok(()) => true,
-            Err(PushError::Publish(PublishError::Closed)) => false,
+            Err(PushError::Closed) => false,
             Err(error) => panic!("{error}"),
         };
         let other = thread::spawn(move || [1, 2].map(|value| put(&b, value)));
         a.shut();
         let mut got = Vec::new();
         loop {
-            match a.take(Lane::Main) {
+            match a.pop_block(Lane::Main) {
                 Ok(block) => {
                     let mut word = [0; 8];
                     assert!(block.payload().read(&mut word));
                     got.push(u64::from_le_bytes(word));
                 }
-                Err(TakeError::Empty) if a.close_if_empty() == TakeError::Closed => break,
-                Err(TakeError::Empty) => {}
-                Err(TakeError::Closed) => break,
+                Err(PopError::Empty) if a.close_if_empty() == PopError::Closed => break,
+                Err(PopError::Empty) => {}
+                Err(PopError::Closed) => break,
                 Err(error) => panic!("{error}"),
             }
         }
         let put = other.join().unwrap();
         assert!(!put[1] || put[0]);
         assert_eq!(got.len(), put.iter().filter(|&&put| put).count(), "{got:?} of {put:?}");
-        assert!(matches!(a.take(Lane::Main), Err(TakeError::Closed)));
+        assert!(matches!(a.pop_block(Lane::Main), Err(PopError::Closed)));
     });
 }
 
@@ -247,7 +247,7 @@ fn what_is_put_into_a_ring_that_a_dead_process_opened_for_an_era_to_come_is_not_
         let put = if all { vec![3, 4, 9] } else { vec![3, 9] };
         got.sort_unstable();
         assert!(got == put || got == [3, 4, 9], "{got:?}");
-        assert_eq!((first.len(), first.published(Lane::Main)), (0, 2 + got.len() as u64));
+        assert_eq!((first.len(), first.pushed(Lane::Main)), (0, 2 + got.len() as u64));
     });
 }
 

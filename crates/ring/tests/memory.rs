@@ -4,7 +4,7 @@
 #![cfg(not(loom))]
 
 use multiproc_prim::{Memory, Region};
-use multiproc_ring::mpmc::{AllocError, Finished, Geometry, Lane, Mpmc, Orphan, Orphans, Owner, PublishError, PushError};
+use multiproc_ring::mpmc::{Finished, Geometry, Lane, Mpmc, Orphan, Orphans, Owner, PushError};
 use proptest::prelude::*;
 use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mmap_anonymous, mprotect, munmap};
 use std::any::Any;
@@ -121,7 +121,7 @@ fn pop(ring: &Mpmc) -> Option<Vec<u8>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
-    /// Lengths of every size class, blocks in hand of one that dies, sweeps.
+    /// Lengths of every size class, blocks in hand of a process that dies, sweeps.
     #[test]
     fn nothing_is_touched_before_it_is_committed(
         slots in 1u32..400,
@@ -145,7 +145,7 @@ proptest! {
                     if random % 2 == 0 {
                         std::mem::forget(b.alloc(len));
                     } else {
-                        std::mem::forget(b.take([Lane::Main, Lane::Returned, Lane::Dead][random as usize / 2 % 3]));
+                        std::mem::forget(b.pop_block([Lane::Main, Lane::Returned, Lane::Dead][random as usize / 2 % 3]));
                     }
                 }
                 _ => drop(a.sweep(B, Finished::default(), again, || true, |_| ()).unwrap()),
@@ -168,9 +168,7 @@ fn memory_that_the_system_has_not_is_an_error_and_what_is_there_can_be_used() {
                 Err(error) => break error,
             }
         };
-        let no_memory = |error: &PushError| {
-            matches!(error, PushError::Alloc(AllocError::Commit(_)) | PushError::Publish(PublishError::NoMemory))
-        };
+        let no_memory = |error: &PushError| matches!(error, PushError::NoMemory { .. });
         assert!(no_memory(&error), "{error} after {put} of {max_message} bytes");
         assert!(no_memory(&a.push(&message).unwrap_err()));
         assert!(pages.lock().unwrap().committed.len() <= BUDGET);
@@ -193,7 +191,7 @@ fn what_a_sweep_has_no_memory_to_bring_back_is_in_hand_of_the_sweeper_and_comes_
     const MESSAGES: usize = 65;
     for _ in 0..MESSAGES {
         a.push(b"1").unwrap();
-        std::mem::forget(b.take(Lane::Main).unwrap());
+        std::mem::forget(b.pop_block(Lane::Main).unwrap());
     }
     let used = pages.lock().unwrap().committed.len();
     pages.lock().unwrap().budget = used;
@@ -209,13 +207,13 @@ fn what_a_sweep_has_no_memory_to_bring_back_is_in_hand_of_the_sweeper_and_comes_
     assert_eq!(a.sweep(B, Finished::default(), again, || true, |_| ()).unwrap(), Default::default());
     // Tried in vain once more, it is whole, and its count is as before.
     let unsent = a.resume(unsent.pop().unwrap()).unwrap();
-    let (_, mut unsent) = a.give_back(unsent, None).unwrap_err();
-    unsent.set_tag(unsent.tag());
+    let mut unsent = a.give_back(unsent, None).unwrap_err().block;
+    unsent.set_tag(0);
     assert_eq!((unsent.len(), unsent.deliveries()), (1, 0));
     pages.lock().unwrap().budget = usize::MAX;
     assert_eq!(a.give_back(unsent, None).unwrap(), Lane::Returned);
     for _ in 0..MESSAGES {
-        let block = a.take(Lane::Returned).unwrap();
+        let block = a.pop_block(Lane::Returned).unwrap();
         assert_eq!((block.len(), block.deliveries()), (1, 1));
     }
 }
@@ -277,11 +275,11 @@ fn a_sweep_after_a_burst_asks_for_no_memory_that_was_given_back() {
     for value in 0..10_000u32 {
         a.push(&[value as u8; 300]).unwrap();
     }
-    // The last one is in hand of one that dies.
+    // The last message is in hand of a process that dies.
     for _ in 0..9_999 {
         assert!(pop(&a).is_some());
     }
-    std::mem::forget(b.take(Lane::Main).unwrap());
+    std::mem::forget(b.pop_block(Lane::Main).unwrap());
     assert!(pop(&a).is_none());
     while a.trim(1 << 16) {}
     let committed = || pages.lock().unwrap().committed.len();
@@ -291,6 +289,6 @@ fn a_sweep_after_a_burst_asks_for_no_memory_that_was_given_back() {
     let again = Orphans::Redeliver { max_deliveries: None };
     assert_eq!(a.sweep(B, Finished::default(), again, || true, |_| ()).unwrap().returned, 1);
     assert_eq!(committed(), before);
-    assert_eq!(a.take(Lane::Returned).unwrap().deliveries(), 1);
+    assert_eq!(a.pop_block(Lane::Returned).unwrap().deliveries(), 1);
     assert_eq!(committed(), before);
 }

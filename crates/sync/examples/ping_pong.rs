@@ -1,8 +1,7 @@
 //! Two threads sleep and wake each other through two channels.
 
-use multiproc_prim::{Deadline, Heap, Region};
-use multiproc_ring::mpmc::{Geometry, Owner};
-use multiproc_sync::{Channel, SLICE, channel_len};
+use multiproc_sync::mpmc::{Geometry, Owner};
+use multiproc_sync::{Channel, Deadline, Heap, Region, channel_len};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let geometry = Geometry::new(1);
@@ -14,8 +13,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (there, back, hear, answer) = (there?, back?, hear?, answer?);
     std::thread::spawn(move || {
         let mut message = Vec::new();
-        while hear.pop(&mut message, Deadline::NEVER, || SLICE).is_ok() {
-            if answer.push(&message, Deadline::NEVER, || SLICE).is_err() {
+        while hear.pop(&mut message, Deadline::NEVER).is_ok() {
+            if answer.push(&message, Deadline::NEVER).is_err() {
                 break;
             }
             message.clear();
@@ -24,9 +23,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let begin = std::time::Instant::now();
     let mut message = Vec::new();
     for round in 0..10_000u32 {
-        there.push(&round.to_le_bytes(), Deadline::NEVER, || SLICE)?;
+        there.push(&round.to_le_bytes(), Deadline::NEVER)?;
         message.clear();
-        back.pop(&mut message, Deadline::NEVER, || SLICE)?;
+        back.pop(&mut message, Deadline::NEVER)?;
         assert_eq!(message, round.to_le_bytes());
     }
     println!("{:.2} µs a round trip", begin.elapsed().as_secs_f64() * 1e6 / 10_000.0);

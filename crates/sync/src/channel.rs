@@ -1,10 +1,11 @@
 //! The ring for many producers and consumers, with waiting.
 
-use crate::error::{ChannelError, GetError, PutError};
+use crate::block::ChannelBlock;
+use crate::error::{ChannelError, ChannelPopError, ChannelPushError};
 use crate::event::{EventCount, Pace};
+use crate::wait::{Look, Wait};
 use multiproc_prim::{Deadline, Padded, Place, Region, shared_struct};
-use multiproc_ring::mpmc::{AllocError, Block, Geometry, Held, Lane, Mpmc, Owner, Swept, TakeError};
-use std::cell::Cell;
+use multiproc_ring::mpmc::{Geometry, GiveBackError, Held, Lane, Mpmc, Owner, PopError, Refused, Swept};
 use std::time::Duration;
 
 shared_struct! {
@@ -14,7 +15,7 @@ shared_struct! {
         items: Padded<EventCount>,
         /// Told when a slot is free.
         slots: Padded<EventCount>,
-        /// Told when a block is free. All who wait are woken, since they may wait for blocks of different sizes.
+        /// Told when a block is free.
         memory: Padded<EventCount>,
     }
 }
@@ -25,7 +26,7 @@ const MOST_SLIPS: u32 = 1000;
 const TRIM: usize = 1 << 20;
 /// After waiting so long for a message, a burst is over.
 const IDLE: Duration = Duration::from_millis(500);
-/// The sleep between two goes, for whoever waits anyway.
+/// The sleep between two goes.
 const BETWEEN_TRIMS: Duration = Duration::from_millis(1);
 /// The ring starts on the next page.
 const RING_AT: usize = 4096;
@@ -51,9 +52,8 @@ pub fn fixed_channel_len(geometry: &Geometry) -> Result<usize, ChannelError> {
 /// A ring whose users can wait for messages and for room.
 ///
 /// ```
-/// use multiproc_prim::{Deadline, Heap, Region};
-/// use multiproc_ring::mpmc::{Geometry, Owner};
-/// use multiproc_sync::{Channel, SLICE, channel_len};
+/// use multiproc_sync::mpmc::{Geometry, Owner};
+/// use multiproc_sync::{Channel, Deadline, Heap, Region, channel_len};
 ///
 /// let geometry = Geometry::new(4);
 /// let region = Region::new(Heap::new(channel_len(&geometry)?));
@@ -61,9 +61,9 @@ pub fn fixed_channel_len(geometry: &Geometry) -> Result<usize, ChannelError> {
 /// let other = Channel::attach(&region, 0, &geometry, Owner::new(1, 0))?;
 /// let consumer = std::thread::spawn(move || {
 ///     let mut message = Vec::new();
-///     other.pop(&mut message, Deadline::NEVER, || SLICE).map(|_| message)
+///     other.pop(&mut message, Deadline::NEVER).map(|_| message)
 /// });
-/// channel.push(b"hello", Deadline::NEVER, || SLICE)?;
+/// channel.push(b"hello", Deadline::NEVER)?;
 /// assert_eq!(consumer.join().unwrap()?, b"hello");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -74,6 +74,59 @@ pub struct Channel {
     item_pace: Pace,
     slot_pace: Pace,
     memory_pace: Pace,
+}
+
+/// A push that waits. What costs much it tries at its first look, and then once before each sleep: the looks between them are as many as
+/// the time allows.
+struct Pushing<W> {
+    wait: W,
+    tries_hard: bool,
+}
+
+impl<W: Wait> Pushing<W> {
+    fn new(wait: W) -> Self {
+        Self { wait, tries_hard: true }
+    }
+}
+
+impl<W: Wait> Wait for Pushing<W> {
+    fn deadline(&self) -> Deadline {
+        self.wait.deadline()
+    }
+
+    fn look_around(&mut self) -> Look {
+        self.tries_hard = true;
+        self.wait.look_around()
+    }
+}
+
+/// A pop that waits, and meanwhile gives back the memory that a burst needed.
+struct Popping<'a, W> {
+    wait: W,
+    ring: &'a Mpmc,
+    busy_until: Deadline,
+}
+
+impl<W: Wait> Wait for Popping<'_, W> {
+    fn deadline(&self) -> Deadline {
+        self.wait.deadline()
+    }
+
+    fn look_around(&mut self) -> Look {
+        let look = self.wait.look_around();
+        if self.busy_until.is_over() {
+            self.ring.idle();
+        }
+        // A little at a time, since a message may come meanwhile.
+        match look {
+            Look::Sleep(most) if self.ring.trim(TRIM) => Look::Sleep(most.min(BETWEEN_TRIMS)),
+            _ => look,
+        }
+    }
+
+    fn is_over(&mut self) -> bool {
+        self.wait.is_over()
+    }
 }
 
 impl Channel {
@@ -89,11 +142,13 @@ impl Channel {
         Ok(Self::build(control, Mpmc::create(region, at + RING_AT, geometry, owner)?))
     }
 
-    /// Another handle on a channel.
+    /// Another handle on a channel that [`create`](Self::create) made with the same geometry at the same place.
     ///
     /// # Errors
     ///
-    /// As [`create`](Self::create).
+    /// As `create`, or the memory holds a channel of another geometry, or none: [`LayoutError::Differs`].
+    ///
+    /// [`LayoutError::Differs`]: multiproc_ring::mpmc::LayoutError::Differs
     pub fn attach(region: &Region, at: usize, geometry: &Geometry, owner: Owner) -> Result<Self, ChannelError> {
         let control = region.place(at)?;
         region.commit(at..at + RING_AT)?;
@@ -113,46 +168,37 @@ impl Channel {
     ///
     /// # Errors
     ///
-    /// There was neither in time, the channel is shut down, or the message is too long. Nothing was put then.
+    /// There was neither in time, the channel is shut down, or the message is too long. Nothing was pushed then.
     #[inline(always)]
-    pub fn push(&self, message: &[u8], deadline: Deadline, look_around: impl FnMut() -> Duration) -> Result<(), PutError> {
-        if self.ring.push_now(message) {
+    pub fn push(&self, message: &[u8], wait: impl Wait) -> Result<(), ChannelPushError> {
+        // The common case first, without the machinery of waiting around it.
+        if self.ring.push(message).is_ok() {
             self.control.items.wake_after_exchange(1);
             return Ok(());
         }
-        self.push_later(message, deadline, look_around)
+        self.push_later(message, wait)
     }
 
     #[cold]
-    fn push_later(&self, message: &[u8], deadline: Deadline, mut look_around: impl FnMut() -> Duration) -> Result<(), PutError> {
-        // The fast way may have freed a block again.
+    fn push_later(&self, message: &[u8], mut wait: impl Wait) -> Result<(), ChannelPushError> {
+        // The push above may have freed a block again.
         self.control.memory.wake_all();
-        let block = self.alloc(message.len(), deadline, &mut look_around)?;
+        let block = self.alloc(message.len(), &mut wait)?;
         let fits = block.payload().write(message);
         debug_assert!(fits);
-        self.publish(block, deadline, look_around).map_err(|(error, block)| {
-            drop(block);
-            self.control.memory.wake_all();
-            error
-        })
+        Ok(self.push_block(block, wait)?)
     }
 
-    /// Appends the oldest message to `target`; waits for one until the deadline. Returns its length.
+    /// Appends the oldest message to `target`; waits for one until the deadline. Returns its length. Messages that a sweep brought back
+    /// come before new ones.
     ///
     /// # Errors
     ///
     /// There was none in time, or the channel is shut down and drained.
-    pub fn pop(
-        &self,
-        target: &mut Vec<u8>,
-        deadline: Deadline,
-        look_around: impl FnMut() -> Duration,
-    ) -> Result<usize, GetError> {
-        let block = self.take(&[Lane::Main], deadline, look_around)?;
+    pub fn pop(&self, target: &mut Vec<u8>, wait: impl Wait) -> Result<usize, ChannelPopError> {
+        let block = self.pop_block(&[Lane::Returned, Lane::Main], wait)?;
         block.payload().append_to(target);
-        let len = block.len();
-        self.release(block);
-        Ok(len)
+        Ok(block.len())
     }
 
     /// A block to write a message of `len` bytes into; waits for memory until the deadline.
@@ -161,25 +207,17 @@ impl Channel {
     ///
     /// There was none in time, the channel is shut down, or the message is too long.
     #[inline(always)]
-    pub fn alloc(&self, len: usize, deadline: Deadline, look_around: impl FnMut() -> Duration) -> Result<Block<'_>, PutError> {
-        // The common case first, without the machinery of waiting around it.
+    pub fn alloc(&self, len: usize, wait: impl Wait) -> Result<ChannelBlock<'_>, ChannelPushError> {
         match self.try_alloc(len) {
             Some(done) => done,
-            None => self.alloc_later(len, deadline, look_around),
+            None => self.alloc_later(len, wait),
         }
     }
 
     #[cold]
-    fn alloc_later(
-        &self,
-        len: usize,
-        deadline: Deadline,
-        mut look_around: impl FnMut() -> Duration,
-    ) -> Result<Block<'_>, PutError> {
-        // The dear part at the first look and then once before each sleep: the looks between them are as many as the time allows.
-        let dear = Cell::new(true);
-        let attempt = || match self.try_alloc(len) {
-            None if dear.take() => {
+    fn alloc_later(&self, len: usize, wait: impl Wait) -> Result<ChannelBlock<'_>, ChannelPushError> {
+        let attempt = |pushing: &mut Pushing<_>| match self.try_alloc(len) {
+            None if std::mem::take(&mut pushing.tries_hard) => {
                 // Free blocks of other sizes may have what this one needs.
                 self.ring.trim_all();
                 let again = self.try_alloc(len);
@@ -188,98 +226,95 @@ impl Channel {
                 }
                 // Nobody holds what could come free: nothing is worth waiting for. What came free in between shows now.
                 self.ring.trim_all();
-                Some(self.try_alloc(len).unwrap_or(Err(PutError::NoMemory)))
+                Some(self.try_alloc(len).unwrap_or(Err(ChannelPushError::NoMemory)))
             }
             done => done,
         };
-        let look_around = || {
-            dear.set(true);
-            look_around()
-        };
-        let waited = self.control.memory.wait_until(deadline, &self.memory_pace, look_around, attempt);
-        waited.unwrap_or(Err(PutError::NoMemory))
+        let waited = self.control.memory.wait_with(Pushing::new(wait), &self.memory_pace, attempt);
+        waited.unwrap_or(Err(ChannelPushError::NoMemory))
     }
 
     /// A block, or why there never is one; `None`: not now.
     #[inline(always)]
-    fn try_alloc(&self, len: usize) -> Option<Result<Block<'_>, PutError>> {
+    fn try_alloc(&self, len: usize) -> Option<Result<ChannelBlock<'_>, ChannelPushError>> {
         if self.ring.is_shut() {
-            return Some(Err(PutError::Closed));
+            return Some(Err(ChannelPushError::ShutDown));
         }
         match self.ring.alloc(len) {
-            Ok(block) => Some(Ok(block)),
-            Err(AllocError::TooLong { len, max }) => Some(Err(PutError::TooLong { len, max })),
-            Err(AllocError::Corrupt) => Some(Err(PutError::Corrupt)),
-            // The system may have memory again when a message has been taken, like the ring itself.
-            Err(_) => None,
+            Ok(block) => Some(Ok(ChannelBlock::new(block, &self.control.memory))),
+            Err(error) => match error.into() {
+                ChannelPushError::NoMemory => None,
+                error => Some(Err(error)),
+            },
         }
     }
 
-    /// Puts a block; waits for a slot until the deadline.
+    /// Pushes a block; waits for a slot until the deadline.
     ///
     /// # Errors
     ///
     /// There was none in time, or the channel is shut down. The block comes back.
     #[inline(always)]
-    pub fn publish<'a>(
+    pub fn push_block<'a>(
         &self,
-        block: Block<'a>,
-        deadline: Deadline,
-        look_around: impl FnMut() -> Duration,
-    ) -> Result<(), (PutError, Block<'a>)> {
-        match self.try_publish(block) {
+        block: ChannelBlock<'a>,
+        wait: impl Wait,
+    ) -> Result<(), Refused<ChannelPushError, ChannelBlock<'a>>> {
+        match block.push_into(&self.ring) {
             Ok(()) => {
                 self.control.items.wake_after_exchange(1);
                 Ok(())
             }
-            Err((error, block)) => self.publish_later(error, block, deadline, look_around),
+            Err(refused) => self.push_block_later(refused, wait),
         }
     }
-
     #[cold]
-    fn publish_later<'a>(
+    fn push_block_later<'a>(
         &self,
-        error: PutError,
-        block: Block<'a>,
-        deadline: Deadline,
-        mut look_around: impl FnMut() -> Duration,
-    ) -> Result<(), (PutError, Block<'a>)> {
-        if !matches!(error, PutError::Full | PutError::NoMemory) {
-            return Err((error, block));
+        refused: Refused<ChannelPushError, ChannelBlock<'a>>,
+        wait: impl Wait,
+    ) -> Result<(), Refused<ChannelPushError, ChannelBlock<'a>>> {
+        /// Whether it is worth while to try again.
+        const fn may_pass(error: ChannelPushError) -> bool {
+            matches!(error, ChannelPushError::Full | ChannelPushError::NoMemory)
         }
+        if !may_pass(refused.error) {
+            return Err(refused);
+        }
+        let Refused { error: first, block } = refused;
+        let late = match first {
+            ChannelPushError::Full if wait.deadline() != Deadline::NOW => ChannelPushError::Timeout,
+            first => first,
+        };
         let mut waiting = Some(block);
-        let dear = Cell::new(true);
-        let attempt = || match self.try_publish(waiting.take()?) {
-            Ok(()) => Some(Ok(())),
-            // As for a block: where the system has no page for the slot, and no message waits whose memory could come free.
-            Err((PutError::NoMemory, block)) if dear.take() => {
-                self.ring.trim_all();
-                let nothing_comes = !self.ring.is_any_message_left();
-                // What came free before that shows now.
-                if nothing_comes {
+        let attempt = |pushing: &mut Pushing<_>| {
+            let mut tried = waiting.take()?.push_into(&self.ring);
+            let mut nothing_comes = false;
+            match tried {
+                // As for a block: where the system has no page for the slot, and no message waits whose memory could come free.
+                Err(Refused { error: ChannelPushError::NoMemory, block }) if std::mem::take(&mut pushing.tries_hard) => {
                     self.ring.trim_all();
-                }
-                match self.try_publish(block) {
-                    Ok(()) => Some(Ok(())),
-                    Err((error, block)) => {
-                        waiting = Some(block);
-                        let nothing_comes = nothing_comes && error == PutError::NoMemory;
-                        (nothing_comes || !matches!(error, PutError::Full | PutError::NoMemory)).then_some(Err(error))
+                    nothing_comes = !self.ring.is_any_message_left();
+                    // What came free before that shows now.
+                    if nothing_comes {
+                        self.ring.trim_all();
                     }
+                    tried = block.push_into(&self.ring);
                 }
+                done => tried = done,
             }
-            Err((error, block)) => {
-                waiting = Some(block);
-                (!matches!(error, PutError::Full | PutError::NoMemory)).then_some(Err(error))
-            }
+            tried.map_or_else(
+                |Refused { error, block }| {
+                    waiting = Some(block);
+                    let is_final = !may_pass(error) || nothing_comes && error == ChannelPushError::NoMemory;
+                    is_final.then_some(Err(error))
+                },
+                |()| Some(Ok(())),
+            )
         };
-        let look_around = || {
-            dear.set(true);
-            look_around()
-        };
-        let done = self.control.slots.wait_until(deadline, &self.slot_pace, look_around, attempt);
-        match (done.unwrap_or(Err(error)), waiting) {
-            (Err(error), Some(block)) => Err((error, block)),
+        let done = self.control.slots.wait_with(Pushing::new(wait), &self.slot_pace, attempt);
+        match (done.unwrap_or(Err(late)), waiting) {
+            (Err(error), Some(block)) => Err(Refused { error, block }),
             _ => {
                 self.control.items.wake(1);
                 Ok(())
@@ -287,140 +322,118 @@ impl Channel {
         }
     }
 
-    #[inline(always)]
-    fn try_publish<'a>(&self, block: Block<'a>) -> Result<(), (PutError, Block<'a>)> {
-        self.ring.publish(block).map_err(|(error, block)| (error.into(), block))
-    }
-
-    /// Takes the oldest block of the first of `lanes` that has one; waits until the deadline.
+    /// Pops the oldest block of the first of `lanes` that has one; waits until the deadline.
     ///
     /// # Errors
     ///
     /// There was none in time, or the channel is shut down and drained.
     #[inline(always)]
-    pub fn take(&self, lanes: &[Lane], deadline: Deadline, look_around: impl FnMut() -> Duration) -> Result<Block<'_>, GetError> {
-        match self.take_first(lanes) {
+    pub fn pop_block(&self, lanes: &[Lane], wait: impl Wait) -> Result<ChannelBlock<'_>, ChannelPopError> {
+        match self.try_pop_block(lanes) {
             Ok(block) => Ok(block),
-            Err(end) => self.take_later(end, lanes, deadline, look_around, || true),
+            Err(end) => self.pop_block_later(end, lanes, wait),
         }
     }
 
-    /// As [`take`](Self::take), for a caller whose own [`take_first`](Self::take_first) said `end`. After a shutdown, `is_over` says
-    /// whether messages that are in hand somewhere can still come back: until it is true, an empty channel is not at its end. A caller
-    /// that makes it true [wakes everyone](Self::wake_everyone).
-    ///
-    /// # Errors
-    ///
-    /// There was none in time, or the channel is shut down and drained.
     #[cold]
-    pub fn take_later(
-        &self,
-        end: TakeError,
-        lanes: &[Lane],
-        deadline: Deadline,
-        mut look_around: impl FnMut() -> Duration,
-        is_over: impl Fn() -> bool,
-    ) -> Result<Block<'_>, GetError> {
-        let attempt_after = |end| match self.end(end, lanes) {
-            Err(GetError::Empty) => None,
-            // What came back since was there before it was over.
-            Err(GetError::Closed) if !is_over() => None,
-            Err(GetError::Closed) => Some(self.take_first(lanes).map_err(|_| GetError::Closed)),
-            done => Some(done),
-        };
-        if let Some(done) = attempt_after(end) {
+    fn pop_block_later(&self, end: PopError, lanes: &[Lane], mut wait: impl Wait) -> Result<ChannelBlock<'_>, ChannelPopError> {
+        if let Some(done) = self.verdict(end, lanes, &mut wait) {
             return done;
         }
+        let deadline = wait.deadline();
+        let late = if deadline == Deadline::NOW { ChannelPopError::Empty } else { ChannelPopError::Timeout };
         // Time to give back what a burst needed: a little if the caller does not wait, or else all, between looks for a message.
         while self.ring.trim(TRIM) && !deadline.is_over() {
-            if let Ok(block) = self.take_first(lanes) {
+            if let Ok(block) = self.try_pop_block(lanes) {
                 return Ok(block);
             }
         }
-        let attempt = || self.take_first(lanes).map_or_else(attempt_after, |block| Some(Ok(block)));
-        let busy_until = Deadline::after(IDLE);
-        let look_around = || {
-            let rest = look_around();
-            if busy_until.is_over() {
-                self.ring.idle();
-            }
-            // A little at a time, since a message may come meanwhile.
-            if self.ring.trim(TRIM) { rest.min(BETWEEN_TRIMS) } else { rest }
+        if deadline == Deadline::NOW {
+            return Err(late);
+        }
+        let attempt = |popping: &mut Popping<'_, _>| {
+            self.try_pop_block(lanes).map_or_else(|end| self.verdict(end, lanes, popping), |block| Some(Ok(block)))
         };
-        let waited = self.control.items.wait_until(deadline, &self.item_pace, look_around, attempt);
-        waited.unwrap_or(Err(GetError::Empty))
+        let wait = Popping { wait, ring: &self.ring, busy_until: Deadline::after(IDLE) };
+        self.control.items.wait_with(wait, &self.item_pace, attempt).unwrap_or(Err(late))
     }
 
-    /// The oldest block of the first lane that has one, or why there is none now.
+    /// Pops the oldest block of the first of `lanes` that has one, without asking what a shutdown means for an empty channel.
     ///
     /// # Errors
     ///
-    /// There is none. After a shutdown [`take`](Self::take) says whether there ever will be.
+    /// There is none now. After a shutdown, [`pop_block`](Self::pop_block) says whether there ever will be.
     #[inline(always)]
-    pub fn take_first(&self, lanes: &[Lane]) -> Result<Block<'_>, TakeError> {
-        let mut end = TakeError::Empty;
+    pub fn try_pop_block(&self, lanes: &[Lane]) -> Result<ChannelBlock<'_>, PopError> {
+        let mut end = PopError::Empty;
         for &lane in lanes {
-            match self.ring.take(lane) {
+            match self.ring.pop_block(lane) {
                 Ok(block) => {
                     if lane == Lane::Main {
-                        // Its slot is free from here on, however long the message stays in hand. The taking was an exchange.
+                        // Its slot is free from here on, however long the message stays in hand. The popping was an exchange.
                         self.control.slots.wake_after_exchange(1);
                     }
-                    return Ok(block);
+                    return Ok(ChannelBlock::new(block, &self.control.memory));
                 }
-                Err(TakeError::Empty) => {}
+                Err(PopError::Empty) => {}
                 Err(other) => end = other,
             }
         }
         Err(end)
     }
 
-    /// What it means that nothing was there: the end, if the channel was shut down, unless a message slipped in before that.
-    fn end(&self, mut end: TakeError, lanes: &[Lane]) -> Result<Block<'_>, GetError> {
+    /// What to tell a caller that found nothing; `None`: to wait.
+    fn verdict(&self, end: PopError, lanes: &[Lane], wait: &mut impl Wait) -> Option<Result<ChannelBlock<'_>, ChannelPopError>> {
+        match self.end(end, lanes) {
+            Err(ChannelPopError::Empty) => None,
+            // A message that came back before it was over is there now.
+            Err(ChannelPopError::ShutDown) if !wait.is_over() => None,
+            Err(ChannelPopError::ShutDown) => Some(self.try_pop_block(lanes).map_err(|_| ChannelPopError::ShutDown)),
+            done => Some(done),
+        }
+    }
+
+    /// What it means that nothing was there. After a shutdown it is the end, unless a message slipped in before.
+    fn end(&self, mut end: PopError, lanes: &[Lane]) -> Result<ChannelBlock<'_>, ChannelPopError> {
         for _ in 0..MOST_SLIPS {
-            if end != TakeError::Empty || !self.is_shut_down() {
+            if end != PopError::Empty || !self.is_shut_down() {
                 return Err(end.into());
             }
-            // A put that was under way when it was shut down gets in before this, or not at all.
+            // A push that was under way when it was shut down gets in before this, or not at all.
             end = self.ring.close_if_empty();
-            if end != TakeError::Empty {
+            if end != PopError::Empty {
                 return Err(end.into());
             }
-            match self.take_first(lanes) {
+            match self.try_pop_block(lanes) {
                 Ok(block) => return Ok(block),
                 Err(other) => end = other,
             }
         }
-        Err(GetError::Empty)
+        Err(ChannelPopError::Empty)
     }
 
-    /// Frees a block and wakes the producers that wait for memory.
-    #[inline(always)]
-    pub fn release(&self, block: Block<'_>) {
-        // Freeing it is an exchange.
-        drop(block);
-        self.control.memory.wake_after_exchange(u32::MAX);
-    }
-
-    /// As [`Mpmc::give_back`], and lets whoever waits for a message know.
+    /// Gives a popped block to another consumer, as [`Mpmc::give_back`] does, and wakes a consumer for it.
     ///
     /// # Errors
     ///
-    /// As there.
-    pub fn give_back<'a>(&self, block: Block<'a>, max_deliveries: Option<u16>) -> Result<Lane, (PutError, Block<'a>)> {
-        let lane = self.ring.give_back(block, max_deliveries).map_err(|(error, block)| (error.into(), block))?;
+    /// It is no popped block, the ring has no [room for returns](Geometry::returns), there is no memory, or the memory holds rubbish: the
+    /// block comes back.
+    pub fn give_back<'a>(
+        &self,
+        block: ChannelBlock<'a>,
+        max_deliveries: Option<u16>,
+    ) -> Result<Lane, Refused<GiveBackError, ChannelBlock<'a>>> {
+        let lane = block.give_back_to(&self.ring, max_deliveries)?;
         self.control.items.wake(1);
         Ok(lane)
     }
 
-    /// Frees a block that was kept in hand.
-    pub fn release_held(&self, held: Held) {
-        if let Some(block) = self.ring.resume(held) {
-            self.release(block);
-        }
+    /// The block that a [`Held`] of this channel stands for; `None` for one of another channel.
+    pub fn resume(&self, held: Held) -> Option<ChannelBlock<'_>> {
+        Some(ChannelBlock::new(self.ring.resume(held)?, &self.control.memory))
     }
 
-    /// No more puts, by anyone. What is in the channel can still be got.
+    /// Lets nobody push any more. What is in the channel can still be popped.
     pub fn shut_down(&self) {
         self.ring.shut();
         self.wake_everyone();
@@ -432,7 +445,7 @@ impl Channel {
         self.ring.is_shut()
     }
 
-    /// Wakes one of those who wait for what is there: for a wake-up that went to a process which stopped or died.
+    /// Wakes one waiter for what is there: for a wake-up that went to a process which stopped or died.
     pub fn nudge(&self, lanes: &[Lane]) {
         if lanes.iter().any(|&lane| self.ring.has_message(lane)) {
             self.control.items.wake(1);
@@ -443,7 +456,7 @@ impl Channel {
         self.control.memory.wake_all();
     }
 
-    /// Wakes as many as a sweep has something for.
+    /// Wakes as many waiters as a sweep has something for. Call it after each [sweep](Mpmc::sweep).
     pub fn wake_after_sweep(&self, swept: &Swept) {
         if swept.returned > 0 {
             self.control.items.wake(u32::try_from(swept.returned).unwrap_or(u32::MAX));
@@ -453,7 +466,7 @@ impl Channel {
         }
     }
 
-    /// Wakes everyone who waits.
+    /// Wakes all waiters.
     pub fn wake_everyone(&self) {
         self.control.items.wake_all();
         self.control.slots.wake_all();

@@ -1,7 +1,7 @@
-//! One error per operation.
+//! One error per operation. Those of messages and records are `Copy`.
 
 use multiproc_prim::OutOfBounds;
-use multiproc_ring::mpmc::{LayoutError, PublishError, TakeError};
+use multiproc_ring::mpmc::{AllocError, LayoutError, PopError, PushError, Refused};
 use multiproc_ring::spsc::SpscError;
 use thiserror::Error;
 
@@ -23,14 +23,17 @@ pub enum ChannelError {
     Commit(#[from] std::io::Error),
 }
 
-/// Why a message was not put.
+/// Why a message was not pushed into a channel.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum PutError {
-    /// No slot came free in time.
+pub enum ChannelPushError {
+    /// No slot is free, and the call does not wait: its deadline is [`NOW`](multiproc_prim::Deadline::NOW).
     #[error("the channel is full")]
     Full,
-    /// No memory came free in time.
+    /// No slot came free before the deadline.
+    #[error("the channel stayed full until the deadline")]
+    Timeout,
+    /// No memory came free before the deadline, or none could.
     #[error("the channel's shared memory is used up")]
     NoMemory,
     /// No message is ever that long.
@@ -43,22 +46,25 @@ pub enum PutError {
     },
     /// The channel was shut down.
     #[error("the channel is shut down")]
-    Closed,
+    ShutDown,
     /// Another process wrote rubbish over the channel.
     #[error("the channel's words in shared memory contradict each other")]
     Corrupt,
 }
 
-/// Why no message was got.
+/// Why no message was popped from a channel.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum GetError {
-    /// No message came in time.
+pub enum ChannelPopError {
+    /// No message is there, and the call does not wait: its deadline is [`NOW`](multiproc_prim::Deadline::NOW).
     #[error("the channel is empty")]
     Empty,
+    /// No message came before the deadline.
+    #[error("the channel stayed empty until the deadline")]
+    Timeout,
     /// The channel was shut down and is drained.
     #[error("the channel is shut down")]
-    Closed,
+    ShutDown,
     /// The system has no memory left.
     #[error("the system has no shared memory left")]
     NoMemory,
@@ -67,35 +73,52 @@ pub enum GetError {
     Corrupt,
 }
 
-impl From<PublishError> for PutError {
-    fn from(error: PublishError) -> Self {
+impl From<PushError> for ChannelPushError {
+    fn from(error: PushError) -> Self {
         match error {
-            PublishError::Full => Self::Full,
-            PublishError::Closed => Self::Closed,
-            PublishError::NoMemory => Self::NoMemory,
+            PushError::Full => Self::Full,
+            PushError::Closed => Self::ShutDown,
+            // The system may have memory again when a message has been taken, like the ring itself.
+            PushError::Exhausted | PushError::NoMemory { .. } => Self::NoMemory,
+            PushError::TooLong { len, max } => Self::TooLong { len, max },
             _ => Self::Corrupt,
         }
     }
 }
 
-impl From<TakeError> for GetError {
-    fn from(error: TakeError) -> Self {
+impl From<AllocError> for ChannelPushError {
+    fn from(error: AllocError) -> Self {
+        PushError::from(error).into()
+    }
+}
+
+impl<B> From<Refused<Self, B>> for ChannelPushError {
+    fn from(refused: Refused<Self, B>) -> Self {
+        refused.into_error()
+    }
+}
+
+impl From<PopError> for ChannelPopError {
+    fn from(error: PopError) -> Self {
         match error {
-            TakeError::Empty => Self::Empty,
-            TakeError::Closed => Self::Closed,
-            TakeError::NoMemory => Self::NoMemory,
+            PopError::Empty => Self::Empty,
+            PopError::Closed => Self::ShutDown,
+            PopError::NoMemory { .. } => Self::NoMemory,
             _ => Self::Corrupt,
         }
     }
 }
 
-/// Why a record was not sent.
+/// Why a record was not sent into a stream.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum SendError {
-    /// No room came free in time.
+pub enum StreamSendError {
+    /// There is no room, and the call does not wait: its deadline is [`NOW`](multiproc_prim::Deadline::NOW).
     #[error("the stream is full")]
     Full,
+    /// No room came free before the deadline.
+    #[error("the stream stayed full until the deadline")]
+    Timeout,
     /// Nobody reads any more.
     #[error("the stream's other end is closed")]
     Closed,
@@ -109,13 +132,16 @@ pub enum SendError {
     },
 }
 
-/// Why no record was received.
+/// Why no record was received from a stream.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum RecvError {
-    /// None came in time.
+pub enum StreamRecvError {
+    /// No record is there, and the call does not wait: its deadline is [`NOW`](multiproc_prim::Deadline::NOW).
     #[error("the stream is empty")]
     Empty,
+    /// No record came before the deadline.
+    #[error("the stream stayed empty until the deadline")]
+    Timeout,
     /// Nobody writes any more, and everything written was read.
     #[error("the stream's other end is closed")]
     Closed,

@@ -10,6 +10,7 @@
 //! for one slice at a time and looks again. A fourth word says when it last did. A waker that finds nobody on watch wakes one sleeper
 //! more, which is on watch from then on, until a whole slice passes in which nobody was woken.
 
+use crate::wait::{Look, Wait};
 use multiproc_prim::{
     AtomicU32, Deadline, Hint, Ordering, fence, fence_after_exchange, futex, heavy_fence, light_fence, monotonic_millis,
     shared_struct, spin_loop, yield_now,
@@ -26,17 +27,18 @@ shared_struct! {
     }
 }
 
-/// How long anybody sleeps before the first look around. Each look says how long to sleep until the next one.
+/// How long a waiter sleeps before its first look around. Each look says how long to sleep until the next one.
 ///
 /// Looks notice deaths that nobody else notices, and make good a wake-up that went to a process which died.
 pub const SLICE: Duration = Duration::from_millis(80);
 
-/// How long this handle spins before it sleeps: long while that is enough, hardly at all once it was not, with a long try
-/// every now and then to find out whether it would be again, the more seldom the more of them were in vain. Where both sides share
-/// a processor, spinning steals the time of the one that is waited for, and this finds out soon; the number of processors would
-/// not tell. So before it sleeps, it lets others run.
+/// A guess of how long it is worth while to spin before a sleep: make one per handle and event.
 ///
-/// The low half counts the waits until the next long try, the high half is how many it will be after that.
+/// A handle spins long as long as that is enough, and hardly at all once it was not. Every now and then it tries long again, the more
+/// seldom the more such tries were in vain. Where both sides share a processor, spinning steals the time of the side that is waited for;
+/// the tries find that out soon, which the number of processors would not tell. So before a sleep the waiter lets others run.
+///
+/// In the word, the low half counts the waits until the next long try, and the high half says how many it will be after that.
 #[derive(Debug, Default)]
 pub struct Pace(Hint);
 
@@ -64,7 +66,7 @@ impl Pace {
             _ => SHORT,
         };
         for spin in 0..spins {
-            // Every attempt takes the cache lines of those who work: leave them longer, the longer it takes.
+            // Every attempt takes cache lines away from the side that works: leave them to it longer, the longer it takes.
             for _ in 0..=(spin / 8).min(MOST_PAUSES) {
                 spin_loop();
             }
@@ -92,7 +94,7 @@ impl Pace {
 /// How long a look of a sleeper on watch holds, in milliseconds: a little less than its slice, by the clock's tick.
 const WATCH: u32 = 72;
 
-/// Milliseconds, as they come round every 50 days: at worst a sleeper more is woken then, or one less watches for a slice.
+/// Milliseconds, which come round every 50 days: at worst one sleeper more is woken then, or one fewer watches for a slice.
 fn now() -> u32 {
     monotonic_millis() as u32
 }
@@ -100,34 +102,32 @@ fn now() -> u32 {
 impl EventCount {
     /// Tries `attempt` until it gives something or the deadline has passed (`None`): spins first, then sleeps.
     ///
-    /// Whatever makes `attempt` succeed must be followed by a wake-up. After a sleep that was in vain `look_around` is called,
-    /// and says how long the next one may take (on watch at most a [`SLICE`]); the first takes at most a [`SLICE`]. `attempt` is made at least once, and once
-    /// more after the deadline.
-    pub fn wait_until<T>(
-        &self,
-        deadline: Deadline,
-        pace: &Pace,
-        look_around: impl FnMut() -> Duration,
-        attempt: impl FnMut() -> Option<T>,
-    ) -> Option<T> {
-        self.wait_behind(|| fence(Ordering::SeqCst), deadline, pace, look_around, attempt)
+    /// Whatever makes `attempt` succeed must be followed by a wake-up. After a sleep that was in vain the waiter
+    /// [looks around](Wait::look_around), which says how long the next sleep may take: on watch at most a [`SLICE`], as the first one. `attempt`
+    /// is made at least once, and once more after the deadline.
+    pub fn wait_until<T>(&self, wait: impl Wait, pace: &Pace, mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
+        self.wait_with(wait, pace, |_| attempt())
     }
 
-    fn wait_behind<T>(
+    pub(crate) fn wait_with<W: Wait, T>(&self, wait: W, pace: &Pace, attempt: impl FnMut(&mut W) -> Option<T>) -> Option<T> {
+        self.wait_behind(|| fence(Ordering::SeqCst), wait, pace, attempt)
+    }
+
+    fn wait_behind<W: Wait, T>(
         &self,
         fence: impl Fn(),
-        deadline: Deadline,
+        mut wait: W,
         pace: &Pace,
-        mut look_around: impl FnMut() -> Duration,
-        mut attempt: impl FnMut() -> Option<T>,
+        mut attempt: impl FnMut(&mut W) -> Option<T>,
     ) -> Option<T> {
-        if let Some(result) = attempt() {
+        if let Some(result) = attempt(&mut wait) {
             return Some(result);
         }
+        let deadline = wait.deadline();
         if deadline.is_over() {
             return None;
         }
-        if let Some(result) = pace.spin(deadline, &mut attempt) {
+        if let Some(result) = pace.spin(deadline, || attempt(&mut wait)) {
             return Some(result);
         }
         let mut slice = SLICE;
@@ -141,7 +141,7 @@ impl EventCount {
             // Either the waker's look sees our announcement, or our attempt below sees what the waker did before it looked
             // (pairs with: wake).
             fence();
-            if let Some(result) = attempt() {
+            if let Some(result) = attempt(&mut wait) {
                 self.leave_watch(on_watch);
                 return Some(result);
             }
@@ -150,11 +150,17 @@ impl EventCount {
                 return None;
             }
             futex::wait(&self.wakes, seen, Some(deadline.within(slice)));
-            if let Some(result) = attempt() {
+            if let Some(result) = attempt(&mut wait) {
                 self.leave_watch(on_watch);
                 return Some(result);
             }
-            slice = look_around();
+            match wait.look_around() {
+                Look::Sleep(most) => slice = most,
+                Look::Leave => {
+                    self.leave_watch(on_watch);
+                    return attempt(&mut wait);
+                }
+            }
             // Relaxed: a wake-up seen late is one that came late.
             on_watch = (self.wakes.load(Ordering::Relaxed) != seen).then(|| self.go_on_watch()).flatten();
             if on_watch.is_some() {
@@ -171,7 +177,8 @@ impl EventCount {
         self.look(count);
     }
 
-    /// As [`wake`](Self::wake), for those who did it by a successful exchange, which is the fence where the processor has it so.
+    /// Wakes up to `count` sleepers, for a caller that did what they wait for by a successful exchange. Where the processor has it so, that
+    /// exchange is the fence, and a look costs no other one.
     #[inline(always)]
     pub fn wake_after_exchange(&self, count: u32) {
         // As in `wake` (pairs with: wake).
@@ -186,8 +193,8 @@ impl EventCount {
 
     #[inline(always)]
     fn look_if(&self, count: u32, worth_while: impl FnOnce() -> bool) {
-        // Acquire, beyond the models as above: whoever announced itself read `wakes` before we change it, and so finds it changed
-        // (pairs with: announce).
+        // Acquire, beyond the models as above: a sleeper that announced itself read `wakes` before we change it, and so finds it
+        // changed (pairs with: announce).
         let announced = self.announced.load(Ordering::Acquire);
         // Relaxed: an older answer costs a wake-up for nobody, nothing else.
         if announced != self.answered.load(Ordering::Relaxed) && worth_while() {
@@ -221,7 +228,7 @@ impl EventCount {
         (ours && self.watched.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()).then_some(now)
     }
 
-    /// A sleeper that goes on with what it got watches no more.
+    /// Ends the watch of a sleeper that goes on with what it got.
     fn leave_watch(&self, since: Option<u32>) {
         if let Some(since) = since {
             let _ = self.watched.compare_exchange(since, since.wrapping_sub(WATCH), Ordering::Relaxed, Ordering::Relaxed);
@@ -235,41 +242,41 @@ impl EventCount {
     #[cold]
     fn wake_sleepers(&self, announced: u32, count: u32) {
         let count = if cfg!(loom) || self.is_watched() { count } else { count.saturating_add(1) };
-        // Whoever is announced but does not sleep yet finds this changed, and looks again. Relaxed: the kernel compares under its
-        // own lock, and what to look at is ordered by the fences.
+        // A waiter that is announced but does not sleep yet finds this changed, and looks again. Relaxed: the kernel compares under
+        // its own lock, and what to look at is ordered by the fences.
         self.wakes.fetch_add(1, Ordering::Relaxed);
         if futex::wake(&self.wakes, count) < count as usize {
-            // Of those announced nobody is left asleep. Relaxed: it carries nothing. Should we be so late that a newer answer
-            // stands there, the next waker wakes nobody once.
+            // Of the announced sleepers none is left asleep. Relaxed: it carries nothing. If we are so late that a newer answer stands
+            // there, the next waker wakes nobody once.
             self.answered.store(announced, Ordering::Relaxed);
         }
     }
 }
 
 shared_struct! {
-    /// An [`EventCount`] for those who act much more often than anybody waits for it: waking costs two loads and no fence if nobody
-    /// sleeps, and going to sleep a call of the kernel's more, which interrupts the others for a moment.
+    /// An [`EventCount`] for a side that acts much more often than the other one sleeps.
+    ///
+    /// Waking costs two loads and no fence if nobody sleeps. Going to sleep costs one system call more, which interrupts the processors
+    /// of the others for a moment.
     pub struct BusyEvent {
         event: EventCount,
     }
 }
 
 impl BusyEvent {
-    /// As [`EventCount::wait_until`].
-    pub fn wait_until<T>(
-        &self,
-        deadline: Deadline,
-        pace: &Pace,
-        look_around: impl FnMut() -> Duration,
-        attempt: impl FnMut() -> Option<T>,
-    ) -> Option<T> {
-        self.event.wait_behind(heavy_fence, deadline, pace, look_around, attempt)
+    /// Tries `attempt` until it gives something or the deadline has passed, as [`EventCount::wait_until`] does.
+    pub fn wait_until<T>(&self, wait: impl Wait, pace: &Pace, mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
+        self.wait_with(wait, pace, |_| attempt())
     }
 
-    /// As [`EventCount::wake`].
+    pub(crate) fn wait_with<W: Wait, T>(&self, wait: W, pace: &Pace, attempt: impl FnMut(&mut W) -> Option<T>) -> Option<T> {
+        self.event.wait_behind(heavy_fence, wait, pace, attempt)
+    }
+
+    /// Wakes up to `count` sleepers. Call it after what they wait for was done; it costs two loads if nobody sleeps.
     #[inline(always)]
     pub fn wake(&self, count: u32) {
-        // As there (pairs with: wake).
+        // What we did comes before our look (pairs with: wake).
         light_fence();
         self.event.look(count);
     }

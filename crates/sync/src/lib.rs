@@ -1,11 +1,20 @@
 #![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
 
+mod block;
 mod channel;
 mod error;
 mod event;
 mod stream;
+mod wait;
 
+pub use block::ChannelBlock;
 pub use channel::{Channel, channel_len, fixed_channel_len};
-pub use error::{ChannelError, GetError, PutError, RecvError, SendError};
+pub use error::{ChannelError, ChannelPopError, ChannelPushError, StreamRecvError, StreamSendError};
 pub use event::{BusyEvent, EventCount, Pace, SLICE};
-pub use stream::{StreamReceiver, StreamSender, stream_len};
+pub use stream::{StreamReceiver, StreamRecord, StreamSender, stream_len};
+pub use wait::{Look, Wait};
+
+pub use multiproc_prim::{Bytes, Deadline, Heap, Memory, OutOfBounds, Place, Region};
+pub use multiproc_ring::mpmc::Refused;
+pub use multiproc_ring::{mpmc, spsc};

@@ -1,9 +1,10 @@
 //! The record ring for one writer and one reader, with waiting and an end.
 
-use crate::error::{ChannelError, RecvError, SendError};
-use crate::event::{BusyEvent, Pace, SLICE};
-use multiproc_prim::{AtomicU32, Deadline, Ordering, Padded, Place, Region, shared_struct};
-use multiproc_ring::spsc::{Reader, Record, Writer, longest_record, records_len};
+use crate::error::{ChannelError, StreamRecvError, StreamSendError};
+use crate::event::{BusyEvent, Pace};
+use crate::wait::{Look, Wait};
+use multiproc_prim::{AtomicU32, Bytes, Deadline, Ordering, Padded, Place, Region, shared_struct};
+use multiproc_ring::spsc::{ReadError, Reader, Record, Writer, longest_record, records_len};
 
 shared_struct! {
     /// What a stream adds to its ring.
@@ -24,8 +25,23 @@ pub fn stream_len(capacity: usize) -> Result<usize, ChannelError> {
     Ok(size_of::<Control>() + records_len(capacity)?)
 }
 
-/// Whether to go on waiting, asked after every [`SLICE`] of sleep.
-pub(crate) type StillThere<'a> = &'a mut dyn FnMut() -> bool;
+/// A wait that ends when the other end is gone.
+struct ForPeer<W> {
+    wait: W,
+    is_gone: bool,
+}
+
+impl<W: Wait> Wait for ForPeer<W> {
+    fn deadline(&self) -> Deadline {
+        self.wait.deadline()
+    }
+
+    fn look_around(&mut self) -> Look {
+        let look = self.wait.look_around();
+        self.is_gone = look == Look::Leave;
+        look
+    }
+}
 
 /// The end that sends. One per stream.
 #[derive(Debug)]
@@ -39,20 +55,18 @@ pub struct StreamSender {
 /// The end that receives. One per stream.
 ///
 /// ```
-/// use multiproc_prim::{Deadline, Heap, Region};
-/// use multiproc_sync::{RecvError, StreamReceiver, StreamSender, stream_len};
+/// use multiproc_sync::{Deadline, Heap, Region, StreamReceiver, StreamRecvError, StreamSender, stream_len};
 ///
 /// let region = Region::new(Heap::new(stream_len(4096)?));
 /// let mut sender = StreamSender::create(&region, 0, 4096)?;
 /// let mut receiver = StreamReceiver::attach(&region, 0, 4096)?;
-/// sender.send(1, b"hello", Deadline::NEVER, &mut || true)?;
+/// sender.send(1, b"hello", Deadline::NEVER)?;
 /// sender.close();
 ///
-/// let record = receiver.recv(Deadline::NEVER, &mut || true)?;
+/// let record = receiver.recv(Deadline::NEVER)?;
 /// assert_eq!((record.tag, record.payload().len()), (1, 5));
 /// record.release();
-/// receiver.released();
-/// assert_eq!(receiver.recv(Deadline::NEVER, &mut || true).unwrap_err(), RecvError::Closed);
+/// assert_eq!(receiver.recv(Deadline::NEVER).unwrap_err(), StreamRecvError::Closed);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
@@ -85,7 +99,7 @@ impl StreamSender {
     ///
     /// # Errors
     ///
-    /// As [`create`](Self::create).
+    /// As [`create`](Self::create), or the memory holds a stream of another capacity, or none.
     pub fn attach(region: &Region, at: usize, capacity: usize) -> Result<Self, ChannelError> {
         let writer = Writer::attach(region, at + size_of::<Control>(), capacity)?;
         Ok(Self { writer, control: control(region, at)?, pace: Pace::default(), capacity })
@@ -96,54 +110,49 @@ impl StreamSender {
         longest_record(self.capacity)
     }
 
-    /// Sends one record; waits for room until the deadline, or until `still_there` says that nobody reads any more.
+    /// Sends one record; waits for room until the deadline, or until a look around [leaves](Look::Leave) since nobody reads any more.
+    ///
+    /// A [light fence](multiproc_prim::light_fence) lies between the record and what the caller does next.
     ///
     /// # Errors
     ///
     /// There was no room in time, nobody reads any more, or the record is too long. Nothing was sent then.
-    ///
-    /// A [light fence](multiproc_prim::light_fence) lies between the record and whatever the caller does next.
     #[inline]
-    pub fn send(&mut self, tag: u32, payload: &[u8], deadline: Deadline, still_there: StillThere<'_>) -> Result<(), SendError> {
+    pub fn send(&mut self, tag: u32, payload: &[u8], wait: impl Wait) -> Result<(), StreamSendError> {
         // The common case first, without the machinery of waiting around it.
         if self.control.reader_closed.load(Ordering::Relaxed) == 0 && self.writer.write(tag, payload).is_ok() {
             self.control.items.wake(1);
             return Ok(());
         }
-        self.send_later(tag, payload, deadline, still_there)
+        self.send_later(tag, payload, wait)
     }
 
     #[cold]
-    fn send_later(&mut self, tag: u32, payload: &[u8], deadline: Deadline, still_there: StillThere<'_>) -> Result<(), SendError> {
-        self.room(payload.len(), deadline, still_there)?;
+    fn send_later(&mut self, tag: u32, payload: &[u8], wait: impl Wait) -> Result<(), StreamSendError> {
+        self.room(payload.len(), wait)?;
         // Nobody else writes, so the room is still there.
-        self.writer.write(tag, payload).map_err(|_| SendError::Full)?;
+        self.writer.write(tag, payload).map_err(|_| StreamSendError::Full)?;
         self.control.items.wake(1);
         Ok(())
     }
 
-    /// Waits for room for a record of `len` bytes, which the next [`send`](Self::send) then finds: until the deadline, or until
-    /// `still_there` says that nobody reads any more.
+    /// Waits for room for a record of `len` bytes, which the next [`send`](Self::send) then finds; until when, see there.
     ///
     /// # Errors
     ///
-    /// As `send`.
-    pub fn room(&mut self, len: usize, deadline: Deadline, still_there: StillThere<'_>) -> Result<(), SendError> {
+    /// There was no room in time, nobody reads any more, or the record is too long.
+    pub fn room(&mut self, len: usize, wait: impl Wait) -> Result<(), StreamSendError> {
         let max = self.longest();
         if len > max {
-            return Err(SendError::TooLong { len, max });
+            return Err(StreamSendError::TooLong { len, max });
         }
+        let late = if wait.deadline() == Deadline::NOW { StreamSendError::Full } else { StreamSendError::Timeout };
         let Self { writer, control, pace, .. } = self;
-        let gone = std::cell::Cell::new(false);
-        let look_around = || {
-            gone.set(!still_there());
-            SLICE
-        };
-        let attempt = || match gone.get() || control.reader_closed.load(Ordering::Relaxed) != 0 {
-            true => Some(Err(SendError::Closed)),
+        let attempt = |peer: &mut ForPeer<_>| match peer.is_gone || control.reader_closed.load(Ordering::Relaxed) != 0 {
+            true => Some(Err(StreamSendError::Closed)),
             false => writer.has_room(len).then_some(Ok(())),
         };
-        control.space.wait_until(deadline, pace, look_around, attempt).unwrap_or(Err(SendError::Full))
+        control.space.wait_with(ForPeer { wait, is_gone: false }, pace, attempt).unwrap_or(Err(late))
     }
 
     /// Says that nothing more comes.
@@ -166,61 +175,49 @@ impl StreamReceiver {
         Ok(Self { reader, control: control(region, at)?, pace: Pace::default() })
     }
 
-    /// The oldest record, not taken yet; waits for one until the deadline, or until `still_there` says that nobody writes any
-    /// more. Call [`released`](Self::released) when it was released.
+    /// The oldest record, which stays in the stream until it is released; waits for one until the deadline, or until a look around
+    /// [leaves](Look::Leave) since nobody writes any more.
     ///
     /// # Errors
     ///
     /// None came in time, nobody writes any more and everything was read, or the memory is rubbish.
     #[inline]
-    pub fn recv(&mut self, deadline: Deadline, still_there: StillThere<'_>) -> Result<Record<'_>, RecvError> {
-        self.wait(deadline, still_there)?;
-        match self.reader.peek() {
-            Ok(Some(record)) => Ok(record),
-            Ok(None) => Err(RecvError::Empty),
-            Err(_) => Err(RecvError::Corrupt),
-        }
+    pub fn recv(&mut self, wait: impl Wait) -> Result<StreamRecord<'_>, StreamRecvError> {
+        self.wait(wait)?;
+        self.peek().ok_or(StreamRecvError::Corrupt)
     }
 
-    /// As [`recv`](Self::recv), without looking at the record.
+    /// Waits for a record as [`recv`](Self::recv) does, without looking at it.
     ///
     /// # Errors
     ///
-    /// As `recv`.
+    /// None came in time, nobody writes any more and everything was read, or the memory is rubbish.
     #[inline]
-    pub fn wait(&mut self, deadline: Deadline, still_there: StillThere<'_>) -> Result<(), RecvError> {
+    pub fn wait(&mut self, wait: impl Wait) -> Result<(), StreamRecvError> {
+        let late = if wait.deadline() == Deadline::NOW { StreamRecvError::Empty } else { StreamRecvError::Timeout };
         let Self { reader, control, pace } = self;
-        let gone = std::cell::Cell::new(false);
-        let look_around = || {
-            gone.set(!still_there());
-            SLICE
-        };
-        let done = control.items.wait_until(deadline, pace, look_around, || look(reader, control, gone.get()));
-        done.unwrap_or(Err(RecvError::Empty))
+        let attempt = |peer: &mut ForPeer<_>| look(reader, control, peer.is_gone);
+        control.items.wait_with(ForPeer { wait, is_gone: false }, pace, attempt).unwrap_or(Err(late))
     }
 
-    /// As [`wait`](Self::wait), but only spins and never sleeps: for those who sleep elsewhere.
+    /// Spins for a record for a while, and never sleeps: for callers that sleep elsewhere.
     ///
     /// # Errors
     ///
-    /// [`RecvError::Empty`], or as `recv`.
+    /// [`StreamRecvError::Empty`], or nobody writes any more and everything was read, or the memory is rubbish.
     #[inline]
-    pub fn spin(&mut self) -> Result<(), RecvError> {
+    pub fn spin(&mut self) -> Result<(), StreamRecvError> {
         let Self { reader, control, pace } = self;
         let now = look(reader, control, false);
-        now.or_else(|| pace.spin(Deadline::NEVER, || look(reader, control, false))).unwrap_or(Err(RecvError::Empty))
+        now.or_else(|| pace.spin(Deadline::NEVER, || look(reader, control, false))).unwrap_or(Err(StreamRecvError::Empty))
     }
 
     /// The record that [`spin`](Self::spin) or [`wait`](Self::wait) found, not taken yet; `None` if it found none.
     #[inline]
-    pub fn peek(&mut self) -> Option<Record<'_>> {
-        self.reader.peek().ok()?
-    }
-
-    /// Lets a sender that waits for room know that there is some.
-    #[inline]
-    pub fn released(&self) {
-        self.control.space.wake(1);
+    pub fn peek(&mut self) -> Option<StreamRecord<'_>> {
+        let Self { reader, control, .. } = self;
+        let record = reader.peek().ok()?;
+        Some(StreamRecord { tag: record.tag, record, space: &control.space })
     }
 
     /// Says that nothing more will be read.
@@ -231,15 +228,39 @@ impl StreamReceiver {
     }
 }
 
+/// A record of a stream in place: copy it out, then [release](Self::release) its room. Dropped, it stays in the stream.
+#[derive(Debug)]
+#[must_use = "a record that is not released is received again"]
+pub struct StreamRecord<'a> {
+    /// What the sender said of it.
+    pub tag: u32,
+    record: Record<'a>,
+    space: &'a BusyEvent,
+}
+
+impl StreamRecord<'_> {
+    /// The payload.
+    #[inline(always)]
+    pub fn payload(&self) -> Bytes<'_> {
+        self.record.payload()
+    }
+
+    /// Frees the record's room, and wakes a sender that waits for it.
+    #[inline(always)]
+    pub fn release(self) {
+        self.record.release();
+        self.space.wake(1);
+    }
+}
+
 /// Whether there is a record, or the end; `None` if neither.
 #[inline]
-fn look(reader: &mut Reader, control: &Control, gone: bool) -> Option<Result<(), RecvError>> {
-    // The end is looked at first: whoever sees it sees everything sent before (pairs with: end).
-    let ended = gone || control.writer_closed.load(Ordering::Acquire) != 0;
+fn look(reader: &mut Reader, control: &Control, is_gone: bool) -> Option<Result<(), StreamRecvError>> {
+    // Looked at first: a receiver that sees the end sees everything sent before (pairs with: end).
+    let ended = is_gone || control.writer_closed.load(Ordering::Acquire) != 0;
     match reader.peek() {
-        Ok(Some(_)) => Some(Ok(())),
-        Ok(None) if ended => Some(Err(RecvError::Closed)),
-        Ok(None) => None,
-        Err(_) => Some(Err(RecvError::Corrupt)),
+        Ok(_) => Some(Ok(())),
+        Err(ReadError::Empty) => ended.then_some(Err(StreamRecvError::Closed)),
+        Err(_) => Some(Err(StreamRecvError::Corrupt)),
     }
 }

@@ -1,4 +1,4 @@
-//! Lost wake-ups: in every interleaving, whoever waits for something that happens goes on. The model's futex has no
+//! Lost wake-ups: in every interleaving, a waiter for something that happens goes on. The model's futex has no
 //! time-outs, so a sleeper that nobody wakes is a deadlock that loom reports.
 //!
 //! Without loom each model runs once, for real.
@@ -7,7 +7,7 @@ use multiproc_prim::model::{Arc, model, thread};
 use multiproc_prim::{AtomicU32, Deadline, Heap, Ordering, Region};
 use multiproc_ring::mpmc::{Geometry, Lane, Owner};
 use multiproc_sync::{
-    Channel, EventCount, GetError, Pace, RecvError, SLICE, StreamReceiver, StreamSender, channel_len, stream_len,
+    Channel, ChannelPopError, EventCount, Pace, StreamReceiver, StreamRecvError, StreamSender, channel_len, stream_len,
 };
 
 /// Takes one of what the flag counts. Fails only if there is none.
@@ -35,7 +35,7 @@ fn one_sleeper_is_never_missed() {
             their_flag.store(1, Ordering::Release);
             their_event.wake(1);
         });
-        let got = event.wait_until(Deadline::NEVER, &Pace::default(), || SLICE, || take_one(&flag));
+        let got = event.wait_until(Deadline::NEVER, &Pace::default(), || take_one(&flag));
         assert_eq!(got, Some(()));
         waker.join().unwrap();
     });
@@ -51,7 +51,7 @@ fn two_sleepers_for_two_wakes_both_go_on() {
         flag.make_fresh();
         let sleeper = {
             let (event, flag) = (event.clone(), flag.clone());
-            thread::spawn(move || event.wait_until(Deadline::NEVER, &Pace::default(), || SLICE, || take_one(&flag)))
+            thread::spawn(move || event.wait_until(Deadline::NEVER, &Pace::default(), || take_one(&flag)))
         };
         let waker = {
             let (event, flag) = (event.clone(), flag.clone());
@@ -62,7 +62,7 @@ fn two_sleepers_for_two_wakes_both_go_on() {
                 }
             })
         };
-        event.wait_until(Deadline::NEVER, &Pace::default(), || SLICE, || take_one(&flag)).unwrap();
+        event.wait_until(Deadline::NEVER, &Pace::default(), || take_one(&flag)).unwrap();
         sleeper.join().unwrap().unwrap();
         waker.join().unwrap();
     });
@@ -75,9 +75,9 @@ fn channels(slots: u32, blocks: u64) -> (Channel, Arc<Channel>) {
     (ours, Arc::new(Channel::attach(&region, 0, &geometry, Owner::new(1, 0)).unwrap()))
 }
 
-fn pop(channel: &Channel) -> Result<Vec<u8>, GetError> {
+fn pop(channel: &Channel) -> Result<Vec<u8>, ChannelPopError> {
     let mut message = Vec::new();
-    channel.pop(&mut message, Deadline::NEVER, || SLICE).map(|_| message)
+    channel.pop(&mut message, Deadline::NEVER).map(|_| message)
 }
 
 #[test]
@@ -86,8 +86,8 @@ fn a_full_channel_and_an_empty_one_wake_their_sleepers() {
         // One slot and one block: the second put waits for the first get, for memory as for the slot.
         let (ours, theirs) = channels(1, 1);
         let consumer = thread::spawn(move || [pop(&theirs), pop(&theirs)]);
-        ours.push(b"1", Deadline::NEVER, || SLICE).unwrap();
-        ours.push(b"2", Deadline::NEVER, || SLICE).unwrap();
+        ours.push(b"1", Deadline::NEVER).unwrap();
+        ours.push(b"2", Deadline::NEVER).unwrap();
         assert_eq!(consumer.join().unwrap(), [Ok(b"1".to_vec()), Ok(b"2".to_vec())]);
     });
 }
@@ -98,7 +98,7 @@ fn shutting_down_wakes_a_sleeping_consumer() {
         let (ours, theirs) = channels(1, 1);
         let consumer = thread::spawn(move || pop(&theirs));
         ours.shut_down();
-        assert_eq!(consumer.join().unwrap(), Err(GetError::Closed));
+        assert_eq!(consumer.join().unwrap(), Err(ChannelPopError::ShutDown));
     });
 }
 
@@ -126,7 +126,7 @@ fn whoever_sees_a_shutdown_sees_what_came_before_it() {
 fn a_put_beside_a_shutdown_is_refused_or_delivered() {
     model(|| {
         let (ours, theirs) = channels(1, 1);
-        let producer = thread::spawn(move || theirs.push(b"1", Deadline::after(std::time::Duration::ZERO), || SLICE));
+        let producer = thread::spawn(move || theirs.push(b"1", Deadline::after(std::time::Duration::ZERO)));
         ours.shut_down();
         let got = pop(&ours);
         assert_eq!(got.is_ok(), producer.join().unwrap().is_ok());
@@ -140,14 +140,13 @@ fn a_stream_wakes_its_reader_for_records_and_for_the_end() {
         let mut sender = StreamSender::create(&region, 0, 64).unwrap();
         let mut receiver = StreamReceiver::attach(&region, 0, 64).unwrap();
         let writer = thread::spawn(move || {
-            sender.send(7, b"x", Deadline::NEVER, &mut || true).unwrap();
+            sender.send(7, b"x", Deadline::NEVER).unwrap();
             sender.close();
         });
-        let record = receiver.recv(Deadline::NEVER, &mut || true).unwrap();
+        let record = receiver.recv(Deadline::NEVER).unwrap();
         assert_eq!(record.tag, 7);
         record.release();
-        receiver.released();
-        assert_eq!(receiver.recv(Deadline::NEVER, &mut || true).unwrap_err(), RecvError::Closed);
+        assert_eq!(receiver.recv(Deadline::NEVER).unwrap_err(), StreamRecvError::Closed);
         writer.join().unwrap();
     });
 }
@@ -159,8 +158,8 @@ fn woken_by(slots: u32, blocks: u64, wake: fn(&Channel)) {
         let region = Region::new(Heap::new(channel_len(&geometry).unwrap()));
         let ours = Channel::create(&region, 0, &geometry, Owner::new(0, 0)).unwrap();
         let theirs = Channel::attach(&region, 0, &geometry, Owner::new(1, 0)).unwrap();
-        ours.push(b"first", Deadline::NOW, || SLICE).unwrap();
-        let putter = thread::spawn(move || theirs.push(b"later", Deadline::NEVER, || SLICE).unwrap());
+        ours.push(b"first", Deadline::NOW).unwrap();
+        let putter = thread::spawn(move || theirs.push(b"later", Deadline::NEVER).unwrap());
         wake(&ours);
         putter.join().unwrap();
     });
@@ -169,7 +168,7 @@ fn woken_by(slots: u32, blocks: u64, wake: fn(&Channel)) {
 #[test]
 fn a_putter_that_waits_for_a_slot_is_woken_by_a_get_whose_message_stays_in_hand() {
     woken_by(1, 2, |channel| {
-        let block = channel.take(&[Lane::Main], Deadline::NEVER, || SLICE).unwrap();
+        let block = channel.pop_block(&[Lane::Main], Deadline::NEVER).unwrap();
         std::mem::forget(block);
     });
 }
@@ -177,7 +176,7 @@ fn a_putter_that_waits_for_a_slot_is_woken_by_a_get_whose_message_stays_in_hand(
 #[test]
 fn a_putter_that_waits_for_memory_is_woken_when_a_message_is_let_go() {
     woken_by(2, 1, |channel| {
-        let block = channel.take(&[Lane::Main], Deadline::NEVER, || SLICE).unwrap();
-        channel.release(block);
+        let block = channel.pop_block(&[Lane::Main], Deadline::NEVER).unwrap();
+        drop(block);
     });
 }

@@ -1,5 +1,5 @@
 //! Wake-ups when a participant stops for good between any two of its steps on shared memory: what it owed is made good by
-//! whoever sweeps, who wakes everyone. The model's futex has no time-outs, so a sleeper that nobody wakes is a deadlock that
+//! the sweeper, which wakes everyone. The model's futex has no time-outs, so a sleeper that nobody wakes is a deadlock that
 //! loom reports.
 //!
 //! Without loom each model runs once, for real, and nobody dies.
@@ -7,7 +7,7 @@
 use multiproc_prim::model::{model_deaths, mortal, thread};
 use multiproc_prim::{AtomicU32, Deadline, Heap, Ordering, Place, Region};
 use multiproc_ring::mpmc::{Finished, Geometry, Orphans, Owner};
-use multiproc_sync::{Channel, EventCount, Pace, SLICE, channel_len};
+use multiproc_sync::{Channel, EventCount, Pace, channel_len};
 
 fn event_and_word() -> (Place<EventCount>, Place<AtomicU32>) {
     let region = Region::new(Heap::new(4096));
@@ -30,7 +30,7 @@ fn wait_and_take(event: &EventCount, there: &AtomicU32) {
         }
         None
     };
-    event.wait_until(Deadline::NEVER, &Pace::default(), || SLICE, take).unwrap();
+    event.wait_until(Deadline::NEVER, &Pace::default(), take).unwrap();
 }
 
 #[test]
@@ -47,10 +47,10 @@ fn a_waker_that_dies_anywhere_leaves_nobody_asleep_once_it_is_swept() {
         let (their_event, seen) = (event.clone(), there.clone());
         let sleeper = thread::spawn(move || {
             let look = || (seen.load(Ordering::Acquire) == 1).then_some(());
-            their_event.wait_until(Deadline::NEVER, &Pace::default(), || SLICE, look)
+            their_event.wait_until(Deadline::NEVER, &Pace::default(), look)
         });
         if waker.join().unwrap().is_none() {
-            // What it did not come to do, someone else does; what it did, whoever sweeps it wakes for.
+            // What it did not come to do, this thread does; for what it did, this thread wakes as a sweeper would.
             if there.load(Ordering::Acquire) == 0 {
                 there.store(1, Ordering::Release);
             }
@@ -87,16 +87,16 @@ fn a_producer_that_dies_anywhere_leaves_room_and_its_consumer_awake() {
         let dead = Owner::new(2, 0);
         let ours = Channel::create(&region, 0, &geometry, Owner::new(0, 0)).unwrap();
         let [theirs, victims] = [Owner::new(1, 0), dead].map(|owner| Channel::attach(&region, 0, &geometry, owner).unwrap());
-        let victim = thread::spawn(move || mortal(steps, || victims.push(b"1", Deadline::NEVER, || SLICE).unwrap()));
+        let victim = thread::spawn(move || mortal(steps, || victims.push(b"1", Deadline::NEVER).unwrap()));
         let consumer = thread::spawn(move || {
             let mut message = Vec::new();
-            theirs.pop(&mut message, Deadline::NEVER, || SLICE).map(|_| message)
+            theirs.pop(&mut message, Deadline::NEVER).map(|_| message)
         });
         if victim.join().unwrap().is_none() {
             ours.ring().sweep(dead, Finished::default(), Orphans::Drop, || true, |_| ()).unwrap();
             ours.wake_everyone();
             // The only block may be with a message that was put before the death.
-            ours.push(b"1", Deadline::NEVER, || SLICE).unwrap();
+            ours.push(b"1", Deadline::NEVER).unwrap();
         }
         assert_eq!(consumer.join().unwrap(), Ok(b"1".to_vec()));
     });

@@ -28,7 +28,7 @@ fn what_was_to_be_taken_by_a_stopped_sleeper_is_taken_by_another_soon() {
                 Duration::from_secs(3600)
             };
             let mut stopped = false;
-            event.wait_until(Deadline::NEVER, &Pace::default(), rest, || {
+            event.wait_until((Deadline::NEVER, rest), &Pace::default(), || {
                 if item.load(Ordering::Acquire) == 1 && !stopped && number == 0 {
                     // The first one is stopped between being woken and acting.
                     stopped = true;

@@ -5,10 +5,10 @@
 //! free, no allocator word is shared, and the processor's prefetcher sees a straight line. The window grows when most of it is in
 //! use and shrinks when most of it is free. Blocks beyond those that exist are added as a stretch that doubles them.
 
+use super::block::Meta;
 use super::error::AllocError;
-use super::handle::Meta;
 use super::layout::{ALL_KEEP_PAGES, BlockHeader, Class, FIRST_KEEP_PAGES, Layout, PAGE, Stretch, WHOLE};
-use super::state::{BlockState, Kind, Owner};
+use super::state::{BlockState, Owner, Phase};
 use super::stretches::Stretches;
 use super::trim;
 use multiproc_prim::{Array, AtomicU64, Bytes, Flag, Hint, Known, Ordering, OutOfBounds, Place, Region, Renewed};
@@ -20,7 +20,7 @@ pub(crate) struct Arena {
     stretches: Arc<Stretches>,
     pub(super) classes: Vec<Blocks>,
     used: Array<AtomicU64>,
-    /// How often anybody has given memory back.
+    /// How often some participant has given memory back.
     pub(super) trims: Place<AtomicU64>,
     /// How often that was when this handle last forgot what it has seen committed.
     pub(super) forgot_at: Known,
@@ -40,13 +40,13 @@ pub(super) struct Blocks {
     stay: u32,
     /// What of them this process has mapped.
     pub(super) levels: Vec<Renewed<Level>>,
-    /// Next block to look at.
+    /// A guess of where the next free block is.
     pub(super) cursor: Hint,
-    /// Blocks looked at before starting over.
+    /// A guess of how many blocks are in use at once: the claims walk over so many.
     pub(super) window: Hint,
-    /// Blocks of this lap over the window that were not free.
+    /// About how many blocks of this lap over the window were not free.
     busy: Hint,
-    /// Claims that need not look here, since nothing was free a moment ago.
+    /// A guess of how many claims would find nothing here. A claim that all sizes turn away looks everywhere in spite of it.
     pause: Hint,
     /// Blocks from the first on that sweepers know of.
     noted: Known,
@@ -73,8 +73,8 @@ pub(super) const fn smallest_window(class: &Class) -> u64 {
 
 /// Blocks larger than this fill a cache by themselves.
 const LARGE: usize = 64 << 10;
-/// After a look at so many blocks of which none was free, so many times fewer claims go elsewhere at once. So a claim looks at few
-/// blocks on average, however many are in use.
+/// After a look at n blocks of which none was free, n / 8 claims go to larger blocks at once. So a claim looks at few blocks on average,
+/// however many are in use.
 const PAUSE: u64 = 8;
 /// There is one value per level, for the life of the handle.
 pub(super) const ONLY: u64 = 0;
@@ -148,7 +148,7 @@ impl Arena {
     }
 
     /// The block of a number that another process wrote, with its header's memory committed. The outer `None`: there is no such
-    /// block. The inner one: it has no memory, which was given back, so whatever names it is old.
+    /// block. The inner one: it has no memory, which was given back, so the word that names it is old.
     #[inline(always)]
     pub(crate) fn find(&self, number: u32) -> Option<io::Result<Option<Found<'_>>>> {
         self.forget_what_was_trimmed();
@@ -213,7 +213,7 @@ impl Arena {
             let found = match level.and_then(|level| level.find(blocks, index as u32)) {
                 Ok(found) => found,
                 Err(error) => {
-                    // No memory for these blocks: of those that have some, one may be free.
+                    // No memory for these blocks: another one, which has some, may be free.
                     refused = Some(error);
                     let beyond = ((index >> blocks.class.chunk) + 1) << blocks.class.chunk;
                     blocks.cursor.set(beyond);
@@ -295,18 +295,18 @@ impl Arena {
 
     /// Whether some block is not free, whose memory may come free later.
     pub(crate) fn is_in_use(&self) -> bool {
-        self.has_block(|kind| kind != Kind::Free)
+        self.has_block(|phase| phase != Phase::Free)
     }
 
-    /// Whether some block holds a message that was put, and not only one that is being written.
+    /// Whether some block holds a message that was pushed, and not only one that is being written.
     pub(crate) fn holds_messages(&self) -> bool {
-        self.has_block(|kind| matches!(kind, Kind::Publishing | Kind::Taken))
+        self.has_block(|phase| matches!(phase, Phase::Publishing | Phase::Taken))
     }
 
-    fn has_block(&self, of_kind: impl Fn(Kind) -> bool) -> bool {
+    fn has_block(&self, of_phase: impl Fn(Phase) -> bool) -> bool {
         // Relaxed: true at some moment during the call is all that is asked.
-        let kind = |block: Found<'_>| BlockState(block.header.state.load(Ordering::Relaxed)).kind();
-        self.ever_used().any(|block| block.is_ok_and(|block| of_kind(kind(block))))
+        let phase = |block: Found<'_>| BlockState(block.header.state.load(Ordering::Relaxed)).phase();
+        self.ever_used().any(|block| block.is_ok_and(|block| of_phase(phase(block))))
     }
 }
 

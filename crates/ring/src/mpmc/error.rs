@@ -1,7 +1,9 @@
-//! One error per operation.
+//! One error per operation. All of them are `Copy`, but for [`LayoutError`]: an error that needs no drop costs the good case nothing.
 
+use super::layout::{Geometry, MAX_SLOTS, PAGE};
 use multiproc_prim::OutOfBounds;
-use std::io;
+use std::error::Error;
+use std::{fmt, io};
 use thiserror::Error;
 
 /// Why a ring can't be laid out.
@@ -9,7 +11,7 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum LayoutError {
     /// The number of slots is 0 or too large.
-    #[error("a ring has from 1 to {max} slots, not {asked}", max = super::MAX_SLOTS)]
+    #[error("a ring has from 1 to {MAX_SLOTS} slots, not {asked}")]
     Slots {
         /// What was asked for.
         asked: u32,
@@ -32,15 +34,36 @@ pub enum LayoutError {
         /// Message memory asked for, in bytes.
         memory: u64,
     },
-    /// The region is too short for the ring, or starts at the wrong place.
+    /// The ring would not start on a page.
+    #[error("a ring starts at a multiple of {PAGE} bytes, not at {at}")]
+    Unaligned {
+        /// Where the ring should start, in bytes from the region's start.
+        at: usize,
+    },
+    /// The region is too short for the ring.
     #[error("the ring does not fit its memory: {0}")]
     Bounds(#[from] OutOfBounds),
+    /// The memory holds a ring of another geometry, or none.
+    #[error("{}", differs(found.as_ref(), asked))]
+    Differs {
+        /// What the memory says of its ring; `None` where no ring was ever made.
+        found: Option<Geometry>,
+        /// What was asked for.
+        asked: Geometry,
+    },
     /// The system has no memory for the ring's own words.
     #[error("no memory for the ring's slots: {0}")]
     Commit(#[source] io::Error),
     /// The list of the ring's memory contradicts itself: another process wrote rubbish over it.
     #[error("the ring's words in shared memory contradict each other")]
     Corrupt,
+}
+
+fn differs(found: Option<&Geometry>, asked: &Geometry) -> String {
+    match found {
+        Some(found) => format!("the memory holds a ring of {found:?}, not of {asked:?}"),
+        None => format!("the memory holds no ring: create it first, with {asked:?}"),
+    }
 }
 
 impl From<io::Error> for LayoutError {
@@ -55,62 +78,118 @@ fn is_rubbish(error: &io::Error) -> bool {
 }
 
 /// Why there is no block to write a message into.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AllocError {
     /// Every block that is large enough is in use.
     #[error("every block of shared memory that is large enough is in use")]
     Exhausted,
     /// The system has no page left for a block.
-    #[error("the system has no shared memory left: {0}")]
-    Commit(#[source] io::Error),
-    /// The list of the ring's memory contradicts itself: another process wrote rubbish over it.
-    #[error("the ring's words in shared memory contradict each other")]
-    Corrupt,
+    #[error("the system has no shared memory left: {kind}")]
+    NoMemory {
+        /// What the system said.
+        kind: io::ErrorKind,
+    },
     /// No block is ever that large.
     #[error("a message of {len} bytes is longer than the limit of {max}")]
     TooLong {
         /// Length of the message in bytes.
         len: usize,
-        /// Longest message in bytes.
+        /// Longest message in bytes: what the largest block holds, which is [`Geometry::max_message`] or a little more.
         max: usize,
     },
-}
-
-impl From<io::Error> for AllocError {
-    fn from(error: io::Error) -> Self {
-        if is_rubbish(&error) { Self::Corrupt } else { Self::Commit(error) }
-    }
-}
-
-/// Why a block was not published.
-#[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PublishError {
-    /// As many messages wait as the ring has slots.
-    #[error("the ring is full")]
-    Full,
-    /// The ring was closed.
-    #[error("the ring is closed")]
-    Closed,
-    /// The system has no page left for the slot.
-    #[error("the system has no shared memory left for the ring's slots")]
-    NoMemory,
     /// The words of the ring contradict each other: another process wrote rubbish over them.
     #[error("the ring's words in shared memory contradict each other")]
     Corrupt,
 }
 
-impl From<io::Error> for PublishError {
+impl From<io::Error> for AllocError {
     fn from(error: io::Error) -> Self {
-        if is_rubbish(&error) { Self::Corrupt } else { Self::NoMemory }
+        match is_rubbish(&error) {
+            true => Self::Corrupt,
+            false => Self::NoMemory { kind: error.kind() },
+        }
     }
 }
 
-/// Why there is no message.
+/// Why a message was not pushed.
 #[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum TakeError {
+pub enum PushError {
+    /// As many messages wait as the ring has slots.
+    #[error("the ring is full")]
+    Full,
+    /// The ring was shut: nobody pushes any more.
+    #[error("the ring is closed")]
+    Closed,
+    /// Every block that is large enough is in use.
+    #[error("every block of shared memory that is large enough is in use")]
+    Exhausted,
+    /// The system has no page left for the message.
+    #[error("the system has no shared memory left: {kind}")]
+    NoMemory {
+        /// What the system said.
+        kind: io::ErrorKind,
+    },
+    /// No message is ever that long.
+    #[error("a message of {len} bytes is longer than the limit of {max}")]
+    TooLong {
+        /// Length of the message in bytes.
+        len: usize,
+        /// Longest message in bytes: what the largest block holds, which is [`Geometry::max_message`] or a little more.
+        max: usize,
+    },
+    /// The words of the ring contradict each other: another process wrote rubbish over them.
+    #[error("the ring's words in shared memory contradict each other")]
+    Corrupt,
+}
+
+impl From<AllocError> for PushError {
+    #[inline(always)]
+    fn from(error: AllocError) -> Self {
+        match error {
+            AllocError::Exhausted => Self::Exhausted,
+            AllocError::NoMemory { kind } => Self::NoMemory { kind },
+            AllocError::TooLong { len, max } => Self::TooLong { len, max },
+            AllocError::Corrupt => Self::Corrupt,
+        }
+    }
+}
+
+/// Why a slot was not filled. It is smaller than [`PushError`], and so cheaper to hand on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FillError {
+    Full,
+    Closed,
+    NoMemory { kind: io::ErrorKind },
+    Corrupt,
+}
+
+impl From<io::Error> for FillError {
+    fn from(error: io::Error) -> Self {
+        match error.into() {
+            AllocError::NoMemory { kind } => Self::NoMemory { kind },
+            _ => Self::Corrupt,
+        }
+    }
+}
+
+impl From<FillError> for PushError {
+    #[inline(always)]
+    fn from(error: FillError) -> Self {
+        match error {
+            FillError::Full => Self::Full,
+            FillError::Closed => Self::Closed,
+            FillError::NoMemory { kind } => Self::NoMemory { kind },
+            FillError::Corrupt => Self::Corrupt,
+        }
+    }
+}
+
+/// Why no message was popped.
+#[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PopError {
     /// No message waits.
     #[error("the ring is empty")]
     Empty,
@@ -118,41 +197,131 @@ pub enum TakeError {
     #[error("the ring is closed")]
     Closed,
     /// The system has no page left for the slot or block.
-    #[error("the system has no shared memory left for the ring's slots")]
-    NoMemory,
+    #[error("the system has no shared memory left: {kind}")]
+    NoMemory {
+        /// What the system said.
+        kind: io::ErrorKind,
+    },
     /// The words of the ring contradict each other: another process wrote rubbish over them.
     #[error("the ring's words in shared memory contradict each other")]
     Corrupt,
 }
 
-/// Why a message was not pushed.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum PushError {
-    /// There is no block for it.
-    #[error(transparent)]
-    Alloc(#[from] AllocError),
-    /// Its block was not published.
-    #[error(transparent)]
-    Publish(#[from] PublishError),
-}
-
-/// Why no message was popped.
-pub type PopError = TakeError;
-
-impl From<io::Error> for TakeError {
+impl From<io::Error> for PopError {
     fn from(error: io::Error) -> Self {
-        PublishError::from(error).into()
+        match error.into() {
+            AllocError::NoMemory { kind } => Self::NoMemory { kind },
+            _ => Self::Corrupt,
+        }
     }
 }
 
-impl From<PublishError> for TakeError {
-    fn from(error: PublishError) -> Self {
+/// Why a block was not given back.
+#[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GiveBackError {
+    /// The message was never popped, or its bytes lay in a slot and belong to nobody else any more.
+    #[error("only a popped message in a block can be given back: make the ring with small_in_slots: false for short messages")]
+    NotABlock,
+    /// The ring has no lanes for messages that come back.
+    #[error("the ring has no room for messages that come back: make it with returns: true")]
+    NoReturns,
+    /// The system has no page left for the slot.
+    #[error("the system has no shared memory left: {kind}")]
+    NoMemory {
+        /// What the system said.
+        kind: io::ErrorKind,
+    },
+    /// The words of the ring contradict each other: another process wrote rubbish over them.
+    #[error("the ring's words in shared memory contradict each other")]
+    Corrupt,
+}
+
+impl From<FillError> for GiveBackError {
+    fn from(error: FillError) -> Self {
         match error {
-            PublishError::Full => Self::Empty,
-            PublishError::Closed => Self::Closed,
-            PublishError::NoMemory => Self::NoMemory,
-            PublishError::Corrupt => Self::Corrupt,
+            FillError::NoMemory { kind } => Self::NoMemory { kind },
+            // There is room for every block in the lanes for returns.
+            _ => Self::Corrupt,
         }
+    }
+}
+
+/// Why a sweep stopped before its end. What it accounted for stays so; sweep again.
+#[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SweepError {
+    /// The ring has no lanes for messages that come back.
+    #[error("the ring has no room for messages that come back: make it with returns: true, or sweep with Orphans::Drop")]
+    NoReturns,
+    /// The system has no page left for what the sweep looks at.
+    #[error("the system has no shared memory left: {kind}")]
+    NoMemory {
+        /// What the system said.
+        kind: io::ErrorKind,
+    },
+    /// The words of the ring contradict each other: another process wrote rubbish over them.
+    #[error("the ring's words in shared memory contradict each other")]
+    Corrupt,
+}
+
+impl From<GiveBackError> for SweepError {
+    fn from(error: GiveBackError) -> Self {
+        match error {
+            GiveBackError::NoReturns => Self::NoReturns,
+            GiveBackError::NoMemory { kind } => Self::NoMemory { kind },
+            _ => Self::Corrupt,
+        }
+    }
+}
+
+impl From<io::Error> for SweepError {
+    fn from(error: io::Error) -> Self {
+        match error.into() {
+            AllocError::NoMemory { kind } => Self::NoMemory { kind },
+            _ => Self::Corrupt,
+        }
+    }
+}
+
+/// An error together with the block that was not handed over: try again with it, or drop it to free it.
+///
+/// A function that returns the error alone drops the block with `.map_err(Refused::into_error)?`.
+#[derive(Debug)]
+pub struct Refused<E, B> {
+    /// Why.
+    pub error: E,
+    /// The block, as it was.
+    pub block: B,
+}
+
+impl<E, B> Refused<E, B> {
+    /// The error alone; the block is dropped.
+    pub fn into_error(self) -> E {
+        self.error
+    }
+}
+
+impl<E: fmt::Display, B> fmt::Display for Refused<E, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl<E: Error, B: fmt::Debug> Error for Refused<E, B> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.error.source()
+    }
+}
+
+impl<B> From<Refused<Self, B>> for PushError {
+    fn from(refused: Refused<Self, B>) -> Self {
+        refused.error
+    }
+}
+
+impl<B> From<Refused<Self, B>> for GiveBackError {
+    fn from(refused: Refused<Self, B>) -> Self {
+        refused.error
     }
 }

@@ -1,14 +1,14 @@
-//! What users hold: a handle on the ring in a region, and blocks that free themselves.
+//! A process's handle on the ring in a region.
 
-use super::arena::{Arena, Found};
-use super::error::{AllocError, LayoutError, PopError, PublishError, PushError, TakeError};
+use super::arena::Arena;
+use super::block::{Block, Held, Meta, Storage};
+use super::error::{AllocError, GiveBackError, LayoutError, PopError, PushError, Refused};
 use super::lane::Rings;
-use super::layout::{Geometry, Layout};
-use super::ring::{Filling, Taken};
-use super::state::{BlockState, Lane, Origin, Owner};
+use super::layout::{Geometry, Label, Layout, PAGE};
+use super::ring::{Filling, Popped};
+use super::state::{BlockState, Lane, Owner};
 use super::stretches::Stretches;
-use super::sweep::Finished;
-use multiproc_prim::{AtomicPair, Bytes, Counter, Ordering, OwnBytes, Region};
+use multiproc_prim::{AtomicPair, Counter, Ordering, OwnBytes, Place, Region};
 use std::sync::Arc;
 
 /// A handle on a ring for many producers and many consumers.
@@ -16,8 +16,8 @@ use std::sync::Arc;
 /// Every process (or thread) attaches a handle of its own to the same region; a handle may also be shared by threads.
 ///
 /// ```
-/// use multiproc_prim::{Heap, Region};
-/// use multiproc_ring::mpmc::{Geometry, Mpmc, Owner, PopError, PublishError, PushError};
+/// use multiproc_ring::mpmc::{Geometry, Mpmc, Owner, PushError};
+/// use multiproc_ring::{Heap, Region};
 ///
 /// let geometry = Geometry::new(3);
 /// let region = Region::new(Heap::new(geometry.region_len()?));
@@ -27,7 +27,7 @@ use std::sync::Arc;
 /// for message in ["1", "2", "3"] {
 ///     ours.push(message.as_bytes())?;
 /// }
-/// assert!(matches!(ours.push(b"4"), Err(PushError::Publish(PublishError::Full))));
+/// assert_eq!(ours.push(b"4"), Err(PushError::Full));
 ///
 /// let mut message = Vec::new();
 /// theirs.pop(&mut message)?;
@@ -36,7 +36,9 @@ use std::sync::Arc;
 /// ```
 pub struct Mpmc {
     pub(super) arena: Arena,
-    pub(super) lanes: Vec<Rings>,
+    main: Rings,
+    /// The other lanes, in their order; none if the ring has no room for returns.
+    more: Vec<Rings>,
     pub(super) owner: Owner,
     small_in_slots: bool,
 }
@@ -47,39 +49,6 @@ impl std::fmt::Debug for Mpmc {
     }
 }
 
-/// A block's second word: length 40 bits, tag 8, deliveries 15, and whether it is a dead message that is put anew.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Meta {
-    pub(crate) len: usize,
-    pub(super) tag: u8,
-    pub(super) deliveries: u16,
-    pub(super) put_anew: bool,
-}
-
-impl Meta {
-    /// More deliveries than this are not counted.
-    pub(super) const MOST_DELIVERIES: u16 = (1 << 15) - 1;
-
-    pub(crate) const fn unpack(word: u64) -> Self {
-        let len = (word & ((1 << 40) - 1)) as usize;
-        Self { len, tag: (word >> 40) as u8, deliveries: (word >> 48) as u16 & Self::MOST_DELIVERIES, put_anew: word >> 63 != 0 }
-    }
-
-    /// Deliveries that count for whoever gets it next.
-    pub(super) const fn counted(self) -> u16 {
-        if self.put_anew { 0 } else { self.deliveries }
-    }
-
-    /// Deliveries of a message that lies in `lane`.
-    const fn deliveries_in(self, lane: Lane) -> u16 {
-        if lane.is_dead() { self.deliveries } else { self.counted() }
-    }
-
-    pub(super) const fn pack(self) -> u64 {
-        self.len as u64 | (self.tag as u64) << 40 | (self.deliveries as u64) << 48 | (self.put_anew as u64) << 63
-    }
-}
-
 impl Mpmc {
     /// Makes a new ring in zeroed memory, `at` bytes (a multiple of 4096) into the region.
     ///
@@ -87,11 +56,12 @@ impl Mpmc {
     ///
     /// The geometry makes no ring or does not fit the region, or the system has no memory for it.
     pub fn create(region: &Region, at: usize, geometry: &Geometry, owner: Owner) -> Result<Self, LayoutError> {
-        let ring = Self::build(region, at, geometry, owner, true)?;
+        let (ring, label) = Self::build(region, at, geometry, owner, true)?;
         ring.arena.make_fresh()?;
-        for lane in &ring.lanes {
+        for lane in [&ring.main].into_iter().chain(&ring.more) {
             lane.make_fresh(geometry.first_turn)?;
         }
+        label.write(geometry);
         Ok(ring)
     }
 
@@ -99,41 +69,57 @@ impl Mpmc {
     ///
     /// # Errors
     ///
-    /// As `create`.
+    /// As `create`, or the memory holds a ring of another geometry, or none: [`LayoutError::Differs`].
     pub fn attach(region: &Region, at: usize, geometry: &Geometry, owner: Owner) -> Result<Self, LayoutError> {
-        Self::build(region, at, geometry, owner, false)
+        Ok(Self::build(region, at, geometry, owner, false)?.0)
     }
 
-    fn build(region: &Region, at: usize, geometry: &Geometry, owner: Owner, fresh: bool) -> Result<Self, LayoutError> {
+    fn build(
+        region: &Region,
+        at: usize,
+        geometry: &Geometry,
+        owner: Owner,
+        fresh: bool,
+    ) -> Result<(Self, Place<Label>), LayoutError> {
+        /// How many handles this process has made: a guess of where a new one's blocks are far from the others'.
         static HANDLES: Counter = Counter::new();
         let layout = Arc::new(Layout::of(geometry)?);
+        if !at.is_multiple_of(PAGE) {
+            return Err(LayoutError::Unaligned { at });
+        }
         region.bytes(at, layout.fixed)?;
         region.commit(at..at + layout.fixed)?;
+        let label: Place<Label> = region.place(at)?;
         let stretches = Arc::new(Stretches::new(region, at, &layout)?);
-        // Nobody has listed anything yet if the memory is new. (In a model it has to be made fresh before that.)
-        if fresh {
-            stretches.make_fresh();
+        match fresh {
+            // Nobody has listed anything yet if the memory is new. (In a model it has to be made fresh before that.)
+            true => {
+                label.make_fresh();
+                stretches.make_fresh();
+            }
+            false => label.check(geometry)?,
         }
         // A model must do the same every time it is run.
         let seed = if cfg!(loom) { u64::from(owner.row()) } else { HANDLES.count() - 1 };
         let arena = Arena::new(region, at, &stretches, seed)?;
-        let lanes =
-            layout.lanes.iter().map(|&(lane, words)| Rings::new(region, at + words, lane, &stretches, geometry.first_turn));
+        let lane = |lane: Lane| Rings::new(region, at + layout.lane_at(lane), lane, &stretches, geometry.first_turn);
+        let more = layout.lanes().iter().filter(|&&more| more != Lane::Main).map(|&more| lane(more));
+        let more = more.collect::<Result<_, _>>()?;
         let small_in_slots = geometry.small_in_slots && AtomicPair::is_whole();
-        Ok(Self { arena, lanes: lanes.collect::<Result<_, _>>()?, owner, small_in_slots })
+        Ok((Self { arena, main: lane(Lane::Main)?, more, owner, small_in_slots }, label))
     }
 
-    /// Whom the blocks in this handle's hands belong to.
+    /// The owner of the blocks in this handle's hands.
     pub fn owner(&self) -> Owner {
         self.owner
     }
 
     /// Messages that can wait at once.
     pub fn capacity(&self) -> usize {
-        self.lanes.first().map_or(0, Rings::capacity)
+        self.main.capacity()
     }
 
-    /// Longest message in bytes.
+    /// Longest message in bytes: what the largest block holds, which is [`Geometry::max_message`] or a little more.
     pub fn max_message(&self) -> usize {
         self.arena.longest()
     }
@@ -160,74 +146,61 @@ impl Mpmc {
 
     /// Whether a message would find a slot in the main lane, without the ring's growing.
     pub fn has_room(&self) -> bool {
-        self.lane(Lane::Main).is_some_and(|lane| lane.has_room(&self.arena))
+        self.main.has_room(&self.arena)
     }
 
-    /// Messages published in a lane since the ring was made: at least all whose put has returned.
-    pub fn published(&self, lane: Lane) -> u64 {
-        self.lane(lane).map_or(0, Rings::published)
+    /// Messages pushed into a lane since the ring was made: at least all whose push has returned.
+    pub fn pushed(&self, lane: Lane) -> u64 {
+        self.lane(lane).map_or(0, Rings::pushed)
     }
 
     /// Copies a message into the ring.
     ///
     /// # Errors
     ///
-    /// There is no block for it, or no slot; nothing was put then.
+    /// There is no block for it, or no slot; nothing was pushed then.
     #[inline(always)]
     pub fn push(&self, message: &[u8]) -> Result<(), PushError> {
-        let block = self.alloc(message.len())?;
-        let fits = block.payload().write(message);
+        if message.len() <= OwnBytes::LEN && self.small_in_slots {
+            let word = message.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
+            return Ok(self.main.push(&self.arena, self.owner, Filling::Small(word.to_le(), message.len(), 0))?);
+        }
+        let block = self.arena.claim(self.owner, message.len())?;
+        let meta = Meta { len: message.len(), tag: 0, deliveries: 0, put_anew: false };
+        // Relaxed: pushing orders it.
+        block.header.meta.store(meta.pack(), Ordering::Relaxed);
+        let fits = block.payload(message.len()).write(message);
         debug_assert!(fits);
-        self.publish(block).map_err(|(error, _)| error.into())
+        Ok(self.main.push(&self.arena, self.owner, Filling::Block(block)).inspect_err(|_| block.free())?)
     }
 
-    /// Appends the oldest message to `target`; returns its length.
+    /// Appends the oldest message to `target`; returns its length. Messages that a sweep brought back come before new ones.
     ///
     /// # Errors
     ///
     /// There is none.
     #[inline(always)]
     pub fn pop(&self, target: &mut Vec<u8>) -> Result<usize, PopError> {
-        let block = self.take(Lane::Main)?;
+        let block = match self.pop_block(Lane::Returned) {
+            Err(PopError::Empty) => self.pop_block(Lane::Main)?,
+            done => done?,
+        };
         block.payload().append_to(target);
         Ok(block.len())
     }
 
-    /// A block for a message of `len` bytes, to be written in place and published.
+    /// A block for a message of `len` bytes, to be written in place and [pushed](Self::push_block).
     ///
     /// # Errors
     ///
     /// There is none that large, or none left.
     #[inline(always)]
     pub fn alloc(&self, len: usize) -> Result<Block<'_>, AllocError> {
-        let place = match len {
-            0..=OwnBytes::LEN if self.small_in_slots => Place::Own(OwnBytes::default()),
-            _ => Place::Shared(self.arena.claim(self.owner, len)?),
+        let storage = match len {
+            0..=OwnBytes::LEN if self.small_in_slots => Storage::Own(OwnBytes::default()),
+            _ => Storage::Shared(self.arena.claim(self.owner, len)?),
         };
-        let block = Block { place, len, tag: 0, deliveries: 0, from: None };
-        block.write_meta();
-        Ok(block)
-    }
-
-    /// As [`push`](Self::push), without saying why not: the fast way, since nothing but a yes or no is handed on.
-    #[inline(always)]
-    pub fn push_now(&self, message: &[u8]) -> bool {
-        let Some(main) = self.lane(Lane::Main) else { return false };
-        if message.len() <= OwnBytes::LEN && self.small_in_slots {
-            let word = message.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
-            return main.publish(&self.arena, self.owner, Filling::Small(word.to_le(), message.len(), 0)).is_ok();
-        }
-        let Ok(place) = self.arena.claim(self.owner, message.len()) else { return false };
-        let meta = Meta { len: message.len(), tag: 0, deliveries: 0, put_anew: false };
-        // Relaxed: publishing orders it.
-        place.header.meta.store(meta.pack(), Ordering::Relaxed);
-        let fits = place.payload(message.len()).write(message);
-        debug_assert!(fits);
-        let done = main.publish(&self.arena, self.owner, Filling::Block(place)).is_ok();
-        if !done {
-            place.free();
-        }
-        done
+        Ok(Block::new(storage, len))
     }
 
     /// Puts a block into the main lane.
@@ -236,31 +209,35 @@ impl Mpmc {
     ///
     /// There is no slot; the block comes back.
     #[inline(always)]
-    pub fn publish<'a>(&self, block: Block<'a>) -> Result<(), (PublishError, Block<'a>)> {
-        let Some(main) = self.lane(Lane::Main) else { return Err((PublishError::Closed, block)) };
-        let filling = match &block.place {
-            Place::Own(bytes) => Filling::Small(bytes.word(), block.len, block.tag),
-            Place::Shared(place) => Filling::Block(*place),
+    pub fn push_block<'a>(&self, block: Block<'a>) -> Result<(), Refused<PushError, Block<'a>>> {
+        let filling = match &block.storage {
+            Storage::Own(bytes) => Filling::Small(bytes.word(), block.len, block.tag),
+            Storage::Shared(place) => Filling::Block(*place),
         };
-        match main.publish(&self.arena, self.owner, filling) {
+        match self.main.push(&self.arena, self.owner, filling) {
             Ok(()) => {
                 // From here on the block is the consumer's.
                 std::mem::forget(block);
                 Ok(())
             }
-            Err(error) => Err((error, block)),
+            Err(error) => Err(Refused { error: error.into(), block }),
         }
     }
 
-    /// Gives a taken block to another consumer before new ones, with a raised count; to the dead lane once it was delivered as
-    /// often as that. Returns where it went.
+    /// Gives a popped block to another consumer before new ones, with its count of deliveries raised; to [`Lane::Dead`] once that count
+    /// reaches `max_deliveries`. Returns the lane where it went.
     ///
     /// # Errors
     ///
-    /// There is no memory for it, or the memory holds rubbish: the block comes back.
-    pub fn give_back<'a>(&self, block: Block<'a>, max_deliveries: Option<u16>) -> Result<Lane, (PublishError, Block<'a>)> {
-        let (Some(from), &Place::Shared(place)) = (block.from, &block.place) else {
-            return Err((PublishError::Corrupt, block));
+    /// It is no popped block, the ring has no [room for returns](Geometry::returns), there is no memory, or the memory holds rubbish: the
+    /// block comes back.
+    pub fn give_back<'a>(
+        &self,
+        block: Block<'a>,
+        max_deliveries: Option<u16>,
+    ) -> Result<Lane, Refused<GiveBackError, Block<'a>>> {
+        let (Some(from), &Storage::Shared(place)) = (block.from, &block.storage) else {
+            return Err(Refused { error: GiveBackError::NotABlock, block });
         };
         let taken = BlockState::taken(from.ring(), self.owner, from.ticket());
         match self.deliver_again(place, taken, from.ring().lane(), max_deliveries) {
@@ -268,7 +245,7 @@ impl Mpmc {
                 std::mem::forget(block);
                 Ok(target)
             }
-            Err(error) => Err((error, block)),
+            Err(error) => Err(Refused { error, block }),
         }
     }
 
@@ -278,40 +255,33 @@ impl Mpmc {
     ///
     /// There is none.
     #[inline(always)]
-    pub fn take(&self, lane: Lane) -> Result<Block<'_>, TakeError> {
-        let ring = self.lane(lane).ok_or(TakeError::Empty)?;
-        let (place, from) = match ring.take(&self.arena, self.owner)? {
-            // A length that no one of us writes is cut off: there are no more bytes than that.
-            Taken::Small(message, len, tag) => {
-                let (place, len) = (Place::Own(OwnBytes::new(message)), len.min(OwnBytes::LEN));
-                return Ok(Block { place, len, tag, deliveries: 0, from: None });
+    pub fn pop_block(&self, lane: Lane) -> Result<Block<'_>, PopError> {
+        let ring = self.lane(lane).ok_or(PopError::Empty)?;
+        match ring.pop(&self.arena, self.owner)? {
+            Popped::Small(message, len, tag) => Ok(Block::small_of(message, len, tag)),
+            Popped::Block(found, from) => {
+                self.arena.note_taken(&found);
+                // Relaxed: ordered by the pop. Read once and checked: from here on only the private copy counts.
+                let meta = Meta::unpack(found.header.meta.load(Ordering::Relaxed));
+                let mut block = Block::taken(found, meta, from);
+                if block.len > found.capacity() {
+                    block.len = 0;
+                    return Err(PopError::Corrupt);
+                }
+                Ok(block)
             }
-            Taken::Block(place, from) => (place, from),
-        };
-        self.arena.note_taken(&place);
-        // Relaxed: ordered by the take. Read once and checked: from here on only the private copy counts.
-        let meta = Meta::unpack(place.header.meta.load(Ordering::Relaxed));
-        let Meta { len, tag, .. } = meta;
-        let deliveries = meta.deliveries_in(lane);
-        let mut block = Block { place: Place::Shared(place), len, tag, deliveries, from: Some(from) };
-        if block.len > place.capacity() {
-            block.len = 0;
-            return Err(TakeError::Corrupt);
         }
-        Ok(block)
     }
 
-    /// No more puts, by anyone. What is in the ring can still be taken.
+    /// Lets nobody push any more. What is in the ring can still be popped.
     pub fn shut(&self) {
-        if let Some(main) = self.lane(Lane::Main) {
-            main.shut();
-        }
+        self.main.shut();
     }
 
     /// Whether it was [shut](Self::shut).
     #[inline(always)]
     pub fn is_shut(&self) -> bool {
-        self.lane(Lane::Main).is_some_and(Rings::is_shut)
+        self.main.is_shut()
     }
 
     /// Whether some block is not free: memory may come free later. Looks at all of them.
@@ -341,171 +311,23 @@ impl Mpmc {
         self.arena.trim_all(self.owner);
     }
 
-    /// Closes the main lane, which was [shut](Self::shut), if it is empty: no put that was under way gets in any more. Returns
-    /// [`TakeError::Empty`] if a message slipped in before, and [`TakeError::Closed`] once it is done.
-    pub fn close_if_empty(&self) -> TakeError {
-        self.lane(Lane::Main).map_or(TakeError::Closed, |lane| lane.close_if_empty(&self.arena))
+    /// Closes the main lane, which was [shut](Self::shut), if it is empty: no push that was under way gets in any more. Returns
+    /// [`PopError::Empty`] if a message slipped in before, and [`PopError::Closed`] once it is done.
+    pub fn close_if_empty(&self) -> PopError {
+        self.main.close_if_empty(&self.arena)
     }
 
     /// The block that a [`Held`] of this ring stands for; `None` for one of another ring.
     pub fn resume(&self, held: Held) -> Option<Block<'_>> {
-        let Held { number, len, tag, deliveries, from } = held;
-        Some(Block { place: Place::Shared(self.arena.find(number)?.ok()??), len, tag, deliveries, from: Some(from) })
+        let found = self.arena.find(held.number)?.ok()??;
+        Some(held.resumed(found))
     }
 
     #[inline(always)]
     pub(super) fn lane(&self, lane: Lane) -> Option<&Rings> {
-        self.lanes.get(lane as usize)
-    }
-}
-
-/// A message in this process's hands: being written before it is published, or taken and being read. Its bytes are in a block of
-/// shared memory, which is free when this is dropped; those of a small message in a slot are in here.
-#[derive(Debug)]
-pub struct Block<'a> {
-    place: Place<'a>,
-    len: usize,
-    tag: u8,
-    deliveries: u16,
-    from: Option<Origin>,
-}
-
-/// Where the bytes of a message in hand are.
-#[derive(Debug)]
-enum Place<'a> {
-    Own(OwnBytes),
-    Shared(Found<'a>),
-}
-
-/// A taken block that is kept in hand without borrowing the ring.
-#[derive(Debug)]
-#[must_use = "a block that is neither resumed nor swept is lost"]
-pub struct Held {
-    number: u32,
-    len: usize,
-    tag: u8,
-    deliveries: u16,
-    from: Origin,
-}
-
-impl Held {
-    pub(super) fn of(block: Found<'_>, meta: Meta, from: Origin) -> Self {
-        let deliveries = meta.deliveries_in(from.ring().lane());
-        Self { number: block.number(), len: meta.len, tag: meta.tag, deliveries, from }
-    }
-
-    /// What is finished once this message is, too.
-    pub fn complete(&self, done: Finished) -> Finished {
-        Finished { count: done.count.wrapping_add(1), last: done.last.with(self.from.ring(), self.from.ticket().low()) }
-    }
-}
-
-impl<'a> Block<'a> {
-    /// The message's bytes, for longer than the block is borrowed; `None` if they are [in here](Self::small). They are the next
-    /// message's once this is dropped: reading them then gives rubbish, and writing them makes that.
-    #[inline(always)]
-    pub fn shared_payload(&self) -> Option<Bytes<'a>> {
-        match &self.place {
-            Place::Own(_) => None,
-            Place::Shared(place) => Some(place.payload(self.len)),
-        }
-    }
-}
-
-impl Block<'_> {
-    /// Length of the message in bytes.
-    #[inline(always)]
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether the message has no bytes.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// What the writer said of the message; 0 if nothing.
-    #[inline(always)]
-    pub fn tag(&self) -> u8 {
-        self.tag
-    }
-
-    /// Says something of the message to whoever takes it.
-    pub fn set_tag(&mut self, tag: u8) {
-        self.tag = tag;
-        self.write_meta();
-    }
-
-    /// How often the message was delivered before and came back.
-    pub fn deliveries(&self) -> u16 {
-        self.deliveries
-    }
-
-    /// The message's bytes. They start on a multiple of 16.
-    #[inline(always)]
-    pub fn payload(&self) -> Bytes<'_> {
-        match &self.place {
-            Place::Own(bytes) => bytes.bytes(self.len),
-            Place::Shared(place) => place.payload(self.len),
-        }
-    }
-
-    /// The bytes of a message that lies in a slot, lowest address first and zero behind its length; `None` for one in a block.
-    #[inline(always)]
-    pub fn small(&self) -> Option<[u8; OwnBytes::LEN]> {
-        match &self.place {
-            Place::Own(bytes) => Some(bytes.word().to_ne_bytes()),
-            Place::Shared(_) => None,
-        }
-    }
-
-    /// Makes the message shorter, for a writer who needed less than asked for.
-    pub fn truncate(&mut self, len: usize) {
-        self.len = self.len.min(len);
-        self.write_meta();
-    }
-
-    /// Keeps a taken block in hand beyond the borrow. What is not in a block, or was never taken, comes back as the error.
-    ///
-    /// # Errors
-    ///
-    /// The message was allocated, not taken, or lay in a slot.
-    pub fn hold(self) -> Result<Held, Self> {
-        match (self.from, &self.place) {
-            (Some(from), Place::Shared(place)) => {
-                let held = Held { number: place.number(), len: self.len, tag: self.tag, deliveries: self.deliveries, from };
-                std::mem::forget(self);
-                Ok(held)
-            }
-            _ => Err(self),
-        }
-    }
-
-    /// Makes a message from the dead lanes one that was never delivered, to be published. Until it is, a sweep gives it back to
-    /// the dead.
-    pub fn renew(&mut self) {
-        self.set_meta(true);
-    }
-
-    #[inline(always)]
-    fn write_meta(&self) {
-        self.set_meta(false);
-    }
-
-    #[inline(always)]
-    fn set_meta(&self, put_anew: bool) {
-        let Self { len, tag, deliveries, ref place, .. } = *self;
-        let Place::Shared(place) = place else { return };
-        // Relaxed: publishing orders it.
-        place.header.meta.store(Meta { len, tag, deliveries, put_anew }.pack(), Ordering::Relaxed);
-    }
-}
-
-impl Drop for Block<'_> {
-    #[inline(always)]
-    fn drop(&mut self) {
-        if let Place::Shared(place) = &self.place {
-            place.free();
+        match lane {
+            Lane::Main => Some(&self.main),
+            _ => self.more.get(lane as usize - 1),
         }
     }
 }

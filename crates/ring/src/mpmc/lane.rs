@@ -4,22 +4,22 @@
 //!
 //! - A producer that finds the ring full begins the next era in a ring four times as large, by one exchange of the first word.
 //! - A consumer that finds its ring empty, and the other word in a later era, closes the ring with a mark in the next slot (as after
-//!   a shutdown) and goes on in the era after it, by one exchange of the second word. A put that is late gets in before the mark,
-//!   or finds it and goes on too. So no message stays behind, and order holds: what is in a later era was put after that era began.
+//!   a shutdown) and goes on in the era after it, by one exchange of the second word. A push that is late gets in before the mark,
+//!   or finds it and goes on too. So no message stays behind, and order holds: what is in a later era was pushed after that era began.
 //! - A consumer that finds a large ring empty, and no later era, closes it too, and begins the next era in the smallest ring.
 //!
 //! So while eras wait to be drained, each has a larger ring than the one before; only the first of them may have a larger one, and
 //! that is closed and empty. A producer that needs its ring goes on to the era after it first, as a consumer would. If a ring was used
 //! before, its mark is taken away when the next era begins there: its tickets go on where they ended. Every step is one exchange
-//! that anybody can do, so nobody waits for a process that stopped or died in between.
+//! that any process can do, so none waits for a process that stopped or died in between.
 //!
 //! What a process read of a ring counts only while that ring is in the same era: a consumer looks at the second word again between
 //! reading a slot and exchanging it, and marks carry the number of their era.
 
 use super::arena::{Arena, Found};
-use super::error::{LayoutError, PublishError, TakeError};
+use super::error::{FillError, LayoutError, PopError};
 use super::layout::{LaneWords, SLOTS_AT, Stretch};
-use super::ring::{Filling, Ring, Taken};
+use super::ring::{Filling, Popped, Ring};
 use super::state::{Era, Lane, Owner, RingId};
 use super::stretches::Stretches;
 use multiproc_prim::{Backoff, Ordering, Place, Region, Renewed};
@@ -100,55 +100,55 @@ impl Rings {
 
     #[inline(always)]
     fn drained(&self) -> Era {
-        // Acquire: the eras before this one are closed, for those who read their rings afterwards (pairs with: drained).
+        // Acquire: the eras before this one are closed, for handles that read their rings afterwards (pairs with: drained).
         Era(self.words.drained.load(Ordering::Acquire))
     }
 
-    /// Puts a message into the lane: a small one, or a block that `me` owns.
+    /// Pushes a message into the lane: a small one, or a block that `me` owns.
     #[inline(always)]
-    pub(crate) fn publish(&self, arena: &Arena, me: Owner, filling: Filling<'_>) -> Result<(), PublishError> {
+    pub(crate) fn push(&self, arena: &Arena, me: Owner, filling: Filling<'_>) -> Result<(), FillError> {
         let era = self.filled();
         if era.is_shut() {
-            return Err(PublishError::Closed);
+            return Err(FillError::Closed);
         }
         if era.class() == 0 {
-            match self.first.publish(arena, me, era, filling) {
-                Err(PublishError::Full | PublishError::Closed) if self.grows() => {}
+            match self.first.push(arena, me, era, filling) {
+                Err(FillError::Full | FillError::Closed) if self.grows() => {}
                 done => return done,
             }
         }
-        self.publish_later(arena, me, filling)
+        self.push_later(arena, me, filling)
     }
 
     #[cold]
-    fn publish_later(&self, arena: &Arena, me: Owner, filling: Filling<'_>) -> Result<(), PublishError> {
+    fn push_later(&self, arena: &Arena, me: Owner, filling: Filling<'_>) -> Result<(), FillError> {
         let mut backoff = Backoff::new();
         while backoff.tries() <= MOST_TRIES {
             let era = self.filled();
             if era.is_shut() {
-                return Err(PublishError::Closed);
+                return Err(FillError::Closed);
             }
             let ring = self.ring(era.class())?;
             backoff.spin();
-            match ring.publish(arena, me, era, filling) {
-                Err(PublishError::Full) => self.grow(era)?,
+            match ring.push(arena, me, era, filling) {
+                Err(FillError::Full) => self.grow(era)?,
                 // It was empty, and larger than it has to be.
-                Err(PublishError::Closed) if era.class() > 0 => self.begin(era, 0, &self.first)?,
-                Err(PublishError::Closed) => self.grow(era)?,
+                Err(FillError::Closed) if era.class() > 0 => self.begin(era, 0, &self.first)?,
+                Err(FillError::Closed) => self.grow(era)?,
                 done => return done,
             }
         }
-        Err(PublishError::Corrupt)
+        Err(FillError::Corrupt)
     }
 
     /// Begins the era after `era`, in a larger ring, if it has not begun.
-    fn grow(&self, era: Era) -> Result<(), PublishError> {
+    fn grow(&self, era: Era) -> Result<(), FillError> {
         if self.filled() != era {
             return Ok(());
         }
         let class = era.class() + 1;
         if class as usize > self.more.len() {
-            return Err(PublishError::Full);
+            return Err(FillError::Full);
         }
         let ring = self.ring(class)?;
         // Relaxed: the era's own word shows it.
@@ -157,55 +157,55 @@ impl Rings {
     }
 
     /// Begins the era after `era`, if it has not begun, or comes nearer to that.
-    fn begin(&self, era: Era, class: u32, ring: &Ring) -> Result<(), PublishError> {
+    fn begin(&self, era: Era, class: u32, ring: &Ring) -> Result<(), FillError> {
         let now = self.drained();
         if now.number() > era.number() {
             return Ok(());
         }
         if now.number() < era.number() && now.class() >= class {
             // A ring that was closed when it was empty, and that consumers have not left yet.
-            return self.go_on(now, era).map_err(|_| PublishError::Corrupt);
+            return self.go_on(now, era).map_err(|_| FillError::Corrupt);
         }
         let next = era.next(class);
         ring.open(next, || self.filled() != era)?;
-        // Release: the ring is open, and what was put before is in the eras before (pairs with: era). Failure: it has begun.
+        // Release: the ring is open, and what was pushed before is in the eras before (pairs with: era). Failure: it has begun.
         let _ = self.words.filled.compare_exchange(era.0, next.0, Ordering::Release, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Takes the oldest message.
+    /// Pops the oldest message.
     #[inline(always)]
-    pub(crate) fn take<'a>(&self, arena: &'a Arena, me: Owner) -> Result<Taken<'a>, TakeError> {
+    pub(crate) fn pop<'a>(&self, arena: &'a Arena, me: Owner) -> Result<Popped<'a>, PopError> {
         if self.grows() {
-            return self.take_of_many(arena, me);
+            return self.pop_of_many(arena, me);
         }
-        self.first.take(arena, me, || true)?.ok_or(TakeError::Empty)
+        self.first.pop(arena, me, || true)?.ok_or(PopError::Empty)
     }
 
     #[inline]
-    fn take_of_many<'a>(&self, arena: &'a Arena, me: Owner) -> Result<Taken<'a>, TakeError> {
+    fn pop_of_many<'a>(&self, arena: &'a Arena, me: Owner) -> Result<Popped<'a>, PopError> {
         let mut backoff = Backoff::new();
         while backoff.tries() <= MOST_TRIES {
             let now = self.drained();
             let ring = self.ring(now.class())?;
-            match ring.take(arena, me, || self.drained() == now) {
-                Ok(Some(taken)) => return Ok(taken),
+            match ring.pop(arena, me, || self.drained() == now) {
+                Ok(Some(popped)) => return Ok(popped),
                 Ok(None) => {}
-                Err(TakeError::Empty) => {
+                Err(PopError::Empty) => {
                     let filled = self.filled();
                     if filled.number() == now.number() && (filled.class() == 0 || filled.is_shut()) {
-                        return Err(TakeError::Empty);
+                        return Err(PopError::Empty);
                     }
                     self.close(arena, now, ring)?;
                 }
-                Err(TakeError::Closed) => {
+                Err(PopError::Closed) => {
                     let filled = self.filled();
                     match filled.number() == now.number() {
-                        true if filled.is_shut() => return Err(TakeError::Closed),
-                        // Closed early, by rubbish: the next put sees to it.
-                        true if filled.class() == 0 => return Err(TakeError::Empty),
+                        true if filled.is_shut() => return Err(PopError::Closed),
+                        // Closed early, by rubbish: the next push sees to it.
+                        true if filled.class() == 0 => return Err(PopError::Empty),
                         true => {
-                            self.begin(filled, 0, &self.first).map_err(|_| TakeError::Corrupt)?;
+                            self.begin(filled, 0, &self.first).map_err(|_| PopError::Corrupt)?;
                             arena.begin_trim();
                         }
                         false => self.go_on(now, filled)?,
@@ -215,36 +215,35 @@ impl Rings {
             }
             backoff.spin();
         }
-        Err(TakeError::Corrupt)
+        Err(PopError::Corrupt)
     }
 
     /// Closes the ring of `now`, if it is still empty.
-    fn close(&self, arena: &Arena, now: Era, ring: &Ring) -> Result<(), TakeError> {
+    fn close(&self, arena: &Arena, now: Era, ring: &Ring) -> Result<(), PopError> {
         match ring.close_if_empty(arena, now, || self.drained() == now) {
             // A message slipped in, or others went on: another look tells. When it is closed it does too.
-            TakeError::Empty | TakeError::Closed => Ok(()),
+            PopError::Empty | PopError::Closed => Ok(()),
             trouble => Err(trouble),
         }
     }
 
     /// Goes on to drain the era after `now`, whose ring is closed and empty.
-    fn go_on(&self, now: Era, filled: Era) -> Result<(), TakeError> {
+    fn go_on(&self, now: Era, filled: Era) -> Result<(), PopError> {
         let Some(next) = now.next_towards(filled) else {
             // Others have gone on further, and shrunk it since.
-            return if self.drained() == now { Err(TakeError::Corrupt) } else { Ok(()) };
+            return if self.drained() == now { Err(PopError::Corrupt) } else { Ok(()) };
         };
         // Release: the ring is closed (pairs with: drained). Failure: another process went on.
         let _ = self.words.drained.compare_exchange(now.0, next.0, Ordering::Release, Ordering::Relaxed);
         Ok(())
     }
 
-    /// No more puts, by anyone.
+    /// Lets nobody push any more.
     pub(crate) fn shut(&self) {
         let mut backoff = Backoff::new();
         while backoff.tries() <= MOST_TRIES {
             let era = self.filled();
-            // Release, for those who see the end: what we did before is visible to them. Failure: another era began, or it was
-            // shut already.
+            // Release: a handle that sees the end sees what we did before. Failure: another era began, or it was shut already.
             if era.is_shut()
                 || self.words.filled.compare_exchange(era.0, era.shut().0, Ordering::Release, Ordering::Relaxed).is_ok()
             {
@@ -259,13 +258,13 @@ impl Rings {
         self.filled().is_shut()
     }
 
-    /// Closes a lane that was shut and is empty: no put gets in any more. `Empty` if a message slipped in before, `Closed` once it is
+    /// Closes a lane that was shut and is empty: no push gets in any more. `Empty` if a message slipped in before, `Closed` once it is
     /// done.
-    pub(crate) fn close_if_empty(&self, arena: &Arena) -> TakeError {
+    pub(crate) fn close_if_empty(&self, arena: &Arena) -> PopError {
         let now = self.drained();
-        // Puts may still be on their way into an earlier era.
+        // Pushes may still be on their way into an earlier era.
         if now.number() != self.filled().number() {
-            return TakeError::Empty;
+            return PopError::Empty;
         }
         match self.ring(now.class()) {
             Ok(ring) => ring.close_if_empty(arena, now, || self.drained() == now),
@@ -273,13 +272,13 @@ impl Rings {
         }
     }
 
-    /// Whether a put would find room now. Closed counts as room: the put will say it.
+    /// Whether a push would find room now. Closed counts as room: the push will say it.
     pub(crate) fn has_room(&self, arena: &Arena) -> bool {
         let era = self.filled();
         era.is_shut() || self.ring(era.class()).is_ok_and(|ring| ring.has_room(arena))
     }
 
-    /// Whether a take would find something now.
+    /// Whether a pop would find something now.
     pub(crate) fn has_message(&self, arena: &Arena) -> bool {
         let mut now = self.drained();
         let mut backoff = Backoff::new();
@@ -322,12 +321,12 @@ impl Rings {
         sum
     }
 
-    /// Messages published since the lane was made: at least all whose put has returned.
-    pub(crate) fn published(&self) -> u64 {
-        // Acquire: rings beyond are not filled yet by any put that has returned (pairs with: era).
+    /// Messages pushed since the lane was made: at least all whose push has returned.
+    pub(crate) fn pushed(&self) -> u64 {
+        // Acquire: rings beyond are not filled yet by any push that has returned (pairs with: era).
         let _ = self.filled();
         let last = self.words.rings.load(Ordering::Relaxed).min(self.more.len() as u64) as u32;
-        (0..=last).fold(0, |sum, class| sum.wrapping_add(self.ring(class).map_or(0, Ring::published)))
+        (0..=last).fold(0, |sum, class| sum.wrapping_add(self.ring(class).map_or(0, Ring::pushed)))
     }
 
     /// Whether the slot of a ticket of one of the rings holds `block` in that ticket's turn.
@@ -336,7 +335,7 @@ impl Rings {
     }
 }
 
-/// Looks after which a number of messages waiting that changes all the while is told as it was in passing.
+/// Looks after which a number of waiting messages that changes all the while is told as it was in passing.
 const MOST_LOOKS: u32 = 100;
 
 /// The ring's memory. A ring that does not fit it is rubbish in the list.

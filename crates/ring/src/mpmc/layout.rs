@@ -5,7 +5,7 @@
 
 use super::error::LayoutError;
 use super::state::Lane;
-use multiproc_prim::{AtomicPair, AtomicU64, Padded, shared_struct};
+use multiproc_prim::{AtomicPair, AtomicU64, Ordering, Padded, shared_struct};
 
 /// Most slots of a ring that does not grow: four million.
 pub const MAX_SLOTS: u32 = 1 << 22;
@@ -46,6 +46,14 @@ shared_struct! {
         pub(crate) rings: Padded<AtomicU64>,
     }
 
+    /// What the ring was made for, so that a process that asks for another one is refused.
+    pub(crate) struct Label {
+        /// What kind of memory this is, which lanes and slots the ring has, and how many slots.
+        shape: AtomicU64,
+        memory: AtomicU64,
+        max_message: AtomicU64,
+    }
+
     /// The first bytes of every block; the payload follows.
     pub(crate) struct BlockHeader {
         pub(crate) state: AtomicU64,
@@ -61,6 +69,45 @@ mod frozen {
     static_assertions::const_assert_eq!(size_of::<BlockHeader>(), 16);
 }
 
+impl Label {
+    /// Marks memory that holds a ring: no other word in its place has these high bits.
+    const MAGIC: u64 = 0x4d52 << 48;
+
+    fn shape_of(geometry: &Geometry) -> u64 {
+        let &Geometry { slots, grows, returns, small_in_slots, .. } = geometry;
+        let flags = [grows, returns, small_in_slots, AtomicPair::is_whole()];
+        let flags = flags.iter().rev().fold(0, |flags, &flag| flags << 1 | u64::from(flag));
+        Self::MAGIC | flags << 32 | u64::from(slots)
+    }
+
+    pub(crate) fn write(&self, geometry: &Geometry) {
+        // Relaxed, here and below: what hands the memory on to another process orders it.
+        self.memory.store(geometry.memory, Ordering::Relaxed);
+        self.max_message.store(geometry.max_message, Ordering::Relaxed);
+        self.shape.store(Self::shape_of(geometry), Ordering::Relaxed);
+    }
+
+    /// Whether the ring was made with this geometry. What is found is only shown: lengths and offsets come from our own geometry.
+    pub(crate) fn check(&self, asked: &Geometry) -> Result<(), LayoutError> {
+        let [shape, memory, max_message] =
+            [&self.shape, &self.memory, &self.max_message].map(|word| word.load(Ordering::Relaxed));
+        if (shape, memory, max_message) == (Self::shape_of(asked), asked.memory, asked.max_message) {
+            return Ok(());
+        }
+        let has = |flag: u32| shape >> (32 + flag) & 1 != 0;
+        let found = Geometry {
+            grows: has(0),
+            returns: has(1),
+            small_in_slots: has(2),
+            memory,
+            max_message,
+            ..Geometry::new(shape as u32)
+        };
+        let is_ring = shape & 0xffff << 48 == Self::MAGIC;
+        Err(LayoutError::Differs { found: is_ring.then_some(found), asked: *asked })
+    }
+}
+
 /// What a ring is made for. Two processes that give the same numbers see the same bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
@@ -68,7 +115,8 @@ pub struct Geometry {
     pub slots: u32,
     /// Whether more messages than `slots` can wait, as many as there is memory for.
     pub grows: bool,
-    /// Whether there are lanes for returned and for dead messages too.
+    /// Whether there are lanes for messages that come back: needed to [give back](super::Mpmc::give_back) a message, and to
+    /// [redeliver](super::Orphans::Redeliver) what the dead held.
     pub returns: bool,
     /// Whether messages of up to 8 bytes lie in the slots themselves, where the processor can do that. Such a message is its
     /// taker's alone from the moment it is taken: it can't be [given back](super::Mpmc::give_back), and no sweep finds it in a dead
@@ -77,14 +125,18 @@ pub struct Geometry {
     /// Most bytes for blocks, in equal parts for each size, and for each ring beyond the first. Nothing is reserved: they are taken
     /// from the region, behind [`fixed_len`](Self::fixed_len), as messages need them.
     pub memory: u64,
-    /// Longest message in bytes.
+    /// Longest message in bytes that must fit. The largest blocks have 64·4ⁿ bytes or, above a page, a multiple of 4096, with 16 for
+    /// their own use, so that a little more may fit: up to 4080 bytes for 1024. [`Mpmc::max_message`](super::Mpmc::max_message) says
+    /// how much does.
     pub max_message: u64,
-    /// The turn that tickets start in. 1, but for tests of what happens when tickets wrap.
+    /// The turn that tickets start in: for tests of what happens when tickets wrap. Everyone else has 1.
+    #[doc(hidden)]
     pub first_turn: u64,
 }
 
 impl Geometry {
-    /// A ring of so many slots, with small messages in them, for messages of up to 64 KiB, in 256 MiB of address space.
+    /// A ring of so many slots, with small messages in them, for messages of up to 64 KiB, in 256 MiB of address space. It does not grow,
+    /// and has no room for returns.
     pub const fn new(slots: u32) -> Self {
         let memory = 256 << 20;
         Self { slots, grows: false, returns: false, small_in_slots: true, memory, max_message: 64 << 10, first_turn: 1 }
@@ -206,9 +258,11 @@ const INDEX_BITS_IN_CONTENT: u32 = 19;
 /// Offsets from the start of the ring's own memory, and sizes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
-    /// Offset of each lane's words.
-    pub(crate) lanes: Vec<(Lane, usize)>,
-    /// Offset of the counters of blocks ever used, one per class, and of one that counts how often memory was given back.
+    /// Whether there are lanes for messages that come back.
+    returns: bool,
+    /// Offset of the lanes' words.
+    lanes: usize,
+    /// Offset of the counters of blocks ever used, one per class, and of the counter of how often memory was given back.
     pub(crate) used: usize,
     /// Offset of the list of stretches.
     pub(crate) stretches: usize,
@@ -235,12 +289,21 @@ impl Layout {
             end = start + len;
             start
         };
+        claim(size_of::<Label>(), 128);
         let used = claim((classes.len() + 1) * size_of::<AtomicU64>(), 128);
-        let with_lanes = if returns { &Lane::ALL[..] } else { &Lane::ALL[..1] };
-        let lanes = with_lanes.iter().map(|&lane| (lane, claim(size_of::<LaneWords>(), 128))).collect();
+        let lanes = claim(lanes_of(returns).len() * size_of::<LaneWords>(), 128);
         let stretches = claim(Stretch::MOST * size_of::<AtomicU64>(), 128);
         let fixed = claim(0, PAGE);
-        Ok(Self { lanes, used, stretches, fixed, classes, slots, grows, memory, index_bits })
+        Ok(Self { returns, lanes, used, stretches, fixed, classes, slots, grows, memory, index_bits })
+    }
+
+    pub(crate) fn lanes(&self) -> &'static [Lane] {
+        lanes_of(self.returns)
+    }
+
+    /// Offset of a lane's words.
+    pub(crate) fn lane_at(&self, lane: Lane) -> usize {
+        self.lanes + lane as usize * size_of::<LaneWords>()
     }
 
     /// What a block is called in a slot.
@@ -276,10 +339,10 @@ impl Layout {
                 && match lane {
                     Lane::Main => self.grows && bytes <= self.memory,
                     // Messages that come back are blocks, and there must be room for each one.
-                    _ => self.lanes.len() > 1 && before < self.blocks(),
+                    _ => self.returns && before < self.blocks(),
                 }
         }) else {
-            return u32::from(self.lanes.iter().any(|&(with, _)| with == lane));
+            return u32::from(self.lanes().contains(&lane));
         };
         more + 1
     }
@@ -299,6 +362,10 @@ impl Layout {
         };
         len.checked_next_multiple_of(PAGE)
     }
+}
+
+fn lanes_of(returns: bool) -> &'static [Lane] {
+    if returns { &Lane::ALL } else { &Lane::ALL[..1] }
 }
 
 /// Sizes grow fourfold from a cache line up to what holds the longest message; each class gets an equal share of the memory.

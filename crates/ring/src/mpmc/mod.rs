@@ -3,9 +3,10 @@
 //! A message is written into a block that only its producer owns and then published by one compare-and-swap on a slot, so
 //! that no half-written message is ever in the ring and a process that stops or dies at any instruction blocks nobody.
 //! Read in this order: the words (`state.rs`), the bytes (`layout.rs`), memory (`stretches.rs`), blocks (`arena.rs`, `trim.rs`), the algorithm
-//! (`ring.rs`, `walk.rs`), growing (`lane.rs`), what users hold (`handle.rs`), what happens after a death (`sweep.rs`).
+//! (`ring.rs`, `walk.rs`), growing (`lane.rs`), what users hold (`handle.rs`, `block.rs`), what happens after a death (`sweep.rs`).
 
 mod arena;
+mod block;
 mod error;
 mod handle;
 mod lane;
@@ -17,8 +18,9 @@ mod sweep;
 mod trim;
 mod walk;
 
-pub use error::{AllocError, LayoutError, PopError, PublishError, PushError, TakeError};
-pub use handle::{Block, Held, Mpmc};
+pub use block::{Block, Held};
+pub use error::{AllocError, GiveBackError, LayoutError, PopError, PushError, Refused, SweepError};
+pub use handle::Mpmc;
 pub use layout::{Geometry, MAX_SLOTS};
 pub use state::{Completion, Lane, MAX_ROWS, Owner};
 pub use sweep::{Finished, Orphan, Orphans, Swept};

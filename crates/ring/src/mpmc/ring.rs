@@ -1,33 +1,34 @@
 //! The algorithm: one ring of slots, many producers and many consumers. (How a lane goes on from ring to ring is in `lane.rs`.)
 //!
-//! - A put takes effect when it exchanges the slot of its ticket from the turn before to this turn, with a block's number or, both
+//! - A push takes effect when it exchanges the slot of its ticket from the turn before to this turn, with a block's number or, both
 //!   words at once, with a small message itself.
-//! - A take takes effect when it exchanges the block's state from `Publishing(ticket)` to `Taken`, or a small message's slot to
+//! - A pop takes effect when it exchanges the block's state from `Publishing(ticket)` to `Taken`, or a small message's slot to
 //!   taken.
-//! - Slots are filled in order and taken in order, and each says in which turn it was filled. So whoever knows any ticket that was
-//!   the next one at some time finds the one that is next now by going on from slot to slot. Each handle remembers its own; the
-//!   two shared words follow every few tickets, for those who were away for long. Nobody waits for a process that stopped in
-//!   between, and no operation needs those words to be new.
+//! - Slots are filled in order and emptied in order, and each says in which turn it was filled. So a handle that knows any ticket
+//!   which was once the next one finds today's next one by going on from slot to slot. Each handle remembers its own ticket. The two
+//!   shared words follow every few tickets, for handles that were away for long. No operation waits for a process that stopped in
+//!   between, and none needs those words to be new.
 //!
 //! Slots are never cleared: a slot of the turn before is free once its small message is taken, or its block is no longer
 //! `Publishing` under that ticket. A consumer that read a slot long ago finds another ticket in the block's state, and goes on.
 //!
 //! The protocol is the one of the project's design notes with the clearing of slots and the helping at every ticket left out;
-//! crossbeam's `ArrayQueue` and Vyukov's bounded queue have the turns, but block everyone when a producer dies between its two
+//! crossbeam's `ArrayQueue` and Vyukov's bounded queue have the turns, but block every user when a producer dies between its two
 //! steps.
 
 use super::arena::{Arena, Found};
-use super::error::{PublishError, TakeError};
+use super::error::{AllocError, FillError, PopError};
 use super::layout::{Ends, SLOTS_AT};
 use super::state::{BlockState, Content, Era, Origin, Owner, RingId, Slot, Ticket, Turns};
 use crate::distance::Distance;
 use multiproc_prim::{Array, AtomicPair, AtomicU64, Backoff, Known, Ordering, OutOfBounds, Place, Region};
+use std::io;
 
 /// Tries after which a loop that should have ended calls the memory corrupt. Each failed try is another process's success or
 /// rubbish; with back-off between them, so many successes in a row that all hit this process do not happen. (Where nobody else runs,
 /// fewer do.)
 pub(super) const MOST_TRIES: u32 = if cfg!(fuzzing) { 1 << 8 } else { 1 << 16 };
-/// Looks after which a number of messages waiting that changes all the while is told as it was at least.
+/// Looks after which a number of waiting messages that changes all the while is told as the least that it was.
 const MOST_LOOKS: u32 = 1000;
 /// Slots that are committed at once, as a power of two.
 const CHUNK: u32 = 10;
@@ -57,11 +58,11 @@ pub(crate) struct Ring {
     behind_takes: Distance,
 }
 
-/// A message that was taken.
-pub(crate) enum Taken<'a> {
+/// A message that was popped.
+pub(crate) enum Popped<'a> {
     /// The bytes of a small one, its length and its tag.
     Small(u64, usize, u8),
-    /// The block of another one, now owned by the taker, and which ring it was in under which ticket.
+    /// The block of another one, now owned by the consumer, and which ring it was in under which ticket.
     Block(Found<'a>, Origin),
 }
 
@@ -90,23 +91,32 @@ pub(super) struct Spot<'r> {
 /// Memory in a state that no order of events explains, or that can't be touched.
 pub(super) enum Trouble {
     Corrupt,
-    NoMemory,
+    NoMemory { kind: io::ErrorKind },
 }
 
-impl From<Trouble> for PublishError {
-    fn from(trouble: Trouble) -> Self {
-        match trouble {
-            Trouble::Corrupt => Self::Corrupt,
-            Trouble::NoMemory => Self::NoMemory,
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        match error.into() {
+            AllocError::NoMemory { kind } => Self::NoMemory { kind },
+            _ => Self::Corrupt,
         }
     }
 }
 
-impl From<Trouble> for TakeError {
+impl From<Trouble> for FillError {
     fn from(trouble: Trouble) -> Self {
         match trouble {
             Trouble::Corrupt => Self::Corrupt,
-            Trouble::NoMemory => Self::NoMemory,
+            Trouble::NoMemory { kind } => Self::NoMemory { kind },
+        }
+    }
+}
+
+impl From<Trouble> for PopError {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Corrupt => Self::Corrupt,
+            Trouble::NoMemory { kind } => Self::NoMemory { kind },
         }
     }
 }
@@ -137,7 +147,7 @@ impl Ring {
     }
 
     /// Makes zeroed memory an empty ring whose tickets start in another turn than the first: for tests of their wrap.
-    pub(crate) fn make_fresh(&self, first_turn: u64) -> std::io::Result<()> {
+    pub(crate) fn make_fresh(&self, first_turn: u64) -> io::Result<()> {
         self.ends.make_fresh();
         self.slots.make_fresh();
         if first_turn != 1 {
@@ -158,17 +168,17 @@ impl Ring {
         self.slots.len()
     }
 
-    /// Puts a message into the ring: a small one, or a block that `me` owns. `Closed` also if it was opened for a later era than `era`,
-    /// which may not have begun: nobody would look for the message here.
+    /// Pushes a message into the ring: a small one, or a block that `me` owns. `Closed` also if the ring was opened for a later era than
+    /// `era`, which may not have begun: no consumer would look for the message here.
     #[inline(always)]
-    pub(crate) fn publish(&self, arena: &Arena, me: Owner, era: Era, filling: Filling<'_>) -> Result<(), PublishError> {
+    pub(crate) fn push(&self, arena: &Arena, me: Owner, era: Era, filling: Filling<'_>) -> Result<(), FillError> {
         let (mut backoff, mut hung_back) = (Backoff::new(), false);
         while backoff.tries() <= MOST_TRIES {
             let spot = self.find_tail(&mut backoff)?;
             let Spot { ticket, slot, word } = spot;
             match word.content() {
-                Content::Closed => return Err(PublishError::Closed),
-                Content::Nothing if word.is_of_another(era) => return Err(PublishError::Closed),
+                Content::Closed => return Err(FillError::Closed),
+                Content::Nothing if word.is_of_another(era) => return Err(FillError::Closed),
                 _ => {}
             }
             if !self.is_free_for(arena, &spot)? {
@@ -176,21 +186,21 @@ impl Ring {
                 if !std::mem::replace(&mut hung_back, true) && self.hangs_back(&self.behind_takes, ticket) {
                     continue;
                 }
-                return Err(PublishError::Full);
+                return Err(FillError::Full);
             }
             let turn = self.turns.turn(ticket);
             let filled = match filling {
                 Filling::Small(message, len, tag) => {
                     let old = (word.0, slot.second(Ordering::Relaxed));
                     let new = (Slot::small(turn, len, tag).0, message);
-                    // Release: for whoever finds the slots before this one by it (pairs with: walk). The message comes with it.
+                    // Release: for handles that find the slots before this one by it (pairs with: walk). The message comes with it.
                     slot.exchange(old, new, Ordering::Release, Ordering::Relaxed)
                 }
                 Filling::Block(block) => {
                     // It must be there before the slot is, since from then on it is what consumers compare with. Relaxed: nobody
                     // comes to it but by the slot.
                     block.header.state.store(BlockState::publishing(self.id, me, ticket).0, Ordering::Relaxed);
-                    let new = Slot::holding(turn, block.number(), self.whole).ok_or(PublishError::Corrupt)?;
+                    let new = Slot::holding(turn, block.number(), self.whole).ok_or(FillError::Corrupt)?;
                     // Release: payload and state come before the slot (pairs with: take). Failure needs nothing: we look anew.
                     match self.whole {
                         true => {
@@ -208,10 +218,10 @@ impl Ring {
             // Someone else's message, or the mark that closes: the next look tells.
             backoff.spin();
         }
-        Err(PublishError::Corrupt)
+        Err(FillError::Corrupt)
     }
 
-    /// Whether a put would find room now. Closed counts as room: the put will say it.
+    /// Whether a push would find room now. Closed counts as room: the push will say it.
     pub(crate) fn has_room(&self, arena: &Arena) -> bool {
         match self.find_tail(&mut Backoff::new()) {
             Ok(spot) if spot.word.content() != Content::Closed => self.is_free_for(arena, &spot).unwrap_or(true),
@@ -251,17 +261,17 @@ impl Ring {
         if self.whole && slot.first(Ordering::Relaxed) != word.0 {
             return Ok(None);
         }
-        arena.find(word.block(second, self.whole)).ok_or(Trouble::Corrupt)?.map_err(|_| Trouble::NoMemory)
+        Ok(arena.find(word.block(second, self.whole)).ok_or(Trouble::Corrupt)??)
     }
 
-    /// Takes the oldest message, if this still is the ring to take from once that message has been seen; `None` if it is not.
+    /// Pops the oldest message, if this still is the ring to pop from once that message has been seen; `None` if it is not.
     #[inline(always)]
-    pub(crate) fn take<'a>(
+    pub(crate) fn pop<'a>(
         &self,
         arena: &'a Arena,
         me: Owner,
         is_drained: impl Fn() -> bool,
-    ) -> Result<Option<Taken<'a>>, TakeError> {
+    ) -> Result<Option<Popped<'a>>, PopError> {
         let (mut backoff, mut hung_back) = (Backoff::new(), false);
         while backoff.tries() <= MOST_TRIES {
             let (Spot { ticket, slot, word }, waiting) = self.find_head(arena, &mut backoff)?;
@@ -269,28 +279,28 @@ impl Ring {
                 return Ok(None);
             }
             let taken = match waiting {
-                // Another look once, as in a put.
+                // Another look once, as in a push.
                 Waiting::Nothing if !hung_back && self.hangs_back(&self.behind_puts, ticket) => {
                     hung_back = true;
                     continue;
                 }
-                Waiting::Nothing => return Err(TakeError::Empty),
-                Waiting::Closed => return Err(TakeError::Closed),
+                Waiting::Nothing => return Err(PopError::Empty),
+                Waiting::Closed => return Err(PopError::Closed),
                 Waiting::Small(len, tag) => {
                     // Relaxed: it came with the word that we have read (pairs with: take), and stays while that does.
                     let message = slot.second(Ordering::Relaxed);
                     // Release, beyond the models, in which the two words are one: our reading comes before the next turn's
                     // message. Failure: someone else has it.
                     let won = slot.exchange_first(word.0, word.taken().0, Ordering::Release, Ordering::Relaxed);
-                    won.then_some(Taken::Small(message, len, tag))
+                    won.then_some(Popped::Small(message, len, tag))
                 }
                 Waiting::Block(block, state) => {
                     // What can fail comes before the exchange: then the message stays where it is.
-                    block.prepare_message().map_err(|_| TakeError::NoMemory)?;
+                    block.prepare_message()?;
                     let taken = BlockState::taken(self.id, me, ticket).0;
                     // Relaxed: the slot brought the payload (pairs with: take), and the exchange only decides whose it is.
                     let won = block.header.state.compare_exchange(state.0, taken, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-                    won.then_some(Taken::Block(block, Origin::new(self.id, ticket)))
+                    won.then_some(Popped::Block(block, Origin::new(self.id, ticket)))
                 }
             };
             self.pass(&self.head, &self.ends.head, ticket);
@@ -299,7 +309,7 @@ impl Ring {
                 None => backoff.spin(),
             }
         }
-        Err(TakeError::Corrupt)
+        Err(PopError::Corrupt)
     }
 
     /// Where nothing is left to take, or no room is.
@@ -308,41 +318,41 @@ impl Ring {
         distance.hang_back(self.turns.number(ticket), self.slots.len() as u64)
     }
 
-    /// Whether a take would find something now.
+    /// Whether a pop would find something now.
     pub(crate) fn has_message(&self, arena: &Arena) -> bool {
         let found = self.find_head(arena, &mut Backoff::new());
         matches!(found, Ok((_, Waiting::Small(..) | Waiting::Block(..))))
     }
 
-    /// Closes a ring that is empty: fills the next slot with a mark that no put gets past, if this still is the ring to close once
-    /// that slot has been seen. `Empty` if a message was there or it is not, `Closed` once it is done.
-    pub(crate) fn close_if_empty(&self, arena: &Arena, era: Era, is_drained: impl Fn() -> bool) -> TakeError {
+    /// Closes a ring that is empty: fills the next slot with a mark that no push gets past, if this still is the ring to close once
+    /// that slot has been seen. `Empty` if a message was there, or if this is not the ring to close; `Closed` once it is done.
+    pub(crate) fn close_if_empty(&self, arena: &Arena, era: Era, is_drained: impl Fn() -> bool) -> PopError {
         let mut backoff = Backoff::new();
         while backoff.tries() <= MOST_TRIES {
             match self.find_head(arena, &mut backoff) {
-                Ok((_, Waiting::Closed)) => return TakeError::Closed,
-                Ok((_, Waiting::Small(..) | Waiting::Block(..))) => return TakeError::Empty,
+                Ok((_, Waiting::Closed)) => return PopError::Closed,
+                Ok((_, Waiting::Small(..) | Waiting::Block(..))) => return PopError::Empty,
                 Ok((Spot { ticket, slot, word }, Waiting::Nothing)) => {
                     if !is_drained() {
-                        return TakeError::Empty;
+                        return PopError::Empty;
                     }
                     let mark = Slot::closed(self.turns.turn(ticket), era);
-                    // Release: what made us close it, a later era or the end, is seen by those who see the mark (pairs with: walk).
+                    // Release: a handle that sees the mark sees what made us close the ring, a later era or the end (pairs with: walk).
                     slot.exchange_first(word.0, mark.0, Ordering::Release, Ordering::Relaxed);
                 }
                 Err(trouble) => return trouble.into(),
             }
             backoff.spin();
         }
-        TakeError::Corrupt
+        PopError::Corrupt
     }
 
     /// Opens a ring that was closed, for `era`, unless `is_over` says that this era has begun since. Its tickets go on where they ended.
-    pub(crate) fn open(&self, era: Era, is_over: impl Fn() -> bool) -> Result<(), PublishError> {
+    pub(crate) fn open(&self, era: Era, is_over: impl Fn() -> bool) -> Result<(), FillError> {
         let mut backoff = Backoff::new();
         while backoff.tries() <= MOST_TRIES {
             let Spot { ticket, slot, word } = self.find_tail(&mut backoff)?;
-            // Nor is it open for this era if a process that died opened it for one that began elsewhere.
+            // Nor is it open for this era if a process that died opened it for an era that began elsewhere.
             let is_shut = word.content() == Content::Closed || word.is_of_another(era);
             // The mark that was seen is of an earlier era only if this one has not begun since.
             if !is_shut || is_over() {
@@ -353,7 +363,7 @@ impl Ring {
             slot.exchange_first(word.0, opened.0, Ordering::Relaxed, Ordering::Relaxed);
             backoff.spin();
         }
-        Err(PublishError::Corrupt)
+        Err(FillError::Corrupt)
     }
 
     fn head(&self, arena: &Arena) -> Result<u64, Trouble> {
@@ -384,8 +394,8 @@ impl Ring {
         least
     }
 
-    /// Messages published since the ring was made, at least all whose put has returned.
-    pub(crate) fn published(&self) -> u64 {
+    /// Messages pushed since the ring was made, at least all whose push has returned.
+    pub(crate) fn pushed(&self) -> u64 {
         let tail = match self.find_tail(&mut Backoff::new()) {
             Ok(spot) => spot.ticket,
             Err(_) => Ticket(self.ends.tail.load(Ordering::Relaxed)),
@@ -394,7 +404,7 @@ impl Ring {
     }
 
     /// Whether the slot of a ticket, known by its low bits, holds `block` in that ticket's turn.
-    pub(crate) fn holds(&self, ticket_low: u64, block: Found<'_>) -> std::io::Result<bool> {
+    pub(crate) fn holds(&self, ticket_low: u64, block: Found<'_>) -> io::Result<bool> {
         let (index, turn_low) = self.turns.split_low(ticket_low);
         let Some(slot) = self.slots.get(index) else { return Ok(false) };
         self.ensure(index)?;
@@ -408,7 +418,7 @@ impl Ring {
 
     /// Makes sure that the slot at `index` can be touched.
     #[inline(always)]
-    pub(super) fn ensure(&self, index: usize) -> std::io::Result<()> {
+    pub(super) fn ensure(&self, index: usize) -> io::Result<()> {
         let chunk = index >> CHUNK;
         match self.committed.get(chunk / 64) {
             Some(known) if known.get() >> (chunk % 64) & 1 != 0 => Ok(()),
@@ -417,7 +427,7 @@ impl Ring {
     }
 
     #[cold]
-    fn commit(&self, chunk: usize) -> std::io::Result<()> {
+    fn commit(&self, chunk: usize) -> io::Result<()> {
         let from = chunk << CHUNK;
         let to = (from + (1 << CHUNK)).min(self.slots.len());
         let [from, to] = [from, to].map(|slot| SLOTS_AT + slot * size_of::<AtomicPair>());

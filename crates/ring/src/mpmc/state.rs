@@ -9,7 +9,7 @@ const TICKET_BITS: u32 = 40;
 const ROW_BITS: u32 = 10;
 const EPOCH_BITS: u32 = 6;
 const RING_BITS: u32 = 6;
-const KIND_BITS: u32 = 2;
+const PHASE_BITS: u32 = 2;
 const TURN_BITS: u32 = 40;
 const CONTENT_BITS: u32 = 24;
 /// Blocks that a slot can name in one word: half of the content's values, but the one for nothing.
@@ -19,7 +19,7 @@ const fn mask(bits: u32) -> u64 {
     (1 << bits) - 1
 }
 
-/// Who holds a block: a row of a participant table, and how often that row was handed out.
+/// The participant that holds a block: a row of a participant table, and how often that row was handed out before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Owner {
     row: u32,
@@ -65,7 +65,7 @@ pub enum Lane {
 impl Lane {
     pub(crate) const ALL: [Self; 4] = [Self::Main, Self::Returned, Self::Dead, Self::DeadReturned];
 
-    /// Whether the messages of this lane are done with, but for those who read the dead.
+    /// Whether this lane holds dead messages, which only readers of the dead lanes get.
     pub(crate) const fn is_dead(self) -> bool {
         matches!(self, Self::Dead | Self::DeadReturned)
     }
@@ -122,8 +122,8 @@ impl Origin {
 
 /// What a block is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// In nobody's hands. Zero, so that new memory is a free block.
+pub(crate) enum Phase {
+    /// In no participant's hands. Zero, so that new memory is a free block.
     Free = 0,
     /// Being written by its owner.
     Owned = 1,
@@ -133,45 +133,45 @@ pub(crate) enum Kind {
     Taken = 3,
 }
 
-/// A block's state word: kind 2 bits, ring 6, owner 16 (row 10, epoch 6), ticket 40.
+/// A block's state word: phase 2 bits, ring 6, owner 16 (row 10, epoch 6), ticket 40.
 ///
 /// An owned block has no ticket: more bits of the epoch are in its place. So no state of a block ever comes again but
 /// [`FREE`](Self::FREE), and an exchange of a state that was read long ago fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BlockState(pub(crate) u64);
 
-const RING_SHIFT: u32 = KIND_BITS;
+const RING_SHIFT: u32 = PHASE_BITS;
 const OWNER_SHIFT: u32 = RING_SHIFT + RING_BITS;
 const TICKET_SHIFT: u32 = OWNER_SHIFT + ROW_BITS + EPOCH_BITS;
 static_assertions::const_assert_eq!(TICKET_SHIFT + TICKET_BITS, 64);
 static_assertions::const_assert_eq!(TURN_BITS + CONTENT_BITS, 64);
 
 impl BlockState {
-    pub(crate) const FREE: Self = Self(Kind::Free as u64);
+    pub(crate) const FREE: Self = Self(Phase::Free as u64);
 
     pub(crate) const fn owned(owner: Owner) -> Self {
-        Self(Kind::Owned as u64 | owner.short() << OWNER_SHIFT | (owner.epoch >> EPOCH_BITS) << TICKET_SHIFT)
+        Self(Phase::Owned as u64 | owner.short() << OWNER_SHIFT | (owner.epoch >> EPOCH_BITS) << TICKET_SHIFT)
     }
 
     pub(crate) const fn publishing(ring: RingId, owner: Owner, ticket: Ticket) -> Self {
-        Self::at(Kind::Publishing, ring, owner, ticket)
+        Self::at(Phase::Publishing, ring, owner, ticket)
     }
 
     pub(crate) const fn taken(ring: RingId, owner: Owner, ticket: Ticket) -> Self {
-        Self::at(Kind::Taken, ring, owner, ticket)
+        Self::at(Phase::Taken, ring, owner, ticket)
     }
 
-    const fn at(kind: Kind, ring: RingId, owner: Owner, ticket: Ticket) -> Self {
+    const fn at(phase: Phase, ring: RingId, owner: Owner, ticket: Ticket) -> Self {
         let low = ticket.low() << TICKET_SHIFT;
-        Self(kind as u64 | (ring.0 as u64) << RING_SHIFT | owner.short() << OWNER_SHIFT | low)
+        Self(phase as u64 | (ring.0 as u64) << RING_SHIFT | owner.short() << OWNER_SHIFT | low)
     }
 
-    pub(crate) const fn kind(self) -> Kind {
-        match self.0 & mask(KIND_BITS) {
-            0 => Kind::Free,
-            1 => Kind::Owned,
-            2 => Kind::Publishing,
-            _ => Kind::Taken,
+    pub(crate) const fn phase(self) -> Phase {
+        match self.0 & mask(PHASE_BITS) {
+            0 => Phase::Free,
+            1 => Phase::Owned,
+            2 => Phase::Publishing,
+            _ => Phase::Taken,
         }
     }
 
@@ -189,7 +189,7 @@ impl BlockState {
         self.0 >> TICKET_SHIFT
     }
 
-    /// Whether this block waits in `ring` under `ticket`, whoever put it there.
+    /// Whether this block waits in `ring` under `ticket`, no matter which participant pushed it.
     pub(crate) const fn is_queued(self, ring: RingId, ticket: Ticket) -> bool {
         const OWNER: u64 = mask(ROW_BITS + EPOCH_BITS) << OWNER_SHIFT;
         self.0 & !OWNER == Self::publishing(ring, Owner::new(0, 0), ticket).0
@@ -231,7 +231,7 @@ impl Turns {
         Ticket(turn << self.shift)
     }
 
-    /// The slot, or `None` for a word that no one of us writes.
+    /// The slot, or `None` for a word that no participant writes.
     #[inline]
     pub(crate) const fn index(self, ticket: Ticket) -> Option<usize> {
         let index = ticket.0 & mask(self.shift);
@@ -467,7 +467,7 @@ mod tests {
     fn every_field_of_a_block_state_comes_back() {
         let (owner, ring) = (Owner::new(1023, 63), RingId::new(Lane::Dead, 15));
         let state = BlockState::taken(ring, owner, Ticket(u64::MAX));
-        assert_eq!((state.kind(), state.ring(), state.ticket_low()), (Kind::Taken, ring, mask(40)));
+        assert_eq!((state.phase(), state.ring(), state.ticket_low()), (Phase::Taken, ring, mask(40)));
         assert_eq!((ring.lane(), ring.class()), (Lane::Dead, 15));
         let origin = Origin::new(ring, Ticket(u64::MAX));
         assert_eq!((origin.ring(), origin.ticket()), (ring, Ticket(mask(40))));

@@ -1,7 +1,7 @@
 //! Memory that is added as it is needed: the list of stretches, and where each one lies.
 //!
 //! The list only grows, by one exchange at its end, so each stretch lies behind those listed before it, and every process
-//! finds it at the same place. Nobody has to finish what a process that died there began.
+//! finds it at the same place. If a process dies in between, nothing is left to finish.
 
 use super::layout::{Layout, Stretch};
 use multiproc_prim::{Array, AtomicU64, Ordering, OutOfBounds, Region};

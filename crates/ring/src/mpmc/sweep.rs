@@ -1,8 +1,7 @@
-//! What happens to a dead participant's blocks. Nobody else has to stop meanwhile.
+//! What happens to a dead participant's blocks. No other participant has to stop meanwhile.
 //!
-//! Whoever sweeps first makes the block its own, by one exchange of the exact state word that it read, and only then touches
-//! it. So a sweep can be repeated, can run twice at once, can sleep for long, and can itself die anywhere: what it made its own
-//! is swept in turn.
+//! A sweeper makes a block its own by one exchange of the exact state word that it read, and only then touches it. So a sweep can
+//! be repeated, run twice at once, sleep for long, and die anywhere: what the sweeper made its own is swept in turn.
 //!
 //! | found | done |
 //! |---|---|
@@ -15,10 +14,11 @@
 //! | `Taken` | freed and counted as lost ([`Orphans::Drop`]), or brought back to be delivered again ([`Orphans::Redeliver`]) |
 
 use super::arena::Found;
-use super::error::PublishError;
-use super::handle::{Held, Meta, Mpmc};
+use super::block::{Held, Meta};
+use super::error::{GiveBackError, SweepError};
+use super::handle::Mpmc;
 use super::ring::Filling;
-use super::state::{BlockState, Completion, Kind, Lane, Origin, Owner, Ticket};
+use super::state::{BlockState, Completion, Lane, Origin, Owner, Phase, Ticket};
 use multiproc_prim::Ordering;
 
 /// What to do with messages that the dead participant had taken and not finished.
@@ -87,11 +87,12 @@ impl std::ops::AddAssign for Swept {
 impl Mpmc {
     /// Accounts for every block of a dead owner. `dead` must really be dead, or its blocks are pulled from under it.
     ///
-    /// `is_still_dead` is asked after the state of a block was read and before anything is done to it: whether the owner's place is
-    /// still that of the same dead one, whom nobody has buried. A sweep that slept stops there, since the next one in that place may
-    /// look alike.
+    /// `is_still_dead` is asked after a block's state was read and before the block is touched: whether the same dead participant still
+    /// has its row, which nobody has given to another one. A sweep that slept stops there, since the next participant in that row may
+    /// look alike. If rows are never used again, it is `|| true`.
     ///
-    /// `done` is what it had finished. `tell` is told of each message that does not come back at once.
+    /// `done` is what the dead participant had finished: [`Finished::default`] if the program does not count that. `tell` is told of each
+    /// message that does not come back at once.
     ///
     /// # Errors
     ///
@@ -103,14 +104,17 @@ impl Mpmc {
         orphans: Orphans,
         is_still_dead: impl Fn() -> bool,
         mut tell: impl FnMut(Orphan<'_>),
-    ) -> Result<Swept, PublishError> {
+    ) -> Result<Swept, SweepError> {
+        if matches!(orphans, Orphans::Redeliver { .. }) && self.lane(Lane::Returned).is_none() {
+            return Err(SweepError::NoReturns);
+        }
         let mut swept = Swept::default();
         for block in self.arena.ever_used() {
-            let block = block.map_err(|_| PublishError::NoMemory)?;
+            let block = block?;
             // Acquire: the question whether it is still dead comes after. What the dead one wrote is visible, since it died before it was
             // found dead.
             let state = BlockState(block.header.state.load(Ordering::Acquire));
-            if !state.may_be_of(dead) || state.kind() == Kind::Free {
+            if !state.may_be_of(dead) || state.phase() == Phase::Free {
                 continue;
             }
             if !is_still_dead() {
@@ -118,12 +122,12 @@ impl Mpmc {
             }
             let ring = state.ring();
             let ticket = Ticket(state.ticket_low());
-            match state.kind() {
-                Kind::Free => {}
-                Kind::Owned => swept.freed += usize::from(self.release(block, state)),
-                Kind::Publishing => {
-                    let rings = self.lane(ring.lane()).ok_or(PublishError::Corrupt)?;
-                    if rings.holds(ring.class(), ticket.0, block).map_err(|_| PublishError::NoMemory)? {
+            match state.phase() {
+                Phase::Free => {}
+                Phase::Owned => swept.freed += usize::from(self.release(block, state)),
+                Phase::Publishing => {
+                    let rings = self.lane(ring.lane()).ok_or(SweepError::Corrupt)?;
+                    if rings.holds(ring.class(), ticket.0, block)? {
                         continue;
                     }
                     // Relaxed: it comes before the state that we read. Should another process sweep the block meanwhile, our exchange
@@ -142,10 +146,10 @@ impl Mpmc {
                     }
                 }
                 // What was finished, or counted as lost, and not freed yet.
-                Kind::Taken if !ring.lane().is_dead() && done.last.is_of(done.count, ring, ticket.0) => {
+                Phase::Taken if !ring.lane().is_dead() && done.last.is_of(done.count, ring, ticket.0) => {
                     swept.freed += usize::from(self.release(block, state));
                 }
-                Kind::Taken => {
+                Phase::Taken => {
                     // Ours as if we had taken it. Should we die from here on, it is found as ours.
                     let ours = BlockState::taken(ring, self.owner(), ticket);
                     if !self.make_ours(block, state, ours) {
@@ -169,12 +173,12 @@ impl Mpmc {
                         Ok(Lane::Dead) => swept.dead += 1,
                         Ok(_) => swept.returned += 1,
                         // It stays ours: were it the dead one's again, another sweeper might have buried that one meanwhile.
-                        Err(PublishError::NoMemory) => {
+                        Err(GiveBackError::NoMemory { .. }) => {
                             // Relaxed: as above. The delivery that was counted did not happen.
                             block.header.meta.store(meta.pack(), Ordering::Relaxed);
                             tell(Orphan::Unsent(held));
                         }
-                        Err(error) => return Err(error),
+                        Err(error) => return Err(error.into()),
                     }
                 }
             }
@@ -184,14 +188,14 @@ impl Mpmc {
 
     /// Brings back a block that is ours as taken, with its count raised. If that can't be, it is as `seen` again.
     ///
-    /// Whoever dies after counting leaves the block to be counted once more: a message never comes back with a count too low.
+    /// A process that dies after counting leaves the block to be counted once more: a message never comes back with a count too low.
     pub(super) fn deliver_again(
         &self,
         block: Found<'_>,
         seen: BlockState,
         lane: Lane,
         max_deliveries: Option<u16>,
-    ) -> Result<Lane, PublishError> {
+    ) -> Result<Lane, GiveBackError> {
         if lane.is_dead() {
             self.bring_back(block, seen, Lane::DeadReturned)?;
             return Ok(Lane::DeadReturned);
@@ -224,12 +228,13 @@ impl Mpmc {
     }
 
     /// Puts a block that is ours into `lane`. If that can't be, it is as `seen` again.
-    fn bring_back(&self, block: Found<'_>, seen: BlockState, lane: Lane) -> Result<(), PublishError> {
-        let ring = self.lane(lane).ok_or(PublishError::Corrupt)?;
-        ring.publish(&self.arena, self.owner(), Filling::Block(block)).inspect_err(|_| {
-            // Release, beyond the models, in which memory never runs out: the count that we raised comes before whoever sweeps it
-            // next (pairs with: bring back).
+    fn bring_back(&self, block: Found<'_>, seen: BlockState, lane: Lane) -> Result<(), GiveBackError> {
+        let ring = self.lane(lane).ok_or(GiveBackError::NoReturns)?;
+        let pushed = ring.push(&self.arena, self.owner(), Filling::Block(block)).inspect_err(|_| {
+            // Release, beyond the models, in which memory never runs out: the count that we raised comes before the next
+            // sweeper reads it (pairs with: bring back).
             block.header.state.store(seen.0, Ordering::Release);
-        })
+        });
+        Ok(pushed?)
     }
 }

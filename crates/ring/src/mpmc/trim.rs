@@ -17,7 +17,7 @@ impl Arena {
         self.trim_next.set(0);
     }
 
-    /// As [`begin_trim`](Self::begin_trim), if messages that this handle took since the last one lay in memory that does not stay.
+    /// Begins a trim if messages that this handle popped since the last one lay in memory that does not stay.
     pub(crate) fn begin_trim_if_worth_while(&self) {
         if self.used_more.is_set() {
             self.begin_trim();
@@ -53,7 +53,7 @@ impl Arena {
         false
     }
 
-    /// Gives back everything that free blocks have, for those who find no memory.
+    /// Gives back everything that free blocks have: for a participant that finds no memory.
     pub(crate) fn trim_all(&self, owner: Owner) {
         self.units(|_| 0).for_each(|(blocks, stretch, unit)| self.trim_unit(blocks, stretch, unit, owner));
     }
@@ -92,7 +92,7 @@ impl Arena {
         };
         let claimed = (first..beyond).take_while(claim).count() as u32;
         if first + claimed == beyond {
-            // Before it is gone, should we die right after that; and after, for those that committed it in between.
+            // Before the memory is gone, in case we die right after that; and after, for handles that committed it in between.
             self.note_trim();
             let is_gone = stretch.region.discard(range);
             self.note_trim();
@@ -121,7 +121,7 @@ impl Arena {
         }
     }
 
-    /// Forgets what was seen committed, since somebody has given memory back, and begins again at the first blocks.
+    /// Forgets what was seen committed, since some participant has given memory back, and begins again at the first blocks.
     #[cold]
     fn forget(&self, trims: u64) {
         for blocks in &self.classes {

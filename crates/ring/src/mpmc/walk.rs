@@ -1,5 +1,5 @@
-//! How an operation on a ring finds its slot: from where this handle was last, from slot to slot, with the shared ends for those
-//! that were away for long.
+//! How an operation on a ring finds its slot: from where this handle was last, from slot to slot. A handle that was away for long
+//! asks the shared ends.
 
 use super::arena::Arena;
 use super::ring::{MOST_TRIES, Ring, Spot, Trouble, Waiting};
@@ -33,7 +33,7 @@ impl Ring {
                     return Ok(spot);
                 }
                 0 if spot.word.content() == Content::Closed => return Ok(spot),
-                // The ticket of the mark is the next one, not used up: a put must not pass it.
+                // The ticket of the mark is the next one, not used up: a push must not pass it.
                 ahead @ 1.. if spot.word.content() == Content::Closed => {
                     walk.at = self.turns.turns_later(spot.ticket, ahead as u64);
                     self.step(&mut walk)?;
@@ -92,9 +92,9 @@ impl Ring {
         let ticket = walk.at;
         let index = self.turns.index(ticket).ok_or(Trouble::Corrupt)?;
         let slot = self.slots.get(index).ok_or(Trouble::Corrupt)?;
-        self.ensure(index).map_err(|_| Trouble::NoMemory)?;
-        // Acquire: what came with the message (pairs with: take), and the slots after this one at least as new as whoever filled
-        // this one saw them (pairs with: walk).
+        self.ensure(index)?;
+        // Acquire: what came with the message (pairs with: take), and the slots after this one at least as new as the process
+        // that filled this one saw them (pairs with: walk).
         Ok(Spot { ticket, slot, word: Slot(slot.first(Ordering::Acquire)) })
     }
 
@@ -129,12 +129,12 @@ impl Ring {
     /// Where this handle was last.
     #[inline(always)]
     fn start(&self, own: &AtomicU64) -> Ticket {
-        // Acquire: the slots are at least as new as what the thread of this process that wrote it saw (pairs with: own).
+        // Acquire: the slots are at least as new as the thread of this process that wrote it saw them (pairs with: own).
         Ticket(own.load(Ordering::Acquire))
     }
 
     pub(super) fn shared_end(&self, end: &AtomicU64) -> Ticket {
-        // Acquire: the slots are at least as new as what the one that wrote the end saw (pairs with: end).
+        // Acquire: the slots are at least as new as the process that wrote the end saw them (pairs with: end).
         match end.load(Ordering::Acquire) {
             // Nobody wrote it yet.
             0 => self.first,
@@ -148,7 +148,7 @@ impl Ring {
         if walk.steps > 0 {
             // Release (pairs with: own).
             own.store(walk.at.0, Ordering::Release);
-            // Whoever should have moved the end on was killed or stopped before it did.
+            // The process that should have moved the end on was killed or stopped before it did.
             if walk.asked && u64::from(walk.steps) > 2 * self.lag + u64::from(SHORT_WALK) {
                 self.move_end(walk.end, walk.at);
             }
@@ -171,7 +171,7 @@ impl Ring {
     fn move_end(&self, end: &AtomicU64, to: Ticket) {
         let seen = Ticket(end.load(Ordering::Relaxed));
         if to.is_after(seen) {
-            // Release: whoever reads the end sees the slots before it as we do (pairs with: end). Failure: someone else moved it.
+            // Release: a handle that reads the end sees the slots before it as we do (pairs with: end). Failure: another one moved it.
             let _ = end.compare_exchange(seen.0, to.0, Ordering::Release, Ordering::Relaxed);
         }
     }

@@ -1,25 +1,28 @@
 //! Records of any length, each contiguous: length and tag in eight bytes, then the payload, then padding to eight.
 //!
-//! A record that would straddle the end of the ring starts over at its beginning; the rest is filled by one that says skip.
+//! A record that would straddle the end of the ring starts over at its beginning. A header that says skip fills the rest.
 
-use super::{Ends, SpscError, check_capacity};
+use super::{Ends, ReadError, Shape, SpscError};
 use crate::distance::Distance;
 use multiproc_prim::{Bytes, Circle, Ordering, Place, Region};
 use thiserror::Error;
 
 const HEADER: u64 = 8;
 const SKIP: u32 = u32::MAX;
+/// Fewest bytes of room.
+const LEAST: usize = 64;
+
+const fn shape(capacity: usize) -> Shape {
+    Shape { value: None, capacity }
+}
 
 /// Bytes of a region that a ring with `capacity` bytes of room needs.
 ///
 /// # Errors
 ///
-/// The capacity is no power of two, or below 64.
+/// The capacity is no power of two from 64 to 2^40.
 pub fn records_len(capacity: usize) -> Result<usize, SpscError> {
-    check_capacity(capacity)?;
-    if capacity < 64 {
-        return Err(SpscError::Capacity { asked: capacity });
-    }
+    shape(capacity).check(LEAST)?;
     Ok(size_of::<Ends>() + capacity)
 }
 
@@ -56,11 +59,10 @@ struct Ring {
 }
 
 impl Ring {
-    fn attach(region: &Region, at: usize, capacity: usize) -> Result<Self, SpscError> {
-        let len = records_len(capacity)?;
-        let words = region.circle(at + size_of::<Ends>(), capacity / 8)?;
-        region.commit(at..at + len).map_err(|error| SpscError::NoMemory(error.to_string()))?;
-        Ok(Self { ends: region.place(at)?, words })
+    /// A new ring with positions that start at `first`, or without it the ring that is there.
+    fn new(region: &Region, at: usize, capacity: usize, first: Option<u64>) -> Result<Self, SpscError> {
+        let ends = shape(capacity).ends(region, at, records_len(capacity)?, first)?;
+        Ok(Self { ends, words: region.circle(at + size_of::<Ends>(), capacity / 8)? })
     }
 
     #[inline(always)]
@@ -126,18 +128,16 @@ impl Writer {
         Self::create_at(region, at, capacity, 0)
     }
 
-    /// As [`create`](Self::create), with positions that start at `first` (cut to a multiple of 8): for tests of their wrap.
+    /// Makes a ring as [`create`](Self::create) does, with positions that start at `first` (cut to a multiple of 8): public for the
+    /// tests of their wrap alone.
     ///
     /// # Errors
     ///
-    /// As `create`.
+    /// The same as of `create`.
+    #[doc(hidden)]
     pub fn create_at(region: &Region, at: usize, capacity: usize, first: u64) -> Result<Self, SpscError> {
-        let ring = Ring::attach(region, at, capacity)?;
-        ring.ends.make_fresh();
         let first = first & !7;
-        // Relaxed: nobody else has the memory yet.
-        ring.ends.tail.store(first, Ordering::Relaxed);
-        ring.ends.head.store(first, Ordering::Relaxed);
+        let ring = Ring::new(region, at, capacity, Some(first))?;
         Ok(Self { ring, tail: first, shown: first, head: first })
     }
 
@@ -145,13 +145,14 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// As `create`.
+    /// The capacity is no power of two or too small, the ring does not fit, or the memory holds a ring of another shape, or none:
+    /// [`SpscError::Differs`].
     pub fn attach(region: &Region, at: usize, capacity: usize) -> Result<Self, SpscError> {
-        let ring = Ring::attach(region, at, capacity)?;
-        // Relaxed: whoever handed the end over to us orders it. Acquire: the reader's reads come before what we write over them
+        let ring = Ring::new(region, at, capacity, None)?;
+        // Relaxed: what handed the end over to us orders it. Acquire: the reader's reads come before what we write over them
         // (pairs with: release).
-        let tail = ring.ends.tail.load(Ordering::Relaxed) & !7;
-        let head = ring.ends.head.load(Ordering::Acquire);
+        let tail = ring.ends.tail.position.load(Ordering::Relaxed) & !7;
+        let head = ring.ends.head.position.load(Ordering::Acquire);
         Ok(Self { ring, tail, shown: tail, head })
     }
 
@@ -185,7 +186,7 @@ impl Writer {
     pub fn show(&mut self) {
         self.shown = self.tail;
         // Release: the records come before the position that shows them (pairs with: write).
-        self.ring.ends.tail.store(self.tail, Ordering::Release);
+        self.ring.ends.tail.position.store(self.tail, Ordering::Release);
     }
 
     /// Room for a record of `len` bytes, contiguous.
@@ -228,7 +229,7 @@ impl Writer {
         let mut used = self.tail.wrapping_sub(self.head).min(self.ring.capacity());
         if self.ring.capacity() - used < wanted {
             // Acquire: the reader's reads come before our next writes to the same bytes (pairs with: release).
-            self.head = self.ring.ends.head.load(Ordering::Acquire);
+            self.head = self.ring.ends.head.position.load(Ordering::Acquire);
             used = self.tail.wrapping_sub(self.head).min(self.ring.capacity());
         }
         self.ring.capacity() - used
@@ -306,24 +307,24 @@ impl Reader {
     ///
     /// The capacity is no power of two or too small, or the ring does not fit.
     pub fn attach(region: &Region, at: usize, capacity: usize) -> Result<Self, SpscError> {
-        let ring = Ring::attach(region, at, capacity)?;
-        // Relaxed: whoever handed the end over to us orders it.
-        let head = ring.ends.head.load(Ordering::Relaxed) & !7;
+        let ring = Ring::new(region, at, capacity, None)?;
+        // Relaxed: what handed the end over to us orders it.
+        let head = ring.ends.head.position.load(Ordering::Relaxed) & !7;
         Ok(Self { ring, head, tail: head, count: 0, length: HEADER, distance: Distance::default() })
     }
 
-    /// The oldest record, or `None`. Not taken before it is released.
+    /// The oldest record, which stays in the ring until it is [released](Record::release).
     ///
     /// # Errors
     ///
-    /// The memory holds no record where one should be: another process wrote over it.
+    /// There is none, or the memory holds no record where one should be: another process wrote over it.
     #[inline(always)]
-    pub fn peek(&mut self) -> Result<Option<Record<'_>>, SpscError> {
+    pub fn peek(&mut self) -> Result<Record<'_>, ReadError> {
         // At most one skip can come before a record, and it ends at the end of the ring.
         for _ in 0..2 {
             let there = self.available()?;
             if there == 0 {
-                return Ok(None);
+                return Err(ReadError::Empty);
             }
             let to_end = self.ring.to_end(self.head);
             let mut word = [0; 8];
@@ -333,30 +334,30 @@ impl Reader {
             let (len, tag) = (word as u32 as usize, (word >> 32) as u32);
             if tag == SKIP {
                 if to_end > there {
-                    return Err(SpscError::Corrupt);
+                    return Err(ReadError::Corrupt);
                 }
                 self.head = self.head.wrapping_add(to_end);
                 continue;
             }
             if footprint(len) > there.min(to_end) {
-                return Err(SpscError::Corrupt);
+                return Err(ReadError::Corrupt);
             }
-            return Ok(Some(Record { reader: self, tag, len }));
+            return Ok(Record { reader: self, tag, len });
         }
-        if self.available()? == 0 { Ok(None) } else { Err(SpscError::Corrupt) }
+        Err(if self.available()? == 0 { ReadError::Empty } else { ReadError::Corrupt })
     }
 
     /// Bytes between our head and the writer's tail.
     #[inline(always)]
-    fn available(&mut self) -> Result<u64, SpscError> {
+    fn available(&mut self) -> Result<u64, ReadError> {
         if self.tail == self.head {
             self.distance.hang_back(self.count, self.ring.capacity() / self.length);
             // Acquire: the records come before the position that shows them (pairs with: write).
-            self.tail = self.ring.ends.tail.load(Ordering::Acquire);
+            self.tail = self.ring.ends.tail.position.load(Ordering::Acquire);
             let there = self.tail.wrapping_sub(self.head);
             if there > self.ring.capacity() || there % 8 != 0 {
                 self.tail = self.head;
-                return Err(SpscError::Corrupt);
+                return Err(ReadError::Corrupt);
             }
         }
         Ok(self.tail.wrapping_sub(self.head))
@@ -378,6 +379,6 @@ impl Record<'_> {
         reader.count += 1;
         reader.head = reader.head.wrapping_add(reader.length);
         // Release: our reads come before the writer's next writes to the same bytes (pairs with: release).
-        reader.ring.ends.head.store(reader.head, Ordering::Release);
+        reader.ring.ends.head.position.store(reader.head, Ordering::Release);
     }
 }

@@ -1,33 +1,66 @@
 //! Plain data of one type, one producer, one consumer.
 
-use super::{Ends, SpscError, check_capacity};
+use super::{Ends, ReadError, Shape, SpscError};
 use crate::distance::Distance;
 use bytemuck::Pod;
-use multiproc_prim::{Circle, Ordering, Place, Region};
+use multiproc_prim::{Circle, Heap, Ordering, Place, Region, stamp};
+use thiserror::Error;
+
+/// Why a value was not pushed: the ring is full. It gives the value back.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("the ring is full")]
+pub struct Full<T>(pub T);
 
 /// Bytes of a region that a ring of `capacity` values of `T` needs.
 ///
 /// # Errors
 ///
-/// The capacity is no power of two.
+/// The capacity is no power of two, or more than 2^40.
 pub fn region_len<T: Pod>(capacity: usize) -> Result<usize, SpscError> {
-    check_capacity(capacity)?;
-    let values = capacity.checked_mul(Circle::<T>::STRIDE).ok_or(SpscError::Capacity { asked: capacity })?;
-    values.checked_add(size_of::<Ends>()).ok_or(SpscError::Capacity { asked: capacity })
+    shape::<T>(capacity).check(1)?;
+    let too_large = SpscError::Capacity { asked: capacity, least: 1 };
+    let values = capacity.checked_mul(Circle::<T>::STRIDE).ok_or(too_large)?;
+    values.checked_add(size_of::<Ends>()).ok_or(too_large)
+}
+
+/// A ring of `capacity` values in this process's own memory, for two threads.
+///
+/// ```
+/// use multiproc_ring::spsc;
+///
+/// let (mut producer, mut consumer) = spsc::channel::<u64>(4)?;
+/// producer.push(1)?;
+/// drop(producer);
+/// assert_eq!(consumer.pop()?, 1);
+/// assert!(consumer.is_abandoned() && consumer.pop().is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// The capacity is no power of two, or more than 2^40.
+pub fn channel<T: Pod>(capacity: usize) -> Result<(Producer<T>, Consumer<T>), SpscError> {
+    let region = Region::new(Heap::new(region_len::<T>(capacity)?));
+    Ok((Producer::create(&region, 0, capacity)?, Consumer::attach(&region, 0, capacity)?))
+}
+
+const fn shape<T>(capacity: usize) -> Shape {
+    Shape { value: Some(size_of::<T>()), capacity }
 }
 
 /// Where both sides find things.
 struct Ring<T> {
     ends: Place<Ends>,
     values: Circle<T>,
+    /// The process that this side belongs to: a forked copy of it leaves nothing when it is dropped.
+    home: u64,
 }
 
 impl<T: Pod> Ring<T> {
-    fn attach(region: &Region, at: usize, capacity: usize) -> Result<Self, SpscError> {
-        let len = region_len::<T>(capacity)?;
-        let values = region.circle(at + size_of::<Ends>(), capacity)?;
-        region.commit(at..at + len).map_err(|error| SpscError::NoMemory(error.to_string()))?;
-        Ok(Self { ends: region.place(at)?, values })
+    /// A new ring with positions that start at `first`, or without it the ring that is there.
+    fn new(region: &Region, at: usize, capacity: usize, first: Option<u64>) -> Result<Self, SpscError> {
+        let ends = shape::<T>(capacity).ends(region, at, region_len::<T>(capacity)?, first)?;
+        Ok(Self { ends, values: region.circle(at + size_of::<Ends>(), capacity)?, home: stamp() })
     }
 
     #[inline(always)]
@@ -45,7 +78,7 @@ impl<T: Pod> Ring<T> {
     }
 }
 
-/// The side that puts. One per ring; two would overwrite each other's values, and nothing worse.
+/// The side that pushes. One per ring; two would overwrite each other's values, and nothing worse.
 pub struct Producer<T> {
     ring: Ring<T>,
     tail: u64,
@@ -63,55 +96,68 @@ impl<T: Pod> Producer<T> {
     ///
     /// # Errors
     ///
-    /// The capacity is no power of two, or the ring does not fit.
+    /// The capacity is no power of two, `at` is no multiple of 128, the ring does not fit, or the system has no memory for it.
     pub fn create(region: &Region, at: usize, capacity: usize) -> Result<Self, SpscError> {
         Self::create_at(region, at, capacity, 0)
     }
 
-    /// As [`create`](Self::create), with positions that start at `first`: for tests of their wrap.
+    /// Makes a ring as [`create`](Self::create) does, with positions that start at `first`: public for the tests of their wrap alone.
     ///
     /// # Errors
     ///
-    /// As `create`.
+    /// The same as of `create`.
+    #[doc(hidden)]
     pub fn create_at(region: &Region, at: usize, capacity: usize, first: u64) -> Result<Self, SpscError> {
-        let ring = Ring::<T>::attach(region, at, capacity)?;
-        ring.ends.make_fresh();
-        // Relaxed: nobody else has the memory yet.
-        ring.ends.tail.store(first, Ordering::Relaxed);
-        ring.ends.head.store(first, Ordering::Relaxed);
-        Ok(Self { ring, tail: first, head: first })
+        Ok(Self { ring: Ring::new(region, at, capacity, Some(first))?, tail: first, head: first })
     }
 
-    /// The producer of a ring that exists.
+    /// The producer of a ring that exists, whose producer before was dropped or died.
     ///
     /// # Errors
     ///
-    /// As `create`.
+    /// As [`create`](Self::create), or the memory holds a ring of another shape, or none: [`SpscError::Differs`].
     pub fn attach(region: &Region, at: usize, capacity: usize) -> Result<Self, SpscError> {
-        let ring = Ring::attach(region, at, capacity)?;
-        // Relaxed: whoever handed the end over to us orders it. Acquire: the consumer's reads come before what we write over them
+        let ring = Ring::<T>::new(region, at, capacity, None)?;
+        // Relaxed: what handed the end over to us orders it. Acquire: the consumer's reads come before what we write over them
         // (pairs with: pop).
-        let tail = ring.ends.tail.load(Ordering::Relaxed);
-        let head = ring.ends.head.load(Ordering::Acquire);
+        let tail = ring.ends.tail.position.load(Ordering::Relaxed);
+        let head = ring.ends.head.position.load(Ordering::Acquire);
+        ring.ends.tail.left.store(0, Ordering::Relaxed);
         Ok(Self { ring, tail, head })
     }
 
-    /// Puts a value. `Err` gives it back: the ring is full.
+    /// Values that the ring holds.
+    pub fn capacity(&self) -> usize {
+        self.ring.values.count() as usize
+    }
+
+    /// Values that can be pushed now, at least.
+    pub fn slots(&mut self) -> usize {
+        self.room_for(self.capacity())
+    }
+
+    /// Whether the consumer was dropped. One that was killed, or never came, is not noticed.
+    pub fn is_abandoned(&self) -> bool {
+        // Relaxed: it carries nothing but itself.
+        self.ring.ends.head.left.load(Ordering::Relaxed) != 0
+    }
+
+    /// Pushes a value.
     ///
     /// # Errors
     ///
-    /// Full.
+    /// The ring is full: the error gives the value back.
     #[inline]
-    pub fn push(&mut self, value: T) -> Result<(), T> {
-        if self.room() == 0 {
-            return Err(value);
+    pub fn push(&mut self, value: T) -> Result<(), Full<T>> {
+        if self.room_for(1) == 0 {
+            return Err(Full(value));
         }
         self.ring.put(self.tail, &value);
         self.advance(1);
         Ok(())
     }
 
-    /// Puts as many of `values` as there is room for, made visible together. Returns how many.
+    /// Pushes as many of `values` as there is room for, which all become visible together. Returns how many.
     pub fn push_slice(&mut self, values: &[T]) -> usize {
         let count = self.room_for(values.len());
         for (position, value) in values.iter().enumerate().take(count) {
@@ -121,19 +167,13 @@ impl<T: Pod> Producer<T> {
         count
     }
 
-    /// Values that can be put now, at least.
-    #[inline]
-    fn room(&mut self) -> usize {
-        self.room_for(1)
-    }
-
     #[inline]
     fn room_for(&mut self, wanted: usize) -> usize {
         // A head beyond the tail is a hostile peer's: it makes no room.
         let mut used = self.tail.wrapping_sub(self.head).min(self.ring.values.count());
         if self.ring.values.count() - used < wanted as u64 {
             // Acquire: the consumer's reads come before our next writes to the same slots (pairs with: pop).
-            self.head = self.ring.ends.head.load(Ordering::Acquire);
+            self.head = self.ring.ends.head.position.load(Ordering::Acquire);
             used = self.tail.wrapping_sub(self.head).min(self.ring.values.count());
         }
         ((self.ring.values.count() - used) as usize).min(wanted)
@@ -143,11 +183,11 @@ impl<T: Pod> Producer<T> {
     fn advance(&mut self, count: u64) {
         self.tail = self.tail.wrapping_add(count);
         // Release: the values come before the position that shows them (pairs with: push).
-        self.ring.ends.tail.store(self.tail, Ordering::Release);
+        self.ring.ends.tail.position.store(self.tail, Ordering::Release);
     }
 }
 
-/// The side that takes. One per ring.
+/// The side that pops. One per ring.
 pub struct Consumer<T> {
     ring: Ring<T>,
     head: u64,
@@ -166,35 +206,53 @@ impl<T: Pod> Consumer<T> {
     ///
     /// # Errors
     ///
-    /// The capacity is no power of two, or the ring does not fit.
+    /// The capacity is no power of two, `at` is no multiple of 128, the ring does not fit, the system has no memory for it, or the memory
+    /// holds a ring of another shape, or none: [`SpscError::Differs`].
     pub fn attach(region: &Region, at: usize, capacity: usize) -> Result<Self, SpscError> {
-        let ring = Ring::attach(region, at, capacity)?;
-        // Relaxed: whoever handed the end over to us orders it.
-        let head = ring.ends.head.load(Ordering::Relaxed);
+        let ring = Ring::<T>::new(region, at, capacity, None)?;
+        // Relaxed: what handed the end over to us orders it.
+        let head = ring.ends.head.position.load(Ordering::Relaxed);
+        ring.ends.head.left.store(0, Ordering::Relaxed);
         Ok(Self { ring, head, tail: head, distance: Distance::default() })
     }
 
-    /// The oldest value, or `None`.
+    /// Values that the ring holds.
+    pub fn capacity(&self) -> usize {
+        self.ring.values.count() as usize
+    }
+
+    /// Values that can be popped now, at least. 0 where the positions contradict each other: [`pop`](Self::pop) says so.
+    pub fn slots(&mut self) -> usize {
+        self.look().unwrap_or(0) as usize
+    }
+
+    /// Whether the producer was dropped: what it pushed before can be popped still. One that was killed is not noticed.
+    pub fn is_abandoned(&self) -> bool {
+        // Acquire: all that the producer pushed is there for the next pop (pairs with: leave).
+        self.ring.ends.tail.left.load(Ordering::Acquire) != 0
+    }
+
+    /// Pops the oldest value.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or the positions contradict each other: another process wrote over them.
+    #[inline]
+    pub fn pop(&mut self) -> Result<T, ReadError> {
+        if self.available(1)? == 0 {
+            return Err(ReadError::Empty);
+        }
+        let value = self.ring.take(self.head);
+        self.advance(1);
+        Ok(value)
+    }
+
+    /// Pops as many values as there are and `target` holds. Returns how many, which may be none.
     ///
     /// # Errors
     ///
     /// The positions contradict each other: another process wrote over them.
-    #[inline]
-    pub fn pop(&mut self) -> Result<Option<T>, SpscError> {
-        if self.available(1)? == 0 {
-            return Ok(None);
-        }
-        let value = self.ring.take(self.head);
-        self.advance(1);
-        Ok(Some(value))
-    }
-
-    /// Takes as many values as there are and `target` holds. Returns how many.
-    ///
-    /// # Errors
-    ///
-    /// As [`pop`](Self::pop).
-    pub fn pop_slice(&mut self, target: &mut [T]) -> Result<usize, SpscError> {
+    pub fn pop_slice(&mut self, target: &mut [T]) -> Result<usize, ReadError> {
         let count = self.available(target.len())?;
         for (position, value) in target.iter_mut().enumerate().take(count) {
             *value = self.ring.take(self.head.wrapping_add(position as u64));
@@ -204,25 +262,49 @@ impl<T: Pod> Consumer<T> {
     }
 
     #[inline]
-    fn available(&mut self, wanted: usize) -> Result<usize, SpscError> {
+    fn available(&mut self, wanted: usize) -> Result<usize, ReadError> {
         let mut there = self.tail.wrapping_sub(self.head);
         if there < wanted as u64 {
             self.distance.hang_back(self.head, self.ring.values.count());
-            // Acquire: the values come before the position that shows them (pairs with: push).
-            self.tail = self.ring.ends.tail.load(Ordering::Acquire);
-            there = self.tail.wrapping_sub(self.head);
-            if there > self.ring.values.count() {
-                self.tail = self.head;
-                return Err(SpscError::Corrupt);
-            }
+            there = self.look()?;
         }
         Ok((there as usize).min(wanted))
+    }
+
+    #[inline]
+    fn look(&mut self) -> Result<u64, ReadError> {
+        // Acquire: the values come before the position that shows them (pairs with: push).
+        self.tail = self.ring.ends.tail.position.load(Ordering::Acquire);
+        let there = self.tail.wrapping_sub(self.head);
+        if there > self.ring.values.count() {
+            self.tail = self.head;
+            return Err(ReadError::Corrupt);
+        }
+        Ok(there)
     }
 
     #[inline]
     fn advance(&mut self, count: u64) {
         self.head = self.head.wrapping_add(count);
         // Release: our reads come before the producer's next writes to the same slots (pairs with: pop).
-        self.ring.ends.head.store(self.head, Ordering::Release);
+        self.ring.ends.head.position.store(self.head, Ordering::Release);
+    }
+}
+
+impl<T> Drop for Producer<T> {
+    fn drop(&mut self) {
+        if self.ring.home == stamp() {
+            // Release: all that was pushed comes before the end (pairs with: leave).
+            self.ring.ends.tail.left.store(1, Ordering::Release);
+        }
+    }
+}
+
+impl<T> Drop for Consumer<T> {
+    fn drop(&mut self) {
+        if self.ring.home == stamp() {
+            // Relaxed: it carries nothing but itself.
+            self.ring.ends.head.left.store(1, Ordering::Relaxed);
+        }
     }
 }

@@ -1,0 +1,232 @@
+//! Messages in hand: blocks that free themselves when they are dropped.
+
+use super::arena::Found;
+use super::state::{Lane, Origin};
+use super::sweep::Finished;
+use multiproc_prim::{Bytes, Ordering, OwnBytes};
+
+/// A message in this process's hands: being written before it is pushed, or popped and being read.
+///
+/// Its bytes are in a block of shared memory, which is free once this is dropped; those of a small message in a slot are in here.
+#[derive(Debug)]
+#[must_use = "a block that is dropped is free again, and its message lost"]
+pub struct Block<'a> {
+    pub(super) storage: Storage<'a>,
+    pub(super) len: usize,
+    pub(super) tag: u8,
+    pub(super) deliveries: u16,
+    pub(super) from: Option<Origin>,
+}
+
+/// Where the bytes of a message in hand are.
+#[derive(Debug)]
+pub(super) enum Storage<'a> {
+    Own(OwnBytes),
+    Shared(Found<'a>),
+}
+
+/// A popped block that stays in its owner's hands without borrowing the ring. [`Mpmc::resume`](super::Mpmc::resume) makes it a block
+/// again.
+///
+/// Dropping it frees nothing, on purpose: a process that forks, or dies, drops its copies too, and the message must not be lost by
+/// that. A message whose `Held` was dropped stays in the hands of its [owner](super::Owner) until that owner is
+/// [swept](super::Mpmc::sweep), and then comes back or is counted as lost. To free it at once, resume it and drop the block.
+#[derive(Debug)]
+#[must_use = "its message stays in the owner's hands until it is resumed, or the owner is swept"]
+pub struct Held {
+    pub(super) number: u32,
+    len: usize,
+    tag: u8,
+    deliveries: u16,
+    from: Origin,
+}
+
+impl Held {
+    pub(super) fn of(block: Found<'_>, meta: Meta, from: Origin) -> Self {
+        let deliveries = meta.deliveries_in(from.ring().lane());
+        Self { number: block.number(), len: meta.len, tag: meta.tag, deliveries, from }
+    }
+
+    pub(super) fn resumed(self, found: Found<'_>) -> Block<'_> {
+        let Self { len, tag, deliveries, from, .. } = self;
+        Block { storage: Storage::Shared(found), len, tag, deliveries, from: Some(from) }
+    }
+
+    /// What is finished once this message is, too.
+    pub fn complete(&self, done: Finished) -> Finished {
+        Finished { count: done.count.wrapping_add(1), last: done.last.with(self.from.ring(), self.from.ticket().low()) }
+    }
+}
+
+/// A block's second word: length 40 bits, tag 8, deliveries 15, and whether it is a dead message that is put anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Meta {
+    pub(crate) len: usize,
+    pub(super) tag: u8,
+    pub(super) deliveries: u16,
+    pub(super) put_anew: bool,
+}
+
+impl Meta {
+    /// More deliveries than this are not counted.
+    pub(super) const MOST_DELIVERIES: u16 = (1 << 15) - 1;
+
+    pub(crate) const fn unpack(word: u64) -> Self {
+        let len = (word & ((1 << 40) - 1)) as usize;
+        Self { len, tag: (word >> 40) as u8, deliveries: (word >> 48) as u16 & Self::MOST_DELIVERIES, put_anew: word >> 63 != 0 }
+    }
+
+    /// Deliveries that count for the consumer that gets it next.
+    pub(super) const fn counted(self) -> u16 {
+        if self.put_anew { 0 } else { self.deliveries }
+    }
+
+    /// Deliveries of a message that lies in `lane`.
+    const fn deliveries_in(self, lane: Lane) -> u16 {
+        if lane.is_dead() { self.deliveries } else { self.counted() }
+    }
+
+    pub(super) const fn pack(self) -> u64 {
+        self.len as u64 | (self.tag as u64) << 40 | (self.deliveries as u64) << 48 | (self.put_anew as u64) << 63
+    }
+}
+
+impl<'a> Block<'a> {
+    /// A message to be written.
+    #[inline(always)]
+    pub(super) fn new(storage: Storage<'a>, len: usize) -> Self {
+        let block = Self { storage, len, tag: 0, deliveries: 0, from: None };
+        block.write_meta();
+        block
+    }
+
+    /// A message that lay in its slot. A length that no participant writes is cut off: there are no more bytes than that.
+    #[inline(always)]
+    pub(super) fn small_of(message: u64, len: usize, tag: u8) -> Self {
+        let (storage, len) = (Storage::Own(OwnBytes::new(message)), len.min(OwnBytes::LEN));
+        Self { storage, len, tag, deliveries: 0, from: None }
+    }
+
+    /// A message that was popped in a block.
+    #[inline(always)]
+    pub(super) fn taken(found: Found<'a>, meta: Meta, from: Origin) -> Self {
+        let Meta { len, tag, .. } = meta;
+        Self { storage: Storage::Shared(found), len, tag, deliveries: meta.deliveries_in(from.ring().lane()), from: Some(from) }
+    }
+
+    /// The message's bytes, for longer than the block is borrowed; `None` if they are [in here](Self::into_small). They are the next
+    /// message's once this is dropped: reading them then gives rubbish, and writing them makes that.
+    #[inline(always)]
+    pub fn shared_payload(&self) -> Option<Bytes<'a>> {
+        match &self.storage {
+            Storage::Own(_) => None,
+            Storage::Shared(place) => Some(place.payload(self.len)),
+        }
+    }
+}
+
+impl Block<'_> {
+    /// Length of the message in bytes.
+    #[inline(always)]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether the message has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The tag that the message's writer gave it; 0 if none.
+    #[inline(always)]
+    pub fn tag(&self) -> u8 {
+        self.tag
+    }
+
+    /// Gives the message a tag, which its consumer reads.
+    pub fn set_tag(&mut self, tag: u8) {
+        self.tag = tag;
+        self.write_meta();
+    }
+
+    /// How often the message was delivered before and came back.
+    pub fn deliveries(&self) -> u16 {
+        self.deliveries
+    }
+
+    /// The message's bytes. They start on a multiple of 16.
+    #[inline(always)]
+    pub fn payload(&self) -> Bytes<'_> {
+        match &self.storage {
+            Storage::Own(bytes) => bytes.bytes(self.len),
+            Storage::Shared(place) => place.payload(self.len),
+        }
+    }
+
+    /// Takes out the bytes of a message that lay in a slot: lowest address first, and zero behind its length. It needs no more freeing.
+    ///
+    /// # Errors
+    ///
+    /// The message is in a block: it comes back.
+    #[inline(always)]
+    pub fn into_small(self) -> Result<[u8; OwnBytes::LEN], Self> {
+        match &self.storage {
+            Storage::Own(bytes) => {
+                let bytes = bytes.word().to_ne_bytes();
+                std::mem::forget(self);
+                Ok(bytes)
+            }
+            Storage::Shared(_) => Err(self),
+        }
+    }
+
+    /// Makes the message shorter, for a writer who needed less than asked for.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+        self.write_meta();
+    }
+
+    /// Keeps a taken block in hand beyond the borrow. What is not in a block, or was never taken, comes back as the error.
+    ///
+    /// # Errors
+    ///
+    /// The message was allocated, not taken, or lay in a slot.
+    pub fn hold(self) -> Result<Held, Self> {
+        match (self.from, &self.storage) {
+            (Some(from), Storage::Shared(place)) => {
+                let held = Held { number: place.number(), len: self.len, tag: self.tag, deliveries: self.deliveries, from };
+                std::mem::forget(self);
+                Ok(held)
+            }
+            _ => Err(self),
+        }
+    }
+
+    /// Makes a message from the dead lanes one that was never delivered, to be pushed anew. Until it is, a sweep brings it back to the
+    /// dead lanes.
+    pub fn renew(&mut self) {
+        self.set_meta(true);
+    }
+
+    #[inline(always)]
+    fn write_meta(&self) {
+        self.set_meta(false);
+    }
+
+    #[inline(always)]
+    fn set_meta(&self, put_anew: bool) {
+        let Self { len, tag, deliveries, ref storage, .. } = *self;
+        let Storage::Shared(place) = storage else { return };
+        // Relaxed: pushing orders it.
+        place.header.meta.store(Meta { len, tag, deliveries, put_anew }.pack(), Ordering::Relaxed);
+    }
+}
+
+impl Drop for Block<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if let Storage::Shared(place) = &self.storage {
+            place.free();
+        }
+    }
+}

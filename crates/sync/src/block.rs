@@ -1,0 +1,100 @@
+//! A block of a channel: its drop wakes the producers that wait for memory.
+
+use crate::error::ChannelPushError;
+use crate::event::EventCount;
+use multiproc_ring::mpmc::{Block, GiveBackError, Held, Lane, Mpmc, Refused};
+use std::ops::{Deref, DerefMut};
+
+/// A message of a channel in this process's hands: a [`Block`], whose drop also wakes the producers that wait for memory.
+#[derive(Debug)]
+#[must_use = "a block that is dropped is free again, and its message lost"]
+pub struct ChannelBlock<'a> {
+    // Dropped in this order: the block is free before anyone is woken for it.
+    block: Block<'a>,
+    wake: WakeForMemory<'a>,
+}
+
+/// Wakes every producer that waits for memory, since they may wait for blocks of different sizes.
+#[derive(Debug)]
+struct WakeForMemory<'a>(&'a EventCount);
+
+impl Drop for WakeForMemory<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        // Freeing the block was an exchange. A message that lay in a slot frees no memory.
+        self.0.wake_after_exchange(u32::MAX);
+    }
+}
+
+impl<'a> ChannelBlock<'a> {
+    #[inline(always)]
+    pub(crate) fn new(block: Block<'a>, memory: &'a EventCount) -> Self {
+        Self { block, wake: WakeForMemory(memory) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn push_into(self, ring: &Mpmc) -> Result<(), Refused<ChannelPushError, Self>> {
+        self.hand_over(|block| {
+            ring.push_block(block).map_err(|refused| Refused { error: refused.error.into(), block: refused.block })
+        })
+    }
+
+    pub(crate) fn give_back_to(self, ring: &Mpmc, max_deliveries: Option<u16>) -> Result<Lane, Refused<GiveBackError, Self>> {
+        self.hand_over(|block| ring.give_back(block, max_deliveries))
+    }
+
+    /// Does something with the block after which it is not ours any more, and frees no memory.
+    #[inline(always)]
+    fn hand_over<T, E>(self, to: impl FnOnce(Block<'a>) -> Result<T, Refused<E, Block<'a>>>) -> Result<T, Refused<E, Self>> {
+        let Self { block, wake } = self;
+        match to(block) {
+            Ok(done) => {
+                std::mem::forget(wake);
+                Ok(done)
+            }
+            Err(Refused { error, block }) => Err(Refused { error, block: Self { block, wake } }),
+        }
+    }
+
+    /// Takes out the bytes of a message that lay in a slot, as [`Block::into_small`] does.
+    ///
+    /// # Errors
+    ///
+    /// The message is in a block: it comes back.
+    #[inline(always)]
+    pub fn into_small(self) -> Result<[u8; 8], Self> {
+        self.hand_over(|block| block.into_small().map_err(|block| Refused { error: (), block })).map_err(|refused| refused.block)
+    }
+
+    /// Keeps a popped block in hand beyond the borrow, as [`Block::hold`] does.
+    ///
+    /// # Errors
+    ///
+    /// The message was allocated, not popped, or lay in a slot: it comes back.
+    pub fn hold(self) -> Result<Held, Self> {
+        let Self { block, wake } = self;
+        match block.hold() {
+            Ok(held) => {
+                std::mem::forget(wake);
+                Ok(held)
+            }
+            Err(block) => Err(Self { block, wake }),
+        }
+    }
+}
+
+impl<'a> Deref for ChannelBlock<'a> {
+    type Target = Block<'a>;
+
+    #[inline(always)]
+    fn deref(&self) -> &Block<'a> {
+        &self.block
+    }
+}
+
+impl DerefMut for ChannelBlock<'_> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.block
+    }
+}
