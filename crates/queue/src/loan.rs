@@ -191,7 +191,7 @@ impl<'q, T: Pod> Loan<'q, T> {
     ///
     /// # Errors
     ///
-    /// [`PutError::Full`] when it passes; the error gives the loan back.
+    /// [`PutError::Timeout`] when it passes; the error gives the loan back.
     #[expect(clippy::result_large_err, reason = "the error gives the loan back, which has a block in hand")]
     pub fn send_timeout(self, timeout: Duration) -> Result<(), PutError<Self>> {
         self.send_by(Deadline::after(timeout))

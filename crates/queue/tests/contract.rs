@@ -292,7 +292,7 @@ fn plain_data_is_written_and_read_in_place() {
     assert!(matches!(q.get(), Err(GetError::Form { .. })));
     q.put_many([1, 2]).unwrap();
     let loan = q.loan(1).unwrap().send_timeout(SHORT).unwrap_err();
-    assert!(matches!(loan, PutError::Full(_)));
+    assert!(matches!(loan, PutError::Timeout(_)));
     q.close();
     assert!(matches!(q.loan(1), Err(PutError::Closed(()))));
 }
