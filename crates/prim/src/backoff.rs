@@ -1,6 +1,6 @@
 //! Waiting a little longer after each failure.
 
-use crate::base::spin::{MOST_DOUBLINGS, spin_loop};
+use crate::base::spin::{spin_loop, spins};
 
 /// Exponential back-off after a lost compare-and-swap: 1, 2, 4 … 64 spins.
 ///
@@ -26,7 +26,7 @@ impl Backoff {
     /// Waits a little, twice as long as the last time up to a limit.
     #[inline]
     pub fn spin(&mut self) {
-        for _ in 0..1u32 << self.0.min(MOST_DOUBLINGS) {
+        for _ in 0..spins(self.0) {
             spin_loop();
         }
         self.0 = self.0.saturating_add(1);

@@ -85,7 +85,7 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
     ///
     /// [`GetError::Timeout`], or as [`get`](Self::get).
     pub fn get_delivery_timeout(&self, timeout: Duration) -> Result<Delivery<T>, GetError> {
-        self.deliver_by(Deadline::after(timeout)).map_err(GetError::timed_out)
+        self.deliver_by(Deadline::after(timeout))
     }
 
     fn deliver_by(&self, deadline: Deadline) -> Result<Delivery<T>, GetError> {
@@ -190,7 +190,7 @@ impl<T> DeadLetter<T> {
     ///
     /// [`PutError::Timeout`], or as `put_back`. The error gives the letter back.
     pub fn put_back_timeout(self, timeout: Duration) -> Result<(), PutError<Self>> {
-        self.put_back_by(Deadline::after(timeout)).map_err(PutError::timed_out)
+        self.put_back_by(Deadline::after(timeout))
     }
 
     fn put_back_by(mut self, deadline: Deadline) -> Result<(), PutError<Self>> {

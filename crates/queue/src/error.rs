@@ -189,14 +189,6 @@ impl<T> PutError<T> {
         }
     }
 
-    /// The same error for a put whose time-out ran out.
-    pub(crate) fn timed_out(self) -> Self {
-        match self {
-            Self::Full(value) => Self::Timeout(value),
-            other => other,
-        }
-    }
-
     /// Makes the same error with something made of its value.
     pub fn map<U>(self, make: impl FnOnce(T) -> U) -> PutError<U> {
         match self {
@@ -287,16 +279,6 @@ pub enum GetError {
         /// Why not.
         source: Box<OpenError>,
     },
-}
-
-impl GetError {
-    /// The same error for a get whose time-out ran out.
-    pub(crate) fn timed_out(self) -> Self {
-        match self {
-            Self::Empty => Self::Timeout,
-            other => other,
-        }
-    }
 }
 
 /// Why `get_many`, `try_get_many` or `get_many_timeout` stopped before it had what is there.

@@ -143,7 +143,7 @@ impl<'q, T: Pod> Loan<'q, T> {
     /// [`PutError::Timeout`], or as [`send`](Self::send). The error gives the loan back.
     #[expect(clippy::result_large_err, reason = "the error gives the loan back, which has a block in hand")]
     pub fn send_timeout(self, timeout: Duration) -> Result<(), PutError<Self>> {
-        self.send_by(Deadline::after(timeout)).map_err(PutError::timed_out)
+        self.send_by(Deadline::after(timeout))
     }
 
     #[expect(clippy::result_large_err, reason = "the error gives the loan back, which has a block in hand")]

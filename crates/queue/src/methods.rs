@@ -69,7 +69,7 @@ macro_rules! methods_of_all {
             /// [`Timeout`](crate::PutError::Timeout), [`NoMemory`](crate::PutError::NoMemory) if there was none until then, or as
             /// [`put`](Self::put).
             pub fn put_timeout(&self, value: T, timeout: Duration) -> Result<(), $crate::PutError<T>> {
-                self.queue().put_by(value, Deadline::after(timeout)).map_err($crate::PutError::timed_out)
+                self.queue().put_by(value, Deadline::after(timeout))
             }
 
             /// Gets the oldest value; waits while there is none (Python: `get`).
@@ -102,7 +102,7 @@ macro_rules! methods_of_all {
             ///
             /// [`Timeout`](crate::GetError::Timeout), or as [`get`](Self::get).
             pub fn get_timeout(&self, timeout: Duration) -> Result<T, $crate::GetError> {
-                self.queue().get_by(Deadline::after(timeout)).map_err($crate::GetError::timed_out)
+                self.queue().get_by(Deadline::after(timeout))
             }
         }
 
@@ -234,8 +234,7 @@ macro_rules! methods_of_both {
             where
                 I: IntoIterator<Item = T>,
             {
-                let put = self.queue().put_many_by(values.into_iter(), Deadline::after(timeout));
-                put.map_err(|stopped| $crate::PutManyError { error: stopped.error.timed_out(), ..stopped })
+                self.queue().put_many_by(values.into_iter(), Deadline::after(timeout))
             }
 
             /// Gets up to `max` values: waits for the first as [`get`](Self::get) does, then takes what is there. Python has no
@@ -268,8 +267,7 @@ macro_rules! methods_of_both {
             ///
             /// As [`get_many`](Self::get_many), with [`Timeout`](crate::GetError::Timeout) if none came.
             pub fn get_many_timeout(&self, max: usize, timeout: Duration) -> Result<Vec<T>, $crate::GetManyError<T>> {
-                let got = self.queue().get_many_by(max, Deadline::after(timeout));
-                got.map_err(|stopped| $crate::GetManyError { error: stopped.error.timed_out(), ..stopped })
+                self.queue().get_many_by(max, Deadline::after(timeout))
             }
 
             /// Iterates over the values as [`get`](Self::get) gives them, until the queue is shut down and drained. Python has
@@ -365,7 +363,7 @@ macro_rules! methods_of_both {
             ///
             /// As [`get_timeout`](Self::get_timeout).
             pub fn borrow_timeout(&self, timeout: Duration) -> Result<$crate::Borrowed<'_, T>, $crate::GetError> {
-                self.queue().borrow_by(Deadline::after(timeout)).map_err($crate::GetError::timed_out)
+                self.queue().borrow_by(Deadline::after(timeout))
             }
         }
     };

@@ -41,7 +41,7 @@ impl Attachment {
         if !joinable {
             let count = self.operations.get().wrapping_add(1);
             self.operations.set(count);
-            if !count.is_multiple_of(SELDOM) {
+            if count % SELDOM != 0 {
                 return;
             }
         }

@@ -84,7 +84,7 @@ impl Mpmc {
         /// How many handles this process has made: a guess of where a new one's blocks are far from the others'.
         static HANDLES: Counter = Counter::new();
         let layout = Arc::new(Layout::of(geometry)?);
-        if !at.is_multiple_of(PAGE) {
+        if at % PAGE != 0 {
             return Err(LayoutError::Unaligned { at });
         }
         region.bytes(at, layout.fixed)?;

@@ -141,7 +141,7 @@ impl Shape {
     /// The ends of a ring that takes up `len` bytes from `at` on: new ones in zeroed memory, with both positions `first`, or without it
     /// the ends that are there.
     fn ends(self, region: &Region, at: usize, len: usize, first: Option<u64>) -> Result<Place<Ends>, SpscError> {
-        if !at.is_multiple_of(ALIGN) {
+        if at % ALIGN != 0 {
             return Err(SpscError::Unaligned { at });
         }
         region.bytes(at, len)?;
