@@ -13,7 +13,6 @@ use std::time::Duration;
 enum Op {
     Put(bool, u16),
     Get(bool),
-    InPlace(bool, u8),
     TaskDone(bool),
     Deliver(bool, bool),
     Letter(bool, bool),
@@ -64,7 +63,6 @@ fn run(segment: &Segment, ops: Vec<Op>, operate: impl Fn(&Op, bool)) {
             }
             Op::Put(first, _)
             | Op::Get(first)
-            | Op::InPlace(first, _)
             | Op::TaskDone(first)
             | Op::Deliver(first, _)
             | Op::Letter(first, _)

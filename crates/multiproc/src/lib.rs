@@ -20,16 +20,17 @@
 pub mod guide {}
 
 pub use multiproc_pipe::{
-    Connection, PipeEnd, PipeError, Receiver, RecvError, RecvIntoError, SendError, Sender, Standby, StandbyError, pipe,
-    pipe_oneway,
+    Connection, DescriptorError, PipeEnd, PipeError, Receiver, RecvError, RecvIntoError, SendError, Sender, Standby,
+    StandbyError, pipe, pipe_oneway,
 };
 pub use multiproc_process::{
-    Current, Exit, JoinError, Main, Outcome, Process, ProcessBuilder, SignalError, SpawnError, active_children, current_process,
-    init,
+    Current, Ending, Exit, JoinError, Main, Outcome, Process, ProcessBuilder, SignalError, SpawnError, SpawnErrorKind, Target,
+    active_children, current_process, init,
 };
 pub use multiproc_queue::{
-    Borrowed, Builder, DeadLetter, Delivery, GetError, GetManyError, Iter, JoinThreadError, JoinableQueue, Loan, OpenError,
-    PutError, PutManyError, Queue, QueueJoinError, RemoveError, SimpleQueue, TaskDoneError, remove as remove_queue,
+    AttachError, Borrowed, Builder, ChannelError, CreateError, DeadLetter, Delivery, Flaw, GetError, GetManyError, Iter,
+    JoinThreadError, JoinableQueue, Loan, NameError, OpenError, PutError, PutManyError, Queue, QueueJoinError, RemoveError,
+    SimpleQueue, TaskDoneError, remove as remove_queue,
 };
 pub use multiproc_travel::pass::{DecodeError, Descriptor, EncodeError};
 

@@ -21,7 +21,9 @@ use std::time::Duration;
 /// assert!(matches!(error.kind(), SpawnErrorKind::NameTooLong { .. }));
 /// assert_eq!(error.into_args(), [7]);
 /// ```
-pub struct SpawnError<A> {
+pub struct SpawnError<A>(Box<Failure<A>>);
+
+struct Failure<A> {
     name: String,
     kind: SpawnErrorKind,
     /// Nobody locks it. It makes the error `Sync` whatever the arguments are, as `anyhow` and others ask of an error.
@@ -30,33 +32,33 @@ pub struct SpawnError<A> {
 
 impl<A> SpawnError<A> {
     pub(crate) fn new(name: String, kind: SpawnErrorKind, args: A) -> Self {
-        Self { name, kind, args: Mutex::new(args) }
+        Self(Box::new(Failure { name, kind, args: Mutex::new(args) }))
     }
 
     /// The name that the process was to have.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        &self.0.name
     }
 
     /// The reason.
     #[must_use]
     pub fn kind(&self) -> &SpawnErrorKind {
-        &self.kind
+        &self.0.kind
     }
 
     /// Gives the arguments back.
     #[must_use]
     pub fn into_args(self) -> A {
-        self.args.into_inner().unwrap_or_else(PoisonError::into_inner)
+        self.0.args.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<A> fmt::Display for SpawnError<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A name may be what is wrong: it can be a megabyte long.
-        let name: String = self.name.chars().take(100).collect();
-        write!(f, "can't start {name:?}: {}", self.kind)
+        let name: String = self.0.name.chars().take(100).collect();
+        write!(f, "can't start {name:?}: {}", self.0.kind)
     }
 }
 
@@ -69,7 +71,7 @@ impl<A> fmt::Debug for SpawnError<A> {
 
 impl<A> Error for SpawnError<A> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.kind.source()
+        self.0.kind.source()
     }
 }
 

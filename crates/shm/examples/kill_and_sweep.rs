@@ -66,9 +66,12 @@ fn work(name: &SegmentName, hangs: bool) -> Result<(), Box<dyn Error>> {
     let me = segment.participants().ok_or("the segment has a table")?.join()?;
     for job in jobs(&segment)?.iter() {
         if job.compare_exchange(WAITING, mark(me.participant()), Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-            while hangs {
+            if hangs {
                 println!("at work");
-                std::thread::park();
+                // A thread may be unparked for no reason.
+                loop {
+                    std::thread::park();
+                }
             }
             job.store(DONE, Ordering::Release);
         }
