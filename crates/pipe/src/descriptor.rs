@@ -9,7 +9,6 @@ use multiproc_prim::Deadline;
 use multiproc_travel::{Wire, pass, read_own_file, write_own_file};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -26,6 +25,12 @@ where
     let parcel = pass::encode_as::<(u64, String, E), _>(&(pass::identity::<Types>(), name.as_str(), end))?;
     let file = write_own_file(&parcel.bytes)?;
     let (sending, waiting) = Wire::pair()?;
+    // In one packet, which stays in the socket until the end was taken out.
+    let count = parcel.descriptors.len() + 1;
+    if count > Wire::MOST_IN_A_PACKET {
+        let what = format!("{count} descriptors of a message that came in part don't fit: receive the message first");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, what).into());
+    }
     let descriptors: Vec<_> = parcel.descriptors.iter().chain([&file]).map(AsFd::as_fd).collect();
     sending.send(NUMBER, &descriptors, Deadline::NOW, &mut || true)?;
     let packed = waiting.as_fd().try_clone_to_owned()?;
@@ -46,10 +51,8 @@ where
         io::ErrorKind::NotFound => DescriptorError::Nothing,
         _ => DescriptorError::System(error),
     })?;
-    let file = File::from(descriptors.pop().ok_or(DescriptorError::Nothing)?);
-    let len =
-        usize::try_from(file.metadata()?.len()).ok().filter(|&len| len <= 2 * MAX_MESSAGE).ok_or(DescriptorError::Nothing)?;
-    let bytes = read_own_file(&file.into(), len).map_err(nothing)?;
+    let file = descriptors.pop().ok_or(DescriptorError::Nothing)?;
+    let bytes = read_own_file(&file, 2 * MAX_MESSAGE).map_err(nothing)?;
     let (identity, found, end) = pass::decode::<(u64, String, E)>(&bytes, descriptors)?;
     if identity != pass::identity::<Types>() {
         return Err(DescriptorError::OtherTypes { found, wanted: pass::type_name::<E>() });

@@ -3,7 +3,7 @@
 use crate::error::{ClaimError, PipeError, RecvError};
 use crate::layout::{APART, CAPACITY, CONTINUES, DESCRIPTORS_SHIFT, EVERY, MORE, NEXT, NUMBER, stream_at};
 use crate::ownership::Shared;
-use multiproc_prim::{Bytes, Deadline, Ordering, heavy_fence, stamp};
+use multiproc_prim::{Bytes, Deadline, Ordering, Renewed, heavy_fence, stamp};
 use multiproc_sync as sync;
 use multiproc_sync::StreamReceiver;
 use multiproc_travel::{Readiness, read_own_file, write_own_file};
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 /// Bytes of a record in the stream beside its payload.
 const RECORD_HEADER: usize = 8;
@@ -50,16 +50,20 @@ pub(crate) enum Partial {
 
 /// What a user gets to wait for where [`Readiness`] can't be: `poll` finds it readable at once, and `epoll` refuses it. The first end of a
 /// process that receives makes it, since later the process may have no descriptors left.
-static UNREADY: OnceLock<OwnedFd> = OnceLock::new();
+///
+/// No lock guards it: a forked copy would wait for ever for a thread that it does not have.
+static UNREADY: Renewed<OwnedFd> = Renewed::new();
 
 /// The descriptor that stands for no readiness.
 pub(crate) fn unready() -> io::Result<BorrowedFd<'static>> {
-    if let Some(known) = UNREADY.get() {
+    /// A forked copy has the same one.
+    const ONLY: u64 = 0;
+    if let Some(known) = UNREADY.peek(ONLY) {
         return Ok(known.as_fd());
     }
     // An ordinary file.
     let new = write_own_file(&[])?;
-    Ok(UNREADY.get_or_init(|| new).as_fd())
+    Ok(UNREADY.get(ONLY, || new).as_fd())
 }
 
 /// A message's bytes and descriptors.
@@ -231,8 +235,8 @@ impl Incoming {
             match apart {
                 None => text.append_to(bytes),
                 Some(len) => match found.pop().and_then(|file| read_own_file(&file, len).ok()) {
-                    Some(read) => *bytes = read,
-                    None => descriptors = None,
+                    Some(read) if read.len() == len => *bytes = read,
+                    _ => descriptors = None,
                 },
             }
         }

@@ -110,6 +110,9 @@ impl Ending for <fn() -> ! as sealed::Returns>::Value {
 ///
 /// Functions, function pointers and closures that capture nothing are targets. `Shape` is the function's pointer type, which the compiler
 /// finds out. A closure must name the type of its argument.
+///
+/// The compiler can't refuse a closure that captures a value without bytes. The new process makes that value anew, so it must not stand for
+/// something that only this process has.
 #[diagnostic::on_unimplemented(
     message = "a new process can't run `{Self}` with these arguments",
     label = "not a function of one argument, or of none",
@@ -172,7 +175,9 @@ where
         // executable file (`Image::current` was compared), took both offsets together in `Entry::of`, and both lie in executable memory
         // of the image (`Image::address`).
         Some(address) => unsafe { std::mem::transmute_copy::<usize, T>(&address) },
-        // SAFETY: `T` has no bytes (`Entry::of`). It is `Copy` and `Send`, and the parent was given a value of it: this is a copy.
+        // SAFETY: `T` has no bytes (`Entry::of`). It is a function item, or a closure that captures at most values without bytes, which are
+        // `Copy` and `Send`: the parent was given one, and this is a copy. (The type can't tell whether such a value stands for something
+        // that only the parent has: the page of `Target` forbids that.)
         None => unsafe { std::mem::transmute_copy::<(), T>(&()) },
     };
     Ok(Box::new(move || target.call(args, sealed::Here).end()))

@@ -2,7 +2,7 @@
 //!
 //! A message stays in its block until it is done, so that a death brings it back. One store finishes it: the participant's word
 //! counts up and names the message at once. A sweep that finds the block still taken can tell from the word whether the message
-//! was finished. The number of unfinished values is derived: published, minus finished by each participant, minus put aside.
+//! was finished. The number of unfinished values is derived: pushed, minus finished by each participant, minus put aside.
 //!
 //! Each thread has a list of the values it got. So `task_done` finishes a value of its own thread and no other's, and a get takes
 //! no lock. A thread that ends gives back what is left in its list.
@@ -264,7 +264,7 @@ impl Attachment {
 
     /// Values put and not done. Exact while no participant puts or finishes; zero only if at some moment there were none.
     pub(crate) fn unfinished(&self) -> u64 {
-        // Reads the finished first and the published last: a finished value was published, so the difference is never too small.
+        // Reads the finished first and the pushed last: a finished value was pushed, so the difference is never too small.
         let ring = self.channel.ring();
         let done = self.finished();
         let aside = ring.pushed(Lane::Dead);

@@ -4,7 +4,7 @@
 #![cfg(not(loom))]
 
 use multiproc_prim::{Memory, Region};
-use multiproc_ring::mpmc::{Finished, Geometry, Lane, Mpmc, Orphan, Orphans, Owner, PushError};
+use multiproc_ring::mpmc::{Finished, Geometry, Lane, Mpmc, Orphan, Orphans, Owner, PushError, Trimmed};
 use proptest::prelude::*;
 use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mmap_anonymous, mprotect, munmap};
 use std::any::Any;
@@ -255,7 +255,7 @@ fn what_a_burst_needed_is_given_back_and_can_be_used_again() {
             assert_eq!(pop(&b).unwrap(), [value as u8; 300]);
         }
         assert!(pop(&b).is_none());
-        while b.trim(1 << 16) {}
+        while b.trim(1 << 16) == Trimmed::Part {}
         // Blocks go; the slots of rings, sixteen bytes for a message, stay for the next burst.
         assert!(committed() < before + 700_000, "{} bytes more in round {round}", committed() - before);
     }
@@ -281,7 +281,7 @@ fn a_sweep_after_a_burst_asks_for_no_memory_that_was_given_back() {
     }
     std::mem::forget(b.pop_block(Lane::Main).unwrap());
     assert!(pop(&a).is_none());
-    while a.trim(1 << 16) {}
+    while a.trim(1 << 16) == Trimmed::Part {}
     let committed = || pages.lock().unwrap().committed.len();
     let before = committed();
     // Nothing is left: a sweep needs none.

@@ -5,7 +5,7 @@ use crate::error::{ChannelError, ChannelPopError, ChannelPushError};
 use crate::event::{EventCount, Pace};
 use crate::wait::{Look, Wait};
 use multiproc_prim::{Deadline, Padded, Place, Region, shared_struct};
-use multiproc_ring::mpmc::{Geometry, GiveBackError, Held, Lane, Mpmc, Owner, PopError, Refused, Swept};
+use multiproc_ring::mpmc::{Geometry, GiveBackError, Held, Lane, Mpmc, Owner, PopError, Refused, Swept, Trimmed};
 use std::time::Duration;
 
 shared_struct! {
@@ -24,6 +24,8 @@ shared_struct! {
 const MOST_SLIPS: u32 = 1000;
 /// Bytes of memory looked at in a go when there is time to give some back: some microseconds' worth.
 const TRIM: usize = 1 << 20;
+/// The same for a consumer that waits anyway, and looks around before each go.
+const TRIM_ASLEEP: usize = 4 << 20;
 /// After waiting so long for a message, a burst is over.
 const IDLE: Duration = Duration::from_millis(500);
 /// The sleep between two goes.
@@ -103,7 +105,7 @@ impl<W: Wait> Wait for Pushing<W> {
 /// A pop that waits, and meanwhile gives back the memory that a burst needed.
 struct Popping<'a, W> {
     wait: W,
-    ring: &'a Mpmc,
+    channel: &'a Channel,
     busy_until: Deadline,
 }
 
@@ -114,12 +116,13 @@ impl<W: Wait> Wait for Popping<'_, W> {
 
     fn look_around(&mut self) -> Look {
         let look = self.wait.look_around();
-        if self.busy_until.is_over() {
-            self.ring.idle();
+        // A model must do the same every time, whatever the clock says.
+        if !cfg!(loom) && self.busy_until.is_over() {
+            self.channel.ring.idle();
         }
         // A little at a time, since a message may come meanwhile.
         match look {
-            Look::Sleep(most) if self.ring.trim(TRIM) => Look::Sleep(most.min(BETWEEN_TRIMS)),
+            Look::Sleep(most) if self.channel.trim(TRIM_ASLEEP) => Look::Sleep(most.min(BETWEEN_TRIMS)),
             _ => look,
         }
     }
@@ -268,6 +271,7 @@ impl Channel {
             Err(refused) => self.push_block_later(refused, wait),
         }
     }
+
     #[cold]
     fn push_block_later<'a>(
         &self,
@@ -343,7 +347,7 @@ impl Channel {
         let deadline = wait.deadline();
         let late = if deadline == Deadline::NOW { ChannelPopError::Empty } else { ChannelPopError::Timeout };
         // Time to give back what a burst needed: a little if the caller does not wait, or else all, between looks for a message.
-        while self.ring.trim(TRIM) && !deadline.is_over() {
+        while self.trim(TRIM) && !deadline.is_over() {
             if let Ok(block) = self.try_pop_block(lanes) {
                 return Ok(block);
             }
@@ -354,8 +358,18 @@ impl Channel {
         let attempt = |popping: &mut Popping<'_, _>| {
             self.try_pop_block(lanes).map_or_else(|end| self.verdict(end, lanes, popping), |block| Some(Ok(block)))
         };
-        let wait = Popping { wait, ring: &self.ring, busy_until: Deadline::after(IDLE) };
+        let wait = Popping { wait, channel: self, busy_until: Deadline::after(IDLE) };
         self.control.items.wait_with(wait, &self.item_pace, attempt).unwrap_or(Err(late))
+    }
+
+    /// Gives back some of the memory that a burst needed. Returns whether there is more.
+    fn trim(&self, most: usize) -> bool {
+        let trimmed = self.ring.trim(most);
+        if trimmed != Trimmed::Nothing {
+            // A producer may have looked for a block while the trim had all free ones.
+            self.control.memory.wake_all();
+        }
+        trimmed == Trimmed::Part
     }
 
     /// Pops the oldest block of the first of `lanes` that has one, without asking what a shutdown means for an empty channel.

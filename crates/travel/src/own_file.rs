@@ -42,19 +42,18 @@ pub fn write_own_file(bytes: &[u8]) -> io::Result<OwnedFd> {
     Ok(file)
 }
 
-/// Reads the `len` bytes that another process wrote with [`write_own_file`].
+/// Reads the bytes that another process wrote with [`write_own_file`], if they are at most so many.
 ///
 /// # Errors
 ///
-/// The file is none of those, so that reading could block, or it has another length (`InvalidData`).
-pub fn read_own_file(file: &OwnedFd, len: usize) -> io::Result<Vec<u8>> {
+/// The file is none of those, so that reading could block, or it is longer (`InvalidData`).
+pub fn read_own_file(file: &OwnedFd, most: usize) -> io::Result<Vec<u8>> {
     let sealed = rustix::fs::fcntl_get_seals(file).is_ok_and(|seals| seals.contains(SEALS));
-    if !sealed || rustix::fs::fstat(file)?.st_size != len as i64 {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("the descriptor is no sealed memory file of {len} bytes"),
-        ));
-    }
+    let len = if sealed { usize::try_from(rustix::fs::fstat(file)?.st_size).ok().filter(|&len| len <= most) } else { None };
+    let Some(len) = len else {
+        let what = format!("the descriptor is no sealed memory file of at most {most} bytes");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+    };
     let mut bytes = vec![0; len];
     let mut at = 0;
     while let Some(rest) = bytes.get_mut(at..).filter(|rest| !rest.is_empty()) {

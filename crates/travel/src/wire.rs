@@ -44,8 +44,6 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Wire(OwnedFd);
 
-/// Descriptors in one packet. The system takes 253.
-const PER_PACKET: usize = 200;
 /// Packets that one call takes out of the socket: many more than a socket holds. A peer that floods it must not hold this process up.
 const MOST_PACKETS: u32 = 10_000;
 
@@ -65,6 +63,9 @@ enum Head {
 }
 
 impl Wire {
+    /// Descriptors that go in one packet. (The system takes 253.)
+    pub const MOST_IN_A_PACKET: usize = 200;
+
     /// Makes a pair, and returns its two ends.
     ///
     /// # Errors
@@ -141,8 +142,8 @@ impl Wire {
         deadline: Deadline,
         still_there: &mut dyn FnMut() -> bool,
     ) -> io::Result<()> {
-        let packets = descriptors.len().div_ceil(PER_PACKET);
-        for (i, packet) in descriptors.chunks(PER_PACKET).enumerate() {
+        let packets = descriptors.len().div_ceil(Wire::MOST_IN_A_PACKET);
+        for (i, packet) in descriptors.chunks(Wire::MOST_IN_A_PACKET).enumerate() {
             self.send_packet(number, i + 1 == packets, packet, deadline, still_there)?;
         }
         Ok(())
@@ -156,7 +157,7 @@ impl Wire {
         deadline: Deadline,
         still_there: &mut dyn FnMut() -> bool,
     ) -> io::Result<()> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(PER_PACKET))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(Wire::MOST_IN_A_PACKET))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         if !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
             return Err(Errno::TOOMANYREFS.into());
@@ -247,7 +248,7 @@ impl Wire {
     }
 
     fn copy_head(&self, so_far: &mut Vec<OwnedFd>) -> io::Result<()> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(PER_PACKET))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(Wire::MOST_IN_A_PACKET))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let mut bytes = Header::default();
         // Descriptors that arrive get the lowest free numbers.

@@ -186,11 +186,11 @@ impl Block<'_> {
         self.write_meta();
     }
 
-    /// Keeps a taken block in hand beyond the borrow. What is not in a block, or was never taken, comes back as the error.
+    /// Keeps a popped message in hand beyond the borrow.
     ///
     /// # Errors
     ///
-    /// The message was allocated, not taken, or lay in a slot.
+    /// The message was allocated and not popped, or lay in a slot: the block comes back.
     pub fn hold(self) -> Result<Held, Self> {
         match (self.from, &self.storage) {
             (Some(from), Storage::Shared(place)) => {

@@ -8,6 +8,7 @@ use super::layout::{Geometry, Label, Layout, PAGE};
 use super::ring::{Filling, Popped};
 use super::state::{BlockState, Lane, Owner};
 use super::stretches::Stretches;
+use super::trim::Trimmed;
 use multiproc_prim::{AtomicPair, Counter, Ordering, OwnBytes, Place, Region};
 use std::sync::Arc;
 
@@ -294,9 +295,9 @@ impl Mpmc {
         self.has_message(Lane::Main) || self.arena.holds_messages()
     }
 
-    /// Looks at about `most` bytes of memory that a burst of messages needed, and gives back what is free. Returns whether there is
-    /// more to look at: it begins when this handle has found a ring that has grown empty, or at [`idle`](Self::idle).
-    pub fn trim(&self, most: usize) -> bool {
+    /// Looks at about `most` bytes of memory that a burst of messages needed, and gives back what is free. It begins when this handle
+    /// has found a ring that has grown empty, or at [`idle`](Self::idle).
+    pub fn trim(&self, most: usize) -> Trimmed {
         self.arena.trim(self.owner, most)
     }
 

@@ -1,6 +1,6 @@
 //! The lock-free ring for many producers and many consumers, with messages of any size.
 //!
-//! A message is written into a block that only its producer owns and then published by one compare-and-swap on a slot, so
+//! A message is written into a block that only its producer owns and then pushed by one compare-and-swap on a slot, so
 //! that no half-written message is ever in the ring and a process that stops or dies at any instruction blocks nobody.
 //! Read in this order: the words (`state.rs`), the bytes (`layout.rs`), memory (`stretches.rs`), blocks (`arena.rs`, `trim.rs`), the algorithm
 //! (`ring.rs`, `walk.rs`), growing (`lane.rs`), what users hold (`handle.rs`, `block.rs`), what happens after a death (`sweep.rs`).
@@ -24,3 +24,4 @@ pub use handle::Mpmc;
 pub use layout::{Geometry, MAX_SLOTS};
 pub use state::{Completion, Lane, MAX_ROWS, Owner};
 pub use sweep::{Finished, Orphan, Orphans, Swept};
+pub use trim::Trimmed;

@@ -5,7 +5,7 @@
 //!
 //! | found | done |
 //! |---|---|
-//! | `Owned` | freed: never published |
+//! | `Owned` | freed: never pushed |
 //! | `Publishing`, slot holds it | left: it is queued |
 //! | `Publishing` in the main lane, slot does not hold it | freed: its owner can't publish it any more; if it was dead before, brought back to the dead |
 //! | `Publishing` in another lane, slot does not hold it | brought back anew: a sweeper died with it on its way |

@@ -7,6 +7,18 @@ use super::layout::{Class, PAGE};
 use super::state::{BlockState, Owner};
 use multiproc_prim::Ordering;
 
+/// What a trim has looked at. While it looks, free blocks are taken for moments: a producer that waits for memory may have missed them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Trimmed {
+    /// Nothing: no burst is over.
+    Nothing,
+    /// A part of what there is.
+    Part,
+    /// The rest.
+    All,
+}
+
 /// No memory is to be given back.
 pub(super) const NO_TRIM: u64 = u64::MAX;
 
@@ -32,25 +44,24 @@ impl Arena {
         }
     }
 
-    /// Looks at about `most` bytes of memory beyond what each size keeps, and gives back those of free blocks. Returns whether there
-    /// is more to look at.
-    pub(crate) fn trim(&self, owner: Owner, most: usize) -> bool {
+    /// Looks at about `most` bytes of memory beyond what each size keeps, and gives back those of free blocks.
+    pub(crate) fn trim(&self, owner: Owner, most: usize) -> Trimmed {
         let begin = self.trim_next.get();
         if begin == NO_TRIM {
-            return false;
+            return Trimmed::Nothing;
         }
         let (mut left, mut next) = (most, begin);
         for (blocks, stretch, unit) in self.units(Class::first_that_goes).skip(begin as usize) {
             if left == 0 {
                 self.trim_next.set(next);
-                return true;
+                return Trimmed::Part;
             }
             left = left.saturating_sub(blocks.class.size << blocks.class.unit());
             next += 1;
             self.trim_unit(blocks, stretch, unit, owner);
         }
         self.trim_next.set(NO_TRIM);
-        false
+        Trimmed::All
     }
 
     /// Gives back everything that free blocks have: for a participant that finds no memory.

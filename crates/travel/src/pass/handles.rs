@@ -3,6 +3,7 @@
 //! A handle's `Serialize` and `Deserialize` call the functions here. What they do depends on what the codec is about, which a
 //! thread-local says: refuse handles, find out whether there are any, try the value out, or send it.
 
+use multiproc_prim::descriptor::apart;
 use rustix::pipe::{PipeFlags, pipe_with};
 use serde::de::Error as _;
 use serde::ser::Error as _;
@@ -237,7 +238,7 @@ fn blank_descriptor<E: serde::de::Error>() -> Result<Descriptor, E> {
         }
     });
     let (reader, _) =
-        pipe_with(PipeFlags::CLOEXEC).map_err(|error| E::custom(format_args!("can't make a descriptor: {error}")))?;
+        apart(|| pipe_with(PipeFlags::CLOEXEC)).map_err(|error| E::custom(format_args!("can't make a descriptor: {error}")))?;
     Ok(Descriptor(reader))
 }
 
