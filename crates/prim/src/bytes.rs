@@ -9,6 +9,19 @@ use std::ptr::NonNull;
 ///
 /// Another process may write the bytes at any moment, so copy them out before you look at them. A copy is atomic byte by byte (or word
 /// by word), or one string instruction that the compiler can't see into. So a write meanwhile makes the copy wrong and nothing else.
+///
+/// ```
+/// use multiproc_prim::{Heap, Region};
+///
+/// # multiproc_prim::model::model(|| {
+/// let region = Region::new(Heap::new(4096));
+/// let window = region.bytes(1000, 5).unwrap();
+/// assert!(window.write(b"hello"));
+/// let mut copy = [0; 5];
+/// assert!(window.read(&mut copy));
+/// assert_eq!(&copy, b"hello");
+/// # });
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Bytes<'a> {
     first: NonNull<u8>,
