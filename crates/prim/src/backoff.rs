@@ -4,7 +4,7 @@ use crate::base::spin::{spin_loop, spins};
 
 /// Exponential back-off after a lost compare-and-swap: 1, 2, 4 … 64 spins.
 ///
-/// Without it, threads that contend for a ring move cache lines about most of the time, and the ring loses most of its throughput.
+/// Without it, contending threads spend most of their time on moving cache lines, and a ring loses most of its throughput.
 ///
 /// ```
 /// # multiproc_prim::model::model(|| {
@@ -18,7 +18,7 @@ use crate::base::spin::{spin_loop, spins};
 pub struct Backoff(u32);
 
 impl Backoff {
-    /// Starts with a single spin.
+    /// A back-off whose first wait is a single spin.
     pub const fn new() -> Self {
         Self(0)
     }
@@ -32,7 +32,7 @@ impl Backoff {
         self.0 = self.0.saturating_add(1);
     }
 
-    /// How often [`spin`](Self::spin) was called: the bound of a retry loop against a peer that writes rubbish.
+    /// How often [`spin`](Self::spin) was called. A retry loop needs such a bound against a peer that writes rubbish.
     #[inline]
     pub fn tries(&self) -> u32 {
         self.0

@@ -1,15 +1,27 @@
-//! Payload bytes in shared memory: copied in and out in ways that stay defined whatever another process writes meanwhile.
+//! Payload bytes in shared memory. Copies in and out are defined behaviour, whatever another process writes meanwhile.
 
 use crate::base::watch::Watch;
 use crate::region::{OutOfBounds, Region};
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::ptr::NonNull;
 
-/// A window on the payload bytes of a message: in a region, or [private ones](OwnBytes) in their place.
+/// A window on payload bytes: in a region, or [private ones](OwnBytes) in their place.
 ///
-/// Bytes are copied out into private memory and only then looked at: another process may write them at any moment. The
-/// copies are atomic byte by byte (or word by word), or done by a string instruction that the compiler can't see into,
-/// so that such a write makes the copy wrong and nothing else.
+/// Another process may write the bytes at any moment, so copy them out before you look at them. A copy is atomic byte by byte (or word
+/// by word), or one string instruction that the compiler can't see into. So a write meanwhile makes the copy wrong and nothing else.
+///
+/// ```
+/// use multiproc_prim::{Heap, Region};
+///
+/// # multiproc_prim::model::model(|| {
+/// let region = Region::new(Heap::new(4096));
+/// let window = region.bytes(1000, 5).unwrap();
+/// assert!(window.write(b"hello"));
+/// let mut copy = [0; 5];
+/// assert!(window.read(&mut copy));
+/// assert_eq!(&copy, b"hello");
+/// # });
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Bytes<'a> {
     first: NonNull<u8>,
@@ -19,31 +31,31 @@ pub struct Bytes<'a> {
 
 // SAFETY: the bytes are reached through atomic copies alone; `'a` keeps their region or their `OwnBytes`, which are `Sync`.
 unsafe impl Send for Bytes<'_> {}
-// SAFETY: as above.
+// SAFETY: as for `Send`.
 unsafe impl Sync for Bytes<'_> {}
 
-/// Up to eight bytes of this process alone, in the place of a message's payload. They start on a multiple of 16 as that does.
+/// Up to eight bytes of this process alone, which stand for a message's payload. Like that, they start on a multiple of 16.
 #[repr(align(16))]
 #[derive(Debug, Default)]
 pub struct OwnBytes(AtomicU64);
 
 impl OwnBytes {
-    /// How many there are.
+    /// How many bytes there are.
     pub const LEN: usize = 8;
 
-    /// The bytes of a word, lowest address first.
+    /// The bytes of a word, as they lie in memory.
     #[inline(always)]
     pub fn new(word: u64) -> Self {
         Self(AtomicU64::new(word))
     }
 
-    /// The word whose bytes they are.
+    /// The word that the bytes make up.
     #[inline(always)]
     pub fn word(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// The first `len` of them, or all.
+    /// The first `len` bytes, or all eight if `len` is larger.
     #[inline(always)]
     pub fn bytes(&self, len: usize) -> Bytes<'_> {
         Bytes { first: NonNull::from(&self.0).cast(), len: len.min(Self::LEN), watch: Watch::nothing() }
@@ -132,8 +144,8 @@ impl<'a> Bytes<'a> {
 
     /// A pointer to the bytes for reading and writing in place.
     ///
-    /// Making references of it is sound only while no other process writes these bytes: a promise that shared memory can't
-    /// give, and the caller of an `unsafe` function has to.
+    /// References made from it are sound only while no other process writes these bytes. Shared memory can't promise that: the unsafe
+    /// code that makes them has to.
     #[inline(always)]
     pub fn as_ptr(&self) -> NonNull<u8> {
         self.first
@@ -150,13 +162,13 @@ impl<'a> Bytes<'a> {
     }
 }
 
-/// From this length on the string instruction beats word-by-word copies. Fuzzing leaves it out: a sanitizer does not see into it.
+/// From this length on, in bytes, the string instruction beats word-by-word copies. Fuzzing does without: a sanitizer can't see into it.
 #[cfg(target_arch = "x86_64")]
 const STRING_COPY: usize = 256;
 
 /// # Safety
 ///
-/// `shared` is valid for `len` bytes inside a region, `private` for reading `len` bytes outside any.
+/// `shared` is valid for `len` bytes inside a region, `private` for reading `len` bytes outside of any region.
 #[inline(always)]
 unsafe fn store(shared: *mut u8, private: *const u8, len: usize) {
     #[cfg(target_arch = "x86_64")]
@@ -179,7 +191,7 @@ unsafe fn store(shared: *mut u8, private: *const u8, len: usize) {
 
 /// # Safety
 ///
-/// As [`store`].
+/// The same as for [`store`].
 #[inline(never)]
 unsafe fn store_bytes(shared: *mut u8, private: *const u8, len: usize) {
     for at in 0..len {
@@ -190,7 +202,7 @@ unsafe fn store_bytes(shared: *mut u8, private: *const u8, len: usize) {
 
 /// # Safety
 ///
-/// `shared` is valid for `len` bytes inside a region, `private` for writing `len` bytes outside any.
+/// `shared` is valid for `len` bytes inside a region, `private` for writing `len` bytes outside of any region.
 #[inline(always)]
 unsafe fn load(private: *mut u8, shared: *mut u8, len: usize) {
     #[cfg(target_arch = "x86_64")]
@@ -211,9 +223,11 @@ unsafe fn load(private: *mut u8, shared: *mut u8, len: usize) {
     }
 }
 
+/// Not inlined: a compiler that sees bytes and words written to one place splits the words.
+///
 /// # Safety
 ///
-/// As [`load`]. Not inlined: a compiler that sees bytes and words written to one place takes the words to pieces.
+/// The same as for [`load`].
 #[inline(never)]
 unsafe fn load_bytes(private: *mut u8, shared: *mut u8, len: usize) {
     for at in 0..len {
@@ -227,8 +241,8 @@ unsafe fn load_bytes(private: *mut u8, shared: *mut u8, len: usize) {
 /// Both are valid for `len` bytes and do not overlap.
 #[cfg(target_arch = "x86_64")]
 unsafe fn string_copy(target: *mut u8, source: *const u8, len: usize) {
-    // SAFETY: the caller's promise. The direction flag is clear by the calling convention; the compiler knows only that
-    // these bytes are read and written, so a write by another process in the middle is no data race of the language's.
+    // SAFETY: the caller's promise. The direction flag is clear by the calling convention. The compiler knows only that the block
+    // reads and writes these bytes, so a write by another process in the middle is no data race in the language's sense.
     unsafe {
         core::arch::asm!(
             "rep movsb",

@@ -1,11 +1,11 @@
-//! Payload bytes around a circle, bounds checked once.
+//! Payload bytes around a circle. Their bounds are checked once.
 
 use crate::{Bytes, OutOfBounds, Region};
 use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-/// Room for a power of two of `T`s, each on a multiple of eight, at positions that grow for ever and go around.
+/// Room for the bytes of a power of two of `T`s, at positions that grow for ever and go around. Each starts on a multiple of eight.
 pub struct Circle<T> {
     first: NonNull<u8>,
     mask: u64,
@@ -13,9 +13,9 @@ pub struct Circle<T> {
     of: PhantomData<fn() -> T>,
 }
 
-// SAFETY: it hands out nothing but windows, as the region does, which keeps the memory.
+// SAFETY: it hands out windows alone, as the region does, and the region keeps the memory mapped.
 unsafe impl<T> Send for Circle<T> {}
-// SAFETY: as above.
+// SAFETY: as for `Send`.
 unsafe impl<T> Sync for Circle<T> {}
 
 impl<T> fmt::Debug for Circle<T> {
@@ -43,7 +43,7 @@ impl<T> Circle<T> {
     /// Bytes from one value to the next.
     pub const STRIDE: usize = size_of::<T>().next_multiple_of(8);
 
-    /// Values that there is room for.
+    /// How many values there is room for.
     #[inline(always)]
     pub fn count(&self) -> u64 {
         self.mask + 1
@@ -55,13 +55,13 @@ impl<T> Circle<T> {
         self.region.window(self.start(position), size_of::<T>())
     }
 
-    /// Bytes from a position to the end of the room, where the circle is cut.
+    /// Bytes from a position to the end of the room. There the next position is at the start again.
     #[inline(always)]
     pub fn to_end(&self, position: u64) -> usize {
         (self.count() - (position & self.mask)) as usize * Self::STRIDE
     }
 
-    /// The `len` bytes from a position on, or all to the end of the room if there are fewer.
+    /// The `len` bytes from a position on, or fewer if the room ends before.
     #[inline(always)]
     pub fn run(&self, position: u64, len: usize) -> Bytes<'_> {
         self.region.window(self.start(position), len.min(self.to_end(position)))

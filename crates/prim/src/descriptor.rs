@@ -1,15 +1,16 @@
-//! Descriptors that are never a standard stream's: 0, 1 or 2.
+//! Descriptors that are never 0, 1 or 2, the standard streams.
 //!
-//! A process may have closed its standard streams. The system gives the lowest free number to whatever is opened next, and a
-//! `println!` would write into a queue.
+//! A process may have closed its standard streams. The next file that it opens gets the lowest free number. If that were a queue's
+//! descriptor, a `println!` would write into the queue.
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+pub use rustix::event::PollFlags;
+use rustix::event::{PollFd, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{DupFlags, Errno, FdFlags, dup3, fcntl_dupfd_cloexec, fcntl_getfd, retry_on_intr};
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
-/// The first number that is no standard stream's.
+/// The first number after the standard streams.
 const FIRST: RawFd = 3;
 
 /// Opens `/dev/null` in place of each standard stream that is closed, as Rust's runtime does at the start of a program.
@@ -19,17 +20,17 @@ const FIRST: RawFd = 3;
 /// The process or the system has no descriptors left.
 pub fn occupy_standard_streams() -> std::io::Result<()> {
     let is_closed = |number| {
-        // SAFETY: only borrowed, for a call that fails if it is closed.
+        // SAFETY: borrowed for one call, which fails if the number is closed.
         fcntl_getfd(unsafe { BorrowedFd::borrow_raw(number) }) == Err(Errno::BADF)
     };
     for number in 0..FIRST {
         while is_closed(number) {
             let placeholder = placeholder()?;
             if placeholder.as_raw_fd() >= FIRST {
-                // Another thread was faster.
+                // Another thread has filled the gap.
                 break;
             }
-            // It stays open: its number is a standard stream's, and nobody else has it.
+            // It stays open under the standard stream's number, which no other code owns.
             let _ = placeholder.into_raw_fd();
         }
     }
@@ -38,43 +39,45 @@ pub fn occupy_standard_streams() -> std::io::Result<()> {
 
 fn placeholder() -> Result<OwnedFd, Errno> {
     let null = retry_on_intr(|| rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty()));
-    // Where there is no such file: something that can neither be read nor written, as a closed stream can't.
+    // Without `/dev/null`, a path-only descriptor: like a closed stream, it can be neither read nor written.
     null.or_else(|_| retry_on_intr(|| rustix::fs::open("/", OFlags::PATH, Mode::empty())))
 }
 
-/// Puts `/dev/null` in place of an open descriptor. Its number is never free: code that still uses it does not come upon what is opened next.
+/// Puts `/dev/null` in place of an open descriptor.
+///
+/// The number is never free in between. So code that still uses it can't reach a file that is opened later.
 ///
 /// # Errors
 ///
-/// It is not open, or the process or the system has no descriptors left.
+/// The descriptor is not open, or the process or the system has no descriptors left.
 pub fn cover(number: RawFd) -> std::io::Result<()> {
-    // SAFETY: only borrowed, for a call that fails if it is closed.
+    // SAFETY: borrowed for one call, which fails if the number is closed.
     fcntl_getfd(unsafe { BorrowedFd::borrow_raw(number) })?;
     let flags = if number < FIRST { DupFlags::empty() } else { DupFlags::CLOEXEC };
-    // SAFETY: nothing here closes it: whoever has it finds another file under the same number.
+    // SAFETY: `ManuallyDrop` never closes it, so its owner finds another file under the same number.
     let mut covered = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(number) });
     Ok(retry_on_intr(|| dup3(placeholder()?, &mut covered, flags))?)
 }
 
-/// Whether one of `events` is there, without waiting.
+/// Whether one of `events` has happened to the descriptor. Never waits.
 pub fn is_ready(descriptor: impl AsFd, events: PollFlags) -> bool {
     let mut asked = [PollFd::new(&descriptor, events)];
     matches!(retry_on_intr(|| poll(&mut asked, Some(&Timespec::default()))), Ok(1))
 }
 
-/// Makes a descriptor, or two, which is none of the standard streams'.
+/// Makes one or more descriptors and moves those that have a standard stream's number to another one.
 ///
 /// # Errors
 ///
-/// Those of `make`; the process or the system has no descriptors left.
+/// `make` fails, or the process or the system has no descriptors left.
 pub fn apart<D: Apart, E: Into<std::io::Error>>(make: impl FnOnce() -> Result<D, E>) -> std::io::Result<D> {
     occupy_standard_streams()?;
     make().map_err(Into::into)?.moved_apart()
 }
 
-/// What [`apart`] makes.
+/// Descriptors that [`apart`] can make.
 pub trait Apart: Sized {
-    /// The same, with another number if it has a standard stream's: another thread may have closed one just now.
+    /// Gives each descriptor another number if it has a standard stream's: another thread may have closed that stream just now.
     ///
     /// # Errors
     ///

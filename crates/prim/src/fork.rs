@@ -1,4 +1,4 @@
-//! Notices `fork()` without a system call: a page that the kernel wipes in the child.
+//! Notices `fork()` without a system call: the kernel wipes a page in the child.
 
 use crate::{Counter, OnceWord, Renewed};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
@@ -6,16 +6,16 @@ use std::ffi::c_void;
 
 /// The address of the word on that page; [`NONE`] where the kernel can't wipe pages.
 ///
-/// No lock guards it: one that another thread held during a fork would stay held in the child for ever.
+/// No lock guards it. A lock that another thread held during a fork would stay held in the child for ever.
 static MARK: OnceWord = OnceWord::new();
 static LAST: Counter = Counter::new();
 
 const NONE: u64 = 1;
 const LEN: usize = 4096;
 
-/// A number that stays the same for the life of a process and differs from that of every process it was forked from.
+/// A number that stays the same for the life of a process. It differs from the number of every process that this one was forked from.
 ///
-/// Costs two loads. Where the kernel can't wipe pages (before 4.14), it asks for the process id instead.
+/// Costs two loads. Where the kernel can't wipe pages (before Linux 4.14), it asks for the process id instead.
 #[inline]
 pub fn stamp() -> u64 {
     match MARK.get() {
@@ -33,31 +33,31 @@ pub fn stamp() -> u64 {
     }
 }
 
-/// After a fork, or at the first use, when two threads may be here at once: the first number stays.
+/// Makes a new number, at the first use or after a fork. If two threads do so at once, the first number stays.
 #[cold]
 fn renew(mark: &OnceWord) -> u64 {
-    // The number goes on from the parent's, which the child has a copy of.
+    // The child has a copy of the parent's counter and counts on from there.
     mark.set(LAST.count() + (u64::from(std::process::id()) << 32))
 }
 
-/// The address of a word that reads as 0 in a forked copy. Of two threads that make one at once, one leaves a page unused.
+/// Makes a word that reads as 0 in a forked copy, and returns its address. If two threads do so at once, one page stays unused.
 #[cold]
 fn new_mark() -> u64 {
     // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no memory of ours.
     let page = unsafe { mmap_anonymous(std::ptr::null_mut(), LEN, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE) };
     let Ok(page): Result<*mut c_void, _> = page else { return NONE };
-    // SAFETY: the advice changes what a child sees of this page, which nobody refers to yet.
+    // SAFETY: the advice changes what a child sees of this page, to which no reference exists yet.
     if unsafe { madvise(page, LEN, Advice::LinuxWipeOnFork) }.is_err() {
-        // SAFETY: mapped above, and nobody has its address.
+        // SAFETY: mapped above, and no other code has its address.
         let _ = unsafe { munmap(page, LEN) };
         return NONE;
     }
     page.expose_provenance() as u64
 }
 
-/// A value of this process's own, for statics: a forked copy of the process starts with a fresh one.
+/// A value of this process, for statics. A forked copy of the process starts with a fresh value.
 ///
-/// A lock inside it can't be one that another thread held at the moment of the fork.
+/// So a lock in it is never held by a thread of the parent that the child does not have.
 ///
 /// ```
 /// use multiproc_prim::PerProcess;
@@ -73,7 +73,7 @@ pub struct PerProcess<T> {
 }
 
 impl<T> PerProcess<T> {
-    /// Makes its value with `make` when a process first asks for it.
+    /// A value that `make` makes when a process first asks for it.
     pub const fn new(make: fn() -> T) -> Self {
         Self { value: Renewed::new(), make }
     }

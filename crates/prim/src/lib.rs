@@ -1,6 +1,4 @@
-// Under loom the README's examples are no doc tests: what they do has to happen in a model.
-#![cfg_attr(not(loom), doc = include_str!("../README.md"))]
-#![cfg_attr(loom, doc = "Atomics, futex and payload bytes as loom sees them.")]
+#![doc = include_str!("../README.md")]
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("multiproc needs a 64-bit target: its shared memory is made of 64-bit atomics and may be larger than 4 GiB");

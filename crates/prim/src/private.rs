@@ -1,12 +1,12 @@
-//! Words of one process that threads share: guesses, knowledge, flags and counters.
+//! Words that the threads of one process share: guesses, knowledge, flags and counters.
 
 use crate::base::atomic::PrivateWord;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// A word private to this process whose value is only a guess: a cursor, say, or a cached position.
 ///
-/// The code must be right whatever value a hint has. So loom does not see it, and no interleaving of it is explored. What must not be
-/// wrong belongs in a [`Known`]. A thread that reads a guess sees everything that the thread that wrote it had seen.
+/// The code must be right whatever value a hint has. So loom does not see it, and explores no interleaving of it. A value that must not
+/// be wrong belongs in a [`Known`]. A thread that reads a guess sees everything that its writer had seen.
 #[derive(Debug, Default)]
 pub struct Hint(AtomicU64);
 
@@ -31,30 +31,30 @@ impl Hint {
 
 /// A word private to this process that the code relies on: memory is committed up to here, say.
 ///
-/// Loom sees it, so a model fails where a value comes too late. A thread that reads a value sees everything that the thread that wrote
-/// it had seen. Whatever is known must stay true until the code forgets it.
+/// Loom sees it, so a model fails where a value comes too late. A thread that reads a value sees everything that its writer had seen.
+/// What a value says must stay true until the code replaces it.
 #[derive(Debug, Default)]
 pub struct Known(PrivateWord);
 
 impl Known {
-    /// What is known at first.
+    /// A word that starts as `value`.
     pub fn new(value: u64) -> Self {
         Self(PrivateWord::new(value))
     }
 
-    /// What a thread of this process wrote last, or earlier.
+    /// The last value that a thread of this process wrote, or an older one.
     #[inline(always)]
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Acquire)
     }
 
-    /// Replaces what is known. If two threads do so at once, one of the two values is lost.
+    /// Replaces the value. If two threads do so at once, one of the two values is lost.
     #[inline(always)]
     pub fn set(&self, value: u64) {
         self.0.store(value, Ordering::Release);
     }
 
-    /// Adds bits to what is known. Bits that another thread adds at the same time are kept.
+    /// Adds bits to the value. Bits that another thread adds at the same time are kept.
     #[inline]
     pub fn insert(&self, bits: u64) {
         self.0.fetch_or(bits, Ordering::AcqRel);
@@ -80,26 +80,26 @@ impl Flag {
         Self(PrivateWord::new(0))
     }
 
-    /// Whether it is set. If so, this thread sees everything that the thread that set it had seen.
+    /// Whether the flag is set. If so, this thread sees everything that the setting thread had seen.
     #[inline(always)]
     pub fn is_set(&self) -> bool {
         self.0.load(Ordering::Acquire) != 0
     }
 
-    /// Sets it.
+    /// Sets the flag.
     #[inline(always)]
     pub fn set(&self) {
         self.0.store(1, Ordering::Release);
     }
 
-    /// Takes it back.
+    /// Clears the flag.
     #[inline(always)]
     pub fn clear(&self) {
         self.0.store(0, Ordering::Release);
     }
 }
 
-/// Counts in a static of this process; no two threads get the same number. Loom does not see it.
+/// Counts in a static of this process. No two threads get the same number. Loom does not see it.
 ///
 /// ```
 /// use multiproc_prim::Counter;
@@ -116,7 +116,7 @@ impl Counter {
         Self(AtomicU64::new(0))
     }
 
-    /// The last number that was given out.
+    /// The last number that [`count`](Self::count) returned, 0 before the first.
     #[inline]
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Acquire)

@@ -1,4 +1,4 @@
-//! Memory that several processes may write: a base, a length and whoever keeps it alive.
+//! Memory that several processes may write: a base, a length and the owner that keeps it mapped.
 
 use crate::base::watch::{Cells, Watch, ZEROES_ARE_FRESH};
 use crate::{AtomicU32, AtomicU64};
@@ -27,15 +27,16 @@ unsafe impl Shared for AtomicU32 {
     }
 }
 
-// SAFETY: as above.
+// SAFETY: an atomic integer accepts every bit pattern; fresh is zero.
 unsafe impl Shared for AtomicU64 {
     fn fresh() -> Self {
         Self::new(0)
     }
 }
 
-/// A value alone on its pair of cache lines, so that its writers do not disturb the neighbours' (the second line because
-/// processors fetch lines in pairs).
+/// A value alone on its pair of cache lines, so that its writers do not slow down users of its neighbours.
+///
+/// It takes two lines, because processors fetch lines in pairs.
 #[repr(C, align(128))]
 #[derive(Debug, Default)]
 pub struct Padded<T>(pub T);
@@ -56,6 +57,26 @@ impl<T> Deref for Padded<T> {
 }
 
 /// Declares structs of atomics and implements [`Shared`] for them, field by field.
+///
+/// ```
+/// use multiproc_prim::{AtomicU32, AtomicU64, Heap, Ordering, Padded, Region, shared_struct};
+///
+/// shared_struct! {
+///     /// How many were put, and whether anyone waits.
+///     struct Header {
+///         puts: Padded<AtomicU64>,
+///         is_waiting: AtomicU32,
+///     }
+/// }
+///
+/// # multiproc_prim::model::model(|| {
+/// let region = Region::new(Heap::new(4096));
+/// let header = region.place::<Header>(0).unwrap();
+/// header.make_fresh();
+/// header.puts.fetch_add(1, Ordering::Relaxed);
+/// assert_eq!((header.puts.load(Ordering::Relaxed), header.is_waiting.load(Ordering::Relaxed)), (1, 0));
+/// # });
+/// ```
 #[macro_export]
 macro_rules! shared_struct {
     ($($(#[$meta:meta])* $vis:vis struct $name:ident { $($(#[$fmeta:meta])* $fvis:vis $field:ident: $ty:ty,)* })*) => {$(
@@ -98,7 +119,7 @@ pub unsafe trait Memory: Send + Sync + 'static {
     /// The system has no memory left for it.
     fn commit(&self, range: Range<usize>) -> std::io::Result<()>;
 
-    /// Gives the pages that lie wholly in `range` back. Returns whether it did: then they read as zero, and must be committed anew.
+    /// Gives back the pages that lie wholly in `range`. Returns whether it did: then they read as zero, and must be committed anew.
     fn discard(&self, range: Range<usize>) -> bool;
 
     /// Whether some page of `range` may have been committed.
@@ -106,17 +127,17 @@ pub unsafe trait Memory: Send + Sync + 'static {
         true
     }
 
-    /// Another stretch of the same memory, `range` of it, which may lie behind [`len`](Self::len). With `grow`, memory that can grow
-    /// does so.
+    /// Maps `range` of the same memory as an owner of its own. The range may lie behind [`len`](Self::len). With `grow`, memory that
+    /// can grow does so.
     ///
     /// # Errors
     ///
-    /// This memory is not so long and can't or must not grow, or the system refuses.
+    /// The range ends behind the memory, which can't or must not grow, or the system refuses.
     fn extend(&self, _range: Range<usize>, _grow: bool) -> std::io::Result<Arc<dyn Memory>> {
         Err(std::io::ErrorKind::Unsupported.into())
     }
 
-    /// The owner itself, for those who know its type.
+    /// The owner itself, for a caller who knows its type.
     fn as_any(&self) -> &dyn Any;
 }
 
@@ -134,28 +155,32 @@ pub struct OutOfBounds {
 impl fmt::Display for OutOfBounds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { offset, len, region } = self;
-        write!(f, "{len} bytes at offset {offset} do not fit, aligned, in a region of {region} bytes")
+        write!(f, "{len} bytes at offset {offset} do not fit in a region of {region} bytes, or are not aligned there")
     }
 }
 
 impl std::error::Error for OutOfBounds {}
 
-/// Shared memory as the rings see it: base, length, and a share in whatever keeps it mapped.
+/// A stretch of shared memory: base, length, and a share in the owner that keeps it mapped.
+///
+/// Typed views of it are checked against its bounds once, when they are made.
 ///
 /// ```
 /// use multiproc_prim::{AtomicU64, Heap, Ordering, Region};
 ///
+/// # multiproc_prim::model::model(|| {
 /// let region = Region::new(Heap::new(4096));
-/// let counter = region.place::<AtomicU64>(128)?;
+/// let counter = region.place::<AtomicU64>(128).unwrap();
+/// counter.make_fresh();
 /// counter.fetch_add(1, Ordering::Relaxed);
 /// assert!(region.place::<AtomicU64>(4090).is_err());
-/// # Ok::<(), multiproc_prim::OutOfBounds>(())
+/// # });
 /// ```
 #[derive(Clone)]
 pub struct Region {
     base: NonNull<u8>,
     len: usize,
-    /// Where it starts in its owner's memory.
+    /// Offset in the owner's memory.
     start: usize,
     owner: Arc<dyn Memory>,
     cells: Cells,
@@ -163,7 +188,7 @@ pub struct Region {
 
 // SAFETY: the memory is reached through atomics and atomic byte copies alone, and its owner is `Send + Sync`.
 unsafe impl Send for Region {}
-// SAFETY: as above.
+// SAFETY: as for `Send`.
 unsafe impl Sync for Region {}
 
 impl fmt::Debug for Region {
@@ -182,12 +207,12 @@ impl Region {
         Self { base: owner.base(), len: owner.len(), start: 0, owner, cells: Cells::default() }
     }
 
-    /// The bytes of `range`, multiples of 4096, as a region of their own. Behind the end of this region it is memory that came by
-    /// [growing](Memory::extend), or with `grow` comes so now.
+    /// The bytes of `range`, multiples of 4096, as a region of their own. A range behind the end of this region lies in memory that
+    /// [has grown](Memory::extend), or with `grow` grows now.
     ///
     /// # Errors
     ///
-    /// The range is empty or starts within a page, the memory is not so long and can't or must not grow, or the system refuses.
+    /// The range is empty, starts within a page, or ends behind memory that can't or must not grow; or the system refuses.
     pub fn stretch(&self, range: Range<usize>, grow: bool) -> std::io::Result<Self> {
         let invalid = || std::io::Error::from(std::io::ErrorKind::InvalidInput);
         if range.is_empty() || range.start % 4096 != 0 || self.start % 4096 != 0 {
@@ -214,7 +239,7 @@ impl Region {
         self.owner.commit(self.start + range.start..self.start + range.end)
     }
 
-    /// Gives the pages that lie wholly in `range` back. Returns whether it did: then they read as zero, and must be committed anew.
+    /// Gives back the pages that lie wholly in `range`. Returns whether it did: then they read as zero, and must be committed anew.
     pub fn discard(&self, range: Range<usize>) -> bool {
         range.end <= self.len && self.owner.discard(self.start + range.start..self.start + range.end)
     }
@@ -244,7 +269,7 @@ impl Region {
         self.cells.watch()
     }
 
-    /// Who owns the memory.
+    /// The owner of the memory.
     #[inline]
     pub fn owner(&self) -> &dyn Memory {
         &*self.owner
@@ -292,7 +317,7 @@ impl Region {
     }
 }
 
-/// Values of one type in a region, bounds checked once.
+/// Values of one type in a region. Their bounds are checked once, when it is made.
 pub struct Array<T> {
     first: NonNull<u8>,
     count: usize,
@@ -303,7 +328,7 @@ pub struct Array<T> {
 
 // SAFETY: `T: Shared` wherever one can be made, hence `Send + Sync`; the region keeps the memory.
 unsafe impl<T: Sync> Send for Array<T> {}
-// SAFETY: as above.
+// SAFETY: as for `Send`.
 unsafe impl<T: Sync> Sync for Array<T> {}
 
 impl<T> fmt::Debug for Array<T> {
@@ -319,13 +344,13 @@ impl<T> Clone for Array<T> {
 }
 
 impl<T: Shared> Array<T> {
-    /// How many there are.
+    /// How many values there are.
     #[inline]
     pub fn len(&self) -> usize {
         self.count
     }
 
-    /// Whether there are none.
+    /// Whether there are no values.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
@@ -338,13 +363,15 @@ impl<T: Shared> Array<T> {
         (index < self.count).then(|| unsafe { self.first.add(index * self.stride).cast().as_ref() })
     }
 
-    /// All of them in order.
+    /// All values in order.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         (0..self.count).filter_map(|i| self.get(i))
     }
 
-    /// Makes memory that is all zeroes hold fresh values. Only loom's atomics need it, which are not valid as zeroes; the
-    /// real ones are left untouched, so that no page is.
+    /// Makes new memory, all zeroes, hold fresh values. Only loom's atomics need it, which are not valid as zeroes. Real ones are
+    /// left untouched, and so are their pages.
+    ///
+    /// Call it before any other thread or process has the memory.
     pub fn make_fresh(&self) {
         if !ZEROES_ARE_FRESH {
             for i in 0..self.count {
@@ -366,7 +393,7 @@ impl<T> Clone for Place<T> {
 }
 
 impl<T: Shared> Place<T> {
-    /// As [`Array::make_fresh`].
+    /// Makes new memory, all zeroes, hold a fresh value. Only loom's atomics need it: see [`Array::make_fresh`].
     pub fn make_fresh(&self) {
         self.0.make_fresh();
     }
@@ -381,7 +408,7 @@ impl<T: Shared> Deref for Place<T> {
     }
 }
 
-/// A region on the heap of one process: for tests, for models, and for rings between threads.
+/// Memory on the heap of one process: for tests, for models, and for rings between threads.
 pub struct Heap {
     allocation: NonNull<u8>,
     layout: std::alloc::Layout,
@@ -389,7 +416,7 @@ pub struct Heap {
 
 // SAFETY: the allocation is owned by the value and reached through regions alone.
 unsafe impl Send for Heap {}
-// SAFETY: as above.
+// SAFETY: as for `Send`.
 unsafe impl Sync for Heap {}
 
 impl fmt::Debug for Heap {
@@ -398,14 +425,14 @@ impl fmt::Debug for Heap {
     }
 }
 
-/// What a heap region starts on a multiple of.
+/// The alignment of a region's first byte.
 const PAGE: usize = 4096;
 
 impl Heap {
     /// `len` zeroed bytes, at least one.
     pub fn new(len: usize) -> Self {
-        // A page more than asked for, to start on a page. Asking the allocator for that alignment would make it write zeroes
-        // over memory that comes as zeroes, all of it.
+        // One page more than asked for leaves room to start on a page. An allocator that is asked for that alignment writes zeroes
+        // over all of the memory, which the system has zeroed already.
         let layout = std::alloc::Layout::from_size_align(len.max(1).saturating_add(PAGE), 16)
             .unwrap_or_else(|_| std::alloc::handle_alloc_error(std::alloc::Layout::new::<[u8; PAGE]>()));
         // SAFETY: the layout has a non-zero size.

@@ -1,11 +1,11 @@
-//! A value that is made anew when a key changes, without a lock.
+//! A value that is made anew when its key changes, without a lock.
 
 use core::sync::atomic::{AtomicPtr, Ordering};
 
-/// A value that belongs to one key. Asked for with another key, it makes another value and never shows the old one again.
+/// A value that belongs to a key. A new key makes a new value, and the old value is never seen again.
 ///
-/// It takes no lock, so it works in a forked copy of a process, whatever another thread was doing at the moment of the fork.
-/// Old values are kept for ever: they may be in use, or in a state that must not be touched.
+/// It takes no lock, so it works in a forked copy of a process, whatever another thread did at the moment of the fork. Old values are
+/// kept for ever: they may be in use, or in a state that must not be touched.
 ///
 /// ```
 /// use multiproc_prim::Renewed;
@@ -24,9 +24,9 @@ struct Node<T> {
     value: T,
 }
 
-// SAFETY: it hands out shared references, and values that were made on another thread.
+// SAFETY: it hands out shared references (`Sync`) to values that another thread made and may drop (`Send`).
 unsafe impl<T: Send + Sync> Send for Renewed<T> {}
-// SAFETY: as above.
+// SAFETY: as for `Send`.
 unsafe impl<T: Send + Sync> Sync for Renewed<T> {}
 
 impl<T> Default for Renewed<T> {
@@ -36,7 +36,7 @@ impl<T> Default for Renewed<T> {
 }
 
 impl<T> Renewed<T> {
-    /// Holds no value yet.
+    /// A place that holds no value yet.
     pub const fn new() -> Self {
         Self(AtomicPtr::new(core::ptr::null_mut()))
     }
@@ -50,7 +50,7 @@ impl<T> Renewed<T> {
         unsafe { Self::value_of(node, key) }
     }
 
-    /// The value of `key`, made by `make` if this is the first time. Of two threads that make it at once, one value is dropped.
+    /// The value of `key`, made by `make` the first time. If two threads make it at once, one of the two values is dropped.
     pub fn get(&self, key: u64, make: impl FnOnce() -> T) -> &T {
         // Acquire: the value was written before its address was (pairs with: renew).
         let mut seen = self.0.load(Ordering::Acquire);
@@ -79,8 +79,8 @@ impl<T> Renewed<T> {
     ///
     /// # Safety
     ///
-    /// `node` was read from `self.0` of a value that outlives the result: it is null, or from `Box::into_raw` in [`get`](Self::get), and
-    /// only `drop` frees it.
+    /// `node` was read from `self.0`, and `self` outlives the result. So it is null, or comes from `Box::into_raw` in
+    /// [`get`](Self::get), and only `drop` frees it.
     #[inline]
     unsafe fn value_of<'a>(node: *mut Node<T>, key: u64) -> Option<&'a T> {
         // SAFETY: the caller's promise.
@@ -94,7 +94,7 @@ impl<T> Drop for Renewed<T> {
     fn drop(&mut self) {
         let last = *self.0.get_mut();
         if !last.is_null() {
-            // SAFETY: from `Box::into_raw` in `get`; nobody else has the value any more.
+            // SAFETY: from `Box::into_raw` in `get`, and `&mut self` says that no reference to the value is left.
             drop(unsafe { Box::from_raw(last) });
         }
     }

@@ -1,8 +1,8 @@
-//! Words and lists of one process that take no lock: a forked copy and a signal handler may use them at any moment.
+//! Words and lists of one process without a lock, so that a forked copy and a signal handler may use them at any moment.
 
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
-/// A word of this process that is given a value once. Not modelled: it decides nothing between processes.
+/// A word of this process that gets a value once. Loom does not see it: it decides nothing between processes.
 #[derive(Debug, Default)]
 #[repr(transparent)]
 pub struct OnceWord(AtomicU64);
@@ -19,7 +19,7 @@ impl OnceWord {
         self.0.load(Ordering::Acquire)
     }
 
-    /// Gives it this value, unless it has one. Returns the value that it has now.
+    /// Sets the value, unless the word has one. Returns the value that it has now.
     pub fn set(&self, value: u64) -> u64 {
         match self.0.compare_exchange(0, value, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => value,
@@ -28,7 +28,7 @@ impl OnceWord {
     }
 }
 
-/// Numbers of this process, added and taken out without a lock.
+/// Numbers of this process, which threads add and take out without a lock.
 ///
 /// ```
 /// use multiproc_prim::Roll;
@@ -63,7 +63,7 @@ impl Page {
     }
 
     fn next(&self) -> Option<&'static Page> {
-        // Acquire: the page is empty before its address can be read (pairs with: next page).
+        // Acquire: the page was made empty before its address was published (pairs with: next page).
         // SAFETY: null, or from `Box::leak` in `Roll::add`.
         unsafe { self.next.load(Ordering::Acquire).as_ref() }
     }
@@ -97,7 +97,7 @@ impl Roll {
                     // SAFETY: leaked just now, so it lasts for ever.
                     Ok(_) => unsafe { &*made },
                     Err(theirs) => {
-                        // SAFETY: leaked just now, and nobody else has its address.
+                        // SAFETY: leaked just now, and no other thread has its address.
                         drop(unsafe { Box::from_raw(made) });
                         // SAFETY: another thread leaked it in this function.
                         unsafe { &*theirs }
@@ -107,7 +107,7 @@ impl Roll {
         }
     }
 
-    /// Takes out every number. Allocates nothing and waits for nobody, so a signal handler may call it.
+    /// Takes out every number. It allocates nothing and never waits, so a signal handler may call it.
     pub fn take_all(&self, mut each: impl FnMut(u32)) {
         let mut page = Some(&self.0);
         while let Some(this) = page {

@@ -24,13 +24,13 @@ enum When {
 }
 
 impl Deadline {
-    /// Waits for ever.
+    /// Never passes: a wait lasts for ever.
     pub const NEVER: Self = Self(When::Never);
 
-    /// Does not wait at all: the moment has always passed.
+    /// Has always passed: nothing waits.
     pub const NOW: Self = Self(When::Passed);
 
-    /// Gives up `timeout` from now. A time-out beyond what the clock can express is [`NEVER`](Self::NEVER).
+    /// The moment `timeout` from now. A time-out beyond what the clock can express is [`NEVER`](Self::NEVER).
     pub fn after(timeout: Duration) -> Self {
         Self(Instant::now().checked_add(timeout).map_or(When::Never, When::At))
     }
@@ -41,7 +41,7 @@ impl Deadline {
         self.remaining() == Some(Duration::ZERO)
     }
 
-    /// Time left, `None` for [`NEVER`](Self::NEVER), zero when it has passed.
+    /// Time left: `None` for [`NEVER`](Self::NEVER), zero once the moment has passed.
     #[inline]
     pub fn remaining(self) -> Option<Duration> {
         match self.0 {
@@ -57,8 +57,9 @@ impl Deadline {
     }
 }
 
-/// Milliseconds on the monotonic clock, as of its last tick a few milliseconds ago: costs a few nanoseconds, and is the same
-/// clock in every process of the machine, so that they can compare.
+/// Milliseconds on the monotonic clock, as of its last tick a few milliseconds ago.
+///
+/// It costs a few nanoseconds. Every process of the machine reads the same clock, so that processes can compare what they read.
 pub fn monotonic_millis() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
     now.tv_sec.unsigned_abs() * 1000 + now.tv_nsec.unsigned_abs() / 1_000_000

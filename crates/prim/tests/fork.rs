@@ -6,7 +6,7 @@ use multiproc_prim::stamp;
 
 #[test]
 fn threads_that_ask_for_the_first_stamp_at_once_get_the_same_one() {
-    // In a forked copy, where nobody has asked yet.
+    // In a forked copy, which has no stamp yet.
     for _ in 0..50 {
         // SAFETY: only this thread runs in the copy, which makes threads of its own and ends without unwinding.
         match unsafe { libc::fork() } {

@@ -1,4 +1,4 @@
-//! The model's own tools: does it see what lies in a region, and does it try the orders that matter?
+//! The tools of models: loom sees the bytes of a region, and tries the orders that matter. Also the example's model.
 //!
 //! Without loom each model runs once, for real.
 
@@ -7,7 +7,7 @@ use multiproc_prim::{AtomicU32, AtomicU64, Heap, Ordering, Region, futex};
 use std::collections::HashSet;
 use std::sync::Mutex;
 
-/// What a thread can see of another one that looks before it exchanges: both orders, or the models prove nothing.
+/// One thread looks, then exchanges. Another one must see it before and after the exchange, or no model proves anything.
 #[test]
 fn an_exchange_after_a_look_is_tried_before_another_threads_look() {
     let seen = Arc::new(Mutex::new(HashSet::new()));
@@ -26,6 +26,15 @@ fn an_exchange_after_a_look_is_tried_before_another_threads_look() {
     });
     let seen = all.lock().unwrap();
     assert_eq!(seen.len(), if cfg!(loom) { 2 } else { 1 });
+}
+
+#[path = "../examples/mailbox.rs"]
+#[expect(dead_code, reason = "an example has a main function")]
+mod mailbox;
+
+#[test]
+fn the_letters_of_the_example_come_once_and_in_order() {
+    model(mailbox::letters_come_once_and_in_order);
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! Loom's atomics, each with a companion that makes loom explore every order of accesses.
 //!
-//! Loom 0.7 remembers one last access per atomic. Every lock-free loop loads before it exchanges, and so hides the load of another thread
-//! behind its own: loom never tries the order in which the exchange comes first, and whole models ran in a single execution.
-//! So every operation here first touches the companion with a relaxed read-modify-write. Each of those depends on every other one and
-//! synchronises nothing: loom explores the order of any two operations, and a load may read all that loom allows it.
+//! Loom 0.7 remembers one last access per atomic. A lock-free loop loads before it exchanges, and its load hides that of another thread.
+//! So loom never tries the order in which the exchange comes first, and whole models run in a single execution.
+//!
+//! Here every operation first touches the companion with a relaxed read-modify-write. Each of those depends on every other one, and
+//! synchronises nothing. So loom explores the order of any two operations, and a load may still read all that loom allows it.
 //!
 //! An atomic and its companion take more bytes than the real one: see the README, "Atomics grow under loom".
 
@@ -11,8 +12,8 @@ use super::explore::life;
 use loom::sync::atomic;
 pub use loom::sync::atomic::{Ordering, fence};
 
-/// A word that other threads of this process may write, and no other process. A death after an access to it shows nowhere, and who comes
-/// first matters to nobody: so it needs no companion.
+/// A word that other threads of this process may write, and no other process. It needs no companion: a death after an access to it shows
+/// nowhere, and no code depends on the order of two accesses.
 pub(crate) use loom::sync::atomic::AtomicU64 as PrivateWord;
 
 /// A fence right after a successful exchange by the same thread.
@@ -36,7 +37,7 @@ macro_rules! modelled {
                 Self { value: atomic::$name::new(value), order: atomic::AtomicU32::new(0) }
             }
 
-            /// The value, after the companion; `None` if this thread died, for whom nothing has an effect any more.
+            /// Touches the companion and returns the value. `None` if this thread is dead, so that its operations have no effect.
             pub(super) fn step(&self) -> Option<&atomic::$name> {
                 life::step().then(|| {
                     self.order.fetch_add(1, Ordering::Relaxed);

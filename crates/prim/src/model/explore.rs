@@ -1,19 +1,19 @@
-//! Runs a test body in every interleaving that loom can tell apart.
+//! Models: test bodies that run in every interleaving that loom can tell apart.
 
 pub use loom::thread;
 use std::cell::Cell;
-/// Shared ownership in models: the plain one, since handles are not what a model explores.
+/// The standard library's: a model does not explore the counting of handles.
 pub use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Explores `body` with at most `LOOM_MAX_PREEMPTIONS` (default 2) preemptions per execution, and prints how many
-/// executions that were.
+/// Explores `body` with at most `LOOM_MAX_PREEMPTIONS` (default 2) preemptions in an execution. Prints how many executions it explored.
 pub fn model(body: impl Fn() + Sync + Send + 'static) {
     println!("explored {} executions", explore(None, body));
 }
 
-/// As [`model`], without preemptions: a thread goes on until it ends, waits or gives way. For long stories in which one thread is
-/// [away](steadily) all the while; what it has read may be old all the same.
+/// Explores `body` as [`model`] does, but without preemptions: a thread goes on until it ends, waits or spins.
+///
+/// For long stories in which one thread is [away](steadily) all the while. What that thread has read may still be old.
 pub fn model_in_turn(body: impl Fn() + Sync + Send + 'static) {
     println!("explored {} executions", explore(Some(0), body));
 }
@@ -32,16 +32,16 @@ fn explore(preemptions: Option<usize>, body: impl Fn() + Sync + Send + 'static) 
 }
 
 thread_local! {
-    /// Whether a [`mortal`] has died since [`model_deaths`] last asked. All of a model runs on one thread of the system.
+    /// Whether a [`mortal`] thread has died since [`model_deaths`] last asked. All of a model runs on one thread of the system.
     static DIED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Explores `body` once for every number of steps after which its [`mortal`] may die, from none to as many as it makes at most.
+/// Explores `body` once for each number of steps after which its [`mortal`] thread may die, from none to the most that it makes.
 pub fn model_deaths(body: impl Fn(u32) + Sync + Send + Copy + 'static) {
     explore_deaths(None, body);
 }
 
-/// As [`model_deaths`], without preemptions, as [`model_in_turn`].
+/// Explores `body` as [`model_deaths`] does, but without preemptions: see [`model_in_turn`].
 pub fn model_deaths_in_turn(body: impl Fn(u32) + Sync + Send + Copy + 'static) {
     explore_deaths(Some(0), body);
 }
@@ -59,10 +59,9 @@ fn explore_deaths(preemptions: Option<usize>, body: impl Fn(u32) + Sync + Send +
     println!("explored {executions} executions, with a death after each of {steps} steps");
 }
 
-/// Runs `life`, whose thread stops for good after so many steps on shared memory: then the result is `None`.
+/// Runs `life`. Its thread stops for good after that many steps on shared memory, as a killed process does. Then the result is `None`.
 ///
-/// Stopping is an unwinding during which nothing that the thread does has an effect on shared memory: what its destructors would
-/// give back stays as a killed process leaves it.
+/// To stop, the thread unwinds. Nothing that it does while it unwinds has an effect on shared memory, so its destructors give nothing back.
 pub fn mortal<T>(steps: u32, life: impl FnOnce() -> T) -> Option<T> {
     life::set(life::Life::Steps(steps));
     let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(life));
@@ -78,11 +77,11 @@ pub fn mortal<T>(steps: u32, life: impl FnOnce() -> T) -> Option<T> {
 }
 
 loom::thread_local! {
-    /// Whether this thread gives way when it spins.
+    /// Whether this thread goes on when it spins, and does not give way.
     static IS_STEADY: Cell<bool> = Cell::new(false);
 }
 
-/// Runs `work`, whose thread never gives way while it spins: another one goes on in between only where the model preempts it. So another
+/// Runs `work`. Its thread never gives way while it spins: another thread goes on only where the model preempts this one. So another
 /// thread can be away for as long as `work` takes.
 pub fn steadily<T>(work: impl FnOnce() -> T) -> T {
     let before = IS_STEADY.with(|steady| steady.replace(true));
@@ -119,7 +118,7 @@ pub(crate) mod life {
         LIFE.with(|now| now.set(life));
     }
 
-    /// Does what the kernel does on behalf of this thread, in one go: no death comes between.
+    /// Runs what the kernel does for this thread as one step: the thread can't die within it.
     pub(crate) fn by_kernel<T>(work: impl FnOnce() -> T) -> T {
         let life = LIFE.with(|now| now.replace(Life::Immortal));
         let result = work();
@@ -127,7 +126,7 @@ pub(crate) mod life {
         result
     }
 
-    /// One step of this thread. Returns whether it has an effect: not once the thread is dead.
+    /// Counts one step of this thread. Returns whether the step has an effect: `false` once the thread is dead.
     pub(crate) fn step() -> bool {
         LIFE.with(|life| match life.get() {
             Life::Immortal => true,

@@ -2,12 +2,12 @@
 
 use super::atomic::{Ordering, fence};
 
-/// The half of the side that acts often.
+/// The actor's half.
 pub fn light_fence() {
     fence(Ordering::SeqCst);
 }
 
-/// The half of the side that waits.
+/// The waiter's half.
 pub fn heavy_fence() {
     fence(Ordering::SeqCst);
 }

@@ -1,4 +1,4 @@
-//! Models: the same names as in `../real`, as loom sees them. None of it works outside of a model.
+//! Models: the same names as in `../real`, as loom sees them. They work inside of a model only.
 
 pub(crate) mod atomic;
 pub mod explore;

@@ -1,14 +1,14 @@
-//! Two words that are exchanged together, as loom sees them.
+//! Two words that can be exchanged together, as loom sees them.
 
 use super::atomic::{AtomicU64, Ordering};
 use crate::Shared;
 use std::sync::{Mutex, PoisonError};
 
-/// Pairs of words that were ever in an [`AtomicPair`], by the number that stands for them.
+/// All pairs of words that an [`AtomicPair`] ever held. The index of a pair is the number that stands for it.
 static PAIRS: Mutex<Vec<(u64, u64)>> = Mutex::new(Vec::new());
 
 fn pair(number: u64) -> (u64, u64) {
-    // Zero is there before anything else is.
+    // Number 0 stands for two zeroes, even before it is in the list.
     let pairs = PAIRS.lock().unwrap_or_else(PoisonError::into_inner);
     pairs.get(number as usize).copied().unwrap_or_default()
 }
@@ -31,7 +31,7 @@ fn number(pair: (u64, u64)) -> u64 {
 #[allow(missing_docs, reason = "the operations are those of the real one")]
 pub struct AtomicPair(AtomicU64);
 
-// SAFETY: fresh is what new memory is made to hold; a model's memory is written by nobody else.
+// SAFETY: `make_fresh` writes fresh values into new memory, and only the model's own threads write it afterwards.
 unsafe impl Shared for AtomicPair {
     fn fresh() -> Self {
         Self(AtomicU64::new(0))
@@ -63,7 +63,7 @@ impl AtomicPair {
             let seen = value.load(Ordering::Relaxed);
             let (first, second) = pair(seen);
             if first != old {
-                // As the exchange that fails.
+                // The load that a failed exchange is.
                 value.load(lost);
                 return false;
             }

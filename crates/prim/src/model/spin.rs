@@ -13,7 +13,7 @@ pub fn yield_now() {
     give_way();
 }
 
-/// How many times a back-off spins at its next try: in a model one spin says as much as many.
+/// How many times a back-off spins at its next try. In a model one spin shows as much as many.
 pub(crate) fn spins(_tries: u32) -> u32 {
     1
 }

@@ -1,6 +1,6 @@
 //! Copies of payload bytes, as loom sees them.
 //!
-//! Loom can't see raw bytes. It sees one cell per eight of them, kept here, outside the region, and held for as long as the copy takes.
+//! Loom can't see raw bytes. So each eight bytes have a cell here, outside of the region, which a copy holds for as long as it takes.
 
 use loom::cell::{ConstPtr, MutPtr, UnsafeCell};
 use std::collections::HashMap;
@@ -31,7 +31,7 @@ impl Cells {
     }
 }
 
-/// Whose copies loom watches; nothing's if the bytes are private.
+/// The cells that copies touch; `None` if the bytes are private.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Watch<'a>(Option<&'a Cells>);
 

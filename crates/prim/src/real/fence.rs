@@ -1,10 +1,10 @@
-//! A fence of two halves, for those who do something a million times for every time that somebody waits for it.
+//! A fence of two halves, for an action that happens a million times for every time that a thread waits for it.
 //!
-//! The classic agreement (I tell, then look whether you wait; you say that you wait, then look whether I told) needs a full fence
-//! between telling and looking on both sides, and a full fence waits until everything written has reached the other processors.
-//! Here the side that acts often writes [`light_fence`], which keeps only the compiler from moving accesses, and the side that
-//! waits writes [`heavy_fence`], which makes the kernel run a full fence on every processor that runs one of us
-//! (`membarrier(2)`): as if each light fence had been full.
+//! An actor writes its news, then looks whether a waiter is there. A waiter announces itself, then looks for news. Both need a full
+//! fence between writing and looking, and a full fence waits until everything written has reached the other processors.
+//!
+//! Here the actor uses [`light_fence`], which keeps only the compiler from moving accesses. The waiter uses [`heavy_fence`]: it has the
+//! kernel run a full fence on every processor that runs a registered process (`membarrier(2)`), as if each light fence had been full.
 
 use core::sync::atomic::{AtomicU32, Ordering, compiler_fence, fence};
 use rustix::thread::{MembarrierCommand, membarrier};
@@ -12,17 +12,17 @@ use std::time::Duration;
 
 const UNKNOWN: u32 = 0;
 const REGISTERED: u32 = 1;
-/// The kernel can't, or a sandbox forbids it: light fences are full ones.
+/// The kernel can't run fences, or a sandbox forbids it. Light fences are full ones.
 const REFUSED: u32 = 2;
 
-/// Whether the kernel runs fences in this process. A forked child is registered as its parent was.
+/// Whether the kernel runs fences in this process. A forked child inherits the registration.
 static STATE: AtomicU32 = AtomicU32::new(UNKNOWN);
 
-/// The half of the side that acts often. The first one of a process registers it with the kernel, which takes some ten
-/// milliseconds once it has several threads.
+/// The actor's half. The first call of a process registers it with the kernel, which takes some ten milliseconds if the process has
+/// several threads.
 #[inline(always)]
 pub fn light_fence() {
-    // Relaxed: whoever reads it late runs a full fence, which is never wrong.
+    // Relaxed: a thread that reads an old value runs a full fence, which is never wrong.
     if STATE.load(Ordering::Relaxed) == REGISTERED { compiler_fence(Ordering::SeqCst) } else { full_fence() }
 }
 
@@ -35,13 +35,13 @@ fn full_fence() {
     fence(Ordering::SeqCst);
 }
 
-/// The half of the side that waits: some microseconds, in which the other processors are interrupted for a moment.
+/// The waiter's half. It takes some microseconds, in which the other processors are interrupted for a moment.
 #[cold]
 pub fn heavy_fence() {
     fence(Ordering::SeqCst);
     if membarrier(MembarrierCommand::GlobalExpedited).is_err() {
-        // A sandbox forbids the call to this process, and perhaps not to others. What the kernel does not enforce, time does: no
-        // processor keeps what it wrote to itself for as long.
+        // A sandbox may forbid the call to this process alone, while others use light fences. Then time has to do: no processor keeps
+        // a write to itself for a millisecond.
         std::thread::sleep(Duration::from_millis(1));
     }
 }
@@ -52,7 +52,7 @@ mod tests {
     use core::sync::atomic::{AtomicU32, Ordering};
     use std::sync::Barrier;
 
-    /// The litmus test of stores that are kept back: without either fence it fails within moments on a machine of two processors.
+    /// The litmus test for delayed stores. If either fence is left out, it fails within moments on a machine with two processors.
     #[test]
     fn of_two_who_tell_and_then_look_one_sees_the_other() {
         const ROUNDS: usize = 20_000;

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 /// Sleeps while `word` holds `expected`, for at most `limit` (`None`: no limit).
 ///
-/// Returns for any of: woken, value already different, time over, a signal. Which one it was is not told, because the
+/// Returns when it is woken, when the value already differs, when the time is over, or for a signal. It does not say which, because the
 /// caller must look at its condition again in every case.
 pub fn wait(word: &AtomicU32, expected: u32, limit: Option<Duration>) {
     let limit = limit.map(|limit| limit.try_into().unwrap_or(LONGEST));
     match futex::wait(word, Flags::empty(), expected, limit.as_ref()) {
         Ok(()) | Err(Errno::AGAIN | Errno::INTR | Errno::TIMEDOUT) => {}
-        // A system that refuses futexes (a sandbox) still makes progress, at a poll's pace instead of a spin's.
+        // Where a sandbox refuses futexes, the caller still makes progress: it polls once a millisecond instead of spinning.
         Err(_) => std::thread::sleep(Duration::from_millis(1)),
     }
 }

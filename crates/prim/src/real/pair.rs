@@ -55,9 +55,9 @@ impl AtomicPair {
     }
 }
 
-/// `portable-atomic` has this for x86-64 too. There it asks at each call whether the processor has the instruction, and is not inlined: 16
-/// instructions and one nanosecond more for each exchange. And it brings a lock for processors without the instruction, which must never
-/// be used in shared memory.
+/// `portable-atomic` has this for x86-64 too, but asks at each call whether the processor has the instruction, and is not inlined. That
+/// costs 16 instructions and one nanosecond more for each exchange. It also brings a lock for processors without the instruction, which
+/// must never be used in shared memory.
 #[cfg(target_arch = "x86_64")]
 mod whole {
     use super::{AtomicPair, Ordering};
@@ -124,7 +124,7 @@ mod whole {
     }
 }
 
-/// Other processors could with code that nobody has run yet.
+/// Other processors have such an exchange too, but nobody has run this crate on them yet.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod whole {
     use super::{AtomicPair, Ordering};

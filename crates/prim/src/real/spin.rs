@@ -11,7 +11,7 @@ pub fn yield_now() {
     std::thread::yield_now();
 }
 
-/// How many times a back-off spins at its next try: twice as many as at the last one, up to 64.
+/// How many times a back-off spins at its next try: twice as often as at the last one, up to 64.
 #[inline]
 pub(crate) fn spins(tries: u32) -> u32 {
     1 << tries.min(6)

@@ -6,7 +6,7 @@ use std::ptr::NonNull;
 /// New memory is all zeroes, and zeroes are fresh values of the standard library's atomics.
 pub(crate) const ZEROES_ARE_FRESH: bool = true;
 
-/// What a model keeps for the payload bytes of a region.
+/// A model keeps its cells for a region's payload here.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cells(());
 
@@ -17,11 +17,11 @@ impl Cells {
     }
 }
 
-/// Whose copies a model watches.
+/// A model reports copies to this.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Watch<'a>(PhantomData<&'a Cells>);
 
-/// What a model holds for the length of a copy.
+/// A model holds its cells in this for as long as a copy takes.
 pub(crate) struct Held;
 
 impl Watch<'_> {
