@@ -39,7 +39,8 @@ pub use multiproc_travel::pass::{DecodeError, Descriptor, EncodeError};
 /// A program that also uses the `Sender` or `Receiver` of `std::sync::mpsc` names those explicitly, which takes precedence.
 pub mod prelude {
     pub use crate::{
-        Connection, Delivery, Exit, GetError, JoinableQueue, Process, PutError, Queue, Receiver, RecvError, SendError, Sender,
-        SimpleQueue, Standby, active_children, current_process, init, pipe, pipe_oneway,
+        Connection, DeadLetter, Delivery, Exit, GetError, JoinableQueue, OpenError, Process, PutError, Queue, Receiver,
+        RecvError, SendError, Sender, SimpleQueue, SpawnError, Standby, active_children, current_process, init, pipe,
+        pipe_oneway, remove_queue,
     };
 }

@@ -113,7 +113,7 @@ impl<Tx: DeserializeOwned, Rx: DeserializeOwned> Connection<Tx, Rx> {
 }
 
 impl<Tx, Rx> AsFd for Connection<Tx, Rx> {
-    /// The descriptor of [`readiness`](Self::readiness). Where that is an error, it is a file, which `poll` finds readable and `epoll` refuses.
+    /// The descriptor of [`readiness`](Self::readiness). Where there is none (the process has no descriptors left), this is an ordinary file: `poll` finds it readable, and `epoll` refuses it.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }

@@ -7,7 +7,7 @@ macro_rules! send_bytes {
         ///
         /// # Errors
         ///
-        /// The other end is closed or its process is dead, the message is longer than [`MAX_MESSAGE`](crate::MAX_MESSAGE), or this end is
+        /// The other end is closed or its process is dead, the message is longer than 1 GiB (`MAX_MESSAGE`), or this end is
         /// another process's.
         pub fn send_bytes(&self, bytes: &[u8]) -> Result<(), SendError> {
             self.0.send_bytes(bytes, Deadline::NEVER)
@@ -39,7 +39,7 @@ macro_rules! send_bytes {
 /// The methods of an end that sends values.
 macro_rules! send_values {
     ($value:ident) => {
-        /// Sends a value, or what stands for it in a map's `get`: a `&str` for a `String`, a slice for a `Vec` (Python: `send`). Waits while
+        /// Sends a value, or what it lends: a `&str` for a `String`, a slice for a `Vec` (Python: `send`). Waits while
         /// the pipe is full; a value larger than the pipe streams through it.
         ///
         /// `Ok` says that the value is in the pipe. It does not say that the other process receives it: that process may die first.
@@ -47,7 +47,7 @@ macro_rules! send_values {
         /// # Errors
         ///
         /// The other end is closed or its process is dead, the value refuses to be encoded or is longer than
-        /// [`MAX_MESSAGE`](crate::MAX_MESSAGE), or this end is another process's. Nothing was sent, and ends of pipes inside the value are
+        /// 1 GiB (`MAX_MESSAGE`), or this end is another process's. Nothing was sent, and ends of pipes inside the value are
         /// still here.
         pub fn send<Q>(&self, value: &Q) -> Result<(), SendError>
         where
@@ -91,7 +91,7 @@ macro_rules! send_values {
 /// The methods of an end that receives bytes, and those that wait for anything.
 macro_rules! recv_bytes {
     () => {
-        /// Receives the bytes of one message, up to [`MAX_MESSAGE`](crate::MAX_MESSAGE) of them (Python: `recv_bytes`). Waits for one.
+        /// Receives the bytes of one message, up to 1 GiB (`MAX_MESSAGE`) of them (Python: `recv_bytes`). Waits for one.
         /// Descriptors that came with it are dropped.
         ///
         /// # Errors

@@ -83,7 +83,8 @@ impl Process {
 
 /// Settings of a [`Process`] before it starts: a name, a daemon, streams, environment, directory.
 ///
-/// Streams, environment and directory are those of this process, but for standard input, unless set here: as in `std::process::Command`.
+/// The new process has this process's output streams, environment and directory unless they are set here, as in `std::process::Command`. Its
+/// standard input is empty unless it is set.
 ///
 /// ```
 /// use multiproc_process::Process;

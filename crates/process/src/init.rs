@@ -26,7 +26,7 @@ pub struct Main {
 /// In a new process it runs the function that the parent asked for and does not return. In all others it returns at once.
 ///
 /// A program that does not call it works too: its new processes run their function before `main`. Tests and benches rely
-/// on that. But then nobody waits for children when `main` ends, and daemons end only because their parent has ended.
+/// on that: don't call it in a test, where the new process would run the other tests first. But then nobody waits for children when `main` ends, and daemons end only because their parent has ended.
 ///
 /// ```
 /// let _main = multiproc_process::init();

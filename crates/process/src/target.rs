@@ -70,7 +70,8 @@ impl<T: Ending, E: Display> Outcome for Result<T, E> {
         match self {
             Ok(value) => value.end(),
             Err(error) => {
-                say(&format!("process {} failed: {error}", current_process().name()));
+                // With its causes, where the error writes them: `anyhow` does.
+                say(&format!("process {} failed: {error:#}", current_process().name()));
                 1
             }
         }
@@ -209,7 +210,10 @@ impl Entry {
         // A captured integer has no niche. A captured reference has, and is found out below.
         const {
             let is_pointer_like = size_of::<T>() == size_of::<fn()>() && size_of::<Option<T>>() == size_of::<T>();
-            assert!(size_of::<T>() == 0 || is_pointer_like, "a new process can't run a closure that captures something");
+            assert!(
+                size_of::<T>() == 0 || is_pointer_like,
+                "a new process can't run a closure that captures something: pass it as an argument"
+            );
         }
         let image = Image::current()?;
         let pointer = if size_of::<T>() == 0 {

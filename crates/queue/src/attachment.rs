@@ -13,7 +13,7 @@ use crate::sweep::{Sweeper, owner};
 use multiproc_prim::stamp;
 use multiproc_prim::{Array, AtomicU64, Deadline, Hint, Ordering, Place, Renewed};
 use multiproc_ring::mpmc::Lane;
-use multiproc_shm::{FileId, Flaw, JoinError, Membership, Segment, SegmentName, Watched, file_id};
+use multiproc_shm::{AttachError, FileId, Flaw, JoinError, Membership, Segment, SegmentName, Watched, file_id};
 use multiproc_sync::{Channel, ChannelBlock, ChannelError, ChannelPopError, Look, Pace, Wait};
 use multiproc_travel::pass;
 use serde::{Deserialize, Deserializer, Serializer};
@@ -64,7 +64,7 @@ impl Attachment {
 
     /// The attachment to the queue of a name, if its messages are of the type that `identity` stands for.
     pub(crate) fn open(name: &SegmentName, flavor: Flavor, identity: u64, message_type: &str) -> Result<Arc<Self>, OpenError> {
-        let segment = Segment::open(name, flavor.kind())?;
+        let segment = Segment::open(name, flavor.kind()).map_err(in_words)?;
         let file = file_id(segment.as_fd())?;
         let attachment = registry::attached(file, || Self::attach_segment(segment, file, flavor))?.checked(flavor)?;
         if attachment.shape.identity != identity {
@@ -76,7 +76,7 @@ impl Attachment {
     /// The attachment to the queue behind a descriptor, which is closed if this process has an attachment already.
     pub(crate) fn attach(descriptor: OwnedFd, flavor: Flavor) -> Result<Arc<Self>, OpenError> {
         let file = file_id(descriptor.as_fd())?;
-        let attach = || Self::attach_segment(Segment::attach(descriptor, flavor.kind())?, file, flavor);
+        let attach = || Self::attach_segment(Segment::attach(descriptor, flavor.kind()).map_err(in_words)?, file, flavor);
         registry::attached(file, attach)?.checked(flavor)
     }
 
@@ -150,7 +150,7 @@ impl Attachment {
         if self.shape.flavor != flavor {
             let (found, expected) = (self.shape.flavor.kind(), flavor.kind());
             let flaw = Flaw::Kind { found: format!("{found:?}"), expected: format!("{expected:?}") };
-            return Err(self.segment.refuse(flaw).into());
+            return Err(in_words(self.segment.refuse(flaw)).into());
         }
         Ok(self)
     }
@@ -239,6 +239,17 @@ impl Attachment {
     pub(crate) fn is_empty(&self) -> bool {
         let ring = self.channel.ring();
         !self.lanes().iter().any(|&lane| ring.has_message(lane))
+    }
+}
+
+/// The same refusal, with the kinds of queue as users call them.
+fn in_words(error: AttachError) -> AttachError {
+    match error {
+        AttachError::Refused { segment, flaw: Flaw::Kind { found, expected } } => {
+            let [found, expected] = [found, expected].map(|kind| Flavor::in_words(&kind).to_owned());
+            AttachError::Refused { segment, flaw: Flaw::Kind { found, expected } }
+        }
+        other => other,
     }
 }
 

@@ -96,7 +96,8 @@ impl<Q> Builder<Q> {
         self
     }
 
-    /// Sets the longest message in bytes, as encoded. Default: 256 MiB, or a sixteenth of the memory where that is less.
+    /// Sets the length in bytes, as encoded, that a message may have at least. Blocks of memory are made for it, and a message that just fits
+    /// the largest block passes, too. Default: 256 MiB, or a sixteenth of the memory where that is less.
     pub fn max_message(mut self, bytes: u64) -> Self {
         self.max_message = Some(bytes);
         self
@@ -143,6 +144,8 @@ impl<Q> Builder<Q> {
     /// # remove("example-jobs")?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    ///
+    /// A queue that was [shut down](crate::Queue::shutdown) stays so under its name until the name is [removed](remove).
     ///
     /// A queue that is there keeps its memory, its longest message, its places for processes and its limit of deliveries. They
     /// may differ from this builder's.

@@ -23,9 +23,9 @@ pub(crate) const DEAD_LANES: [Lane; 2] = [Lane::DeadReturned, Lane::Dead];
 /// It may go to another thread, outlives every handle, and keeps the process attached to the queue. A forked copy of it does
 /// nothing.
 ///
-/// After a shutdown, a get in the thread that got it waits for it for three seconds. From then on the get takes it for its own,
-/// wherever it is. A get in any other thread waits until it is done. So finish or give back a delivery before a get that is to
-/// see the end.
+/// After a shutdown, a get says `ShutDown` only when no delivery can come back. A get in the thread that got this delivery waits for it
+/// for three seconds, and then takes it for a value in its own hands. A get in any other thread waits until it is done. So finish a
+/// delivery, or give it back, before a get that is to see the end.
 ///
 /// ```
 /// use multiproc_queue::JoinableQueue;
@@ -118,6 +118,7 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
     /// Only if `T`'s own `Deserialize` does. The message goes back to where it was then.
     pub fn try_get_dead(&self) -> Result<DeadLetter<T>, GetError> {
         let attachment = self.queue().here()?;
+        attachment.glance();
         let mut taken = Err(GetError::Empty);
         for lane in DEAD_LANES {
             taken = attachment.channel.try_pop_block(&[lane]).map_err(|error| attachment.get_error(error.into()));

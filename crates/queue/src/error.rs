@@ -111,7 +111,7 @@ pub enum PutError<T> {
     #[error("this handle of the queue was closed: put through another one")]
     Closed(T),
     /// The queue was shut down for everyone (Python: `queue.ShutDown`).
-    #[error("the queue was shut down")]
+    #[error("the queue was shut down, for good: make a new one, or remove its name first if it has one")]
     ShutDown(T),
     /// The shared memory of the queue, or of the system, is used up.
     #[error("the queue's shared memory is used up: get something first, or build the queue with more memory")]

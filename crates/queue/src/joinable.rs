@@ -70,8 +70,7 @@ impl<T> JoinableQueue<T> {
     /// thread finishes a value that another one still works on, and the values that a dead process had in hand are known. A value
     /// that goes to another thread goes as a [`Delivery`](crate::Delivery).
     ///
-    /// A value that was got in the destructor of a thread-local has to be finished there: the end of the thread may not give it
-    /// back.
+    /// A destructor of a thread-local that gets a value has to finish it, too: the end of the thread may not give it back.
     ///
     /// # Errors
     ///
@@ -83,7 +82,9 @@ impl<T> JoinableQueue<T> {
 
     /// Counts the values that were put aside and not taken out yet, at some moment during the call.
     pub fn dead_len(&self) -> usize {
-        DEAD_LANES.iter().map(|&lane| self.queue().attachment().channel.ring().len_of(lane)).sum()
+        let attachment = self.queue().attachment();
+        attachment.look_to_answer();
+        DEAD_LANES.iter().map(|&lane| attachment.channel.ring().len_of(lane)).sum()
     }
 
     /// Waits until every value that was put is done (Python: `join`).
@@ -113,7 +114,9 @@ impl<T> JoinableQueue<T> {
 
     /// Counts the values put and not done, at some moment during the call.
     pub fn unfinished(&self) -> usize {
-        self.queue().attachment().unfinished() as usize
+        let attachment = self.queue().attachment();
+        attachment.look_to_answer();
+        attachment.unfinished() as usize
     }
 }
 

@@ -113,6 +113,16 @@ impl Flavor {
             Self::Simple => *b"SIMP",
         })
     }
+
+    /// What users call a kind of segment: the words of this crate for its own.
+    pub(crate) fn in_words(kind: &str) -> &str {
+        match kind {
+            "QUEU" => "Queue",
+            "JOIN" => "JoinableQueue",
+            "SIMP" => "SimpleQueue",
+            other => other,
+        }
+    }
 }
 
 /// The numbers that make a queue: what the builder collects and the segment's header carries.

@@ -36,7 +36,7 @@ macro_rules! methods_of_all {
                 self.queue().set_closed();
             }
 
-            /// Returns whether this handle was [closed](Self::close).
+            /// Returns whether this handle was [closed](Self::close). A [shutdown](crate::Queue::shutdown) closes no handle.
             pub fn is_closed(&self) -> bool {
                 self.queue().was_closed()
             }
@@ -47,7 +47,8 @@ macro_rules! methods_of_all {
             ///
             /// # Errors
             ///
-            /// The value can't be put ever, or nothing that could come free would make room for it. The error gives it back.
+            /// The queue can never hold the value: it was shut down, this handle was closed, the value can't be encoded or is too long, or
+            /// no memory that could come free is enough. The error gives the value back.
             pub fn put(&self, value: T) -> Result<(), $crate::PutError<T>> {
                 self.queue().put_by(value, Deadline::NEVER)
             }
@@ -187,6 +188,11 @@ macro_rules! methods_of_both {
             pub fn shutdown(&self) {
                 self.queue().attachment().channel.shut_down();
             }
+
+            /// Returns whether some process has [shut the queue down](Self::shutdown). Values may still wait in it.
+            pub fn is_shut_down(&self) -> bool {
+                self.queue().attachment().channel.is_shut_down()
+            }
         }
 
         impl<T: serde::Serialize + serde::de::DeserializeOwned> $Kind<T> {
@@ -242,12 +248,11 @@ macro_rules! methods_of_both {
             ///
             /// # Errors
             ///
-            /// As `get`. The error has the values that were got before. Once there is a value, it is no error that no more are
-            /// there.
+            /// As `get`, for the first value. A later value that can't be read is an error, too, which holds the values before it.
             ///
             /// # Panics
             ///
-            /// As `get`: a panic at one message treats all that were got as it treats that one.
+            /// As `get`. The values that this call got before are then treated as the one that panicked.
             pub fn get_many(&self, max: usize) -> Result<Vec<T>, $crate::GetManyError<T>> {
                 self.queue().get_many_by(max, Deadline::NEVER)
             }

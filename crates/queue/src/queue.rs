@@ -109,12 +109,14 @@ impl<T> Queue<T> {
         fields
     }
 
-    /// Counts the values that were in the hands of a process when it died, and are gone. Python has no counterpart.
+    /// Counts the values that died with a consumer on their way out of the queue: while a get was reading them, or in a
+    /// [`borrow`](Self::borrow). Python has no counterpart.
     ///
-    /// It counts values whose `Deserialize` panicked in a get, too, with those that the same [`get_many`](Self::get_many) had got
-    /// before. A value counts as soon as some process has looked for the dead. A value of up to 8 encoded bytes is its taker's
-    /// own once it is taken, and is not counted. The number is exact up to 8,388,607 found by one process.
+    /// A value that a get has returned is its caller's own and does not count. Nor does a value of up to 8 encoded bytes, which is the
+    /// consumer's own at once. Values whose `Deserialize` panicked in a get count, with those that the same
+    /// [`get_many`](Self::get_many) had got before. The number is exact up to 8,388,607 found by one process.
     pub fn lost(&self) -> u64 {
+        self.attachment().look_to_answer();
         self.attachment().lost()
     }
 }

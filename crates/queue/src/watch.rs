@@ -45,6 +45,18 @@ impl Attachment {
                 return;
             }
         }
+        self.look_if_due();
+    }
+
+    /// Before an answer that a death may change: looks for the dead, if it is time. A forked copy of the process does not: it only reads.
+    pub(crate) fn look_to_answer(&self) {
+        if !self.membership.is_inherited() {
+            self.look_if_due();
+        }
+    }
+
+    #[inline(always)]
+    fn look_if_due(&self) {
         if is_due(&self.words.looked) {
             self.give_back_again();
             self.sweep_the_dead();

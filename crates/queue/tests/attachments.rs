@@ -81,7 +81,7 @@ fn a_queue_of_another_flavour_is_refused_however_it_comes() {
     multiproc_queue::remove(&name).unwrap();
     assert!(matches!(opened, OpenError::Attach(AttachError::Refused { flaw: Flaw::Kind { .. }, .. })), "{opened}");
     for error in [receive::<_, Queue<u64>>(&q).unwrap_err(), receive::<_, SimpleQueue<u64>>(&q).unwrap_err()] {
-        assert!(error.to_string().contains("JOIN"), "{error}");
+        assert!(error.to_string().contains("JoinableQueue"), "{error}");
     }
     let again: JoinableQueue<u64> = receive(&q).unwrap();
     again.put(1).unwrap();

@@ -2,7 +2,7 @@
 
 use multiproc_process::{Exit, Process};
 use multiproc_queue::{GetError, JoinableQueue, PutError, Queue};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const WATCHDOG: Duration = Duration::from_secs(60);
 
@@ -52,6 +52,28 @@ fn what_is_given_back_wakes_a_sleeping_consumer() {
         assert_eq!(other.join().unwrap(), 1);
     });
     q.join().unwrap();
+}
+
+fn get_and_die(q: JoinableQueue<u32>) {
+    q.get().unwrap();
+    std::process::abort();
+}
+
+#[test]
+fn a_supervisor_that_only_asks_for_dead_letters_or_counts_finds_what_a_dead_worker_left() {
+    type Ask = fn(&JoinableQueue<u32>) -> bool;
+    let asks: [Ask; 3] = [|q| q.try_get_dead().is_ok(), |q| q.dead_len() == 1, |q| q.unfinished() == 0];
+    for ask in asks {
+        let q = JoinableQueue::builder().bounded(4).max_deliveries(1).build().unwrap();
+        q.put(13).unwrap();
+        let worker = Process::spawn(get_and_die, q.clone()).unwrap();
+        worker.join().unwrap();
+        let end = Instant::now() + WATCHDOG;
+        while !ask(&q) {
+            assert!(Instant::now() < end, "nobody looked for the dead");
+            std::thread::yield_now();
+        }
+    }
 }
 
 #[test]

@@ -185,6 +185,17 @@ fn a_handle_knows_whether_it_was_closed() {
 }
 
 #[test]
+fn every_handle_knows_whether_the_queue_was_shut_down() {
+    let q = JoinableQueue::bounded(4).unwrap();
+    let other = q.clone();
+    q.put(1).unwrap();
+    assert!(!other.is_shut_down());
+    q.shutdown();
+    assert!(other.is_shut_down() && !other.is_closed());
+    assert_eq!(other.get(), Ok(1));
+}
+
+#[test]
 fn get_many_waits_for_the_first_value_as_long_as_it_is_told() {
     let q = Queue::bounded(4).unwrap();
     assert_eq!(q.try_get_many(2), Err(GetManyError { values: vec![], error: GetError::Empty }));

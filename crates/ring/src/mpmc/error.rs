@@ -11,7 +11,7 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum LayoutError {
     /// The number of slots is 0 or too large.
-    #[error("a ring has from 1 to {MAX_SLOTS} slots, not {asked}")]
+    #[error("there can be room for 1 to {MAX_SLOTS} messages, not for {asked}")]
     Slots {
         /// What was asked for.
         asked: u32,
