@@ -103,7 +103,7 @@ impl<Q> Builder<Q> {
         self
     }
 
-    /// Sets how many processes can have the queue open at once: 1 to 1016, the default.
+    /// Sets how many processes can have the queue open at once: 1 to 1016, the default. 0 counts as 1.
     pub fn participants(mut self, processes: u32) -> Self {
         self.shape.participants = processes;
         self
@@ -199,7 +199,7 @@ impl<Q> Builder<Q> {
 
 impl<T> Builder<JoinableQueue<T>> {
     /// Sets the number of deliveries after which a value that was never done is put aside, to be read with
-    /// [`try_get_dead`](JoinableQueue::try_get_dead). At most 32,767. Default, or 0: no limit.
+    /// [`try_get_dead`](JoinableQueue::try_get_dead). A limit above 32,767 counts as that. Default, or 0: no limit.
     pub fn max_deliveries(mut self, deliveries: u16) -> Self {
         self.shape.max_deliveries = deliveries.min(i16::MAX as u16);
         self

@@ -10,7 +10,6 @@ const ROW_BITS: u32 = 10;
 const EPOCH_BITS: u32 = 6;
 const RING_BITS: u32 = 6;
 const PHASE_BITS: u32 = 2;
-const TURN_BITS: u32 = 40;
 const CONTENT_BITS: u32 = 24;
 /// Blocks that a slot can name in one word: half of the content's values, but the one for nothing.
 const MAX_IN_CONTENT: u32 = (1 << (CONTENT_BITS - 1)) - 1;
@@ -144,7 +143,6 @@ const RING_SHIFT: u32 = PHASE_BITS;
 const OWNER_SHIFT: u32 = RING_SHIFT + RING_BITS;
 const TICKET_SHIFT: u32 = OWNER_SHIFT + ROW_BITS + EPOCH_BITS;
 static_assertions::const_assert_eq!(TICKET_SHIFT + TICKET_BITS, 64);
-static_assertions::const_assert_eq!(TURN_BITS + CONTENT_BITS, 64);
 
 impl BlockState {
     pub(crate) const FREE: Self = Self(Phase::Free as u64);
@@ -536,7 +534,7 @@ mod tests {
 
     #[test]
     fn turns_compare_across_their_wrap() {
-        let last = mask(TURN_BITS);
+        let last = mask(64 - CONTENT_BITS);
         assert_eq!(Slot::never_used(0).turns_ahead_of(last), 1);
         assert_eq!(Slot::never_used(last).turns_ahead_of(last + 1), -1);
         assert_eq!(Slot::never_used(5).turns_ahead_of(5), 0);
