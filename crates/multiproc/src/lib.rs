@@ -32,7 +32,7 @@ pub use multiproc_queue::{
     JoinThreadError, JoinableQueue, Loan, NameError, OpenError, PutError, PutManyError, Queue, QueueJoinError, RemoveError,
     SimpleQueue, TaskDoneError, remove as remove_queue,
 };
-pub use multiproc_travel::pass::{DecodeError, Descriptor, EncodeError};
+pub use multiproc_travel::pass::{DecodeError, Descriptor, EncodeError, Lends};
 
 /// What a program with processes, queues and pipes names: `use multiproc::prelude::*`.
 ///

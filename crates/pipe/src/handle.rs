@@ -10,7 +10,6 @@ use multiproc_prim::Deadline;
 use multiproc_travel::{Readiness, pass};
 use serde::de::DeserializeOwned;
 use serde::{Deserializer, Serialize};
-use std::borrow::Borrow;
 use std::cell::OnceCell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -61,7 +60,7 @@ impl Handle {
 
     pub(crate) fn send<T, Q>(&self, value: &Q, deadline: Deadline) -> Result<(), SendError>
     where
-        T: Serialize + DeserializeOwned + Borrow<Q>,
+        T: Serialize + DeserializeOwned + pass::Lends<Q>,
         Q: Serialize + ?Sized,
     {
         if !self.holder.is_here() {

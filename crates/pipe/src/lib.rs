@@ -30,6 +30,6 @@ pub use error::{DescriptorError, PipeError, RecvError, RecvIntoError, SendError,
 pub use layout::{CAPACITY, MAX_MESSAGE};
 pub use multiproc_shm::{AttachError, CreateError};
 pub use multiproc_sync::ChannelError;
-pub use multiproc_travel::pass::{DecodeError, Descriptor, EncodeError};
+pub use multiproc_travel::pass::{DecodeError, Descriptor, EncodeError, Lends};
 pub use oneway::{Receiver, Sender, pipe_oneway};
 pub use standby::{PipeEnd, Standby};

@@ -51,7 +51,7 @@ macro_rules! send_values {
         /// still here.
         pub fn send<Q>(&self, value: &Q) -> Result<(), SendError>
         where
-            $value: Borrow<Q>,
+            $value: Lends<Q>,
             Q: Serialize + ?Sized,
         {
             self.0.send::<$value, Q>(value, Deadline::NEVER)
@@ -65,7 +65,7 @@ macro_rules! send_values {
         /// [`SendError::Full`], or as [`send`](Self::send). Nothing was sent then.
         pub fn try_send<Q>(&self, value: &Q) -> Result<(), SendError>
         where
-            $value: Borrow<Q>,
+            $value: Lends<Q>,
             Q: Serialize + ?Sized,
         {
             self.0.send::<$value, Q>(value, Deadline::NOW)
@@ -80,7 +80,7 @@ macro_rules! send_values {
         /// [`SendError::Timeout`], or as [`send`](Self::send). Nothing was sent then.
         pub fn send_timeout<Q>(&self, value: &Q, timeout: Duration) -> Result<(), SendError>
         where
-            $value: Borrow<Q>,
+            $value: Lends<Q>,
             Q: Serialize + ?Sized,
         {
             self.0.send::<$value, Q>(value, Deadline::after(timeout))

@@ -101,12 +101,12 @@ impl<'q, T: Pod> Loan<'q, T> {
         self.len() == 0
     }
 
-    /// Writes values from index `first` on. Returns whether they fit; if not, nothing is written. Values that are never written
-    /// are left from an earlier message.
+    /// Writes values from index `first` on. Returns whether they fit; if not, nothing is written, and nothing ever by a forked
+    /// copy. Values that are never written are left from an earlier message.
     #[inline(always)]
     #[must_use = "nothing is written if the values don't fit"]
     pub fn copy_from(&self, first: usize, values: &[T]) -> bool {
-        let Some(block) = &self.block else { return false };
+        let Some(block) = self.block.as_ref().filter(|_| !self.attachment.membership.is_inherited()) else { return false };
         window::<T>(block.payload(), first, values.len()).is_some_and(|to| to.write(bytemuck::cast_slice(values)))
     }
 
@@ -177,13 +177,15 @@ impl<T: Pod> Borrowed<'_, T> {
         self.copy_to(index, &mut value).then_some(value[0])
     }
 
-    /// Copies values from index `first` on. Returns whether there are as many; if not, nothing is copied.
+    /// Copies values from index `first` on. Returns whether there are as many; if not, nothing is copied, and nothing ever in a forked
+    /// copy of the process, which has no part in the message.
     #[inline(always)]
     #[must_use = "nothing is copied if there are fewer values"]
     pub fn copy_to(&self, first: usize, target: &mut [T]) -> bool {
         let mut read =
             |payload| window::<T>(payload, first, target.len()).is_some_and(|from| from.read(bytemuck::cast_slice_mut(target)));
         match self.shared {
+            _ if self.attachment.membership.is_inherited() => false,
             Some(payload) => read(payload),
             None => self.block.as_ref().is_some_and(|block| read(block.payload())),
         }
@@ -194,11 +196,12 @@ impl<T: Pod> Borrowed<'_, T> {
         (0..self.len()).filter_map(|index| self.get(index))
     }
 
-    /// Copies all values.
+    /// Copies all values; none in a forked copy of the process.
     pub fn to_vec(&self) -> Vec<T> {
         let mut values = vec![T::zeroed(); self.len()];
-        let all = self.copy_to(0, &mut values);
-        debug_assert!(all, "a message has as many values as its length says");
+        if !self.copy_to(0, &mut values) {
+            values.clear();
+        }
         values
     }
 }

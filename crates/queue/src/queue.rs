@@ -109,7 +109,7 @@ impl<T> Queue<T> {
         fields
     }
 
-    /// Counts the values that died with a consumer on their way out of the queue: while a get was reading them, or in a
+    /// Counts the values that died with a consumer on their way out of the queue: while a get was copying them out, or in a
     /// [`borrow`](Self::borrow). Python has no counterpart.
     ///
     /// A value that a get has returned is its caller's own and does not count. Nor does a value of up to 8 encoded bytes, which is the
@@ -128,7 +128,10 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     {
         let mut put = 0;
         while let Some(value) = rest.next() {
-            if let Err(error) = self.put_by(value, deadline) {
+            // There may be room all the time.
+            let late = put > 0 && deadline != Deadline::NOW && deadline.is_over();
+            let done = if late { Err(PutError::Timeout(value)) } else { self.put_by(value, deadline) };
+            if let Err(error) = done {
                 return Err(PutManyError { put, error, rest });
             }
             put += 1;
@@ -144,12 +147,17 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
             Err(error) => return Err(GetManyError { values, error }),
         };
         let mut underway = Underway::new(attachment, 0);
-        while values.len() < max {
+        let mut most = max;
+        while values.len() < most {
             let deadline = if values.is_empty() { deadline } else { Deadline::NOW };
             match self.get_by(deadline) {
                 Ok(value) => {
                     underway.add();
                     values.push(value);
+                    if values.len() == 1 {
+                        // What is there now: producers may be so fast that it never ends.
+                        most = max.min(1 + attachment.len());
+                    }
                 }
                 Err(GetError::Empty | GetError::ShutDown) if !values.is_empty() => break,
                 Err(error) => {

@@ -33,6 +33,9 @@ impl Sweeper<'_> {
                 buried = true;
             }
         }
+        if buried {
+            self.channel.ring().distrust_memory();
+        }
         buried
     }
 

@@ -221,6 +221,25 @@ fn put_many_waits_for_room_as_long_as_it_is_told_and_gives_back_the_rest() {
 }
 
 #[test]
+fn a_batch_ends_however_fast_the_other_side_is() {
+    let q = Queue::bounded(8).unwrap();
+    std::thread::scope(|scope| {
+        let producer = scope.spawn(|| while q.put(7_u64).is_ok() {});
+        assert!(!q.get_many_timeout(usize::MAX, Duration::from_secs(60)).unwrap().is_empty());
+        assert!(!q.get_many(usize::MAX).unwrap().is_empty());
+        q.shutdown();
+        producer.join().unwrap();
+    });
+    let q = Queue::bounded(8).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| while q.get().is_ok() {});
+        let stopped = q.put_many_timeout(0_u64.., Duration::from_millis(50)).unwrap_err();
+        assert!(matches!(stopped.error, PutError::Timeout(value) if value == stopped.put as u64), "{stopped}");
+        q.shutdown();
+    });
+}
+
+#[test]
 fn equal_errors_have_the_same_kind_value_and_text() {
     assert_eq!(PutError::Full(1), PutError::Full(1));
     assert_ne!(PutError::Full(1), PutError::Full(2));

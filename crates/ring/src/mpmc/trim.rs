@@ -90,6 +90,8 @@ impl Arena {
         if !stretch.region.has_pages(range.clone()) {
             return;
         }
+        // Others may have given back what this handle has seen committed: the headers below are touched.
+        self.forget_what_was_trimmed();
         // A sweeper finds what we claim, should we die before it is gone.
         self.note_used(blocks, u64::from(stretch.first) + u64::from(beyond) - 1);
         let header = |within: u32| stretch.ensure(class, within).ok().and_then(|()| stretch.headers.get(within as usize));
@@ -119,7 +121,7 @@ impl Arena {
 
     /// Tells other handles that memory which they have seen committed may not be. They look before a claim, and again once it is theirs:
     /// from then on it is not given back. Relaxed: the kernel took the memory away before, and orders that for every process.
-    fn note_trim(&self) {
+    pub(crate) fn note_trim(&self) {
         self.trims.fetch_add(1, Ordering::Relaxed);
         self.forget_what_was_trimmed();
     }

@@ -57,6 +57,7 @@ mod error;
 mod format;
 mod handles;
 mod identity;
+mod lends;
 mod read;
 mod shape;
 mod trial;
@@ -68,6 +69,7 @@ pub use format::MAX_DEPTH;
 pub use handles::{Descriptor, Mover, arrives_in_trial, check_leaving, deserialize_stand_in, leaves_in_trial};
 pub use handles::{move_along, refuse, refuse_to_leave, serialize_descriptor, serialize_stand_in};
 pub use identity::{identity, type_name};
+pub use lends::Lends;
 
 use error::Why;
 use handles::{ARRIVING, Arriving, LEAVING, Leaving, Luggage, Scope, no_arriving, no_leaving};
@@ -119,6 +121,8 @@ pub fn encode<T: Serialize + DeserializeOwned>(value: &T) -> Result<Parcel, Enco
 /// assert_eq!(pass::decode::<String>(&parcel.bytes, parcel.descriptors)?, "hello");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// A pair that is not one of [`Lends`] is the caller's to answer for: a `T` that is read from the value's bytes must be the value.
 ///
 /// # Errors
 ///
