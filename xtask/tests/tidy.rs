@@ -90,9 +90,11 @@ fn examples_are_short_and_no_two_have_the_same_name() {
     let mut names = BTreeMap::new();
     for (path, text) in files(&[".rs"]).into_iter().filter(|(path, _)| path.starts_with("crates/") && path.contains("/examples/"))
     {
+        // What a newcomer reads fits one screen. The layers below have more to set up.
+        let most = if path.starts_with("crates/multiproc/") { 60 } else { 80 };
         let lines = text.lines().count();
-        if lines > 60 {
-            offences.push(format!("{path} has {lines} lines, more than 60"));
+        if lines > most {
+            offences.push(format!("{path} has {lines} lines, more than {most}"));
         }
         // All examples are built in one folder.
         let name = path.rsplit('/').next().unwrap().to_owned();

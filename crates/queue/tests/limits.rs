@@ -283,6 +283,20 @@ fn a_forked_copy_joins_as_itself_and_its_parent_stays_alive_to_it() {
 }
 
 #[test]
+fn a_forked_copy_writes_into_no_loan_and_reads_no_borrowed_message() {
+    in_a_process(|()| {
+        let q = Queue::<u32>::bounded(2).unwrap();
+        let loan = q.loan(2).unwrap();
+        assert!(loan.copy_from(0, &[1, 1]));
+        assert_eq!(fork(|| i32::from(loan.copy_from(0, &[666, 666]) || loan.set(1, 666))), 0);
+        loan.send().unwrap();
+        let borrowed = q.borrow().unwrap();
+        assert_eq!(borrowed.to_vec(), [1, 1]);
+        assert_eq!(fork(|| i32::from(borrowed.get(0).is_some() || !borrowed.to_vec().is_empty())), 0);
+    });
+}
+
+#[test]
 fn a_forked_copy_without_a_place_gets_an_error() {
     in_a_process(|()| {
         let q = Queue::<u64>::builder().bounded(1).participants(1).build().unwrap();
