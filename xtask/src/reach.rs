@@ -32,10 +32,13 @@ const TESTED: [&[&str]; 2] = [
     &["--package", "multiproc-pipe", "--test", "contract", "--test", "lent", "--test", "room"],
 ];
 /// Tests that start their own file again. Under `qemu-aarch64` that file is the emulator's.
-const START_PROCESSES: [&str; 3] = [
+const START_PROCESSES: [&str; 6] = [
     "a_killed_peer_is_the_end_at_once",
     "a_sender_that_waits_for_room_learns_of_a_death",
     "messages_of_16_mib_go_to_another_process",
+    "a_hundred_clients_fit_the_usual_limit_of_descriptors",
+    "a_message_whose_descriptors_find_no_room_waits_for_it",
+    "the_bytes_of_a_message_whose_descriptors_find_no_room",
 ];
 
 /// The tool that is missing, if Debian's compiler can't be had here.
