@@ -157,36 +157,32 @@ pub enum PutError<T> {
     },
 }
 
+/// The value in each variant of a [`PutError`], by value or by reference as the error is given.
+macro_rules! value_in {
+    ($error:expr) => {
+        match $error {
+            PutError::Full(value)
+            | PutError::Timeout(value)
+            | PutError::Closed(value)
+            | PutError::ShutDown(value)
+            | PutError::NoMemory(value)
+            | PutError::Inherited(value)
+            | PutError::TooLong { value, .. }
+            | PutError::Encode { value, .. }
+            | PutError::Corrupt { value, .. }
+            | PutError::Forked { value, .. } => value,
+        }
+    };
+}
+
 impl<T> PutError<T> {
     /// Returns the value that was not put.
     pub fn into_inner(self) -> T {
-        match self {
-            Self::Full(value)
-            | Self::Timeout(value)
-            | Self::Closed(value)
-            | Self::ShutDown(value)
-            | Self::NoMemory(value)
-            | Self::Inherited(value)
-            | Self::TooLong { value, .. }
-            | Self::Encode { value, .. }
-            | Self::Corrupt { value, .. }
-            | Self::Forked { value, .. } => value,
-        }
+        value_in!(self)
     }
 
     fn value(&self) -> &T {
-        match self {
-            Self::Full(value)
-            | Self::Timeout(value)
-            | Self::Closed(value)
-            | Self::ShutDown(value)
-            | Self::NoMemory(value)
-            | Self::Inherited(value)
-            | Self::TooLong { value, .. }
-            | Self::Encode { value, .. }
-            | Self::Corrupt { value, .. }
-            | Self::Forked { value, .. } => value,
-        }
+        value_in!(self)
     }
 
     /// Makes the same error with something made of its value.
