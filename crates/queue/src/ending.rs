@@ -112,9 +112,11 @@ const PATIENCE_APART: u64 = 3000;
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
         let Waiter { held, apart } = &self.waiter;
+        // For all of it: who is the first of the line because we left it finds our values no longer counted.
+        let mut waiters = self.attachment.waiters.lock();
         let counted = Apart::counted_in(apart.word.fetch_and(!Apart::COUNTED, Ordering::AcqRel));
         self.tally.wait_with_less(held + counted);
-        self.attachment.waiters.lock().retain(|other| !Arc::ptr_eq(&other.apart, apart));
+        waiters.retain(|other| !Arc::ptr_eq(&other.apart, apart));
     }
 }
 
@@ -172,6 +174,8 @@ impl Attachment {
         if wait.waiter.in_hand() == 0 {
             return false;
         }
+        // Before the tallies, too: if we are the first because another thread left the line, its values are in no tally any more.
+        let is_first_here = wait.is_first_here();
         let me = self.membership.participant();
         let waits_with = |who: Participant| tally_of(&self.tallies, who).map_or(0, |tally| tally.waits_with(who));
         let others: Vec<_> = self.membership.others().filter(|who| waits_with(*who) > 0).collect();
@@ -179,6 +183,6 @@ impl Attachment {
         // The values of the dead come back.
         let stuck = unfinished <= waiting && !others.iter().any(|who| self.membership.is_dead(*who));
         let is_out_of_patience = wait.is_out_of_patience(stuck);
-        stuck && (is_out_of_patience || wait.is_first_here() && others.iter().all(|who| who.row > me.row))
+        stuck && (is_out_of_patience || is_first_here && others.iter().all(|who| who.row > me.row))
     }
 }

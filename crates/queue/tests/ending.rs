@@ -56,32 +56,34 @@ fn a_get_with_nothing_in_hand_waits_for_what_others_have_that_wait_themselves() 
 
 #[test]
 fn of_callers_that_wait_with_values_in_hand_one_ends_and_the_others_get_what_it_leaves() {
-    let q = JoinableQueue::unbounded().unwrap();
-    q.put_many([1, 2]).unwrap();
-    let (ready, both) = mpsc::channel();
-    let threads = [1, 2].map(|_| {
-        let (q, ready) = (q.clone(), ready.clone());
-        thread::spawn(move || {
-            let mut got = vec![q.get().unwrap()];
-            ready.send(()).unwrap();
-            while q.unfinished() > 0 && !q.is_empty() {
-                thread::yield_now();
-            }
-            // The first thread that ends here leaves its value behind, as a killed process does.
-            loop {
-                match q.get_timeout(WATCHDOG) {
-                    Ok(value) => got.push(value),
-                    Err(GetError::ShutDown) => return got,
-                    Err(error) => panic!("{error}"),
+    for _ in 0..300 {
+        let q = JoinableQueue::unbounded().unwrap();
+        q.put_many([1, 2]).unwrap();
+        let (ready, both) = mpsc::channel();
+        let threads = [1, 2].map(|_| {
+            let (q, ready) = (q.clone(), ready.clone());
+            thread::spawn(move || {
+                let mut got = vec![q.get().unwrap()];
+                ready.send(()).unwrap();
+                while q.unfinished() > 0 && !q.is_empty() {
+                    thread::yield_now();
                 }
-            }
-        })
-    });
-    (0..2).for_each(|_| both.recv().unwrap());
-    q.shutdown();
-    let mut numbers: Vec<_> = threads.map(|thread| thread.join().unwrap().len()).into();
-    numbers.sort_unstable();
-    assert_eq!(numbers, [1, 2]);
+                // The first thread that ends here leaves its value behind, as a killed process does.
+                loop {
+                    match q.get_timeout(WATCHDOG) {
+                        Ok(value) => got.push(value),
+                        Err(GetError::ShutDown) => return got,
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            })
+        });
+        (0..2).for_each(|_| both.recv().unwrap());
+        q.shutdown();
+        let mut numbers: Vec<_> = threads.map(|thread| thread.join().unwrap().len()).into();
+        numbers.sort_unstable();
+        assert_eq!(numbers, [1, 2]);
+    }
 }
 
 #[test]
