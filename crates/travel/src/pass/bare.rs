@@ -53,6 +53,37 @@ macro_rules! numbers {
             None
         }
 
+        /// The kind of the number behind a reference; `None` for other types.
+        #[inline(always)]
+        fn lent_kind(id: TypeId) -> Option<u8> {
+            $(if id == TypeId::of::<&'static $type>() {
+                return Some(format::$kind);
+            })*
+            None
+        }
+
+        /// The kind and the bytes of the numbers in a slice or a vector that is lent; `None` for other values.
+        ///
+        /// # Safety
+        ///
+        /// `lent` is a value of the type `id`, which borrows for `'a` at least.
+        #[inline(always)]
+        unsafe fn lent_slice<'a>(id: TypeId, lent: *const ()) -> Option<(u8, &'a [u8])> {
+            $(let slice: Option<&'a [$type]> = if id == TypeId::of::<&'static [$type]>() {
+                // SAFETY: it is one, as the caller says. How long it borrows did not count.
+                Some(unsafe { *lent.cast::<&[$type]>() })
+            } else if id == TypeId::of::<&'static Vec<$type>>() {
+                // SAFETY: as above.
+                Some(unsafe { *lent.cast::<&Vec<$type>>() })
+            } else {
+                None
+            };
+            if let Some(slice) = slice {
+                return Some((format::$kind, bytemuck::cast_slice(slice)));
+            })*
+            None
+        }
+
         /// The kind of the numbers in a `Vec`; `None` for other types.
         #[inline(always)]
         fn vector_kind(id: TypeId) -> Option<u8> {
@@ -117,21 +148,55 @@ numbers!(
     f64 = F64
 );
 
-fn collect<N: bytemuck::Pod>(bytes: &[u8]) -> Option<Vec<N>> {
-    if bytes.len() % size_of::<N>() != 0 {
+/// The values of these bytes; `None` if they are no whole number of values.
+pub(super) fn collect<N: bytemuck::AnyBitPattern>(bytes: &[u8]) -> Option<Vec<N>> {
+    if bytes.is_empty() {
+        return Some(Vec::new());
+    }
+    if bytes.len().checked_rem(size_of::<N>()) != Some(0) {
         return None;
     }
-    let mut numbers = vec![N::zeroed(); bytes.len() / size_of::<N>()];
-    bytemuck::cast_slice_mut::<N, u8>(&mut numbers).copy_from_slice(bytes);
+    let count = bytes.len() / size_of::<N>();
+    let mut numbers = Vec::<N>::with_capacity(count);
+    // SAFETY: there is room for so many values, which are as long as the bytes; any bytes make a value.
+    unsafe {
+        std::ptr::copy_nonoverlapping(bytes.as_ptr(), numbers.as_mut_ptr().cast(), bytes.len());
+        numbers.set_len(count);
+    }
     Some(numbers)
 }
 
-/// The bytes of a number whose type is of this kind; none of any other value.
+/// The kind and the bytes of a number, or of a number behind a reference; `None` for other values.
 #[inline(always)]
-pub(super) fn number_bytes<T: ?Sized>(number: &T, kind: u8) -> &[u8] {
-    let len = if number_kind(type_id::<T>()) == Some(kind) { size_of_val(number) } else { 0 };
-    // SAFETY: it is a number, all of whose bytes are written; otherwise nothing is read.
-    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(number).cast(), len) }
+pub(super) fn number<T: ?Sized>(value: &T) -> Option<(u8, &[u8])> {
+    let place = std::ptr::from_ref(value).cast::<u8>();
+    let (kind, place) = if let Some(kind) = number_kind(type_id::<T>()) {
+        (kind, place)
+    } else {
+        let kind = lent_kind(type_id::<T>())?;
+        // SAFETY: the value is a reference to a number.
+        (kind, unsafe { *place.cast::<*const u8>() })
+    };
+    // SAFETY: a number of this kind is there, all of whose bytes are written, for as long as the value.
+    Some((kind, unsafe { std::slice::from_raw_parts(place, format::width(kind)?) }))
+}
+
+/// The kind and the bytes of the numbers that an iterator over a slice or a vector of numbers borrows; `None` for other iterators.
+#[inline(always)]
+pub(super) fn lent_numbers<I>(lent: &I) -> Option<(u8, &[u8])> {
+    // SAFETY: it is a value of that type, and borrows for longer than it is borrowed.
+    unsafe { lent_slice(type_id::<I>(), std::ptr::from_ref(lent).cast()) }
+}
+
+/// The number that the bytes start with, and the rest of them, if `T` is a number of this kind.
+#[inline(always)]
+pub(super) fn split_number<T>(kind: u8, bytes: &[u8]) -> Option<(T, &[u8])> {
+    if number_kind(type_id::<T>()) != Some(kind) {
+        return None;
+    }
+    let (number, rest) = bytes.split_at_checked(size_of::<T>())?;
+    // SAFETY: any bytes make a number, and there are as many as it has.
+    Some((unsafe { number.as_ptr().cast::<T>().read_unaligned() }, rest))
 }
 
 /// The kind of the numbers in a `Vec`, and their bytes; `None` for other values.
@@ -177,8 +242,8 @@ pub(super) fn append<T, Q: ?Sized>(value: &Q, target: &mut Vec<u8>) -> bool {
         }
         return lends;
     }
-    if let Some(kind) = number_kind(id) {
-        target.extend_from_slice(number_bytes(value, kind));
+    if number_kind(id).is_some() {
+        target.extend_from_slice(number(value).map_or(&[], |(_, bytes)| bytes));
     } else if id == TypeId::of::<String>() {
         // SAFETY: `Q` is `String`.
         target.extend_from_slice(unsafe { &*std::ptr::from_ref(value).cast::<String>() }.as_bytes());

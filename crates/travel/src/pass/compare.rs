@@ -107,7 +107,7 @@ impl Digester<'_> {
                 both(leaf(&start.get(..7 + name)?), inner?)
             }
             _ => {
-                let mut reader = Reader::new(start);
+                let mut reader = Reader::<false>::new(start);
                 reader.pass_over().ok()?;
                 self.rest = reader.bytes;
                 leaf(&start.get(..start.len() - self.rest.len()))

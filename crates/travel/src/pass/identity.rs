@@ -7,6 +7,7 @@ use super::bare;
 use super::error::Why;
 use super::format::{self, VERSION};
 use super::handles::no_arriving;
+use super::plain;
 use super::shape::mix;
 use serde::Deserializer;
 use serde::de::value::BorrowedStrDeserializer;
@@ -223,6 +224,13 @@ impl<'de> Deserializer<'de> for Probe<'_> {
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Why> {
+        if name == plain::ONE || name == plain::MANY {
+            // The type alone knows what the bytes mean.
+            self.0.text(&type_name::<V::Value>());
+            let len = if name == plain::ONE { size_of::<V::Value>() } else { 0 };
+            self.0.number(len as u64);
+            return visitor.visit_bytes(&vec![0; len]);
+        }
         self.0.named(format::END, name, &[], |trace| visitor.visit_newtype_struct(Probe(trace)))
     }
 

@@ -28,6 +28,7 @@
 //! | `mod.rs` | [`encode`] and [`decode`]; `encode_plain` and `decode_plain`, for values without handles |
 //! | `format.rs` | the bytes: a table of all kinds of values |
 //! | `bare.rs` | types whose messages are their bare bytes, without a kind: numbers, `()`, `String`, `Vec` of numbers |
+//! | `plain.rs` | [`Plain`], [`PlainVec`]: values that travel as the bytes that they are in memory |
 //! | `write/mod.rs` | value to bytes: serde's `Serializer` (`write/parts.rs`: structs, tuples, sequences, maps) |
 //! | `read/mod.rs` | bytes to value, whatever the type asks for |
 //! | `read/deserializer.rs` | serde's `Deserializer`: what the type asks for (`read/parts.rs`: structs, sequences, maps, variants) |
@@ -45,6 +46,7 @@
 //! |---|---|
 //! | add a kind of value | `format.rs` (constant, table, `VERSION`), `write/mod.rs`, `read/deserializer.rs`; in `read/mod.rs` `any`, `unexpected` and `pass_over`; `compare.rs` if it holds other values |
 //! | have one more type travel as its bare bytes | `bare.rs` (`numbers!`, or `append`, `from_bytes` and `is_bare`), `VERSION` |
+//! | trust the code of one more crate whose types are read from any bytes | `type_names::BYTES` |
 //! | know one more unordered set, or ordered map, of another crate | the two lists in `type_names.rs`, `Care::has_items` |
 //! | refuse a type of the library that serde writes without a part | `type_names::loses`, `bare::what_is_lost` |
 //! | have a handle of your own travel | nothing here: call the functions of `handles.rs` in its `Serialize` and `Deserialize`, as `multiproc-queue` does |
@@ -58,6 +60,7 @@ mod format;
 mod handles;
 mod identity;
 mod lends;
+mod plain;
 mod read;
 mod shape;
 mod trial;
@@ -70,6 +73,7 @@ pub use handles::{Descriptor, Mover, arrives_in_trial, check_leaving, deserializ
 pub use handles::{move_along, refuse, refuse_to_leave, serialize_descriptor, serialize_stand_in};
 pub use identity::{identity, type_name};
 pub use lends::Lends;
+pub use plain::{Plain, PlainVec};
 
 use error::Why;
 use handles::{ARRIVING, Arriving, LEAVING, Leaving, Luggage, Scope, no_arriving, no_leaving};
@@ -218,6 +222,6 @@ pub fn decode_plain<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError>
 fn decode_all<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     match bare::from_bytes(bytes) {
         Some(value) => value.map_err(|why| DecodeError::of::<T>(bytes, why)),
-        None => Reader::new(bytes).root().map_err(|why| DecodeError::of::<T>(bytes, why)),
+        None => Reader::<false>::new(bytes).root().map_err(|why| DecodeError::of::<T>(bytes, why)),
     }
 }

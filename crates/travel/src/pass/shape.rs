@@ -18,8 +18,10 @@ pub(super) enum Known {
     Unnamed,
     /// Values of it come back whole if structs and variants have names.
     Named,
-    /// More than the shape decides whether a value comes back whole: each value is tried out.
-    Each,
+    /// More than the shape decides whether a value comes back whole. Each value is tried out, at first without names.
+    EachUnnamed,
+    /// The same, at once with names.
+    EachNamed,
 }
 
 const SHAPES: usize = 1024;
@@ -51,7 +53,7 @@ impl Shapes {
 
     pub(super) fn get(&self, shape: u64) -> Known {
         let found = self.place(shape).get();
-        let known = [Known::Unnamed, Known::Named, Known::Each];
+        let known = [Known::Unnamed, Known::Named, Known::EachUnnamed, Known::EachNamed];
         known.into_iter().find(|&known| found == entry(shape, known)).unwrap_or(Known::New)
     }
 
@@ -62,7 +64,7 @@ impl Shapes {
 
 #[inline(always)]
 fn entry(shape: u64, known: Known) -> u64 {
-    (shape & !3) | known as u64
+    (shape & !7) | known as u64
 }
 
 /// The shape after one step more.

@@ -11,6 +11,8 @@ use std::any::TypeId;
 /// What a trial notes while a value is written.
 #[derive(Default)]
 pub(super) struct Care {
+    /// Whether to note anything: names cost more than the rest of a trial.
+    judges: bool,
     /// The type of the part that is written.
     part: &'static str,
     /// Another value of the same shape may have another outcome: code that is not serde's own wrote a part, or a part is of a type of
@@ -21,24 +23,31 @@ pub(super) struct Care {
 }
 
 impl Care {
+    pub(super) fn new(judges: bool) -> Self {
+        Self { judges, ..Self::default() }
+    }
+
     /// The writer begins a part of this type.
     pub(super) fn enter(&mut self, name: &'static str) {
         self.part = name;
-        self.foreign |= loses(name);
+        self.foreign |= self.judges && loses(name);
     }
 
     /// The part is written as something without a name. No derived type is.
     pub(super) fn is_nameless(&mut self) {
-        self.foreign |= own_name(self.part).is_some();
+        self.foreign |= self.judges && own_name(self.part).is_some();
     }
 
     /// The part is written as a struct or an enum of this name.
     pub(super) fn is_named(&mut self, name: &str) {
-        self.foreign |= own_name(self.part).is_some_and(|own| own != name);
+        self.foreign |= self.judges && own_name(self.part).is_some_and(|own| own != name);
     }
 
     /// The part is written as a sequence or a map, which starts at this offset.
     pub(super) fn has_items(&mut self, kind: u8, start: usize) {
+        if !self.judges {
+            return;
+        }
         const WITHOUT: [&str; 10] = [
             "HashSet",
             "HashMap",
@@ -60,8 +69,14 @@ impl Care {
     }
 }
 
+/// Whether [`bare::what_is_lost`] may know this type, by the start of its name: quick to say.
+#[inline(always)]
+pub(super) fn may_lose(name: &str) -> bool {
+    ["core::net::", "core::ops::range::", "&", "alloc::boxed::", "alloc::rc::", "alloc::sync::"].iter().any(|start| name.starts_with(start))
+}
+
 /// Whether serde writes values of this type of the library without a part of them.
-pub(super) fn loses(name: &str) -> bool {
+fn loses(name: &str) -> bool {
     let path = path(unwrapped(name));
     is_standard(path) && matches!(last(path), "SocketAddrV6" | "RangeInclusive")
 }
@@ -74,9 +89,13 @@ fn last(path: &str) -> &str {
     path.rsplit("::").next().unwrap_or(path)
 }
 
+/// Whether a type is the library's, or of a crate whose code is as good: what it writes and reads does not depend on the value.
 fn is_standard(path: &str) -> bool {
-    ["alloc::", "core::", "std::"].iter().any(|home| path.starts_with(home))
+    ["alloc::", "core::", "std::"].iter().chain(BYTES).any(|home| path.starts_with(home))
 }
+
+/// Where types that are read from any bytes have their code.
+const BYTES: &[&str] = &["serde_bytes::", "multiproc_travel::pass::plain::"];
 
 /// The text between the angle brackets of a name, without a lifetime.
 fn argument(name: &str) -> Option<&str> {
@@ -135,9 +154,13 @@ impl Asked {
 
 /// Whether a visitor is serde's own or a derived one: it reads each part by the code of the part's type.
 fn is_derived(visitor: &str) -> bool {
-    let path = path(visitor);
-    let own = path.starts_with("serde_core::") || path.starts_with("serde::");
-    own || is_derived_struct(visitor) || visitor.contains("::__FieldVisitor")
+    is_of_serde(visitor) || BYTES.iter().any(|home| visitor.starts_with(home)) || is_derived_struct(visitor) || visitor.contains("::__FieldVisitor")
+}
+
+/// Whether a visitor is serde's own.
+#[inline(always)]
+pub(super) fn is_of_serde(visitor: &str) -> bool {
+    visitor.starts_with("serde_core::") || visitor.starts_with("serde::")
 }
 
 /// Whether a visitor is derived, and does not read the name of a field or variant.

@@ -9,6 +9,7 @@ mod handles;
 mod hostile;
 mod identity;
 mod library;
+mod plain;
 mod random;
 mod refused;
 mod tried;

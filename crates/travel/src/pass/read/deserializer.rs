@@ -12,7 +12,7 @@ macro_rules! numbers {
     ($($method:ident($type:ty) = $kind:ident, $visit:ident;)*) => {
         $(#[inline(always)]
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
-            if let (true, [$kind, rest @ ..]) = (self.usual, self.bytes) {
+            if let (false, 0, [$kind, rest @ ..]) = (TRIAL, self.bare, self.bytes) {
                 if let Some((number, rest)) = rest.split_first_chunk() {
                     self.bytes = rest;
                     return visitor.$visit(<$type>::from_ne_bytes(*number));
@@ -34,7 +34,7 @@ macro_rules! parts {
     };
 }
 
-impl<'de> Deserializer<'de> for &mut Reader<'de> {
+impl<'de, const TRIAL: bool> Deserializer<'de> for &mut Reader<'de, TRIAL> {
     type Error = Why;
 
     fn is_human_readable(&self) -> bool {
@@ -57,10 +57,18 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
     }
 
     parts! {
-        deserialize_seq() = SEQ | ARRAY => visit_seq;
         deserialize_tuple(_len: usize) = TUPLE | TUPLE_ARRAY => visit_seq;
         deserialize_tuple_struct(_name: &'static str, _len: usize) = TUPLE | TUPLE_ARRAY => visit_seq;
         deserialize_map() = MAP => visit_map;
+    }
+
+    #[inline]
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Why> {
+        self.meet::<V>();
+        if let Some(vector) = self.vector::<V>()? {
+            return Ok(vector);
+        }
+        if matches!(self.next(), Some(SEQ | ARRAY)) { Items::visit_seq(self, visitor) } else { self.parts(visitor) }
     }
 
     #[inline]
@@ -157,7 +165,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
     #[inline]
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Why> {
         self.meet::<V>();
-        if self.watch.trial && type_names::is_derived_struct(std::any::type_name::<V>()) {
+        if TRIAL && type_names::is_derived_struct(std::any::type_name::<V>()) {
             return OneItem::visit_seq(self, visitor);
         }
         visitor.visit_newtype_struct(self)
@@ -170,7 +178,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Why> {
-        if self.usual && self.bytes.first() == Some(&STRUCT) {
+        if !TRIAL && self.next() == Some(STRUCT) {
             return Items::visit_seq(self, visitor);
         }
         self.meet::<V>();
@@ -178,7 +186,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
             Some(STRUCT) => Items::visit_seq(self, visitor),
             Some(NAMED_STRUCT) if self.watch.positional => Named::visit_seq(self, fields, visitor),
             Some(NAMED_STRUCT) => {
-                self.watch.each |= self.watch.trial && !self.has_names_of(fields)?;
+                self.watch.each |= TRIAL && !self.has_names_of(fields)?;
                 Items::visit_map(self, visitor)
             }
             _ => self.parts(visitor),

@@ -17,8 +17,8 @@ use serde::de::{DeserializeSeed, Error, Expected, Unexpected, Visitor};
 /// What a trial finds out while it reads.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
-    /// This is a trial.
-    trial: bool,
+    /// Whether to note whose code reads each part: names cost more than the rest of a trial.
+    judges: bool,
     /// The bytes have names, and are read as bytes without names would be.
     positional: bool,
     /// Without names, this read would have gone wrong.
@@ -32,10 +32,10 @@ pub(super) struct Watch {
 }
 
 /// Reads a value from bytes, part by part.
-pub(super) struct Reader<'de> {
+///
+/// `TRIAL`: this is a trial. What that costs is not in the code that reads messages.
+pub(super) struct Reader<'de, const TRIAL: bool> {
     pub(super) bytes: &'de [u8],
-    /// Every value has its kind before it, and this is no trial: the road that must be short.
-    usual: bool,
     /// The kind of the numbers, inside an array of numbers without kinds. Otherwise 0.
     bare: u8,
     depth: u32,
@@ -43,20 +43,28 @@ pub(super) struct Reader<'de> {
     pub(super) watch: Watch,
 }
 
-impl<'de> Reader<'de> {
+impl<'de> Reader<'de, false> {
     #[inline]
     pub(super) fn new(bytes: &'de [u8]) -> Self {
+        Self::start(bytes, Watch::default())
+    }
+}
+
+impl<'de> Reader<'de, true> {
+    /// A reader of bytes with names. `positional`: it reads them as if they had none.
+    pub(super) fn new(bytes: &'de [u8], positional: bool, judges: bool) -> Self {
+        Self::start(bytes, Watch { judges, positional, blanks: usize::MAX, ..Watch::default() })
+    }
+}
+
+impl<'de, const TRIAL: bool> Reader<'de, TRIAL> {
+    #[inline]
+    fn start(bytes: &'de [u8], watch: Watch) -> Self {
         let (bytes, readable) = match bytes {
             [READABLE, rest @ ..] => (rest, true),
             _ => (bytes, false),
         };
-        Self { bytes, usual: true, bare: 0, depth: 0, readable, watch: Watch::default() }
-    }
-
-    /// A reader of bytes with names, in a trial. `positional`: it reads them as if they had none.
-    pub(super) fn in_trial(bytes: &'de [u8], positional: bool) -> Self {
-        let watch = Watch { trial: true, positional, blanks: usize::MAX, ..Watch::default() };
-        Self { usual: false, watch, ..Self::new(bytes) }
+        Self { bytes, bare: 0, depth: 0, readable, watch }
     }
 
     /// The whole value.
@@ -69,7 +77,7 @@ impl<'de> Reader<'de> {
     /// A part of a value. A part that its type does not look at is passed over.
     #[inline(always)]
     fn part<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Why> {
-        if self.watch.trial {
+        if TRIAL {
             return self.part_in_trial(seed);
         }
         self.part_of(seed)
@@ -79,9 +87,11 @@ impl<'de> Reader<'de> {
     #[cold]
     #[inline(never)]
     fn part_in_trial<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Why> {
-        self.watch.each |=
-            type_names::is_made_otherwise(std::any::type_name::<S::Value>()) || !bare::is_own_seed::<S, S::Value>();
-        self.watch.asked = Asked::of::<S::Value>();
+        if self.watch.judges {
+            self.watch.each |=
+                type_names::is_made_otherwise(std::any::type_name::<S::Value>()) || !bare::is_own_seed::<S, S::Value>();
+            self.watch.asked = Asked::of::<S::Value>();
+        }
         let blanks = std::mem::replace(&mut self.watch.blanks, handles::blanks());
         let value = self.part_of(seed)?;
         self.watch.blanks = blanks;
@@ -95,15 +105,6 @@ impl<'de> Reader<'de> {
 
     #[inline(always)]
     fn part_of<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Why> {
-        if let [ARRAY, kind, ..] = self.bytes {
-            if bare::kind_of_vector::<S::Value>() == Some(*kind) && bare::is_own_seed::<S, S::Value>() {
-                self.bytes = &self.bytes[1..];
-                let raw = self.array()?;
-                if let Some(vector) = bare::to_vector(raw) {
-                    return Ok(vector);
-                }
-            }
-        }
         let before = self.bytes.len();
         let value = seed.deserialize(&mut *self)?;
         if self.bytes.len() == before {
@@ -164,6 +165,17 @@ impl<'de> Reader<'de> {
         std::str::from_utf8(self.block()?).map_err(|error| Why::new(error.to_string()))
     }
 
+    /// The vector of numbers that comes next, if serde's own visitor for it asks. That would push one number after another.
+    #[inline(always)]
+    fn vector<V: Visitor<'de>>(&mut self) -> Result<Option<V::Value>, Why> {
+        let (Some(kind), [ARRAY, found, ..]) = (bare::kind_of_vector::<V::Value>(), self.bytes) else { return Ok(None) };
+        if self.bare != 0 || kind != *found || !type_names::is_of_serde(std::any::type_name::<V>()) {
+            return Ok(None);
+        }
+        self.bytes = &self.bytes[1..];
+        self.array().map(bare::to_vector)
+    }
+
     /// The bytes of numbers without kinds.
     fn array(&mut self) -> Result<&'de [u8], Why> {
         let kind = self.kind()?;
@@ -186,7 +198,7 @@ impl<'de> Reader<'de> {
     /// Notes in a trial whose code reads the part.
     #[inline(always)]
     fn meet<V: Visitor<'de>>(&mut self) {
-        if self.watch.trial {
+        if TRIAL && self.watch.judges {
             self.watch.each |= !self.watch.asked.reads_itself::<V, V::Value>();
         }
     }
@@ -213,7 +225,7 @@ impl<'de> Reader<'de> {
     fn some<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Why> {
         self.kind()?;
         self.enter()?;
-        if self.watch.trial {
+        if TRIAL && self.watch.judges {
             self.watch.asked = Asked::inside::<V::Value>();
         }
         let value = visitor.visit_some(&mut *self)?;

@@ -1,5 +1,6 @@
 //! Parts of a value that hold others: structs, tuples, sequences, maps, variants.
 
+use super::super::bare;
 use super::super::error::Why;
 use super::super::format::*;
 use super::Reader;
@@ -14,14 +15,14 @@ enum Left {
 }
 
 /// The items of a sequence, a tuple or a struct; or the entries of a map or of a struct with names.
-pub(in super::super) struct Items<'a, 'de> {
-    reader: &'a mut Reader<'de>,
+pub(in super::super) struct Items<'a, 'de, const TRIAL: bool> {
+    reader: &'a mut Reader<'de, TRIAL>,
     left: Left,
 }
 
-impl<'a, 'de> Items<'a, 'de> {
+impl<'a, 'de, const TRIAL: bool> Items<'a, 'de, TRIAL> {
     #[inline(always)]
-    pub(super) fn visit_seq<V: Visitor<'de>>(reader: &'a mut Reader<'de>, visitor: V) -> Result<V::Value, Why> {
+    pub(super) fn visit_seq<V: Visitor<'de>>(reader: &'a mut Reader<'de, TRIAL>, visitor: V) -> Result<V::Value, Why> {
         let mut items = Self::open(reader)?;
         let value = visitor.visit_seq(&mut items)?;
         items.close()?;
@@ -29,7 +30,7 @@ impl<'a, 'de> Items<'a, 'de> {
     }
 
     #[inline]
-    pub(super) fn visit_map<V: Visitor<'de>>(reader: &'a mut Reader<'de>, visitor: V) -> Result<V::Value, Why> {
+    pub(super) fn visit_map<V: Visitor<'de>>(reader: &'a mut Reader<'de, TRIAL>, visitor: V) -> Result<V::Value, Why> {
         let mut items = Self::open(reader)?;
         let value = visitor.visit_map(&mut items)?;
         items.close()?;
@@ -37,7 +38,7 @@ impl<'a, 'de> Items<'a, 'de> {
     }
 
     #[inline(always)]
-    fn open(reader: &'a mut Reader<'de>) -> Result<Self, Why> {
+    fn open(reader: &'a mut Reader<'de, TRIAL>) -> Result<Self, Why> {
         let kind = reader.kind()?;
         reader.enter()?;
         let left = match kind {
@@ -46,7 +47,7 @@ impl<'a, 'de> Items<'a, 'de> {
                 let number = reader.kind()?;
                 let count = reader.length()?;
                 super::format::width(number).ok_or_else(|| super::unknown(number))?;
-                (reader.bare, reader.usual) = (number, false);
+                reader.bare = number;
                 Left::Count(count)
             }
             _ => Left::UntilEnd,
@@ -69,9 +70,7 @@ impl<'a, 'de> Items<'a, 'de> {
 
     #[inline(always)]
     fn close(self) -> Result<(), Why> {
-        if self.reader.bare != 0 {
-            (self.reader.bare, self.reader.usual) = (0, !self.reader.watch.trial);
-        }
+        self.reader.bare = 0;
         self.reader.depth -= 1;
         match self.left {
             Left::Count(0) => Ok(()),
@@ -89,12 +88,21 @@ impl<'a, 'de> Items<'a, 'de> {
     }
 }
 
-impl<'de> SeqAccess<'de> for &mut Items<'_, 'de> {
+impl<'de, const TRIAL: bool> SeqAccess<'de> for &mut Items<'_, 'de, TRIAL> {
     type Error = Why;
 
     #[inline(always)]
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Why> {
-        if self.advance() { self.reader.part(seed).map(Some) } else { Ok(None) }
+        if !self.advance() {
+            return Ok(None);
+        }
+        if !TRIAL && self.reader.bare != 0 && bare::is_own_seed::<S, S::Value>() {
+            if let Some((number, rest)) = bare::split_number(self.reader.bare, self.reader.bytes) {
+                self.reader.bytes = rest;
+                return Ok(Some(number));
+            }
+        }
+        self.reader.part(seed).map(Some)
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -102,7 +110,7 @@ impl<'de> SeqAccess<'de> for &mut Items<'_, 'de> {
     }
 }
 
-impl<'de> MapAccess<'de> for &mut Items<'_, 'de> {
+impl<'de, const TRIAL: bool> MapAccess<'de> for &mut Items<'_, 'de, TRIAL> {
     type Error = Why;
 
     #[inline]
@@ -121,14 +129,14 @@ impl<'de> MapAccess<'de> for &mut Items<'_, 'de> {
 }
 
 /// The fields of a struct with names, read in a trial in their order, as fields without names would be.
-pub(in super::super) struct Named<'a, 'de> {
-    reader: &'a mut Reader<'de>,
+pub(in super::super) struct Named<'a, 'de, const TRIAL: bool> {
+    reader: &'a mut Reader<'de, TRIAL>,
     fields: std::slice::Iter<'static, &'static str>,
 }
 
-impl<'a, 'de> Named<'a, 'de> {
+impl<'a, 'de, const TRIAL: bool> Named<'a, 'de, TRIAL> {
     pub(super) fn visit_seq<V: Visitor<'de>>(
-        reader: &'a mut Reader<'de>,
+        reader: &'a mut Reader<'de, TRIAL>,
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Why> {
@@ -144,7 +152,7 @@ impl<'a, 'de> Named<'a, 'de> {
     }
 }
 
-impl<'de> SeqAccess<'de> for &mut Named<'_, 'de> {
+impl<'de, const TRIAL: bool> SeqAccess<'de> for &mut Named<'_, 'de, TRIAL> {
     type Error = Why;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Why> {
@@ -157,23 +165,23 @@ impl<'de> SeqAccess<'de> for &mut Named<'_, 'de> {
 }
 
 /// The content of a newtype, in a trial.
-pub(in super::super) struct OneItem<'a, 'de> {
-    reader: &'a mut Reader<'de>,
+pub(in super::super) struct OneItem<'a, 'de, const TRIAL: bool> {
+    reader: &'a mut Reader<'de, TRIAL>,
     left: bool,
 }
 
-impl<'a, 'de> OneItem<'a, 'de> {
+impl<'a, 'de, const TRIAL: bool> OneItem<'a, 'de, TRIAL> {
     /// Reads a newtype as a sequence. Unlike on the usual road, a derived type shows here whether its field has code of its own.
     #[cold]
     #[inline(never)]
-    pub(super) fn visit_seq<V: Visitor<'de>>(reader: &'a mut Reader<'de>, visitor: V) -> Result<V::Value, Why> {
+    pub(super) fn visit_seq<V: Visitor<'de>>(reader: &'a mut Reader<'de, TRIAL>, visitor: V) -> Result<V::Value, Why> {
         let mut item = Self { reader, left: true };
         let value = visitor.visit_seq(&mut item)?;
         if item.left { item.reader.pass_over().map(|()| value) } else { Ok(value) }
     }
 }
 
-impl<'de> SeqAccess<'de> for &mut OneItem<'_, 'de> {
+impl<'de, const TRIAL: bool> SeqAccess<'de> for &mut OneItem<'_, 'de, TRIAL> {
     type Error = Why;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Why> {
@@ -182,15 +190,15 @@ impl<'de> SeqAccess<'de> for &mut OneItem<'_, 'de> {
 }
 
 /// A variant of an enum.
-pub(in super::super) struct Variant<'a, 'de> {
-    pub(super) reader: &'a mut Reader<'de>,
+pub(in super::super) struct Variant<'a, 'de, const TRIAL: bool> {
+    pub(super) reader: &'a mut Reader<'de, TRIAL>,
     pub(super) index: u16,
     pub(super) name: Option<&'de str>,
 }
 
-impl<'a, 'de> EnumAccess<'de> for Variant<'a, 'de> {
+impl<'a, 'de, const TRIAL: bool> EnumAccess<'de> for Variant<'a, 'de, TRIAL> {
     type Error = Why;
-    type Variant = &'a mut Reader<'de>;
+    type Variant = &'a mut Reader<'de, TRIAL>;
 
     #[inline]
     fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self::Variant), Why> {
@@ -205,7 +213,7 @@ impl<'a, 'de> EnumAccess<'de> for Variant<'a, 'de> {
     }
 }
 
-impl<'de> VariantAccess<'de> for &mut Reader<'de> {
+impl<'de, const TRIAL: bool> VariantAccess<'de> for &mut Reader<'de, TRIAL> {
     type Error = Why;
 
     #[inline]
@@ -230,12 +238,12 @@ impl<'de> VariantAccess<'de> for &mut Reader<'de> {
 }
 
 /// A variant for a type that asks for a map: its name and its content.
-pub(in super::super) struct OneEntry<'a, 'de> {
-    pub(super) reader: &'a mut Reader<'de>,
+pub(in super::super) struct OneEntry<'a, 'de, const TRIAL: bool> {
+    pub(super) reader: &'a mut Reader<'de, TRIAL>,
     pub(super) name: Option<&'de str>,
 }
 
-impl<'de> MapAccess<'de> for OneEntry<'_, 'de> {
+impl<'de, const TRIAL: bool> MapAccess<'de> for OneEntry<'_, 'de, TRIAL> {
     type Error = Why;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Why> {

@@ -55,12 +55,11 @@ impl<'a, const NAMED: bool> Writer<'a, NAMED> {
     fn enter_named<T: ?Sized>(&mut self, value: &T) -> Result<(), Why> {
         let name = std::any::type_name::<T>();
         self.care.enter(name);
-        if type_names::loses(name) {
-            if let Some(lost) = bare::what_is_lost(value) {
-                return Err(Why::new(format!("it would come back as another value ({lost}): put its parts")));
-            }
+        let lost = if type_names::may_lose(name) { bare::what_is_lost(value) } else { None };
+        match lost {
+            Some(lost) => Err(Why::new(format!("it would come back as another value ({lost}): put its parts"))),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// The end of a part that has a shape of its own.
@@ -173,12 +172,12 @@ impl<'a, const NAMED: bool> Writer<'a, NAMED> {
 }
 
 impl<'a> Writer<'a, true> {
-    /// A writer with names. `readable`: types take their forms for people.
-    pub(super) fn with_names(bytes: &'a mut Vec<u8>, shapes: &'a Shapes, readable: bool) -> Self {
+    /// A writer with names. `readable`: types take their forms for people. `judges`: it notes whose code writes each part.
+    pub(super) fn with_names(bytes: &'a mut Vec<u8>, shapes: &'a Shapes, readable: bool, judges: bool) -> Self {
         if readable {
             bytes.push(READABLE);
         }
-        Self { readable, ..Self::new(bytes, shapes, 0) }
+        Self { readable, care: Care::new(judges), ..Self::new(bytes, shapes, 0) }
     }
 }
 
@@ -332,6 +331,22 @@ impl<'w, 'a, const NAMED: bool> Serializer for &'w mut Writer<'a, NAMED> {
     fn serialize_seq(self, _: Option<usize>) -> Result<Items<'w, 'a, NAMED>, Why> {
         self.type_is_nameless();
         self.items(SEQ)
+    }
+
+    /// All items at once: those that lie side by side as numbers are one run of bytes.
+    #[inline]
+    fn collect_seq<I>(self, items: I) -> Result<(), Why>
+    where
+        I: IntoIterator,
+        I::Item: Serialize,
+    {
+        self.type_is_nameless();
+        if let Some((kind, bytes)) = bare::lent_numbers(&items) {
+            return self.array(ARRAY, kind, bytes);
+        }
+        let mut sequence = self.items(SEQ)?;
+        items.into_iter().try_for_each(|item| sequence.item(&item))?;
+        sequence.close()
     }
 
     #[inline]

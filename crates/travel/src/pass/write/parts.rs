@@ -146,14 +146,14 @@ impl<'w, 'a, const NAMED: bool> Items<'w, 'a, NAMED> {
     }
 
     #[inline(always)]
-    fn item<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Why> {
-        if let Some(number) = bare::number_kind(bare::type_id::<T>()) {
+    pub(super) fn item<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Why> {
+        if let Some((kind, bytes)) = bare::number(value) {
             if self.count == 0 {
-                self.open_array(number);
+                self.open_array(kind);
             }
-            if self.numbers == Some(number) {
+            if self.numbers == Some(kind) {
                 self.count += 1;
-                self.writer.bytes.extend_from_slice(bare::number_bytes(value, number));
+                self.writer.bytes.extend_from_slice(bytes);
                 return Ok(());
             }
         }
@@ -208,7 +208,7 @@ impl<'w, 'a, const NAMED: bool> Items<'w, 'a, NAMED> {
     }
 
     #[inline]
-    fn close(mut self) -> Result<(), Why> {
+    pub(super) fn close(mut self) -> Result<(), Why> {
         if self.count == 0 {
             self.open();
         }
