@@ -32,7 +32,8 @@ pub use multiproc_queue::{
     JoinThreadError, JoinableQueue, Loan, NameError, OpenError, PutError, PutManyError, Queue, QueueJoinError, RemoveError,
     SimpleQueue, TaskDoneError, remove as remove_queue,
 };
-pub use multiproc_travel::pass::{DecodeError, Descriptor, EncodeError, Lends};
+pub use multiproc_travel::bytemuck;
+pub use multiproc_travel::pass::{DecodeError, Descriptor, EncodeError, Lends, Plain, PlainVec};
 
 /// What a program with processes, queues and pipes names: `use multiproc::prelude::*`.
 ///

@@ -2,6 +2,7 @@
 
 use crate::base::watch::Watch;
 use crate::region::{OutOfBounds, Region};
+use bytemuck::AnyBitPattern;
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::ptr::NonNull;
 
@@ -140,6 +141,26 @@ impl<'a> Bytes<'a> {
             self.load_into(target.as_mut_ptr().add(target.len()), self.len);
             target.set_len(target.len() + self.len);
         }
+    }
+
+    /// The whole window as values of plain data; `None` if it is no whole number of them.
+    #[inline(always)]
+    pub fn to_vec<T: AnyBitPattern>(&self) -> Option<Vec<T>> {
+        if self.len == 0 {
+            return Some(Vec::new());
+        }
+        if self.len.checked_rem(size_of::<T>()) != Some(0) {
+            return None;
+        }
+        let count = self.len / size_of::<T>();
+        let mut values = Vec::<T>::with_capacity(count);
+        // SAFETY: there is room for `count` values, which have self.len bytes together; all of them are written before set_len, and
+        // any bytes make a value.
+        unsafe {
+            self.load_into(values.as_mut_ptr().cast(), self.len);
+            values.set_len(count);
+        }
+        Some(values)
     }
 
     /// A pointer to the bytes for reading and writing in place.

@@ -182,15 +182,18 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
             }
         };
         let mut refused = None;
-        // What went wrong is not handed on from call to call: moving large results costs as much as the whole rest.
-        with_scratch(|bytes| {
-            if let Err(source) = pass::encode_plain(&value, bytes) {
-                refused = Some(Err(source));
-                return;
-            }
+        let push = |bytes: &[u8]| {
             attachment.glance();
-            refused = attachment.channel.push(bytes, attachment.until(deadline)).err().map(Ok);
-        });
+            attachment.channel.push(bytes, attachment.until(deadline)).err().map(Ok)
+        };
+        // What went wrong is not handed on from call to call: moving large results costs as much as the whole rest.
+        match pass::bare_bytes(&value) {
+            Some(bytes) => refused = push(bytes),
+            None => with_scratch(|bytes| match pass::encode_plain(&value, bytes) {
+                Ok(()) => refused = push(bytes),
+                Err(source) => refused = Some(Err(source)),
+            }),
+        }
         match refused {
             None => Ok(()),
             Some(Ok(error)) => Err(put_error(attachment.name(), error, value)),
@@ -238,6 +241,9 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
             Ok(bytes) => return decode(bytes.get(..len).unwrap_or(&bytes)),
             Err(block) => block,
         };
+        if let Some(value) = Self::copied(&block) {
+            return value;
+        }
         with_scratch(|bytes| {
             block.payload().append_to(bytes);
             drop(block);
@@ -248,13 +254,22 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// Reads the value in a block that stays in hand. If reading it panics, it is given back.
     #[inline(always)]
     pub(crate) fn read_held(attachment: &Attachment, block: ChannelBlock<'_>) -> (Option<Held>, Result<T, GetError>) {
+        let form = block.tag();
+        if let Some(value) = Self::copied(&block) {
+            return (Unread::new(attachment, block).into_held(), value);
+        }
         with_scratch(|bytes| {
-            let form = block.tag();
             block.payload().append_to(bytes);
             let unread = Unread::new(attachment, block);
             let value = Self::decode(form, bytes);
             (unread.into_held(), value)
         })
+    }
+
+    /// A value that one copy makes; `None` if it has to be decoded.
+    #[inline(always)]
+    fn copied(block: &ChannelBlock<'_>) -> Option<Result<T, GetError>> {
+        if block.tag() == IN_PLACE { None } else { Some(pass::decode_shared(block.payload())?.map_err(GetError::from)) }
     }
 
     #[inline]

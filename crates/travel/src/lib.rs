@@ -5,6 +5,8 @@ mod own_file;
 pub mod pass;
 mod wire;
 
+/// What [`Plain`](pass::Plain) asks of a type.
+pub use bytemuck;
 pub use link::Link;
 /// The deadline that [`Wire::send`] takes.
 pub use multiproc_prim::Deadline;

@@ -5,6 +5,7 @@
 
 use super::error::Why;
 use super::format;
+use multiproc_prim::Bytes;
 use std::any::TypeId;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
@@ -119,9 +120,9 @@ macro_rules! numbers {
         /// # Safety
         ///
         /// A value of the type `id` may be written there.
-        unsafe fn vector_from(id: TypeId, bytes: &[u8], target: *mut ()) -> bool {
+        unsafe fn vector_from(id: TypeId, bytes: impl Source, target: *mut ()) -> bool {
             $(if id == TypeId::of::<Vec<$type>>() {
-                let Some(vector) = collect::<$type>(bytes) else { return false };
+                let Some(vector) = bytes.collect::<$type>() else { return false };
                 // SAFETY: the place is for one, as the caller says.
                 unsafe { target.cast::<Vec<$type>>().write(vector) };
                 return true;
@@ -224,35 +225,55 @@ fn kind_of(id: TypeId) -> Option<u8> {
 
 /// The vector of these bytes, if `T` is a `Vec` of numbers and the bytes are a whole number of items.
 #[inline(always)]
-pub(super) fn to_vector<T>(bytes: &[u8]) -> Option<T> {
+pub(super) fn to_vector<T>(bytes: impl Source) -> Option<T> {
     let mut vector = MaybeUninit::<T>::uninit();
     // SAFETY: the place is for a `T`; and it was written, if the answer is yes.
     unsafe { vector_from(type_id::<T>(), bytes, vector.as_mut_ptr().cast()).then(|| vector.assume_init()) }
 }
 
-/// Appends a value of a type whose messages are bare bytes, or what such a type lends. Says whether `T` is one and `value` is known.
+/// Bytes to make a vector of.
+pub(super) trait Source {
+    /// The values of these bytes; `None` if they are no whole number of values.
+    fn collect<N: bytemuck::AnyBitPattern>(self) -> Option<Vec<N>>;
+}
+
+impl Source for &[u8] {
+    fn collect<N: bytemuck::AnyBitPattern>(self) -> Option<Vec<N>> {
+        collect(self)
+    }
+}
+
+impl Source for Bytes<'_> {
+    fn collect<N: bytemuck::AnyBitPattern>(self) -> Option<Vec<N>> {
+        self.to_vec()
+    }
+}
+
+/// The bytes of a value whose messages are its bare bytes; `None` for other values.
 #[inline(always)]
-pub(super) fn append<T, Q: ?Sized>(value: &Q, target: &mut Vec<u8>) -> bool {
-    let id = type_id::<Q>();
-    if id != type_id::<T>() {
-        let lends = lends(type_id::<T>(), id);
-        if lends {
-            // SAFETY: it is a `str` or a slice of numbers, all of whose bytes are written.
-            target.extend_from_slice(unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast(), size_of_val(value)) });
-        }
-        return lends;
-    }
+pub(super) fn bytes_of<T: ?Sized>(value: &T) -> Option<&[u8]> {
+    let id = type_id::<T>();
     if number_kind(id).is_some() {
-        target.extend_from_slice(number(value).map_or(&[], |(_, bytes)| bytes));
+        number(value).map(|(_, bytes)| bytes)
     } else if id == TypeId::of::<String>() {
-        // SAFETY: `Q` is `String`.
-        target.extend_from_slice(unsafe { &*std::ptr::from_ref(value).cast::<String>() }.as_bytes());
-    } else if let Some((_, bytes)) = vector(value) {
-        target.extend_from_slice(bytes);
+        // SAFETY: `T` is `String`.
+        Some(unsafe { &*std::ptr::from_ref(value).cast::<String>() }.as_bytes())
+    } else if id == TypeId::of::<()>() {
+        Some(&[])
     } else {
-        return id == TypeId::of::<()>();
+        vector(value).map(|(_, bytes)| bytes)
     }
-    true
+}
+
+/// The bytes of what a type lends whose messages are its bare bytes; `None` for other values.
+#[inline(always)]
+pub(super) fn bytes_lent<T, Q: ?Sized>(value: &Q) -> Option<&[u8]> {
+    if type_id::<Q>() == type_id::<T>() {
+        return bytes_of(value);
+    }
+    // SAFETY: it is a `str` or a slice of numbers, all of whose bytes are written.
+    let bytes = || unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast(), size_of_val(value)) };
+    lends(type_id::<T>(), type_id::<Q>()).then(bytes)
 }
 
 /// Whether messages of a type are bare bytes.
@@ -326,9 +347,15 @@ pub(super) fn from_bytes<T>(bytes: &[u8]) -> Option<Result<T, Why>> {
         let read = || unsafe { bytes.as_ptr().cast::<T>().read_unaligned() };
         return Some(if bytes.len() == size_of::<T>() { Ok(read()) } else { Err(wrong_length(size_of::<T>())) });
     }
-    if id == TypeId::of::<String>() {
-        let text = std::str::from_utf8(bytes).map_err(|error| Why::new(error.to_string()));
-        let text = text.map(|text| std::mem::ManuallyDrop::new(text.to_owned()));
+    whole(bytes)
+}
+
+/// The value of these bytes, if it is a text or a vector of numbers.
+#[inline(always)]
+pub(super) fn whole<T>(bytes: impl Source) -> Option<Result<T, Why>> {
+    if type_id::<T>() == TypeId::of::<String>() {
+        let text = String::from_utf8(bytes.collect().unwrap_or_default()).map_err(|error| Why::new(error.to_string()));
+        let text = text.map(std::mem::ManuallyDrop::new);
         // SAFETY: `T` is `String`, and the original is forgotten.
         return Some(text.map(|text| unsafe { std::mem::transmute_copy::<_, T>(&text) }));
     }

@@ -33,8 +33,8 @@ impl EncodeError {
 
 impl DecodeError {
     #[cold]
-    pub(super) fn of<T>(bytes: &[u8], why: Why) -> Self {
-        Self { len: bytes.len(), what: std::any::type_name::<T>(), why: why.0 }
+    pub(super) fn of<T>(len: usize, why: Why) -> Self {
+        Self { len, what: std::any::type_name::<T>(), why: why.0 }
     }
 }
 

@@ -77,6 +77,7 @@ pub use plain::{Plain, PlainVec};
 
 use error::Why;
 use handles::{ARRIVING, Arriving, LEAVING, Leaving, Luggage, Scope, no_arriving, no_leaving};
+use multiproc_prim::Bytes;
 use read::Reader;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -153,6 +154,19 @@ where
     Ok(Parcel { bytes, descriptors, movers })
 }
 
+/// The encoding of a value that lies in memory as it travels: a number, a text, a vector of numbers. `None` for other types: encode it.
+///
+/// ```
+/// use multiproc_travel::pass;
+///
+/// assert_eq!(pass::bare_bytes(&"hello".to_string()), Some(b"hello".as_slice()));
+/// assert_eq!(pass::bare_bytes(&("hello".to_string(), 1)), None);
+/// ```
+#[inline(always)]
+pub fn bare_bytes<T>(value: &T) -> Option<&[u8]> {
+    bare::bytes_of(value)
+}
+
 /// Encodes a value without handles, and appends it to `target`. If that fails, `target` is as before.
 ///
 /// # Errors
@@ -160,7 +174,8 @@ where
 /// A part of the value refuses to be serialised, as a handle does here, or would come back as another value.
 #[inline]
 pub fn encode_plain<T: Serialize + DeserializeOwned>(value: &T, target: &mut Vec<u8>) -> Result<(), EncodeError> {
-    if bare::append::<T, T>(value, target) {
+    if let Some(bytes) = bare_bytes(value) {
+        target.extend_from_slice(bytes);
         return Ok(());
     }
     let _scope = no_leaving();
@@ -169,7 +184,8 @@ pub fn encode_plain<T: Serialize + DeserializeOwned>(value: &T, target: &mut Vec
 
 #[inline]
 fn append<T: Serialize + DeserializeOwned, Q: Serialize + ?Sized>(value: &Q, target: &mut Vec<u8>) -> Result<(), Why> {
-    if bare::append::<T, Q>(value, target) {
+    if let Some(bytes) = bare::bytes_lent::<T, Q>(value) {
+        target.extend_from_slice(bytes);
         return Ok(());
     }
     if bare::type_id::<T>() != bare::type_id::<Q>() && bare::is_bare::<T>() {
@@ -210,7 +226,7 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8], descriptors: Vec<OwnedFd>) -> R
 #[inline]
 pub fn decode_plain<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     match bare::from_bytes(bytes) {
-        Some(value) => value.map_err(|why| DecodeError::of::<T>(bytes, why)),
+        Some(value) => value.map_err(|why| DecodeError::of::<T>(bytes.len(), why)),
         None => {
             let _scope = no_arriving();
             decode_all(bytes)
@@ -218,10 +234,20 @@ pub fn decode_plain<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError>
     }
 }
 
+/// Decodes a text or a vector of numbers from shared memory by one copy. `None` for other types: copy the bytes, and decode the copy.
+///
+/// # Errors
+///
+/// The bytes make no `T`.
+#[inline(always)]
+pub fn decode_shared<T>(bytes: Bytes<'_>) -> Option<Result<T, DecodeError>> {
+    bare::whole(bytes).map(|value| value.map_err(|why| DecodeError::of::<T>(bytes.len(), why)))
+}
+
 #[inline]
 fn decode_all<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     match bare::from_bytes(bytes) {
-        Some(value) => value.map_err(|why| DecodeError::of::<T>(bytes, why)),
-        None => Reader::<false>::new(bytes).root().map_err(|why| DecodeError::of::<T>(bytes, why)),
+        Some(value) => value.map_err(|why| DecodeError::of::<T>(bytes.len(), why)),
+        None => Reader::<false>::new(bytes).root().map_err(|why| DecodeError::of::<T>(bytes.len(), why)),
     }
 }
