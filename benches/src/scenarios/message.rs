@@ -5,7 +5,7 @@
 
 use crate::measure::{Peer, Scenario, per_operation, pin, unpin};
 use crate::scenarios::{large::copy_limit, python};
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
 use ipc_channel::ipc::{self, IpcOneShotServer, IpcReceiver, IpcSender};
 use multiproc::{Process, Queue};
 use serde::de::DeserializeOwned;
@@ -217,7 +217,10 @@ pub fn through<M: Message>(q: &Queue<M::Value>, n: u64) -> Result<f64> {
 /// Seconds per message. The first one starts the clock.
 pub fn receive<M: Message>(n: u64, mut get: impl FnMut() -> Result<M::Value>) -> Result<f64> {
     pin(0);
-    let mut check = |i| Ok(assert!(M::is(&black_box(get()?), i), "another value came than message {i}"));
+    let mut check = |i| -> Result<()> {
+        ensure!(M::is(&black_box(get()?), i), "another value came than message {i}");
+        Ok(())
+    };
     check(0)?;
     let cost = per_operation(n, || (1..=n).try_for_each(check));
     unpin();
