@@ -3,7 +3,7 @@
 use crate::measure::{Peer, Scenario, per_operation, pin, unpin};
 use crate::scenarios::message::{Word, between_threads, crossbeam, ipc_channel, queue, receive};
 use crate::scenarios::python;
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use multiproc::{JoinableQueue, Process, Queue, Sender, pipe_oneway};
 
 pub fn all() -> Vec<Scenario> {
@@ -135,11 +135,16 @@ fn iceoryx(n: u64) -> Result<f64> {
     receive()?;
     let result = per_operation(n - 1, || {
         for i in 1..n {
-            assert_eq!(receive()?, i);
+            let got = receive()?;
+            // It does so on a busy machine.
+            ensure!(got == i, "message {got} came in place of {i}");
         }
         Ok(())
     });
     unpin();
+    if result.is_err() {
+        process.kill()?;
+    }
     process.join()?;
     result
 }
