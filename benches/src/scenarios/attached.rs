@@ -58,11 +58,14 @@ fn idle(seconds: u64) -> Result<f64> {
         ready.get()?;
     }
     std::thread::sleep(Duration::from_millis(500));
+    // Of all their threads.
     let used = || -> Result<u64> {
         let mut sum = 0;
         for process in &processes {
-            let schedstat = std::fs::read_to_string(format!("/proc/{}/schedstat", process.pid()))?;
-            sum += schedstat.split(' ').next().unwrap_or("0").parse::<u64>()?;
+            for thread in std::fs::read_dir(format!("/proc/{}/task", process.pid()))? {
+                let schedstat = std::fs::read_to_string(thread?.path().join("schedstat"))?;
+                sum += schedstat.split(' ').next().unwrap_or("0").parse::<u64>()?;
+            }
         }
         Ok(sum)
     };
