@@ -161,6 +161,12 @@ pub fn per_operation(operations: u64, work: impl FnOnce() -> Result<()>) -> Resu
     Ok(begin.elapsed().as_secs_f64() / operations as f64)
 }
 
+/// How many processes wanted to run at once of late.
+pub fn load() -> String {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    load.split(' ').next().unwrap_or("?").to_owned()
+}
+
 /// The machine and its state, for the caption of a picture.
 pub fn machine() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
@@ -170,8 +176,7 @@ pub fn machine() -> String {
     let release = read("/proc/sys/kernel/osrelease");
     // Without what a distribution appends.
     let release = release.split(['-', '+', '\n']).next().unwrap_or("?");
-    let load = read("/proc/loadavg");
-    let load = load.split(' ').next().unwrap_or("?");
+    let load = load();
     let today = std::process::Command::new("date").arg("+%-d %B %Y").env("LC_ALL", "C").output();
     let today = today.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
     format!("{count} processors ({}), Linux {release}, load {load} at the start. {today}.", model.trim())

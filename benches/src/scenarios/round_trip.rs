@@ -1,6 +1,6 @@
 //! There and back. While both sides spin, the limit is the cache line itself. While both sleep, it is the futex itself.
 
-use crate::measure::{Peer, Scenario, per_operation, pin, unpin};
+use crate::measure::{Peer, Scenario, load, per_operation, pin, unpin};
 use crate::scenarios::message::{Bytes, Message, Word};
 use anyhow::Result;
 use multiproc::{Connection, Descriptor, Process, Queue, pipe};
@@ -29,7 +29,7 @@ pub fn state() -> Result<String> {
     let mut trips = (0..50).map(|_| ping_pong(2_000));
     let nanoseconds = trips.try_fold(f64::MAX, |best, trip| trip.map(|trip| best.min(trip * 1e9)))?;
     let state = if nanoseconds < 250.0 { "share a cache" } else { "share no cache" };
-    Ok(format!("the processors {state}: a line goes there and back in {nanoseconds:.0} ns"))
+    Ok(format!("the processors {state}: a line goes there and back in {nanoseconds:.0} ns; load {}", load()))
 }
 
 fn echo<M: Message>((there, back, processor): (Queue<M::Value>, Queue<M::Value>, usize)) {
