@@ -2,7 +2,7 @@
 //! `cargo xtask bench draw` makes pictures of them.
 
 use crate::measure::{machine, per_operation, pin, unpin};
-use crate::scenarios::{attached, large::copied_through, sizes};
+use crate::scenarios::{attached, large::copied_through, memory, sizes};
 use anyhow::Result;
 use multiproc::{Process, Queue, Sender, pipe_oneway};
 use std::path::Path;
@@ -110,7 +110,7 @@ fn filled(count: u32, len: usize) -> Result<f64> {
         let _ = loan.copy_from(0, &vec![7; len]);
         loan.send()?;
     }
-    attached::resident(&q)
+    memory::resident(&q)
 }
 
 fn put_share((q, n): (Queue<u64>, u64)) {

@@ -9,11 +9,12 @@ mod report;
 mod scenarios;
 
 use clap::Parser;
+use measure::Scenario;
 use std::path::{Path, PathBuf};
 
 #[derive(Parser)]
 struct Options {
-    /// Fewer rounds and messages: in under three minutes.
+    /// Fewer rounds and messages: in a minute.
     #[arg(long)]
     quick: bool,
     /// Writes the rows to this file too, as JSON.
@@ -28,8 +29,9 @@ struct Options {
     /// Measures how costs grow instead, and writes the numbers into this directory: `cargo xtask bench growth` draws them.
     #[arg(long)]
     growth: Option<PathBuf>,
-    /// Only scenarios whose name contains this. All of them by default.
-    filter: Option<String>,
+    /// Only scenarios whose name contains this text.
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -42,15 +44,17 @@ fn main() -> anyhow::Result<()> {
         return growth::run(directory, options.quick);
     }
     let (rounds, scale) = if options.quick { (3, 4) } else { (7, 1) };
+    println!("at the start {}", scenarios::state()?);
+    let scenarios = scenarios::all();
     report::head();
     let mut rows = Vec::new();
-    for scenario in scenarios::all() {
-        if options.filter.as_ref().is_none_or(|filter| scenario.name.contains(filter.as_str())) {
-            let measured = scenario.run(rounds, scale)?;
-            measured.iter().for_each(report::line);
-            rows.extend(measured);
-        }
+    let asked_for = |scenario: &Scenario| options.only.as_ref().is_none_or(|text| scenario.name().contains(text));
+    for scenario in scenarios.iter().filter(|scenario| asked_for(scenario)) {
+        let measured = scenario.run(rounds, scale)?;
+        measured.iter().for_each(report::line);
+        rows.extend(measured);
     }
+    println!("at the end {}", scenarios::state()?);
     let missed = rows.iter().filter(|row| !row.met).count();
     println!("{} comparisons, {missed} short of their target", rows.len());
     let saved = target.join("saved.json");

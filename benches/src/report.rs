@@ -31,7 +31,9 @@ fn show(unit: Unit, value: f64) -> String {
         Unit::Seconds if value < 1e-6 => format!("{:.1} ns", value * 1e9),
         Unit::Seconds if value < 1e-3 => format!("{:.2} µs", value * 1e6),
         Unit::Seconds => format!("{:.2} ms", value * 1e3),
+        Unit::Bytes if value < 10_240.0 => format!("{value:.0} bytes"),
         Unit::Bytes => format!("{:.0} KiB", value / 1024.0),
+        Unit::Count => format!("{value:.0}"),
         Unit::Share => format!("{:.3} %", value * 100.0),
     }
 }

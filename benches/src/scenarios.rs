@@ -2,6 +2,9 @@
 
 pub mod attached;
 pub mod large;
+pub mod memory;
+mod message;
+mod python;
 mod ring;
 mod round_trip;
 pub mod sizes;
@@ -9,11 +12,23 @@ mod spawn;
 mod stream;
 mod tail;
 
+pub use round_trip::state;
+
 use crate::measure::Scenario;
 
 pub fn all() -> Vec<Scenario> {
-    [ring::all(), stream::all(), round_trip::all(), large::all(), spawn::all(), tail::all(), attached::all()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        ring::all(),
+        stream::all(),
+        message::all(),
+        round_trip::all(),
+        large::all(),
+        spawn::all(),
+        tail::all(),
+        attached::all(),
+        memory::all(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }

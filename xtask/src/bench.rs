@@ -11,8 +11,7 @@ use std::path::Path;
 pub(crate) struct Bench {
     #[command(subcommand)]
     command: Option<What>,
-    /// For the program that measures: `--quick`, `--json FILE`, `--save`, `--baseline`, part of a scenario's name; `--help` tells
-    /// more.
+    /// For the program that measures: `--quick`, `--only TEXT`, `--json FILE`, `--save`, `--baseline`. `-- --help` tells more.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }

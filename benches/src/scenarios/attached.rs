@@ -1,40 +1,24 @@
-//! The cost of what does nothing: attached processes, queued messages, waiting processes, an empty queue.
+//! The cost of what does nothing: attached processes, queued messages, waiting processes.
 
 use crate::growth::depth_cost;
 use crate::measure::{Peer, Scenario, Unit};
-use crate::scenarios::stream::numbers_through;
+use crate::scenarios::message::{Word, through};
 use anyhow::Result;
 use multiproc::{Process, Queue};
-use multiproc_travel::pass;
 use std::time::Duration;
 
 pub fn all() -> Vec<Scenario> {
-    let itself = |name, operations, side, target| vec![Peer { name, operations, side, target, limit: true }];
     let (n, m) = (2_000_000, 1_000_000);
+    let thousand = || [Peer::limit("1,000 queued", n, |n| depth_cost(1000, n), 1.25)];
+    let alone = || [Peer::limit("2 attached", m, |n| cost(0, n), 1.1)];
     vec![
-        Scenario::timed("1 message queued", n, |n| depth_cost(1, n), itself("1,000 queued", n, |n| depth_cost(1000, n), 1.25)),
-        Scenario::timed(
-            "1,000,000 queued",
-            n,
-            |n| depth_cost(1_000_000, n),
-            itself("1,000 queued", n, |n| depth_cost(1000, n), 1.25),
-        ),
-        Scenario::timed("16 processes attached, 2 active", m, |n| cost(14, n), itself("2 attached", m, |n| cost(0, n), 1.1)),
-        Scenario::timed("64 processes attached, 2 active", m, |n| cost(62, n), itself("2 attached", m, |n| cost(0, n), 1.1)),
-        Scenario {
-            name: "16 processes parked",
-            operations: 10,
-            ours: idle,
-            peers: itself("0.1 % of a processor", 1, |_| Ok(0.001), 1.0),
-            unit: Unit::Share,
-        },
-        Scenario {
-            name: "an empty default queue, resident",
-            operations: 1,
-            ours: |_| resident(&Queue::<u64>::unbounded()?),
-            peers: itself("256 KiB", 1, |_| Ok(256.0 * 1024.0), 1.0),
-            unit: Unit::Bytes,
-        },
+        Scenario::timed("1 message queued", n, |n| depth_cost(1, n), thousand()),
+        Scenario::timed("1,000,000 queued", n, |n| depth_cost(1_000_000, n), thousand()),
+        Scenario::timed("16 processes attached, 2 active", m, |n| cost(14, n), alone()),
+        Scenario::timed("64 processes attached, 2 active", m, |n| cost(62, n), alone()),
+        Scenario::timed("16 processes parked", 10, idle, [Peer::at_most("0.02 % of a processor", 0.0002)])
+            .unit(Unit::Share)
+            .most_rounds(3),
     ]
 }
 
@@ -53,7 +37,7 @@ pub fn cost(others: u64, n: u64) -> Result<f64> {
     for _ in &processes {
         ready.get()?;
     }
-    let cost = numbers_through(&q, n);
+    let cost = through::<Word>(&q, n);
     end.shutdown();
     for process in processes {
         process.join()?;
@@ -74,11 +58,14 @@ fn idle(seconds: u64) -> Result<f64> {
         ready.get()?;
     }
     std::thread::sleep(Duration::from_millis(500));
+    // Of all their threads.
     let used = || -> Result<u64> {
         let mut sum = 0;
         for process in &processes {
-            let schedstat = std::fs::read_to_string(format!("/proc/{}/schedstat", process.pid()))?;
-            sum += schedstat.split(' ').next().unwrap_or("0").parse::<u64>()?;
+            for thread in std::fs::read_dir(format!("/proc/{}/task", process.pid()))? {
+                let schedstat = std::fs::read_to_string(thread?.path().join("schedstat"))?;
+                sum += schedstat.split(' ').next().unwrap_or("0").parse::<u64>()?;
+            }
         }
         Ok(sum)
     };
@@ -90,14 +77,4 @@ fn idle(seconds: u64) -> Result<f64> {
         process.join()?;
     }
     Ok(share)
-}
-
-/// Bytes of memory that a queue takes.
-pub fn resident<T>(q: &Queue<T>) -> Result<f64> {
-    let parcel = pass::encode(q)?;
-    let mut blocks = 0;
-    for descriptor in &parcel.descriptors {
-        blocks += rustix::fs::fstat(descriptor)?.st_blocks;
-    }
-    Ok(blocks as f64 * 512.0)
 }

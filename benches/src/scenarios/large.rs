@@ -1,10 +1,12 @@
 //! Messages of 1 MiB, copied and in place. The limit is copying in and out without a queue.
 
 use crate::measure::{Peer, Scenario, per_operation, pin, unpin};
+use crate::scenarios::message::{byte, lines_are};
 use anyhow::Result;
 use multiproc::{Descriptor, Process, Queue};
 use multiproc_prim::{AtomicU64, Ordering};
 use multiproc_shm::{Kind, Segment, Spec};
+use std::hint::black_box;
 use std::os::fd::AsFd;
 
 const MIB: usize = 1 << 20;
@@ -12,7 +14,7 @@ const ROOMS: usize = 4;
 
 pub fn all() -> Vec<Scenario> {
     // The target is a throughput of 0.85 and 1.5 of the limit's: as times, its inverse.
-    let limit = |target| vec![Peer { name: "copy in and out", operations: 20_000, side: copy_limit, target, limit: true }];
+    let limit = |target| [Peer::limit("copy in and out", 20_000, copy_limit::<MIB, false>, target)];
     vec![
         Scenario::timed("1 MiB through a Queue, copied", 20_000, copied, limit(1.0 / 0.85)),
         Scenario::timed("1 MiB through a Queue, in place", 20_000, in_place, limit(1.0 / 1.5)),
@@ -85,43 +87,52 @@ fn in_place(n: u64) -> Result<f64> {
 
 const KIND: Kind = Kind(*b"COPY");
 
-fn copy_in((segment, n): (Descriptor, u64)) {
+/// Bytes from one room to the next.
+const fn stride(size: usize) -> usize {
+    size.next_multiple_of(4096)
+}
+
+fn copy_in<const SIZE: usize, const NEW: bool>((segment, n): (Descriptor, u64)) {
     pin(1);
     let segment = Segment::attach(segment.into(), KIND).unwrap();
     let at = segment.content_at();
     let word = |i: usize| segment.region().place::<AtomicU64>(at + i * 256).unwrap();
     let (put, got) = (word(0), word(1));
-    let message = vec![7u8; MIB];
+    let mut message = vec![7; SIZE];
     for i in 0..n {
+        if NEW {
+            message = vec![byte(i); SIZE];
+        }
         while i - got.load(Ordering::Acquire) >= ROOMS as u64 {
             std::hint::spin_loop();
         }
-        let room = at + 4096 + i as usize % ROOMS * MIB;
-        assert!(segment.region().bytes(room, MIB).unwrap().write(&message));
+        let room = at + 4096 + i as usize % ROOMS * stride(SIZE);
+        assert!(segment.region().bytes(room, SIZE).unwrap().write(&message));
         put.store(i + 1, Ordering::Release);
     }
 }
 
-/// Nothing but two copies and two words.
-fn copy_limit(n: u64) -> Result<f64> {
-    let segment = Segment::create(&Spec::new(KIND, 4096 + ROOMS * MIB))?;
+/// Nothing but two copies and two words. With `NEW`, each message is a new value, which the consumer looks at, as values of a queue are.
+pub fn copy_limit<const SIZE: usize, const NEW: bool>(n: u64) -> Result<f64> {
+    let segment = Segment::create(&Spec::new(KIND, 4096 + ROOMS * stride(SIZE)))?;
     let at = segment.content_at();
     let descriptor = Descriptor::from(segment.as_fd().try_clone_to_owned()?);
-    let process = Process::spawn(copy_in, (descriptor, n))?;
+    let process = Process::spawn(copy_in::<SIZE, NEW>, (descriptor, n + 1))?;
     pin(0);
     let (put, got) = (segment.region().place::<AtomicU64>(at)?, segment.region().place::<AtomicU64>(at + 256)?);
-    let mut buffer = vec![0u8; MIB];
-    let result = per_operation(n, || {
-        for i in 0..n {
-            while put.load(Ordering::Acquire) <= i {
-                std::hint::spin_loop();
-            }
-            assert!(segment.region().bytes(at + 4096 + i as usize % ROOMS * MIB, MIB)?.read(&mut buffer));
-            got.store(i + 1, Ordering::Release);
+    let mut buffer = vec![0u8; SIZE];
+    let mut get = |i: u64| -> Result<()> {
+        while put.load(Ordering::Acquire) <= i {
+            std::hint::spin_loop();
         }
+        assert!(segment.region().bytes(at + 4096 + i as usize % ROOMS * stride(SIZE), SIZE)?.read(&mut buffer));
+        got.store(i + 1, Ordering::Release);
+        assert!(!NEW || lines_are(black_box(&buffer), byte(i)));
         Ok(())
-    });
+    };
+    get(0)?;
+    let cost = per_operation(n, || (1..=n).try_for_each(get));
     unpin();
     process.join()?;
-    result
+    cost
 }

@@ -1,6 +1,6 @@
 //! The rings alone, between spinning threads of one process. The peers are queues that work in one process only.
 
-use crate::measure::{Peer, Scenario, Side, per_operation, pin, unpin};
+use crate::measure::{Peer, Scenario, per_operation, pin, unpin};
 use anyhow::Result;
 use crossbeam_queue::ArrayQueue;
 use multiproc_prim::{Heap, Region};
@@ -11,20 +11,15 @@ use std::hint::spin_loop;
 const SLOTS: usize = 1024;
 
 pub fn all() -> Vec<Scenario> {
-    let peer = |name, operations, side: Side, target| vec![Peer { name, operations, side, target, limit: false }];
-    let mpmc =
-        |name, ours: Side, theirs: Side| Scenario::timed(name, 8_000_000, ours, peer("ArrayQueue", 8_000_000, theirs, 0.5));
+    let array_queue = |pairs| [Peer::new("ArrayQueue", 8_000_000, move |n| mpmc_array_queue(n, pairs), 0.5)];
+    let mpmc = |name, pairs| Scenario::timed(name, 8_000_000, move |n| mpmc_ours(n, pairs), array_queue(pairs));
+    let one_by_one = Peer::new("ArrayQueue one by one", 8_000_000, |n| mpmc_array_queue(n, 1), 1.5);
     vec![
-        Scenario::timed("SPSC ring, u64, two threads", 20_000_000, spsc_ours, peer("rtrb", 20_000_000, spsc_rtrb, 1.0)),
-        mpmc("MPMC ring, u64, 1P1C threads", |n| mpmc_ours(n, 1), |n| mpmc_array_queue(n, 1)),
-        mpmc("MPMC ring, u64, 2P2C threads", |n| mpmc_ours(n, 2), |n| mpmc_array_queue(n, 2)),
-        mpmc("MPMC ring, u64, 4P4C threads", |n| mpmc_ours(n, 4), |n| mpmc_array_queue(n, 4)),
-        Scenario::timed(
-            "MPMC ring, 32 u64 in a message, 1P1C threads",
-            8_000_000,
-            mpmc_batches,
-            peer("ArrayQueue one by one", 8_000_000, |n| mpmc_array_queue(n, 1), 1.5),
-        ),
+        Scenario::timed("SPSC ring, u64, two threads", 20_000_000, spsc_ours, [Peer::new("rtrb", 20_000_000, spsc_rtrb, 1.0)]),
+        mpmc("MPMC ring, u64, 1P1C threads", 1),
+        mpmc("MPMC ring, u64, 2P2C threads", 2),
+        mpmc("MPMC ring, u64, 4P4C threads", 4),
+        Scenario::timed("MPMC ring, 32 u64 in a message, 1P1C threads", 8_000_000, mpmc_batches, [one_by_one]),
     ]
 }
 

@@ -1,25 +1,22 @@
 //! What a user would pick instead, by the size of a message: two processes, bytes one way.
 
 use crate::measure::{per_operation, pin, unpin};
-use crate::scenarios::stream::python_has;
+use crate::scenarios::python;
 use anyhow::{Result, anyhow, ensure};
 use ipc_channel::ipc::{self, IpcBytesReceiver, IpcOneShotServer, IpcSender};
 use multiproc::{Descriptor, Process};
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::process::Command;
 
 /// Seconds per message of so many bytes, over so many messages.
 pub type Side = fn(usize, u64) -> Result<f64>;
 
 pub fn peers() -> Vec<(&'static str, Side)> {
     let mut peers: Vec<(&'static str, Side)> = vec![("Unix socket", unix_socket), ("ipc-channel", ipc_channel)];
-    if python_has("multiprocessing") {
-        peers.push(("Python’s Queue", |size, n| python("Queue", size, n)));
-        peers.push(("Python’s Pipe", |size, n| python("Pipe", size, n)));
-    } else {
-        println!("python3 is not here: CPython is not measured");
+    if python::is_here("Queue") {
+        peers.push(("Python’s Queue", |size, n| python::cost("Queue", &format!("bytes {size}"), n)));
+        peers.push(("Python’s Pipe", |size, n| python::cost("Pipe", &format!("bytes {size}"), n)));
     }
     peers
 }
@@ -78,12 +75,4 @@ fn ipc_channel(size: usize, n: u64) -> Result<f64> {
     unpin();
     process.join()?;
     cost
-}
-
-/// Measured by Python itself.
-fn python(what: &str, size: usize, n: u64) -> Result<f64> {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/queues.py");
-    let output = Command::new("python3").args([script, what, &(n + 1).to_string(), &size.to_string()]).output()?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Ok(String::from_utf8(output.stdout)?.trim().parse()?)
 }

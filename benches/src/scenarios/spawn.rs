@@ -6,8 +6,8 @@ use multiproc::Process;
 use std::process::{Command, Stdio};
 
 pub fn all() -> Vec<Scenario> {
-    let plain = Peer { name: "the same file run and waited for", operations: 300, side: plain, target: 1.5, limit: true };
-    vec![Scenario::timed("spawn and join of a process", 300, spawn, vec![plain])]
+    let plain = Peer::limit("the same file run and waited for", 300, plain, 1.5);
+    vec![Scenario::timed("spawn and join of a process", 300, spawn, [plain])]
 }
 
 fn nothing(_: ()) {}

@@ -1,68 +1,71 @@
-//! Small messages one way: a typed, blocking queue or pipe between two processes.
+//! The smallest messages one way, a number each: a typed, blocking queue or pipe between two processes.
 
 use crate::measure::{Peer, Scenario, per_operation, pin, unpin};
-use anyhow::Result;
-use ipc_channel::ipc::{IpcOneShotServer, IpcSender};
-use multiproc::{Process, Queue, Sender, pipe_oneway};
-use std::process::Command;
+use crate::scenarios::message::{Word, between_threads, crossbeam, ipc_channel, queue, receive};
+use crate::scenarios::python;
+use anyhow::{Result, ensure};
+use multiproc::{JoinableQueue, Process, Queue, Sender, pipe_oneway};
 
 pub fn all() -> Vec<Scenario> {
-    let peer = |name, operations, side, target| Peer { name, operations, side, target, limit: false };
     let mut queue_peers = vec![
-        peer("crossbeam-channel (threads)", 3_000_000, crossbeam as fn(u64) -> Result<f64>, 0.5),
-        peer("kanal (threads)", 3_000_000, kanal_threads, 0.5),
-        peer("iceoryx2 (busy-polling)", 1_000_000, iceoryx, 5.0),
-        peer("ipc-channel", 300_000, ipc_channel_u64, 30.0),
+        Peer::new("crossbeam-channel (threads)", 3_000_000, crossbeam::<Word>, 0.5),
+        Peer::new("kanal (threads)", 3_000_000, kanal, 0.5),
+        Peer::new("iceoryx2 (busy-polling)", 1_000_000, iceoryx, 5.0),
+        Peer::new("ipc-channel", 300_000, ipc_channel::<Word>, 30.0),
     ];
-    let mut pipe_peers = vec![peer("ipc-channel", 300_000, ipc_channel_u64 as fn(u64) -> Result<f64>, 50.0)];
-    if python_has("multiprocessing") {
-        queue_peers.push(peer("CPython mp.Queue", 100_000, |n| python("Queue", n), 60.0));
-        pipe_peers.push(peer("CPython Pipe", 100_000, |n| python("Pipe", n), 80.0));
-    } else {
-        println!("python3 is not here: CPython is not measured");
-    }
-    if python_has("faster_fifo") {
-        queue_peers.push(peer("faster-fifo, one by one", 100_000, |n| python("faster_fifo", n), 60.0));
-    } else {
-        println!("python3's faster_fifo is not here, and not measured");
-    }
+    queue_peers.extend(python::peer("Queue", "int", 100_000, 60.0));
+    queue_peers.extend(python::peer("faster_fifo", "int", 100_000, 60.0));
+    let mut pipe_peers = vec![Peer::new("ipc-channel", 300_000, ipc_channel::<Word>, 50.0)];
+    pipe_peers.extend(python::peer("Pipe", "int", 100_000, 80.0));
+    let queue_alone = Peer::limit("Queue<u64>, get", 3_000_000, queue::<Word>, 2.0);
+    let one_by_one = Peer::new("one by one", 3_000_000, queue::<Word>, 3.0);
     vec![
-        Scenario::timed("Queue<u64> bounded(1024), 2 processes", 3_000_000, queue_u64, queue_peers),
-        Scenario::timed("Pipe, 8 bytes, 2 processes", 5_000_000, pipe_u64, pipe_peers),
+        Scenario::timed("Queue<u64> bounded(1024), 2 processes", 3_000_000, queue::<Word>, queue_peers),
+        Scenario::timed("Pipe, 8 bytes, 2 processes", 5_000_000, pipe, pipe_peers),
+        Scenario::timed("JoinableQueue<u64>, get and task_done", 1_000_000, joinable, [queue_alone]),
+        Scenario::timed("put_many(32), get_many(32) of u64", 3_000_000, batches, [one_by_one]),
     ]
 }
 
-/// Whether python3 is here and has a module.
-pub fn python_has(module: &str) -> bool {
-    let output = Command::new("python3").args(["-c", &format!("import {module}")]).output();
-    output.is_ok_and(|output| output.status.success())
-}
-
-fn put_numbers((q, n): (Queue<u64>, u64)) {
+fn put_jobs((q, n): (JoinableQueue<u64>, u64)) {
     pin(1);
-    for i in 0..n {
-        q.put(i).unwrap();
-    }
+    (0..n).for_each(|i| q.put(i).unwrap());
 }
 
-fn queue_u64(n: u64) -> Result<f64> {
-    numbers_through(&Queue::bounded(1024)?, n)
-}
-
-/// Seconds per number that comes from another process. The first one starts the clock.
-pub fn numbers_through(q: &Queue<u64>, n: u64) -> Result<f64> {
-    let process = Process::spawn(put_numbers, (q.clone(), n + 1))?;
-    pin(0);
-    assert_eq!(q.get()?, 0);
-    let result = per_operation(n, || {
-        for i in 1..=n {
-            assert_eq!(q.get()?, i);
-        }
-        Ok(())
+fn joinable(n: u64) -> Result<f64> {
+    let q = JoinableQueue::bounded(1024)?;
+    let process = Process::spawn(put_jobs, (q.clone(), n + 1))?;
+    let cost = receive::<Word>(n, || {
+        let value = q.get()?;
+        q.task_done()?;
+        Ok(value)
     });
-    unpin();
     process.join()?;
-    result
+    cost
+}
+
+const BATCH: u64 = 32;
+
+fn put_batches((q, n): (Queue<u64>, u64)) {
+    pin(1);
+    (0..n).step_by(BATCH as usize).for_each(|first| _ = q.put_many(first..first + BATCH).unwrap());
+}
+
+fn batches(n: u64) -> Result<f64> {
+    let q = Queue::bounded(1024)?;
+    // The last batch may be longer than what is got.
+    let process = Process::spawn(put_batches, (q.clone(), n + BATCH))?;
+    let mut got = Vec::new().into_iter();
+    let cost = receive::<Word>(n, || {
+        loop {
+            match got.next() {
+                Some(value) => return Ok(value),
+                None => got = q.get_many(BATCH as usize)?.into_iter(),
+            }
+        }
+    });
+    process.join()?;
+    cost
 }
 
 fn send_numbers((sender, n): (Sender<u64>, u64)) {
@@ -72,7 +75,7 @@ fn send_numbers((sender, n): (Sender<u64>, u64)) {
     }
 }
 
-fn pipe_u64(n: u64) -> Result<f64> {
+fn pipe(n: u64) -> Result<f64> {
     let (receiver, sender) = pipe_oneway()?;
     let process = Process::spawn(send_numbers, (sender, n))?;
     pin(0);
@@ -90,56 +93,9 @@ fn pipe_u64(n: u64) -> Result<f64> {
     result
 }
 
-fn crossbeam(n: u64) -> Result<f64> {
-    let (sender, receiver) = crossbeam_channel::bounded(1024);
-    threads(n, move |i| sender.send(i).unwrap(), move || receiver.recv().unwrap())
-}
-
-fn kanal_threads(n: u64) -> Result<f64> {
+fn kanal(n: u64) -> Result<f64> {
     let (sender, receiver) = kanal::bounded(1024);
-    threads(n, move |i| sender.send(i).unwrap(), move || receiver.recv().unwrap())
-}
-
-fn threads(n: u64, send: impl Fn(u64) + Send, recv: impl Fn() -> u64) -> Result<f64> {
-    std::thread::scope(|scope| {
-        scope.spawn(move || {
-            pin(1);
-            (0..n).for_each(send);
-        });
-        pin(0);
-        let result = per_operation(n, || {
-            (0..n).for_each(|i| assert_eq!(recv(), i));
-            Ok(())
-        });
-        unpin();
-        result
-    })
-}
-
-fn ipc_send((name, n): (String, u64)) {
-    pin(1);
-    let (sender, receiver) = ipc_channel::ipc::channel::<u64>().unwrap();
-    IpcSender::connect(name).unwrap().send(receiver).unwrap();
-    for i in 0..n {
-        sender.send(i).unwrap();
-    }
-}
-
-fn ipc_channel_u64(n: u64) -> Result<f64> {
-    let (server, name) = IpcOneShotServer::<ipc_channel::ipc::IpcReceiver<u64>>::new()?;
-    let process = Process::spawn(ipc_send, (name, n))?;
-    let (_, receiver) = server.accept().map_err(|error| anyhow::anyhow!("{error:?}"))?;
-    pin(0);
-    receiver.recv().map_err(|error| anyhow::anyhow!("{error:?}"))?;
-    let result = per_operation(n - 1, || {
-        for i in 1..n {
-            assert_eq!(receiver.recv().map_err(|error| anyhow::anyhow!("{error:?}"))?, i);
-        }
-        Ok(())
-    });
-    unpin();
-    process.join()?;
-    result
+    between_threads::<Word>(n, move |i| sender.send(i).unwrap(), move || Ok(receiver.recv()?))
 }
 
 fn iceoryx_send((name, n): (String, u64)) {
@@ -179,19 +135,16 @@ fn iceoryx(n: u64) -> Result<f64> {
     receive()?;
     let result = per_operation(n - 1, || {
         for i in 1..n {
-            assert_eq!(receive()?, i);
+            let got = receive()?;
+            // It does so on a busy machine.
+            ensure!(got == i, "message {got} came in place of {i}");
         }
         Ok(())
     });
     unpin();
+    if result.is_err() {
+        process.kill()?;
+    }
     process.join()?;
     result
-}
-
-/// Seconds per message of a queue for Python, measured by itself.
-fn python(what: &str, n: u64) -> Result<f64> {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/queues.py");
-    let output = Command::new("python3").args([script, what, &n.to_string()]).output()?;
-    anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Ok(String::from_utf8(output.stdout)?.trim().parse()?)
 }

@@ -1,6 +1,6 @@
 //! The slowest of a thousand puts and gets, by four producers and four consumers.
 
-use crate::measure::{Peer, Scenario, Side};
+use crate::measure::{Peer, Scenario, Unit};
 use anyhow::Result;
 use multiproc::Queue;
 use std::time::Instant;
@@ -8,24 +8,15 @@ use std::time::Instant;
 const PAIRS: u64 = 4;
 
 pub fn all() -> Vec<Scenario> {
-    let peer = |side: Side| vec![Peer { name: "crossbeam-channel", operations: 400_000, side, target: 1.0, limit: false }];
-    let fair = vec![Peer {
-        name: "crossbeam-channel",
-        operations: 400_000,
-        side: |n| Ok(theirs(n)?.largest_share),
-        target: 1.0,
-        limit: false,
-    }];
+    let n = 400_000;
+    let scenario = |name, what: fn(Tail) -> f64| {
+        let peer = Peer::new("crossbeam-channel", n, move |n| Ok(what(theirs(n)?)), 1.0);
+        Scenario::timed(name, n, move |n| Ok(what(ours(n)?)), [peer])
+    };
     vec![
-        Scenario::timed("99.9 % of put, 4P4C threads", 400_000, |n| Ok(ours(n)?.put), peer(|n| Ok(theirs(n)?.put))),
-        Scenario::timed("99.9 % of get, 4P4C threads", 400_000, |n| Ok(ours(n)?.get), peer(|n| Ok(theirs(n)?.get))),
-        Scenario {
-            name: "the largest share of 4 consumers, 25 % each would be fair",
-            operations: 400_000,
-            ours: |n| Ok(ours(n)?.largest_share),
-            peers: fair,
-            unit: crate::measure::Unit::Share,
-        },
+        scenario("99.9 % of put, 4P4C threads", |tail| tail.put),
+        scenario("99.9 % of get, 4P4C threads", |tail| tail.get),
+        scenario("largest share of 4 consumers (25 % is fair)", |tail| tail.largest_share).unit(Unit::Share),
     ]
 }
 
