@@ -29,8 +29,8 @@ pub use multiproc_process::{
 };
 pub use multiproc_queue::{
     AttachError, Borrowed, Builder, ChannelError, CreateError, DeadLetter, Delivery, Flaw, GetError, GetManyError, Iter,
-    JoinThreadError, JoinableQueue, Loan, NameError, OpenError, PutError, PutManyError, Queue, QueueJoinError, RemoveError,
-    SimpleQueue, TaskDoneError, remove as remove_queue,
+    JoinThreadError, JoinableQueue, LayoutError, Loan, NameError, OpenError, OutOfBounds, ParticipantError, PutError,
+    PutManyError, Queue, QueueJoinError, RemoveError, SimpleQueue, SpscError, TaskDoneError, remove as remove_queue,
 };
 pub use multiproc_travel::pass::{DecodeError, Descriptor, EncodeError, Lends};
 

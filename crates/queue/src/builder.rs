@@ -16,9 +16,6 @@ const MEMORY: u64 = 1 << 42;
 const MAX_MESSAGE: u64 = 256 << 20;
 const PARTICIPANTS: u32 = MAX_PARTICIPANTS;
 
-/// Times that other processes may remove and make a name while this one opens or makes it.
-const TRIES: u32 = 100;
-
 /// A queue whose type of message can be recorded beside its name.
 pub trait Typed {
     /// The type of its messages.
@@ -153,28 +150,29 @@ impl<Q> Builder<Q> {
     /// # Errors
     ///
     /// The queue that is there has another kind or type of message ([`OpenError::Attach`]) or another capacity
-    /// ([`OpenError::Capacity`]); [`named`](Self::named) was not called with a name that can be one; or as
-    /// [`build`](Self::build).
+    /// ([`OpenError::Capacity`]); [`named`](Self::named) was not called ([`OpenError::NoName`]), or with a name that can't be one;
+    /// or as [`build`](Self::build).
     pub fn open_or_create(self) -> Result<Q, OpenError> {
-        let name = SegmentName::new(self.name.as_deref().unwrap_or_default()).map_err(|error| OpenError::Create(error.into()))?;
-        let mut tries = TRIES;
-        loop {
-            match self.attach(&name) {
-                Err(OpenError::Attach(AttachError::NotFound(_))) => {}
-                found => return self.checked(found?),
-            }
-            tries -= 1;
-            match self.create(Some(&name)) {
-                // Another process made it just now.
-                Err(OpenError::Create(CreateError::Exists(_))) if tries > 0 => {}
-                made => return Ok((self.make)(made?)),
-            }
-        }
+        let name = self.segment_name()?;
+        let open = || match self.attach(&name) {
+            Err(OpenError::Attach(AttachError::NotFound(_))) => Ok(None),
+            found => self.checked(found?).map(Some),
+        };
+        let create = || match self.create(Some(&name)) {
+            Err(OpenError::Create(CreateError::Exists(_))) => Ok(None),
+            made => Ok(Some((self.make)(made?))),
+        };
+        Segment::find_or_make(&name, open, create)
     }
 
     pub(crate) fn open(self) -> Result<Q, OpenError> {
-        let name = SegmentName::new(self.name.as_deref().unwrap_or_default()).map_err(|error| OpenError::Attach(error.into()))?;
+        let name = self.segment_name()?;
         Ok((self.make)(self.attach(&name)?))
+    }
+
+    fn segment_name(&self) -> Result<SegmentName, OpenError> {
+        let name = self.name.as_deref().ok_or(OpenError::NoName)?;
+        SegmentName::new(name).map_err(|error| OpenError::Attach(error.into()))
     }
 
     fn attach(&self, name: &SegmentName) -> Result<Arc<Attachment>, OpenError> {

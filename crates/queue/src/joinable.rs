@@ -108,7 +108,7 @@ impl<T> JoinableQueue<T> {
 
     fn join_by(&self, deadline: Deadline) -> Result<(), QueueJoinError> {
         let attachment = self.queue().attachment();
-        let forked = |source: OpenError| QueueJoinError::Forked { queue: attachment.name().into(), source: source.into() };
+        let forked = |error: OpenError| QueueJoinError::Forked { queue: attachment.name().into(), why: error.into() };
         attachment.here().map_err(forked)?.join(deadline)
     }
 

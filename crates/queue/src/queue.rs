@@ -84,9 +84,7 @@ impl<T> Queue<T> {
 
     #[inline]
     pub(crate) fn here(&self) -> Result<&Arc<Attachment>, GetError> {
-        self.attachment()
-            .here()
-            .map_err(|source| GetError::Forked { queue: self.attachment().name().into(), source: source.into() })
+        self.attachment().here().map_err(|error| GetError::Forked { queue: self.attachment().name().into(), why: error.into() })
     }
 
     fn queue(&self) -> &Self {
@@ -177,15 +175,15 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         }
         let attachment = match self.attachment().here() {
             Ok(attachment) => attachment,
-            Err(source) => {
-                return Err(PutError::Forked { value, queue: self.attachment().name().into(), source: source.into() });
+            Err(error) => {
+                return Err(PutError::Forked { value, queue: self.attachment().name().into(), why: error.into() });
             }
         };
         let mut refused = None;
         // What went wrong is not handed on from call to call: moving large results costs as much as the whole rest.
         with_scratch(|bytes| {
-            if let Err(source) = pass::encode_plain(&value, bytes) {
-                refused = Some(Err(source));
+            if let Err(why) = pass::encode_plain(&value, bytes) {
+                refused = Some(Err(why));
                 return;
             }
             attachment.glance();
@@ -194,7 +192,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         match refused {
             None => Ok(()),
             Some(Ok(error)) => Err(put_error(attachment.name(), error, value)),
-            Some(Err(source)) => Err(PutError::Encode { value, source }),
+            Some(Err(why)) => Err(PutError::Encode { value, why }),
         }
     }
 

@@ -2,9 +2,8 @@
 
 use multiproc_process::{Exit, Process};
 use multiproc_queue::{
-    AttachError, Borrowed, Builder, CreateError, DeadLetter, Delivery, Flaw, GetError, GetManyError, Iter, JoinThreadError,
-    JoinableQueue, Loan, OpenError, PutError, PutManyError, Queue, QueueJoinError, RemoveError, SimpleQueue, TaskDoneError,
-    remove,
+    AttachError, Borrowed, Builder, DeadLetter, Delivery, Flaw, GetError, GetManyError, Iter, JoinThreadError, JoinableQueue,
+    Loan, OpenError, PutError, PutManyError, Queue, QueueJoinError, RemoveError, SimpleQueue, TaskDoneError, remove,
 };
 use static_assertions::{assert_impl_all, assert_not_impl_any};
 use std::error::Error;
@@ -94,7 +93,8 @@ fn open_or_create_refuses_another_capacity_type_or_kind_and_says_which() {
 #[test]
 fn open_or_create_without_a_name_is_an_error() {
     let refused = Queue::<u32>::builder().open_or_create().unwrap_err();
-    assert!(matches!(refused, OpenError::Create(CreateError::Name(_))));
+    assert_eq!(refused, OpenError::NoName);
+    assert!(refused.to_string().contains("named("), "{refused}");
 }
 
 #[test]
@@ -257,22 +257,19 @@ fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
 
 #[test]
 fn an_error_prints_with_its_cause_and_names_it_as_its_source() {
-    fn check(error: &(dyn Error + 'static), causes: usize) {
-        let chain = chain(error);
-        assert_eq!(chain.len(), causes + 1, "{chain:?}");
-        for text in &chain {
-            assert!(format!("{error}").ends_with(text.as_str()), "{error}: {text}");
-            assert!(format!("{error:?}").ends_with(text.as_str()), "{error:?}: {text}");
-        }
+    // Its text says all of it. Only the system's own answer is apart.
+    fn check(error: &(dyn Error + 'static), words: &str) {
+        assert_eq!(chain(error), [error.to_string()]);
+        assert!(error.to_string().contains(words), "{error}");
     }
-    check(&Queue::<u8>::open(&unique("absent")).unwrap_err(), 1);
-    check(&remove("../x").unwrap_err(), 1);
+    check(&Queue::<u8>::open(&unique("absent")).unwrap_err(), "create it first");
+    check(&remove("../x").unwrap_err(), "use 1 to 200 letters");
     let q = Queue::bounded(1).unwrap();
-    check(&q.try_get_many(1).unwrap_err(), 1);
-    check(&q.try_put_many(0..2).unwrap_err(), 1);
-    check(&q.try_put(1).unwrap_err(), 0);
+    check(&q.try_get_many(1).unwrap_err(), "the queue is empty");
+    check(&q.try_put_many(0..2).unwrap_err(), "the queue is full");
+    check(&q.try_put(1).unwrap_err(), "the queue is full");
     let holder = Queue::bounded(1).unwrap();
-    check(&holder.put(Queue::<u8>::bounded(1).unwrap()).unwrap_err(), 1);
+    check(&holder.put(Queue::<u8>::bounded(1).unwrap()).unwrap_err(), "can't be encoded");
 }
 
 #[test]
