@@ -30,7 +30,7 @@ pub use multiproc_process::{
 pub use multiproc_queue::{
     AttachError, Borrowed, Builder, ChannelError, CreateError, DeadLetter, Delivery, Flaw, GetError, GetManyError, Iter,
     JoinThreadError, JoinableQueue, LayoutError, Loan, NameError, OpenError, OutOfBounds, ParticipantError, PutError,
-    PutManyError, Queue, QueueJoinError, RemoveError, SimpleQueue, SpscError, TaskDoneError, remove as remove_queue,
+    PutManyError, Queue, QueueJoinError, RemoveError, SimpleQueue, SpscError, TaskDoneError, remove_queue,
 };
 pub use multiproc_travel::pass::{DecodeError, Descriptor, EncodeError, Lends};
 

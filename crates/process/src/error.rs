@@ -14,7 +14,8 @@ use std::time::Duration;
 /// Handles among the arguments are as they were before the call: an end of a pipe can be used, or sent again.
 ///
 /// ```
-/// use multiproc_process::{Process, SpawnErrorKind};
+/// # use multiproc_process as multiproc;
+/// use multiproc::{Process, SpawnErrorKind};
 ///
 /// fn work(_: Vec<u8>) {}
 ///

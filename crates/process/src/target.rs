@@ -19,9 +19,10 @@ use std::process::ExitCode;
 /// A type of your own can have an exit code too:
 ///
 /// ```
+/// # use multiproc_process as multiproc;
 /// enum Verdict { Fine, Broken }
 ///
-/// impl multiproc_process::Outcome for Verdict {
+/// impl multiproc::Outcome for Verdict {
 ///     fn report(self) -> i32 {
 ///         match self { Self::Fine => 0, Self::Broken => 3 }
 ///     }

@@ -25,10 +25,11 @@ pub trait Typed {
 /// Takes a queue's name away, whatever its kind and its messages. Processes that have the queue open keep it.
 ///
 /// ```
-/// use multiproc_queue::{Queue, remove};
+/// # use multiproc_queue as multiproc;
+/// use multiproc::{Queue, remove_queue};
 ///
 /// let queue: Queue<u32> = Queue::builder().named("of-the-remove-example").open_or_create()?;
-/// remove("of-the-remove-example")?;
+/// remove_queue("of-the-remove-example")?;
 /// queue.put(1)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -36,7 +37,7 @@ pub trait Typed {
 /// # Errors
 ///
 /// There is no such name ([`RemoveError::NotFound`]), it can't be one, or the system refuses.
-pub fn remove(name: &str) -> Result<(), RemoveError> {
+pub fn remove_queue(name: &str) -> Result<(), RemoveError> {
     let name = SegmentName::new(name).map_err(|error| RemoveError::Refused(error.into()))?;
     Segment::remove(&name).map_err(|error| match error {
         AttachError::NotFound(name) => RemoveError::NotFound(name),
@@ -47,11 +48,12 @@ pub fn remove(name: &str) -> Result<(), RemoveError> {
 /// Builds a [`Queue`](crate::Queue), [`JoinableQueue`] or [`SimpleQueue`](crate::SimpleQueue) with more than the usual choices.
 ///
 /// ```
-/// use multiproc_queue::Queue;
+/// # use multiproc_queue as multiproc;
+/// use multiproc::Queue;
 ///
 /// let queue: Queue<String> = Queue::builder().bounded(3).max_message(1 << 20).build()?;
 /// assert_eq!(queue.capacity(), Some(3));
-/// # Ok::<(), multiproc_queue::OpenError>(())
+/// # Ok::<(), multiproc::OpenError>(())
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "a builder makes nothing before build()"]
@@ -106,7 +108,7 @@ impl<Q> Builder<Q> {
         self
     }
 
-    /// Gives the queue a name, under which other programs of the same user can open it until the name is [removed](remove). The
+    /// Gives the queue a name, under which other programs of the same user can open it until the name is [removed](remove_queue). The
     /// type of its messages is recorded: it can't be opened as a queue of another type.
     pub fn named(mut self, name: impl Into<String>) -> Self
     where
@@ -133,16 +135,17 @@ impl<Q> Builder<Q> {
     /// and the others open it.
     ///
     /// ```
-    /// use multiproc_queue::{Queue, remove};
+    /// # use multiproc_queue as multiproc;
+    /// use multiproc::{Queue, remove_queue};
     ///
     /// // Each process of a program begins so, whichever comes first.
     /// let jobs: Queue<String> = Queue::builder().named("example-jobs").bounded(100).open_or_create()?;
     /// jobs.put("a job".into())?;
-    /// # remove("example-jobs")?;
+    /// # remove_queue("example-jobs")?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// A queue that was [shut down](crate::Queue::shutdown) stays so under its name until the name is [removed](remove).
+    /// A queue that was [shut down](crate::Queue::shutdown) stays so under its name until the name is [removed](remove_queue).
     ///
     /// A queue that is there keeps its memory, its longest message, its places for processes and its limit of deliveries. They
     /// may differ from this builder's.

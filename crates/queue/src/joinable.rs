@@ -25,7 +25,8 @@ use std::time::Duration;
 /// [dead letters](Self::try_get_dead): `join` does not wait for it, and a program that can read it gets it there.
 ///
 /// ```
-/// use multiproc_queue::JoinableQueue;
+/// # use multiproc_queue as multiproc;
+/// use multiproc::JoinableQueue;
 ///
 /// let queue = JoinableQueue::unbounded()?;
 /// queue.put(1)?;

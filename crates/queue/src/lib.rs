@@ -18,7 +18,7 @@ mod simple;
 mod sweep;
 mod watch;
 
-pub use builder::{Builder, Typed, remove};
+pub use builder::{Builder, Typed, remove_queue};
 pub use delivery::{DeadLetter, Delivery};
 pub use error::{
     GetError, GetManyError, JoinThreadError, OpenError, PutError, PutManyError, QueueJoinError, RemoveError, TaskDoneError,

@@ -24,7 +24,8 @@ use std::time::Duration;
 /// any process at any instruction: at most the values in the hands of the dead are gone.
 ///
 /// ```
-/// use multiproc_queue::Queue;
+/// # use multiproc_queue as multiproc;
+/// use multiproc::Queue;
 ///
 /// let queue = Queue::bounded(3)?;
 /// for value in ["1", "2", "3"] {
