@@ -24,8 +24,8 @@ pub use multiproc_pipe::{
     StandbyError, pipe, pipe_oneway,
 };
 pub use multiproc_process::{
-    Current, Ending, Exit, JoinError, Main, Outcome, Process, ProcessBuilder, SignalError, SpawnError, SpawnErrorKind, Target,
-    active_children, current_process, init,
+    Captureless, Current, Ending, Exit, JoinError, Main, Outcome, Process, ProcessBuilder, SignalError, SpawnError,
+    SpawnErrorKind, Target, active_children, current_process, init,
 };
 pub use multiproc_queue::{
     AttachError, Borrowed, Builder, ChannelError, CreateError, DeadLetter, Delivery, Flaw, GetError, GetManyError, Iter,
