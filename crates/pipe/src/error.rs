@@ -1,9 +1,10 @@
 //! One error per operation.
 
-use multiproc_prim::{error_debug, fmt_refusal};
+use multiproc_prim::{error_debug, error_equal, fmt_refusal};
 use multiproc_shm::{AttachError, CreateError};
 use multiproc_sync::ChannelError;
 use multiproc_travel::pass::{DecodeError, EncodeError};
+use static_assertions::assert_impl_all;
 use std::{fmt, io};
 use thiserror::Error;
 
@@ -16,20 +17,14 @@ error_debug! {
     DescriptorError { Encode, Nothing, Decode, OtherTypes, System }
 }
 
-macro_rules! equal_by_message {
-    ($($error:ident)*) => {
-        $(/// Errors are equal if they are the same variant and have the same message. The system's errors inside them can't be compared.
-        impl PartialEq for $error {
-            fn eq(&self, other: &Self) -> bool {
-                std::mem::discriminant(self) == std::mem::discriminant(other) && format!("{self:#}") == format!("{other:#}")
-            }
-        }
+error_equal! { PipeError SendError RecvError StandbyError DescriptorError }
 
-        static_assertions::assert_impl_all!($error: std::error::Error, PartialEq, Send, Sync);)*
-    };
-}
-
-equal_by_message!(PipeError SendError RecvError StandbyError DescriptorError);
+assert_impl_all!(PipeError: Send, Sync);
+assert_impl_all!(SendError: Send, Sync);
+assert_impl_all!(RecvError: Send, Sync);
+assert_impl_all!(RecvIntoError: Send, Sync);
+assert_impl_all!(StandbyError: Send, Sync);
+assert_impl_all!(DescriptorError: Send, Sync);
 
 fn no_pipe(source: &io::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     fmt_refusal(f, format_args!("can't make a pipe, or use an end of one"), source)

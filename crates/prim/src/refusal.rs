@@ -104,3 +104,19 @@ macro_rules! error_debug {
         }
     )+};
 }
+
+/// Implements `PartialEq` for errors whose causes can't be compared, as `std::io::Error` can't: two are equal if they are of the same
+/// variant and say the same, causes included.
+///
+/// It goes with [`error_debug`](crate::error_debug), which writes all of that.
+#[macro_export]
+macro_rules! error_equal {
+    ($($Error:ident)+) => {$(
+        /// Errors are equal if they are of the same variant and say the same. What the system said has no equality of its own.
+        impl PartialEq for $Error {
+            fn eq(&self, other: &Self) -> bool {
+                format!("{self:?}") == format!("{other:?}")
+            }
+        }
+    )+};
+}

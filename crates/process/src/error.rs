@@ -1,7 +1,7 @@
 //! One error per operation.
 
 use crate::exit::Exit;
-use multiproc_prim::{error_debug, fmt_refusal};
+use multiproc_prim::{error_debug, error_equal, fmt_refusal};
 use multiproc_travel::pass::EncodeError;
 use std::error::Error;
 use std::fmt;
@@ -230,16 +230,4 @@ error_debug! {
     SignalError
 }
 
-/// Gives errors the equality that their users need.
-macro_rules! equal_by_text {
-    ($($Error:ident)*) => {$(
-        /// Errors are equal if they say the same: what the system said has no equality of its own.
-        impl PartialEq for $Error {
-            fn eq(&self, other: &Self) -> bool {
-                format!("{self:#}") == format!("{other:#}")
-            }
-        }
-    )*};
-}
-
-equal_by_text! { SpawnErrorKind JoinError SignalError }
+error_equal! { SpawnErrorKind JoinError SignalError }

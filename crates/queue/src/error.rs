@@ -9,12 +9,11 @@
 //! - Two of them are equal if they are of the same kind, hold equal values and have equal texts. Some causes, `std::io::Error`
 //!   among them, offer no other comparison.
 
-use multiproc_prim::error_debug;
+use multiproc_prim::{error_debug, error_equal};
 use multiproc_shm::{AttachError, CreateError, ParticipantError};
 use multiproc_sync::{self as sync, ChannelError};
 use multiproc_travel::pass::{DecodeError, EncodeError};
 use std::fmt;
-use std::mem::discriminant;
 use thiserror::Error;
 
 error_debug! {
@@ -27,18 +26,7 @@ error_debug! {
     QueueJoinError { Timeout, Forked }
 }
 
-/// `PartialEq` by kind and text, for errors whose causes can't be compared.
-macro_rules! equal_by_text {
-    ($($Error:ident),+) => {$(
-        impl PartialEq for $Error {
-            fn eq(&self, other: &Self) -> bool {
-                discriminant(self) == discriminant(other) && format!("{self:#}") == format!("{other:#}")
-            }
-        }
-    )+};
-}
-
-equal_by_text!(OpenError, RemoveError, GetError, QueueJoinError);
+error_equal! { OpenError RemoveError GetError QueueJoinError }
 
 /// Why there is no queue.
 #[derive(Error)]
@@ -203,7 +191,7 @@ impl<T> PutError<T> {
 
 impl<T: PartialEq> PartialEq for PutError<T> {
     fn eq(&self, other: &Self) -> bool {
-        discriminant(self) == discriminant(other) && self.value() == other.value() && format!("{self:#}") == format!("{other:#}")
+        self.value() == other.value() && format!("{self:?}") == format!("{other:?}")
     }
 }
 
