@@ -54,8 +54,7 @@ pub fn fixed_channel_len(geometry: &Geometry) -> Result<usize, ChannelError> {
 /// A ring whose users can wait for messages and for room.
 ///
 /// ```
-/// # multiproc_prim::model::model(|| (|| {
-/// # use multiproc_prim::model::thread;
+/// # multiproc_prim::model::for_real(|| {
 /// use multiproc_sync::mpmc::{Geometry, Owner};
 /// use multiproc_sync::{Channel, Deadline, Heap, Region, channel_len};
 ///
@@ -63,14 +62,14 @@ pub fn fixed_channel_len(geometry: &Geometry) -> Result<usize, ChannelError> {
 /// let region = Region::new(Heap::new(channel_len(&geometry)?));
 /// let channel = Channel::create(&region, 0, &geometry, Owner::new(0, 0))?;
 /// let other = Channel::attach(&region, 0, &geometry, Owner::new(1, 0))?;
-/// let consumer = thread::spawn(move || {
+/// let consumer = std::thread::spawn(move || {
 ///     let mut message = Vec::new();
 ///     other.pop(&mut message, Deadline::NEVER).map(|_| message)
 /// });
 /// channel.push(b"hello", Deadline::NEVER)?;
 /// assert_eq!(consumer.join().unwrap()?, b"hello");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
-/// # })().unwrap());
+/// # });
 /// ```
 #[derive(Debug)]
 pub struct Channel {
