@@ -107,11 +107,15 @@ fn examples_are_short_and_no_two_have_the_same_name() {
 
 #[test]
 fn the_program_in_the_readme_is_one_that_compiles() {
-    let example = std::fs::read_to_string(root().join("crates/multiproc/examples/smallest.rs")).unwrap();
-    for (readme, fence) in [("README.md", "```rust\n"), ("crates/multiproc/README.md", "```no_run\n")] {
-        let text = std::fs::read_to_string(root().join(readme)).unwrap();
+    let (smallest, crash) = ("crates/multiproc/examples/smallest.rs", "crates/ring/examples/crash.rs");
+    for (readme, fence, example) in [
+        ("README.md", "```rust\n", smallest),
+        ("crates/multiproc/README.md", "```no_run\n", smallest),
+        ("crates/ring/README.md", "```no_run\n", crash),
+    ] {
+        let [text, program] = [readme, example].map(|path| std::fs::read_to_string(root().join(path)).unwrap());
         let shown = text.split(fence).nth(1).and_then(|rest| rest.split("```").next()).unwrap();
-        assert!(example.ends_with(shown), "{readme} and crates/multiproc/examples/smallest.rs differ");
+        assert!(program.ends_with(shown), "{readme} and {example} differ");
     }
 }
 
@@ -180,6 +184,75 @@ fn what_the_documents_name_is_there() {
                 ["crates/", "proofs/", "xtask/", "benches/", "fuzz/", ".github/"].iter().any(|top| quoted.starts_with(top));
             if ours && !root().join(quoted).exists() {
                 offences.push(format!("{path} names {quoted}, which is not there"));
+            }
+        }
+    }
+    none(offences);
+}
+
+#[test]
+fn the_map_of_the_architecture_names_functions_that_are_in_their_files() {
+    let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let map = text.split("## Where do I change").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap();
+    let mut offences = Vec::new();
+    let mut functions = 0;
+    let rows = map.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| to change"));
+    for row in rows {
+        let quoted = row.rsplit(" | ").next().unwrap().split('`').skip(1).step_by(2);
+        let mut file = (String::new(), String::new());
+        for name in quoted {
+            if let Some(function) = name.strip_suffix("()") {
+                functions += 1;
+                if ![format!("fn {function}("), format!("fn {function}<")].iter().any(|definition| file.1.contains(definition)) {
+                    offences.push(format!("ARCHITECTURE.md names {name}, which is not in {}", file.0));
+                }
+            } else {
+                file = (name.to_owned(), std::fs::read_to_string(root().join(name)).unwrap_or_default());
+                if !root().join(name).exists() {
+                    offences.push(format!("ARCHITECTURE.md names {name}, which is not there"));
+                }
+            }
+        }
+    }
+    assert!(functions > 20, "the map names {functions} functions");
+    none(offences);
+}
+
+#[test]
+fn documents_are_a_hundred_columns_wide() {
+    let is_document = |path: &str| {
+        let is_front_page = path.starts_with("crates/") && path.matches('/').count() == 2;
+        path != "CHANGELOG.md" && (!path.contains('/') || path.starts_with("docs/") || is_front_page)
+    };
+    let mut offences = Vec::new();
+    for (path, text) in files(&[".md"]).into_iter().filter(|(path, _)| is_document(path)) {
+        let mut is_code = false;
+        for (number, line) in text.lines().enumerate() {
+            is_code ^= line.starts_with("```");
+            // What can't be broken: tables, code, pictures and links.
+            let is_whole = is_code || line.starts_with(['|', '[', '!']) || line.starts_with("    ");
+            if !is_whole && line.chars().count() > 100 {
+                offences.push(format!("{path}:{} has {} columns", number + 1, line.chars().count()));
+            }
+        }
+    }
+    none(offences);
+}
+
+#[test]
+fn examples_that_the_facade_shows_name_the_facade() {
+    let ours = ["queue", "pipe", "process"];
+    let shown =
+        files(&[".rs"]).into_iter().filter(|(path, _)| ours.iter().any(|name| path.starts_with(&format!("crates/{name}/src/"))));
+    let mut offences = Vec::new();
+    for (path, text) in shown {
+        let mut is_code = false;
+        for (number, line) in text.lines().enumerate() {
+            let Some(line) = line.trim_start().strip_prefix("///") else { continue };
+            is_code ^= line.trim_start().starts_with("```");
+            let names_part = ours.iter().any(|name| line.contains(&format!("multiproc_{name}")));
+            if is_code && names_part && !line.trim_start().starts_with("# use ") {
+                offences.push(format!("{path}:{} names a crate that a user of the facade does not: {line}", number + 1));
             }
         }
     }

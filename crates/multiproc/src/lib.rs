@@ -24,13 +24,13 @@ pub use multiproc_pipe::{
     StandbyError, pipe, pipe_oneway,
 };
 pub use multiproc_process::{
-    Current, Ending, Exit, JoinError, Main, Outcome, Process, ProcessBuilder, SignalError, SpawnError, SpawnErrorKind, Target,
-    active_children, current_process, init,
+    Captureless, Current, Ending, Exit, JoinError, Main, Outcome, Process, ProcessBuilder, SignalError, SpawnError,
+    SpawnErrorKind, Target, active_children, current_process, init,
 };
 pub use multiproc_queue::{
     AttachError, Borrowed, Builder, ChannelError, CreateError, DeadLetter, Delivery, Flaw, GetError, GetManyError, Iter,
-    JoinThreadError, JoinableQueue, Loan, NameError, OpenError, PutError, PutManyError, Queue, QueueJoinError, RemoveError,
-    SimpleQueue, TaskDoneError, remove as remove_queue,
+    JoinThreadError, JoinableQueue, LayoutError, Loan, NameError, OpenError, OutOfBounds, ParticipantError, PutError,
+    PutManyError, Queue, QueueJoinError, RemoveError, SimpleQueue, SpscError, TaskDoneError, remove_queue,
 };
 pub use multiproc_travel::bytemuck;
 pub use multiproc_travel::pass::{DecodeError, Descriptor, EncodeError, Lends, Plain, PlainVec};

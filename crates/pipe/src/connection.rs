@@ -20,7 +20,8 @@ use std::time::Duration;
 /// [`Connection::pair`].
 ///
 /// ```
-/// let (a, b) = multiproc_pipe::pipe::<String>()?;
+/// # use multiproc_pipe as multiproc;
+/// let (a, b) = multiproc::pipe::<String>()?;
 /// a.send("hello")?;
 /// assert_eq!(b.recv()?, "hello");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -57,7 +58,8 @@ impl<Tx, Rx> Connection<Tx, Rx> {
     /// A pair of connected ends: the first one sends `Tx` and receives `Rx`, the second one the other way round (Python: `Pipe()`).
     ///
     /// ```
-    /// use multiproc_pipe::Connection;
+    /// # use multiproc_pipe as multiproc;
+    /// use multiproc::Connection;
     ///
     /// let (client, server) = Connection::<String, usize>::pair()?;
     /// client.send("hello")?;
@@ -81,7 +83,8 @@ impl<Tx, Rx> Connection<Tx, Rx> {
     /// given a stand-by.
     ///
     /// ```
-    /// let (a, b) = multiproc_pipe::pipe::<i32>()?;
+    /// # use multiproc_pipe as multiproc;
+    /// let (a, b) = multiproc::pipe::<i32>()?;
     /// let (sender, receiver) = a.split();
     /// let echo = std::thread::spawn(move || b.send(&b.recv().unwrap()));
     /// let reader = std::thread::spawn(move || receiver.recv());

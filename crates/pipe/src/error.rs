@@ -1,54 +1,63 @@
 //! One error per operation.
 
+use multiproc_prim::{error_debug, error_equal, fmt_refusal};
 use multiproc_shm::{AttachError, CreateError};
 use multiproc_sync::ChannelError;
 use multiproc_travel::pass::{DecodeError, EncodeError};
-use std::fmt;
+use static_assertions::assert_impl_all;
+use std::{fmt, io};
 use thiserror::Error;
 
-macro_rules! debug_as_message {
-    ($($error:ident)*) => {
-        $(/// The message: it is what a `main` that returns the error prints.
-        impl fmt::Debug for $error {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, concat!(stringify!($error), ": {}"), self)
-            }
-        }
-
-        static_assertions::assert_impl_all!($error: std::error::Error, PartialEq, Send, Sync);)*
-    };
+error_debug! {
+    PipeError { Create, Attach, Layout, System }
+    SendError { Disconnected, Full, Timeout, TooLong, Encode, Moved, ThroughItself, InUse, Unusable, TooManyDescriptors, Descriptors }
+    RecvError { Empty, Timeout, Disconnected, TooLong, Decode, Moved, InUse, Unusable, Corrupt, Descriptors }
+    RecvIntoError { TooShort, Recv }
+    StandbyError { Taken, Half, Moved, InUse, Unusable }
+    DescriptorError { Encode, Nothing, Decode, OtherTypes, System }
 }
 
-macro_rules! equal_by_message {
-    ($($error:ident)*) => {
-        $(/// Errors are equal if they are the same variant and have the same message. The system's errors inside them can't be compared.
-        impl PartialEq for $error {
-            fn eq(&self, other: &Self) -> bool {
-                std::mem::discriminant(self) == std::mem::discriminant(other) && self.to_string() == other.to_string()
-            }
-        })*
-    };
+error_equal! { PipeError SendError RecvError StandbyError DescriptorError }
+
+assert_impl_all!(PipeError: Send, Sync);
+assert_impl_all!(SendError: Send, Sync);
+assert_impl_all!(RecvError: Send, Sync);
+assert_impl_all!(RecvIntoError: Send, Sync);
+assert_impl_all!(StandbyError: Send, Sync);
+assert_impl_all!(DescriptorError: Send, Sync);
+
+fn no_pipe(source: &io::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fmt_refusal(f, format_args!("can't make a pipe, or use an end of one"), source)
 }
 
-debug_as_message!(PipeError SendError RecvError RecvIntoError StandbyError DescriptorError);
-equal_by_message!(PipeError SendError RecvError StandbyError DescriptorError);
+fn not_sent(source: &io::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fmt_refusal(f, format_args!("can't send descriptors"), source)
+}
+
+fn not_received(source: &io::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fmt_refusal(f, format_args!("can't receive the message's descriptors, so it stays in the pipe"), source)
+}
+
+fn not_moved(source: &io::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fmt_refusal(f, format_args!("can't move an end of a pipe through a descriptor"), source)
+}
 
 /// Why there is no pipe.
 #[derive(Error)]
 #[non_exhaustive]
 pub enum PipeError {
     /// The segment could not be made.
-    #[error("can't make a pipe: {0}")]
+    #[error(transparent)]
     Create(#[from] CreateError),
     /// The segment was refused.
-    #[error("can't open the pipe: {0}")]
+    #[error(transparent)]
     Attach(#[from] AttachError),
     /// The streams do not fit.
-    #[error("can't make a pipe: {0}")]
+    #[error(transparent)]
     Layout(#[from] ChannelError),
     /// The process or the system has no descriptors or no memory left.
-    #[error("can't make a pipe: {0}")]
-    System(#[from] std::io::Error),
+    #[error(fmt = no_pipe)]
+    System(#[from] io::Error),
 }
 
 /// Why a message was not sent.
@@ -92,11 +101,19 @@ pub enum SendError {
         pid: u32,
     },
     /// This process could not take over the end from another process: the system has no memory, or the pipe is corrupt.
-    #[error("this process can't use its end of the pipe: {0}")]
-    Unusable(#[source] PipeError),
+    #[error(transparent)]
+    Unusable(PipeError),
+    /// The value holds more descriptors than one message can.
+    #[error("the value holds {count} descriptors, more than the {max} of one message: send it in parts")]
+    TooManyDescriptors {
+        /// Descriptors in the value.
+        count: usize,
+        /// Descriptors that there may be.
+        max: usize,
+    },
     /// The system refuses to send descriptors.
-    #[error("can't send descriptors: {0}")]
-    Descriptors(#[source] std::io::Error),
+    #[error(fmt = not_sent)]
+    Descriptors(#[source] io::Error),
 }
 
 /// Why no message was received.
@@ -135,15 +152,15 @@ pub enum RecvError {
         pid: u32,
     },
     /// This process could not take over the end from another process: the system has no memory, or the pipe is corrupt.
-    #[error("this process can't use its end of the pipe: {0}")]
-    Unusable(#[source] PipeError),
+    #[error(transparent)]
+    Unusable(PipeError),
     /// The other process wrote over the pipe's memory, or announced descriptors that did not come.
     #[error("the pipe is corrupt: the other process wrote over its memory")]
     Corrupt,
     /// The system refuses to receive the descriptors of the next message. The message stays in the pipe: close other descriptors and receive
     /// it again, or receive its bytes alone.
-    #[error("can't receive the message's descriptors, so it stays in the pipe: {0}")]
-    Descriptors(#[source] std::io::Error),
+    #[error(fmt = not_received)]
+    Descriptors(#[source] io::Error),
 }
 
 /// Why there is no stand-by, or why it does not take over.
@@ -193,8 +210,8 @@ pub enum DescriptorError {
         wanted: String,
     },
     /// The process or the system has no descriptors or no memory left.
-    #[error("can't move an end of a pipe through a descriptor: {0}")]
-    System(#[from] std::io::Error),
+    #[error(fmt = not_moved)]
+    System(#[from] io::Error),
 }
 
 /// Why this process does not have an end to itself.

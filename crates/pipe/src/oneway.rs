@@ -18,7 +18,8 @@ use std::time::Duration;
 /// A receiving and a sending end (Python: `Pipe(duplex=False)`, in the same order).
 ///
 /// ```
-/// let (receiver, sender) = multiproc_pipe::pipe_oneway::<u32>()?;
+/// # use multiproc_pipe as multiproc;
+/// let (receiver, sender) = multiproc::pipe_oneway::<u32>()?;
 /// sender.send(&1)?;
 /// drop(sender);
 /// assert_eq!(receiver.recv()?, 1);

@@ -79,7 +79,7 @@ impl Outgoing {
     #[cold]
     fn send_long(&mut self, shared: &Shared, bytes: &[u8], fds: &[OwnedFd], deadline: Deadline) -> Result<(), SendError> {
         if fds.len() >= MAX_DESCRIPTORS {
-            return Err(SendError::Descriptors(io::Error::other("more than 65,535 descriptors in one message")));
+            return Err(SendError::TooManyDescriptors { count: fds.len(), max: MAX_DESCRIPTORS - 1 });
         }
         let mut fds: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
         if deadline == Deadline::NOW && bytes.len() + NUMBER > self.stream.longest() {

@@ -16,7 +16,8 @@ use std::time::Duration;
 /// that the old user had received is lost. An end has at most one stand-by. Like an end, it moves when it is sent to another process.
 ///
 /// ```
-/// let (client, old_server) = multiproc_pipe::pipe::<String>()?;
+/// # use multiproc_pipe as multiproc;
+/// let (client, old_server) = multiproc::pipe::<String>()?;
 /// let standby = old_server.standby()?;
 /// client.send("request")?;
 /// assert!(standby.try_take_over().is_err());

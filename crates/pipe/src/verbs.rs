@@ -250,7 +250,8 @@ macro_rules! in_descriptor {
         /// it keeps the descriptor. If all copies of the descriptor are gone before the end was taken out, the end is closed.
         ///
         /// ```
-        /// use multiproc_pipe::{Connection, pipe};
+        /// # use multiproc_pipe as multiproc;
+        /// use multiproc::{Connection, pipe};
         /// use std::process::{Command, Stdio};
         ///
         /// # if false {

@@ -67,10 +67,10 @@ fn a_buffer_is_filled_at_once_in_time_or_not_at_all() {
 #[test]
 fn an_error_prints_its_message_when_main_returns_it() {
     let (a, b) = pipe::<u8>().unwrap();
-    assert_eq!(format!("{:?}", b.try_recv().unwrap_err()), "RecvError: no message is there");
+    assert_eq!(format!("{:?}", b.try_recv().unwrap_err()), "RecvError::Empty: no message is there");
     b.close();
     let error = a.send(&1).unwrap_err();
-    assert_eq!(format!("{error:?}"), format!("SendError: {error}"));
+    assert_eq!(format!("{error:?}"), format!("SendError::Disconnected: {error}"));
     assert_ne!(a.try_recv(), Err(RecvError::Empty));
 }
 

@@ -142,7 +142,7 @@ pub unsafe trait Memory: Send + Sync + 'static {
 }
 
 /// An offset, length or alignment that does not fit the region.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct OutOfBounds {
     /// First byte asked for.
     pub offset: usize,
@@ -160,6 +160,8 @@ impl fmt::Display for OutOfBounds {
 }
 
 impl std::error::Error for OutOfBounds {}
+
+crate::error_debug! { OutOfBounds }
 
 /// A stretch of shared memory: base, length, and a share in the owner that keeps it mapped.
 ///

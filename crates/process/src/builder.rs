@@ -32,7 +32,8 @@ impl Process {
     /// and descriptors may be anywhere inside them. The call returns when the new process has decoded them and is about to call the function.
     ///
     /// ```
-    /// use multiproc_process::Process;
+    /// # use multiproc_process as multiproc;
+    /// use multiproc::Process;
     ///
     /// fn greet((number, name): (u32, String)) {
     ///     println!("{number}: hello {name}");
@@ -43,7 +44,7 @@ impl Process {
     /// }
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let _main = multiproc_process::init();
+    /// # let _main = multiproc::init();
     /// assert!(Process::spawn(greet, (7, "world".into()))?.join()?.success());
     /// assert!(Process::spawn(check, ())?.join()?.success());
     /// # Ok(())
@@ -53,8 +54,9 @@ impl Process {
     /// A function of another shape does not compile:
     ///
     /// ```compile_fail
+    /// # use multiproc_process as multiproc;
     /// fn two(number: u32, name: String) {}
-    /// multiproc_process::Process::spawn(two, (7, String::new()));
+    /// multiproc::Process::spawn(two, (7, String::new()));
     /// ```
     ///
     /// # Errors
@@ -87,7 +89,8 @@ impl Process {
 /// standard input is empty unless it is set.
 ///
 /// ```
-/// use multiproc_process::Process;
+/// # use multiproc_process as multiproc;
+/// use multiproc::Process;
 /// use std::io::{Read, Seek};
 ///
 /// fn shout() {
@@ -95,7 +98,7 @@ impl Process {
 /// }
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let _main = multiproc_process::init();
+/// # let _main = multiproc::init();
 /// let mut file = tempfile::tempfile()?;
 /// let process = Process::builder().name("shouter").env("WORD", "hello").stdout(file.try_clone()?).spawn(shout, ())?;
 /// assert!(process.join()?.success());

@@ -48,7 +48,8 @@ static CHILDREN: AtomicU32 = AtomicU32::new(0);
 /// Describes the calling process (Python: `current_process`).
 ///
 /// ```
-/// assert_eq!(multiproc_process::current_process().name(), "MainProcess");
+/// # use multiproc_process as multiproc;
+/// assert_eq!(multiproc::current_process().name(), "MainProcess");
 /// ```
 #[must_use]
 pub fn current_process() -> Current {

@@ -1,6 +1,7 @@
 //! One error per operation.
 
 use crate::exit::Exit;
+use multiproc_prim::{error_debug, error_equal, fmt_refusal};
 use multiproc_travel::pass::EncodeError;
 use std::error::Error;
 use std::fmt;
@@ -13,7 +14,8 @@ use std::time::Duration;
 /// Handles among the arguments are as they were before the call: an end of a pipe can be used, or sent again.
 ///
 /// ```
-/// use multiproc_process::{Process, SpawnErrorKind};
+/// # use multiproc_process as multiproc;
+/// use multiproc::{Process, SpawnErrorKind};
 ///
 /// fn work(_: Vec<u8>) {}
 ///
@@ -58,14 +60,16 @@ impl<A> fmt::Display for SpawnError<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A name may be what is wrong: it can be a megabyte long.
         let name: String = self.0.name.chars().take(100).collect();
-        write!(f, "can't start {name:?}: {}", self.0.kind)
+        write!(f, "can't start {name:?}: ")?;
+        fmt::Display::fmt(&self.0.kind, f)
     }
 }
 
-/// The message: it is what a `main` that returns the error prints.
+/// As [`error_debug`] has it, with the variant of the kind.
 impl<A> fmt::Debug for SpawnError<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SpawnError: {self}")
+        let name: String = self.0.name.chars().take(100).collect();
+        write!(f, "SpawnError: can't start {name:?}: {:?}", self.0.kind)
     }
 }
 
@@ -81,7 +85,7 @@ impl<A> Error for SpawnError<A> {
 pub enum SpawnErrorKind {
     /// An argument refuses to be encoded.
     #[error("{0}")]
-    Encode(#[source] EncodeError),
+    Encode(EncodeError),
     /// The new process could not decode the arguments.
     #[error("it could not decode its arguments: {why}")]
     Decode {
@@ -159,7 +163,7 @@ pub enum SpawnErrorKind {
     #[error("a daemon can't have child processes")]
     InDaemon,
     /// The system refused.
-    #[error("can't {what}: {source}")]
+    #[error(fmt = not_started)]
     System {
         /// What was tried.
         what: &'static str,
@@ -179,7 +183,7 @@ pub enum JoinError {
         name: String,
     },
     /// The system refused.
-    #[error("can't wait for {name:?}: {source}")]
+    #[error(fmt = not_joined)]
     System {
         /// The name of the process.
         name: String,
@@ -189,8 +193,6 @@ pub enum JoinError {
 }
 
 /// Why a signal was not sent.
-#[derive(thiserror::Error)]
-#[error("can't signal {name:?}: {source}")]
 #[non_exhaustive]
 pub struct SignalError {
     /// The name of the process.
@@ -199,23 +201,33 @@ pub struct SignalError {
     pub source: io::Error,
 }
 
-/// Gives errors the `Debug` and the equality that their users need.
-macro_rules! speaks {
-    ($($error:ident)*) => {$(
-        /// The message: it is what a `main` that returns the error prints.
-        impl fmt::Debug for $error {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, concat!(stringify!($error), ": {}"), self)
-            }
-        }
-
-        /// Errors are equal if they say the same: what the system said has no equality of its own.
-        impl PartialEq for $error {
-            fn eq(&self, other: &Self) -> bool {
-                self.to_string() == other.to_string()
-            }
-        }
-    )*};
+fn not_started(what: &str, source: &io::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fmt_refusal(f, format_args!("can't {what}"), source)
 }
 
-speaks! { SpawnErrorKind JoinError SignalError }
+fn not_joined(name: &str, source: &io::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fmt_refusal(f, format_args!("can't wait for {name:?}"), source)
+}
+
+impl fmt::Display for SignalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt_refusal(f, format_args!("can't signal {:?}", self.name), &self.source)
+    }
+}
+
+impl Error for SignalError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+error_debug! {
+    SpawnErrorKind {
+        Encode, Decode, NotInImage, TooLarge, TooManyDescriptors, NameTooLong, OtherProgram, Refused, EndedEarly, HungUp, NotReached,
+        BeforeInit, InDaemon, System,
+    }
+    JoinError { NotOurs, System }
+    SignalError
+}
+
+error_equal! { SpawnErrorKind JoinError SignalError }

@@ -5,7 +5,8 @@ use std::fmt;
 /// How a process ended (Python: `exitcode`, where a signal is a negative number).
 ///
 /// ```
-/// use multiproc_process::Exit;
+/// # use multiproc_process as multiproc;
+/// use multiproc::Exit;
 ///
 /// let exit = Exit::Signal(9);
 /// assert_eq!((exit.code(), exit.signal(), exit.success()), (None, Some(9), false));

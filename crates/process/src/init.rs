@@ -29,7 +29,8 @@ pub struct Main {
 /// on that: don't call it in a test, where the new process would run the other tests first. But then nobody waits for children when `main` ends, and daemons end only because their parent has ended.
 ///
 /// ```
-/// let _main = multiproc_process::init();
+/// # use multiproc_process as multiproc;
+/// let _main = multiproc::init();
 /// ```
 pub fn init() -> Main {
     // The first fence takes half a microsecond while there is one thread. The first pipe would pay ten milliseconds for it later.

@@ -27,7 +27,7 @@ pub use exit::Exit;
 pub use handle::{Process, active_children};
 pub use init::{Main, init};
 pub use multiproc_travel::pass::{Descriptor, EncodeError};
-pub use target::{Ending, Outcome, Target};
+pub use target::{Captureless, Ending, Outcome, Target};
 
 /// Every handle and error can go to another thread, and be used by several.
 const _: () = {

@@ -35,12 +35,12 @@ pub(crate) enum Refusal {
     Orphan,
     #[error("its parent process is in another pid namespace, so it can't tell whether its parent has its capabilities too")]
     Unknowable,
-    #[error("can't {what}: {source}")]
-    System { what: &'static str, source: io::Error },
+    #[error("can't {what}: {why}")]
+    System { what: &'static str, why: io::Error },
 }
 
 pub(crate) fn system<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> Refusal {
-    move |error| Refusal::System { what, source: error.into() }
+    move |error| Refusal::System { what, why: error.into() }
 }
 
 /// The value of [`CHILD_VARIABLE`] for a new process whose standard input is `socket`.

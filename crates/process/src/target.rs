@@ -19,9 +19,10 @@ use std::process::ExitCode;
 /// A type of your own can have an exit code too:
 ///
 /// ```
+/// # use multiproc_process as multiproc;
 /// enum Verdict { Fine, Broken }
 ///
-/// impl multiproc_process::Outcome for Verdict {
+/// impl multiproc::Outcome for Verdict {
 ///     fn report(self) -> i32 {
 ///         match self { Self::Fine => 0, Self::Broken => 3 }
 ///     }
@@ -70,7 +71,7 @@ impl<T: Ending, E: Display> Outcome for Result<T, E> {
         match self {
             Ok(value) => value.end(),
             Err(error) => {
-                // With its causes, where the error writes them: `anyhow` does.
+                // With its causes, where the error writes them: errors of `multiproc` and of `anyhow` do.
                 say(&format!("process {} failed: {error:#}", current_process().name()));
                 1
             }
@@ -112,6 +113,14 @@ impl Ending for <fn() -> ! as sealed::Returns>::Value {
 /// Functions, function pointers and closures that capture nothing are targets. `Shape` is the function's pointer type, which the compiler
 /// finds out. A closure must name the type of its argument.
 ///
+/// A closure that captures something does not compile, and the compiler says so:
+///
+/// ```compile_fail,E0277
+/// # use multiproc_process as multiproc;
+/// let name = String::from("world");
+/// multiproc::Process::spawn(move |n: u32| println!("{n}: hello {name}"), 7);
+/// ```
+///
 /// The compiler can't refuse a closure that captures a value without bytes. The new process makes that value anew, so it must not stand for
 /// something that only this process has.
 #[diagnostic::on_unimplemented(
@@ -120,7 +129,7 @@ impl Ending for <fn() -> ! as sealed::Returns>::Value {
     note = "a function takes its arguments as one value, a tuple for instance: `fn work((n, name): (u32, String))` runs with `(7, name)`",
     note = "a function without arguments runs with `()`"
 )]
-pub trait Target<Args, Shape>: Copy + Send + 'static {
+pub trait Target<Args, Shape>: Captureless + Send + 'static {
     /// What the function returns.
     type Returned;
 
@@ -128,8 +137,26 @@ pub trait Target<Args, Shape>: Copy + Send + 'static {
     fn call(self, args: Args, _: sealed::Here) -> Self::Returned;
 }
 
+/// A function that takes nothing along from this process. Closures that capture something are told by their captures: most are not `Copy`.
+/// The others are refused when the call is compiled, or by [`SpawnErrorKind::NotInImage`](crate::SpawnErrorKind::NotInImage).
+// A trait of our own and not `Copy`: the compiler's words about `Copy` would lead nowhere.
+#[diagnostic::on_unimplemented(
+    message = "a new process can't run a closure that captures something",
+    label = "this closure captures a value of this process",
+    note = "pass the value as an argument: `Process::spawn(|(n, name): (u32, String)| …, (7, name))`"
+)]
+pub trait Captureless {
+    #[doc(hidden)]
+    fn seal(_: sealed::Here);
+}
+
+#[diagnostic::do_not_recommend]
+impl<F: Copy> Captureless for F {
+    fn seal(_: sealed::Here) {}
+}
+
 pub(crate) mod sealed {
-    /// Nobody outside this crate can name it, so nobody else implements [`Target`](super::Target).
+    /// Nobody outside this crate can name it, so nobody else implements [`Target`](super::Target) or [`Captureless`](super::Captureless).
     #[derive(Debug)]
     pub struct Here;
 
@@ -143,7 +170,7 @@ pub(crate) mod sealed {
     }
 }
 
-impl<F: Fn() -> R + Copy + Send + 'static, R> Target<(), fn() -> R> for F {
+impl<F: Fn() -> R + Captureless + Send + 'static, R> Target<(), fn() -> R> for F {
     type Returned = R;
 
     fn call(self, (): (), _: sealed::Here) -> R {
@@ -151,7 +178,7 @@ impl<F: Fn() -> R + Copy + Send + 'static, R> Target<(), fn() -> R> for F {
     }
 }
 
-impl<F: Fn(A) -> R + Copy + Send + 'static, A, R> Target<A, fn(A) -> R> for F {
+impl<F: Fn(A) -> R + Captureless + Send + 'static, A, R> Target<A, fn(A) -> R> for F {
     type Returned = R;
 
     fn call(self, args: A, _: sealed::Here) -> R {
@@ -212,7 +239,7 @@ impl Entry {
             let is_pointer_like = size_of::<T>() == size_of::<fn()>() && size_of::<Option<T>>() == size_of::<T>();
             assert!(
                 size_of::<T>() == 0 || is_pointer_like,
-                "a new process can't run a closure that captures something: pass it as an argument"
+                "a new process can't run a closure that captures something: pass the value as an argument"
             );
         }
         let image = Image::current()?;

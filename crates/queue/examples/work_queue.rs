@@ -1,6 +1,6 @@
 //! A work queue that survives its workers: one of them crashes with a job in hand, and another one gets the job.
 
-use multiproc_queue::{GetError, JoinableQueue, OpenError, remove};
+use multiproc_queue::{GetError, JoinableQueue, OpenError, remove_queue};
 use std::error::Error;
 use std::process::Command;
 
@@ -42,6 +42,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     for mut worker in workers {
         worker.wait()?;
     }
-    remove(&name)?;
+    remove_queue(&name)?;
     Ok(())
 }

@@ -13,7 +13,7 @@ use crate::sweep::{Sweeper, owner};
 use multiproc_prim::stamp;
 use multiproc_prim::{Array, AtomicU64, Deadline, Hint, Ordering, Place, Renewed};
 use multiproc_ring::mpmc::Lane;
-use multiproc_shm::{AttachError, FileId, Flaw, JoinError, Membership, Segment, SegmentName, Watched, file_id};
+use multiproc_shm::{AttachError, FileId, Flaw, Membership, ParticipantError, Segment, SegmentName, Watched, file_id};
 use multiproc_sync::{Channel, ChannelBlock, ChannelError, ChannelPopError, Look, Pace, Wait};
 use multiproc_travel::pass;
 use serde::{Deserialize, Deserializer, Serializer};
@@ -282,7 +282,7 @@ impl Wait for Until<'_> {
 fn join(segment: &Segment, clear: impl FnOnce(&Membership) -> bool) -> Result<Membership, OpenError> {
     let table = segment.participants().ok_or_else(|| segment.refuse(Flaw::Geometry("no participants".into())))?;
     let joined = match table.join() {
-        Err(JoinError::Full(_)) => {
+        Err(ParticipantError::Full(_)) => {
             if let Ok(mut janitor) = table.join_as_janitor() {
                 let has_nothing = clear(&janitor);
                 if !has_nothing {
@@ -293,7 +293,7 @@ fn join(segment: &Segment, clear: impl FnOnce(&Membership) -> bool) -> Result<Me
         }
         other => other,
     };
-    joined.map_err(|source| OpenError::Join { queue: segment.name().to_owned(), source })
+    joined.map_err(|why| OpenError::Join { queue: segment.name().to_owned(), why })
 }
 
 impl Drop for Attachment {

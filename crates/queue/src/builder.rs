@@ -16,9 +16,6 @@ const MEMORY: u64 = 1 << 42;
 const MAX_MESSAGE: u64 = 256 << 20;
 const PARTICIPANTS: u32 = MAX_PARTICIPANTS;
 
-/// Times that other processes may remove and make a name while this one opens or makes it.
-const TRIES: u32 = 100;
-
 /// A queue whose type of message can be recorded beside its name.
 pub trait Typed {
     /// The type of its messages.
@@ -28,10 +25,11 @@ pub trait Typed {
 /// Takes a queue's name away, whatever its kind and its messages. Processes that have the queue open keep it.
 ///
 /// ```
-/// use multiproc_queue::{Queue, remove};
+/// # use multiproc_queue as multiproc;
+/// use multiproc::{Queue, remove_queue};
 ///
 /// let queue: Queue<u32> = Queue::builder().named("of-the-remove-example").open_or_create()?;
-/// remove("of-the-remove-example")?;
+/// remove_queue("of-the-remove-example")?;
 /// queue.put(1)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -39,7 +37,7 @@ pub trait Typed {
 /// # Errors
 ///
 /// There is no such name ([`RemoveError::NotFound`]), it can't be one, or the system refuses.
-pub fn remove(name: &str) -> Result<(), RemoveError> {
+pub fn remove_queue(name: &str) -> Result<(), RemoveError> {
     let name = SegmentName::new(name).map_err(|error| RemoveError::Refused(error.into()))?;
     Segment::remove(&name).map_err(|error| match error {
         AttachError::NotFound(name) => RemoveError::NotFound(name),
@@ -50,11 +48,12 @@ pub fn remove(name: &str) -> Result<(), RemoveError> {
 /// Builds a [`Queue`](crate::Queue), [`JoinableQueue`] or [`SimpleQueue`](crate::SimpleQueue) with more than the usual choices.
 ///
 /// ```
-/// use multiproc_queue::Queue;
+/// # use multiproc_queue as multiproc;
+/// use multiproc::Queue;
 ///
 /// let queue: Queue<String> = Queue::builder().bounded(3).max_message(1 << 20).build()?;
 /// assert_eq!(queue.capacity(), Some(3));
-/// # Ok::<(), multiproc_queue::OpenError>(())
+/// # Ok::<(), multiproc::OpenError>(())
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "a builder makes nothing before build()"]
@@ -109,7 +108,7 @@ impl<Q> Builder<Q> {
         self
     }
 
-    /// Gives the queue a name, under which other programs of the same user can open it until the name is [removed](remove). The
+    /// Gives the queue a name, under which other programs of the same user can open it until the name is [removed](remove_queue). The
     /// type of its messages is recorded: it can't be opened as a queue of another type.
     pub fn named(mut self, name: impl Into<String>) -> Self
     where
@@ -136,16 +135,17 @@ impl<Q> Builder<Q> {
     /// and the others open it.
     ///
     /// ```
-    /// use multiproc_queue::{Queue, remove};
+    /// # use multiproc_queue as multiproc;
+    /// use multiproc::{Queue, remove_queue};
     ///
     /// // Each process of a program begins so, whichever comes first.
     /// let jobs: Queue<String> = Queue::builder().named("example-jobs").bounded(100).open_or_create()?;
     /// jobs.put("a job".into())?;
-    /// # remove("example-jobs")?;
+    /// # remove_queue("example-jobs")?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// A queue that was [shut down](crate::Queue::shutdown) stays so under its name until the name is [removed](remove).
+    /// A queue that was [shut down](crate::Queue::shutdown) stays so under its name until the name is [removed](remove_queue).
     ///
     /// A queue that is there keeps its memory, its longest message, its places for processes and its limit of deliveries. They
     /// may differ from this builder's.
@@ -153,28 +153,29 @@ impl<Q> Builder<Q> {
     /// # Errors
     ///
     /// The queue that is there has another kind or type of message ([`OpenError::Attach`]) or another capacity
-    /// ([`OpenError::Capacity`]); [`named`](Self::named) was not called with a name that can be one; or as
-    /// [`build`](Self::build).
+    /// ([`OpenError::Capacity`]); [`named`](Self::named) was not called ([`OpenError::NoName`]), or with a name that can't be one;
+    /// or as [`build`](Self::build).
     pub fn open_or_create(self) -> Result<Q, OpenError> {
-        let name = SegmentName::new(self.name.as_deref().unwrap_or_default()).map_err(|error| OpenError::Create(error.into()))?;
-        let mut tries = TRIES;
-        loop {
-            match self.attach(&name) {
-                Err(OpenError::Attach(AttachError::NotFound(_))) => {}
-                found => return self.checked(found?),
-            }
-            tries -= 1;
-            match self.create(Some(&name)) {
-                // Another process made it just now.
-                Err(OpenError::Create(CreateError::Exists(_))) if tries > 0 => {}
-                made => return Ok((self.make)(made?)),
-            }
-        }
+        let name = self.segment_name()?;
+        let open = || match self.attach(&name) {
+            Err(OpenError::Attach(AttachError::NotFound(_))) => Ok(None),
+            found => self.checked(found?).map(Some),
+        };
+        let create = || match self.create(Some(&name)) {
+            Err(OpenError::Create(CreateError::Exists(_))) => Ok(None),
+            made => Ok(Some((self.make)(made?))),
+        };
+        Segment::find_or_make(&name, open, create)
     }
 
     pub(crate) fn open(self) -> Result<Q, OpenError> {
-        let name = SegmentName::new(self.name.as_deref().unwrap_or_default()).map_err(|error| OpenError::Attach(error.into()))?;
+        let name = self.segment_name()?;
         Ok((self.make)(self.attach(&name)?))
+    }
+
+    fn segment_name(&self) -> Result<SegmentName, OpenError> {
+        let name = self.name.as_deref().ok_or(OpenError::NoName)?;
+        SegmentName::new(name).map_err(|error| OpenError::Attach(error.into()))
     }
 
     fn attach(&self, name: &SegmentName) -> Result<Arc<Attachment>, OpenError> {

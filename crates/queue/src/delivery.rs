@@ -28,7 +28,8 @@ pub(crate) const DEAD_LANES: [Lane; 2] = [Lane::DeadReturned, Lane::Dead];
 /// delivery, or give it back, before a get that is to see the end.
 ///
 /// ```
-/// use multiproc_queue::JoinableQueue;
+/// # use multiproc_queue as multiproc;
+/// use multiproc::JoinableQueue;
 ///
 /// let queue = JoinableQueue::bounded(4)?;
 /// queue.put("job".to_string())?;

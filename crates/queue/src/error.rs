@@ -2,59 +2,46 @@
 //!
 //! Three rules hold for each of them:
 //!
-//! - Its text is whole: it ends with the text of its cause. So `{error}` says everything, and so does `Debug`, by which Rust
-//!   prints an error that `main` returns.
-//! - `source()` gives the cause to a program that asks for more than the text.
+//! - Its text says everything: what happened, why, and what to do. `Debug` adds the variant, and Rust prints that for an error
+//!   that `main` returns.
+//! - Where the system refused, `source()` gives its own answer, a `std::io::Error`. The text says that answer in words, and
+//!   `{error:#}` adds it.
 //! - Two of them are equal if they are of the same kind, hold equal values and have equal texts. Some causes, `std::io::Error`
 //!   among them, offer no other comparison.
 
-use multiproc_shm::{AttachError, CreateError, JoinError};
+use multiproc_prim::{error_debug, error_equal};
+use multiproc_shm::{AttachError, CreateError, ParticipantError};
 use multiproc_sync::{self as sync, ChannelError};
 use multiproc_travel::pass::{DecodeError, EncodeError};
 use std::fmt;
-use std::mem::discriminant;
 use thiserror::Error;
 
-/// `Debug` as the text, for each error of this crate.
-macro_rules! debug_is_text {
-    ($($Error:ident $(<$T:ident $(: $Bound:ident)?>)?),+ $(,)?) => {$(
-        impl $(<$T $(: $Bound)?>)? fmt::Debug for $Error $(<$T>)? {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, concat!(stringify!($Error), ": {}"), self)
-            }
-        }
-    )+};
+error_debug! {
+    OpenError { Create, Attach, NoName, Capacity, Join, Layout }
+    RemoveError { NotFound, Refused }
+    PutError<T> { Full, Timeout, Closed, ShutDown, NoMemory, TooLong, Encode, Corrupt, Inherited, Forked }
+    GetError { Empty, Timeout, ShutDown, Decode, Form, NoMemory, Corrupt, Forked }
+    JoinThreadError { NotClosed }
+    TaskDoneError { NothingInHand }
+    QueueJoinError { Timeout, Forked }
 }
 
-debug_is_text! {
-    OpenError, RemoveError, PutError<T>, PutManyError<I: Iterator>, GetError, GetManyError<T>,
-    JoinThreadError, TaskDoneError, QueueJoinError,
-}
-
-/// `PartialEq` by kind and text, for errors whose causes can't be compared.
-macro_rules! equal_by_text {
-    ($($Error:ident),+) => {$(
-        impl PartialEq for $Error {
-            fn eq(&self, other: &Self) -> bool {
-                discriminant(self) == discriminant(other) && self.to_string() == other.to_string()
-            }
-        }
-    )+};
-}
-
-equal_by_text!(OpenError, RemoveError, GetError, QueueJoinError);
+error_equal! { OpenError RemoveError GetError QueueJoinError }
 
 /// Why there is no queue.
 #[derive(Error)]
 #[non_exhaustive]
 pub enum OpenError {
     /// The queue could not be made. [`CreateError::Exists`]: its name is taken.
-    #[error("can't make a queue: {0}")]
+    #[error(transparent)]
     Create(#[from] CreateError),
     /// The queue was not found or was refused. [`AttachError::NotFound`]: there is none of this name.
     /// [`Flaw`](crate::Flaw) says what is wrong with it, `Kind` and `MessageType` among others.
-    #[error("can't open the queue: {0}")]
+    #[error(transparent)]
     Attach(#[from] AttachError),
+    /// No name was given to open or make the queue by: see [`named`](crate::Builder::named).
+    #[error("a queue is opened by its name: give it one with named(...), or make a queue without a name with build()")]
+    NoName,
     /// The queue of this name has another capacity than [`open_or_create`](crate::Builder::open_or_create) was told.
     #[error(
         "queue {queue:?} has a capacity of {}, not {}: ask for the same one, or use open, which takes any",
@@ -69,15 +56,15 @@ pub enum OpenError {
         expected: Option<u32>,
     },
     /// This process could not join.
-    #[error("can't join queue {queue:?}: {source}")]
+    #[error("can't join queue {queue:?}: {why:#}")]
     Join {
         /// The queue.
         queue: String,
         /// Why not.
-        source: JoinError,
+        why: ParticipantError,
     },
     /// The numbers asked for make no queue.
-    #[error("can't make such a queue: {0}")]
+    #[error(transparent)]
     Layout(#[from] ChannelError),
 }
 
@@ -93,8 +80,8 @@ pub enum RemoveError {
     #[error("there is no queue named {0:?}")]
     NotFound(String),
     /// The name can't be one, or the system refused.
-    #[error("can't remove the name of a queue: {0}")]
-    Refused(#[source] AttachError),
+    #[error(transparent)]
+    Refused(AttachError),
 }
 
 /// Why a value was not put. Every variant has the value: [`into_inner`](Self::into_inner).
@@ -127,12 +114,12 @@ pub enum PutError<T> {
         max: usize,
     },
     /// The value refuses to be encoded. The queue is as if this put had never been.
-    #[error("{source}")]
+    #[error("{why}")]
     Encode {
         /// The value.
         value: T,
         /// Why.
-        source: EncodeError,
+        why: EncodeError,
     },
     /// Another process wrote over the queue's memory.
     #[error("queue {queue:?} is corrupt: some process wrote over its memory; make a new one")]
@@ -146,14 +133,14 @@ pub enum PutError<T> {
     #[error("it is in the hands of the process that this one was forked from: only that process can put it")]
     Inherited(T),
     /// This process is a forked copy and could not join the queue as itself.
-    #[error("this forked process can't join queue {queue:?}: {source}")]
+    #[error("this forked process can't join queue {queue:?}: {why:#}")]
     Forked {
         /// The value.
         value: T,
         /// The queue.
         queue: String,
         /// Why not.
-        source: Box<OpenError>,
+        why: Box<OpenError>,
     },
 }
 
@@ -195,16 +182,16 @@ impl<T> PutError<T> {
             Self::NoMemory(value) => PutError::NoMemory(make(value)),
             Self::Inherited(value) => PutError::Inherited(make(value)),
             Self::TooLong { value, len, max } => PutError::TooLong { value: make(value), len, max },
-            Self::Encode { value, source } => PutError::Encode { value: make(value), source },
+            Self::Encode { value, why } => PutError::Encode { value: make(value), why },
             Self::Corrupt { value, queue } => PutError::Corrupt { value: make(value), queue },
-            Self::Forked { value, queue, source } => PutError::Forked { value: make(value), queue, source },
+            Self::Forked { value, queue, why } => PutError::Forked { value: make(value), queue, why },
         }
     }
 }
 
 impl<T: PartialEq> PartialEq for PutError<T> {
     fn eq(&self, other: &Self) -> bool {
-        discriminant(self) == discriminant(other) && self.value() == other.value() && self.to_string() == other.to_string()
+        self.value() == other.value() && format!("{self:?}") == format!("{other:?}")
     }
 }
 
@@ -222,15 +209,20 @@ pub(crate) fn put_error<V>(queue: &str, error: sync::ChannelPushError, value: V)
 
 /// Why `put_many`, `try_put_many` or `put_many_timeout` stopped. `I` is the iterator that gave the values.
 #[derive(Error, PartialEq)]
-#[error("{put} values were put, then one was not: {error}")]
+#[error("{put} values were put, then one was not: {error:#}")]
 pub struct PutManyError<I: Iterator> {
     /// How many were put.
     pub put: usize,
     /// Why the next one was not, with that value.
-    #[source]
     pub error: PutError<I::Item>,
     /// The iterator, which gives the values after it. Nothing was taken from it beyond the value in `error`.
     pub rest: I,
+}
+
+impl<I: Iterator> fmt::Debug for PutManyError<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PutManyError: {} values were put, then one was not: {:?}", self.put, self.error)
+    }
 }
 
 /// Why nothing was got.
@@ -247,7 +239,7 @@ pub enum GetError {
     #[error("the queue was shut down, and everything in it was got")]
     ShutDown,
     /// A message makes no value of the type asked for. It is out of the queue. A `JoinableQueue` puts it with the dead letters.
-    #[error("a message was got but is not what was asked for: {0}")]
+    #[error(transparent)]
     Decode(#[from] DecodeError),
     /// A message written in place was got as a value, or the other way about. It is out of the queue. A `JoinableQueue` puts it
     /// with the dead letters.
@@ -268,24 +260,29 @@ pub enum GetError {
         queue: String,
     },
     /// This process is a forked copy and could not join the queue as itself.
-    #[error("this forked process can't join queue {queue:?}: {source}")]
+    #[error("this forked process can't join queue {queue:?}: {why:#}")]
     Forked {
         /// The queue.
         queue: String,
         /// Why not.
-        source: Box<OpenError>,
+        why: Box<OpenError>,
     },
 }
 
 /// Why `get_many`, `try_get_many` or `get_many_timeout` stopped before it had what is there.
 #[derive(Error, PartialEq)]
-#[error("{} values were got, then: {error}", values.len())]
+#[error("{} values were got, then: {error:#}", values.len())]
 pub struct GetManyError<T> {
     /// The values that were got. In a `JoinableQueue` they are in hand.
     pub values: Vec<T>,
     /// Why the next one was not.
-    #[source]
     pub error: GetError,
+}
+
+impl<T> fmt::Debug for GetManyError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "GetManyError: {} values were got, then: {:?}", self.values.len(), self.error)
+    }
 }
 
 /// Why `join_thread` was refused.
@@ -320,11 +317,11 @@ pub enum QueueJoinError {
         unfinished: usize,
     },
     /// This process is a forked copy and could not join the queue as itself.
-    #[error("this forked process can't join queue {queue:?}: {source}")]
+    #[error("this forked process can't join queue {queue:?}: {why:#}")]
     Forked {
         /// The queue.
         queue: String,
         /// Why not.
-        source: Box<OpenError>,
+        why: Box<OpenError>,
     },
 }

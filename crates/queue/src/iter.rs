@@ -10,7 +10,8 @@ use std::iter::FusedIterator;
 /// The values of a queue until a get fails: what [`Queue::iter`] and [`Queue::try_iter`] give.
 ///
 /// ```
-/// use multiproc_queue::{GetError, Queue};
+/// # use multiproc_queue as multiproc;
+/// use multiproc::{GetError, Queue};
 ///
 /// let queue = Queue::bounded(3)?;
 /// queue.put_many([1, 2, 3])?;

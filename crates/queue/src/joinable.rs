@@ -25,7 +25,8 @@ use std::time::Duration;
 /// [dead letters](Self::try_get_dead): `join` does not wait for it, and a program that can read it gets it there.
 ///
 /// ```
-/// use multiproc_queue::JoinableQueue;
+/// # use multiproc_queue as multiproc;
+/// use multiproc::JoinableQueue;
 ///
 /// let queue = JoinableQueue::unbounded()?;
 /// queue.put(1)?;
@@ -108,7 +109,7 @@ impl<T> JoinableQueue<T> {
 
     fn join_by(&self, deadline: Deadline) -> Result<(), QueueJoinError> {
         let attachment = self.queue().attachment();
-        let forked = |source: OpenError| QueueJoinError::Forked { queue: attachment.name().into(), source: source.into() };
+        let forked = |error: OpenError| QueueJoinError::Forked { queue: attachment.name().into(), why: error.into() };
         attachment.here().map_err(forked)?.join(deadline)
     }
 

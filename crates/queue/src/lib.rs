@@ -18,7 +18,7 @@ mod simple;
 mod sweep;
 mod watch;
 
-pub use builder::{Builder, Typed, remove};
+pub use builder::{Builder, Typed, remove_queue};
 pub use delivery::{DeadLetter, Delivery};
 pub use error::{
     GetError, GetManyError, JoinThreadError, OpenError, PutError, PutManyError, QueueJoinError, RemoveError, TaskDoneError,
@@ -30,6 +30,6 @@ pub use queue::Queue;
 pub use simple::SimpleQueue;
 
 // What the errors hold.
-pub use multiproc_shm::{AttachError, CreateError, Flaw, JoinError, NameError};
-pub use multiproc_sync::ChannelError;
+pub use multiproc_shm::{AttachError, CreateError, Flaw, NameError, ParticipantError};
+pub use multiproc_sync::{ChannelError, LayoutError, OutOfBounds, SpscError};
 pub use multiproc_travel::pass::{DecodeError, EncodeError};

@@ -47,10 +47,10 @@ impl<T: Pod> Queue<T> {
         if self.is_closed() {
             return Err(PutError::Closed(()));
         }
-        let attachment = self.attachment().here().map_err(|source| PutError::Forked {
+        let attachment = self.attachment().here().map_err(|error| PutError::Forked {
             value: (),
             queue: self.attachment().name().into(),
-            source: source.into(),
+            why: error.into(),
         })?;
         let len = count.saturating_mul(size_of::<T>());
         let block = attachment.channel.alloc(len, attachment.until(deadline));

@@ -199,7 +199,8 @@ macro_rules! methods_of_both {
             /// Puts all values in order and returns their number; waits as [`put`](Self::put). Python has no counterpart.
             ///
             /// ```
-            #[doc = concat!("# let queue = multiproc_queue::", $name, "::bounded(3)?;")]
+            /// # use multiproc_queue as multiproc;
+            #[doc = concat!("# let queue = multiproc::", $name, "::bounded(3)?;")]
             /// queue.shutdown();
             /// // The error gives the iterator back, even one without end.
             /// let mut error = queue.put_many(0..).unwrap_err();
@@ -279,7 +280,8 @@ macro_rules! methods_of_both {
             /// `iter(queue.get, None)`.
             ///
             /// ```
-            #[doc = concat!("# let queue = multiproc_queue::", $name, "::bounded(3)?;")]
+            /// # use multiproc_queue as multiproc;
+            #[doc = concat!("# let queue = multiproc::", $name, "::bounded(3)?;")]
             /// queue.put_many([1, 2, 3])?;
             /// queue.shutdown();
             /// assert_eq!(queue.iter().sum::<u32>(), 6);
@@ -310,7 +312,8 @@ macro_rules! methods_of_both {
             /// Makes room for a message of `count` values, to be written in place; waits for memory as [`put`](Self::put) does.
             ///
             /// ```
-            #[doc = concat!("let queue = multiproc_queue::", $name, "::<f32>::bounded(2)?;")]
+            /// # use multiproc_queue as multiproc;
+            #[doc = concat!("let queue = multiproc::", $name, "::<f32>::bounded(2)?;")]
             /// let loan = queue.loan(1000)?;
             /// assert!(loan.copy_from(0, &[1.5; 1000]));
             /// loan.send()?;

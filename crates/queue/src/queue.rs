@@ -24,7 +24,8 @@ use std::time::Duration;
 /// any process at any instruction: at most the values in the hands of the dead are gone.
 ///
 /// ```
-/// use multiproc_queue::Queue;
+/// # use multiproc_queue as multiproc;
+/// use multiproc::Queue;
 ///
 /// let queue = Queue::bounded(3)?;
 /// for value in ["1", "2", "3"] {
@@ -84,9 +85,7 @@ impl<T> Queue<T> {
 
     #[inline]
     pub(crate) fn here(&self) -> Result<&Arc<Attachment>, GetError> {
-        self.attachment()
-            .here()
-            .map_err(|source| GetError::Forked { queue: self.attachment().name().into(), source: source.into() })
+        self.attachment().here().map_err(|error| GetError::Forked { queue: self.attachment().name().into(), why: error.into() })
     }
 
     fn queue(&self) -> &Self {
@@ -177,8 +176,8 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         }
         let attachment = match self.attachment().here() {
             Ok(attachment) => attachment,
-            Err(source) => {
-                return Err(PutError::Forked { value, queue: self.attachment().name().into(), source: source.into() });
+            Err(error) => {
+                return Err(PutError::Forked { value, queue: self.attachment().name().into(), why: error.into() });
             }
         };
         let mut refused = None;
@@ -191,13 +190,13 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
             Some(bytes) => refused = push(bytes),
             None => with_scratch(|bytes| match pass::encode_plain(&value, bytes) {
                 Ok(()) => refused = push(bytes),
-                Err(source) => refused = Some(Err(source)),
+                Err(why) => refused = Some(Err(why)),
             }),
         }
         match refused {
             None => Ok(()),
             Some(Ok(error)) => Err(put_error(attachment.name(), error, value)),
-            Some(Err(source)) => Err(PutError::Encode { value, source }),
+            Some(Err(why)) => Err(PutError::Encode { value, why }),
         }
     }
 

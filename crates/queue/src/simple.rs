@@ -16,7 +16,8 @@ use std::time::Duration;
 /// gets, too.
 ///
 /// ```
-/// use multiproc_queue::SimpleQueue;
+/// # use multiproc_queue as multiproc;
+/// use multiproc::SimpleQueue;
 ///
 /// let queue = SimpleQueue::new()?;
 /// queue.put(7)?;

@@ -49,7 +49,7 @@ fn what_one_handle_got_another_one_finishes() {
     let name = format!("attachments-handles-{}", std::process::id());
     let made: JoinableQueue<u64> = JoinableQueue::builder().bounded(4).participants(1).named(&name).build().unwrap();
     let opened = JoinableQueue::<u64>::open(&name).unwrap();
-    multiproc_queue::remove(&name).unwrap();
+    multiproc_queue::remove_queue(&name).unwrap();
     let received: JoinableQueue<u64> = receive(&opened).unwrap();
     opened.put_many([1, 2]).unwrap();
     assert_eq!(received.get().unwrap(), 1);
@@ -69,7 +69,7 @@ fn another_process_needs_a_place_of_its_own() {
     let name = format!("attachments-place-{}", std::process::id());
     let q: Queue<u8> = Queue::builder().participants(1).named(&name).build().unwrap();
     assert_eq!(Process::spawn(join_by_name, name.clone()).unwrap().join().unwrap(), Exit::Code(0));
-    multiproc_queue::remove(&name).unwrap();
+    multiproc_queue::remove_queue(&name).unwrap();
     drop(q);
 }
 
@@ -78,7 +78,7 @@ fn a_queue_of_another_flavour_is_refused_however_it_comes() {
     let name = format!("attachments-flavour-{}", std::process::id());
     let q: JoinableQueue<u64> = JoinableQueue::builder().bounded(4).named(&name).build().unwrap();
     let opened = Queue::<u64>::open(&name).unwrap_err();
-    multiproc_queue::remove(&name).unwrap();
+    multiproc_queue::remove_queue(&name).unwrap();
     assert!(matches!(opened, OpenError::Attach(AttachError::Refused { flaw: Flaw::Kind { .. }, .. })), "{opened}");
     for error in [receive::<_, Queue<u64>>(&q).unwrap_err(), receive::<_, SimpleQueue<u64>>(&q).unwrap_err()] {
         assert!(error.to_string().contains("JoinableQueue"), "{error}");
@@ -104,7 +104,7 @@ fn threads_that_open_and_drop_a_queue_at_once_share_its_only_place() {
             });
         }
     });
-    multiproc_queue::remove(&name).unwrap();
+    multiproc_queue::remove_queue(&name).unwrap();
 }
 
 /// Runs `child` in a forked copy of this process. The copy ends by a signal if it hangs.
@@ -210,6 +210,6 @@ fn a_copy_forked_while_other_threads_are_in_every_call_hangs_on_no_lock() {
             drop(end);
         });
         drop(kept);
-        multiproc_queue::remove(&name).unwrap();
+        multiproc_queue::remove_queue(&name).unwrap();
     });
 }

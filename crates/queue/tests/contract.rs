@@ -313,9 +313,9 @@ fn a_named_queue_is_found_by_its_name_until_that_is_removed() {
     assert_eq!(theirs.get().unwrap(), 1);
     let wrong = JoinableQueue::<u8>::open(&name).unwrap_err();
     assert!(matches!(wrong, OpenError::Attach(AttachError::Refused { flaw: Flaw::Kind { .. }, .. })));
-    multiproc_queue::remove(&name).unwrap();
+    multiproc_queue::remove_queue(&name).unwrap();
     assert!(matches!(Queue::<u8>::open(&name), Err(OpenError::Attach(AttachError::NotFound(_)))));
-    assert_eq!(multiproc_queue::remove(&name), Err(RemoveError::NotFound(name)));
+    assert_eq!(multiproc_queue::remove_queue(&name), Err(RemoveError::NotFound(name)));
     assert!(matches!(Queue::<u8>::open("../x"), Err(OpenError::Attach(AttachError::Name(_)))));
 }
 
@@ -336,7 +336,7 @@ fn a_named_queue_is_whole_when_it_is_found() {
     };
     while !opener.is_finished() {
         let made: Queue<u8> = Queue::builder().bounded(4).memory(1 << 20).named(&name).build().unwrap();
-        multiproc_queue::remove(&name).unwrap();
+        multiproc_queue::remove_queue(&name).unwrap();
         drop(made);
     }
     opener.join().unwrap();
@@ -406,7 +406,7 @@ fn a_named_queue_of_another_type_is_refused() {
         |error: OpenError| matches!(error, OpenError::Attach(AttachError::Refused { flaw: Flaw::MessageType { .. }, .. }));
     assert!(refused(Queue::<i32>::open(&name).unwrap_err()) && refused(Queue::<Job>::open(&name).unwrap_err()));
     assert!(Queue::<u32>::open(&name).is_ok());
-    multiproc_queue::remove(&name).unwrap();
+    multiproc_queue::remove_queue(&name).unwrap();
 }
 
 #[test]

@@ -337,7 +337,7 @@ fn processes_that_come_and_go_wake_hardly_anybody() {
     std::thread::sleep(Duration::from_millis(300));
     let woken = total() - before;
     println!("{woken} wake-ups");
-    multiproc_queue::remove(&name).unwrap();
+    multiproc_queue::remove_queue(&name).unwrap();
     end(idle);
     assert!(woken < 150, "{woken} wake-ups of 50 idle processes by 100 that came and went");
 }

@@ -2,9 +2,8 @@
 
 use multiproc_process::{Exit, Process};
 use multiproc_queue::{
-    AttachError, Borrowed, Builder, CreateError, DeadLetter, Delivery, Flaw, GetError, GetManyError, Iter, JoinThreadError,
-    JoinableQueue, Loan, OpenError, PutError, PutManyError, Queue, QueueJoinError, RemoveError, SimpleQueue, TaskDoneError,
-    remove,
+    AttachError, Borrowed, Builder, DeadLetter, Delivery, Flaw, GetError, GetManyError, Iter, JoinThreadError, JoinableQueue,
+    Loan, OpenError, PutError, PutManyError, Queue, QueueJoinError, RemoveError, SimpleQueue, TaskDoneError, remove_queue,
 };
 use static_assertions::{assert_impl_all, assert_not_impl_any};
 use std::error::Error;
@@ -66,7 +65,7 @@ fn processes_that_open_or_create_a_name_at_once_share_one_queue() {
     for round in 0..ROUNDS {
         let name = format!("{name}-{round}");
         let mut got: Vec<u32> = Queue::open(&name).unwrap().try_iter().collect();
-        remove(&name).unwrap();
+        remove_queue(&name).unwrap();
         got.sort_unstable();
         assert_eq!(got, expected, "round {round}");
     }
@@ -88,13 +87,14 @@ fn open_or_create_refuses_another_capacity_type_or_kind_and_says_which() {
     assert!(matches!(refused, OpenError::Attach(AttachError::Refused { flaw: Flaw::MessageType { .. }, .. })));
     let refused = JoinableQueue::<u32>::builder().named(&name).bounded(3).open_or_create().unwrap_err();
     assert!(matches!(refused, OpenError::Attach(AttachError::Refused { flaw: Flaw::Kind { .. }, .. })));
-    remove(&name).unwrap();
+    remove_queue(&name).unwrap();
 }
 
 #[test]
 fn open_or_create_without_a_name_is_an_error() {
     let refused = Queue::<u32>::builder().open_or_create().unwrap_err();
-    assert!(matches!(refused, OpenError::Create(CreateError::Name(_))));
+    assert_eq!(refused, OpenError::NoName);
+    assert!(refused.to_string().contains("named("), "{refused}");
 }
 
 #[test]
@@ -103,9 +103,9 @@ fn a_name_is_removed_whatever_its_kind_and_type() {
     let made = SimpleQueue::<Job>::builder().named(&name).build().unwrap();
     made.put("job".into()).unwrap();
     assert_eq!(SimpleQueue::<Job>::open(&name).unwrap().get().unwrap(), "job");
-    remove(&name).unwrap();
-    assert_eq!(remove(&name), Err(RemoveError::NotFound(name)));
-    assert!(matches!(remove("../x"), Err(RemoveError::Refused(AttachError::Name(_)))));
+    remove_queue(&name).unwrap();
+    assert_eq!(remove_queue(&name), Err(RemoveError::NotFound(name)));
+    assert!(matches!(remove_queue("../x"), Err(RemoveError::Refused(AttachError::Name(_)))));
 }
 
 #[test]
@@ -257,22 +257,19 @@ fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
 
 #[test]
 fn an_error_prints_with_its_cause_and_names_it_as_its_source() {
-    fn check(error: &(dyn Error + 'static), causes: usize) {
-        let chain = chain(error);
-        assert_eq!(chain.len(), causes + 1, "{chain:?}");
-        for text in &chain {
-            assert!(format!("{error}").ends_with(text.as_str()), "{error}: {text}");
-            assert!(format!("{error:?}").ends_with(text.as_str()), "{error:?}: {text}");
-        }
+    // Its text says all of it. Only the system's own answer is apart.
+    fn check(error: &(dyn Error + 'static), words: &str) {
+        assert_eq!(chain(error), [error.to_string()]);
+        assert!(error.to_string().contains(words), "{error}");
     }
-    check(&Queue::<u8>::open(&unique("absent")).unwrap_err(), 1);
-    check(&remove("../x").unwrap_err(), 1);
+    check(&Queue::<u8>::open(&unique("absent")).unwrap_err(), "create it first");
+    check(&remove_queue("../x").unwrap_err(), "use 1 to 200 letters");
     let q = Queue::bounded(1).unwrap();
-    check(&q.try_get_many(1).unwrap_err(), 1);
-    check(&q.try_put_many(0..2).unwrap_err(), 1);
-    check(&q.try_put(1).unwrap_err(), 0);
+    check(&q.try_get_many(1).unwrap_err(), "the queue is empty");
+    check(&q.try_put_many(0..2).unwrap_err(), "the queue is full");
+    check(&q.try_put(1).unwrap_err(), "the queue is full");
     let holder = Queue::bounded(1).unwrap();
-    check(&holder.put(Queue::<u8>::bounded(1).unwrap()).unwrap_err(), 1);
+    check(&holder.put(Queue::<u8>::bounded(1).unwrap()).unwrap_err(), "can't be encoded");
 }
 
 #[test]

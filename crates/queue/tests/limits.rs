@@ -335,5 +335,5 @@ fn a_table_full_of_the_dead_has_room_for_the_next_one() {
     }
     let q = Queue::<u64>::open(&name).unwrap();
     q.put(1).unwrap();
-    multiproc_queue::remove(&name).unwrap();
+    multiproc_queue::remove_queue(&name).unwrap();
 }

@@ -117,7 +117,7 @@ fn a_delivery_outlives_every_handle() {
     delivery.done();
     // The last handle of this process is gone, so the value that this thread had in hand came back.
     let q = JoinableQueue::<u32>::open(&name).unwrap();
-    multiproc_queue::remove(&name).unwrap();
+    multiproc_queue::remove_queue(&name).unwrap();
     assert_eq!(q.task_done(), Err(TaskDoneError::NothingInHand));
     let again = q.get_delivery_timeout(WATCHDOG).unwrap();
     assert_eq!((*again, again.count(), q.unfinished()), (2, 2, 1));

@@ -21,7 +21,7 @@ fn main() -> Result<()> {
 }
 
 fn parent() -> Result<()> {
-    let segment = Segment::create(&Spec { kind: KIND, len: GEOMETRY.region_len()?, participants: 0, geometry: [0; 8] })?;
+    let segment = Segment::create(&Spec::new(KIND, GEOMETRY.region_len()?))?;
     let ring = Mpmc::create(segment.region(), segment.content_at(), &GEOMETRY, US)?;
     ring.push(b"a long job")?;
 

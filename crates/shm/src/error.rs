@@ -1,11 +1,26 @@
 //! One error per operation.
 
 use crate::named::NameError;
-use multiproc_prim::OutOfBounds;
+use multiproc_prim::{OutOfBounds, error_debug, fmt_refusal};
+use std::fmt;
+use std::io;
 use thiserror::Error;
 
+error_debug! {
+    CreateError { Name, Exists, TooLarge, TooManyParticipants, Directory, System }
+    AttachError { Name, NotFound, Refused, System }
+    Flaw {
+        NotAFile, Symlink, Owner, Mode, DirectoryMode, Unsealed, Length, Magic, Version, Kind, MessageType, Geometry,
+    }
+    ParticipantError { Full }
+}
+
+fn system(segment: &str, what: &str, source: &io::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fmt_refusal(f, format_args!("segment {segment:?}: can't {what}"), source)
+}
+
 /// Why a segment was not created.
-#[derive(Debug, Error)]
+#[derive(Error)]
 #[non_exhaustive]
 pub enum CreateError {
     /// A segment can't have this name.
@@ -20,20 +35,23 @@ pub enum CreateError {
     /// A participant table has no room for so many rows.
     #[error("{0} participants are more than the {max} that a segment can have: ask for fewer", max = crate::MAX_PARTICIPANTS)]
     TooManyParticipants(u32),
+    /// The directory of named segments can't be made, or can't be trusted.
+    #[error(transparent)]
+    Directory(AttachError),
     /// The system refused a step.
-    #[error("segment {segment:?}: can't {what}: {source}")]
+    #[error(fmt = system)]
     System {
         /// The segment's name, or `multiproc-` and its kind.
         segment: String,
         /// The step.
         what: &'static str,
         /// The system's answer.
-        source: std::io::Error,
+        source: io::Error,
     },
 }
 
 /// Why a segment was not attached, opened or removed.
-#[derive(Debug, Error)]
+#[derive(Error)]
 #[non_exhaustive]
 pub enum AttachError {
     /// A segment can't have this name.
@@ -48,23 +66,22 @@ pub enum AttachError {
         /// The segment's name, or `multiproc-` and the kind asked for.
         segment: String,
         /// What is wrong with it.
-        #[source]
         flaw: Flaw,
     },
     /// The system refused a step.
-    #[error("segment {segment:?}: can't {what}: {source}")]
+    #[error(fmt = system)]
     System {
         /// The segment's name, or `multiproc-` and the kind asked for.
         segment: String,
         /// The step.
         what: &'static str,
         /// The system's answer.
-        source: std::io::Error,
+        source: io::Error,
     },
 }
 
 /// What is wrong with a segment.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Flaw {
     /// The file is no memory: a socket, a directory, a device.
@@ -140,10 +157,10 @@ impl From<OutOfBounds> for Flaw {
     }
 }
 
-/// Why a process could not join a segment's participants.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
+/// Why a process could not become a participant of a segment.
+#[derive(Clone, Error, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum JoinError {
+pub enum ParticipantError {
     /// Every row is in use. Rows of the dead count until they are buried: see
     /// [`join_as_janitor`](crate::Participants::join_as_janitor).
     #[error("all {0} places for participants are taken: end a process that has one, or create the segment with more")]

@@ -12,7 +12,7 @@ mod private;
 mod segment;
 mod watcher;
 
-pub use error::{AttachError, CreateError, Flaw, JoinError};
+pub use error::{AttachError, CreateError, Flaw, ParticipantError};
 pub use header::{Kind, MAX_PARTICIPANTS, table_rows};
 pub use liveness::Identity;
 pub use lock::ByteLock;

@@ -14,9 +14,11 @@ use thiserror::Error;
 pub struct SegmentName(String);
 
 /// Why a segment can't have a name: it is in the text.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Error, PartialEq, Eq)]
 #[error("{0:?} can't name a segment: use 1 to 200 letters, digits, '.', '_' or '-', not starting with a dot")]
 pub struct NameError(String);
+
+multiproc_prim::error_debug! { NameError }
 
 impl SegmentName {
     /// Checks a name.
@@ -121,7 +123,7 @@ pub(crate) fn link(file: BorrowedFd<'_>, name: &SegmentName) -> Result<(), Creat
     let linked = loop {
         let directory = match make_directory() {
             Ok(directory) => directory,
-            Err(error) => break Err(system(std::io::Error::other(error))),
+            Err(error) => break Err(CreateError::Directory(error)),
         };
         match rustix::fs::linkat(rustix::fs::CWD, &path, &directory, &name.0, AtFlags::SYMLINK_FOLLOW) {
             Ok(()) => return Ok(()),

@@ -7,7 +7,7 @@
 //! such process: that tells of a participant without a lock, and of one whose lock a raw copy of it holds. Nothing else counts as
 //! death: where nothing can be known, nobody is dead.
 
-use crate::error::JoinError;
+use crate::error::ParticipantError;
 use crate::header::{HEADER_LEN, JANITORS, table_rows};
 use crate::liveness::Identity;
 use crate::lock::{LockFile, is_locked};
@@ -102,7 +102,7 @@ impl Participants {
     /// # Errors
     ///
     /// Every place is taken. Places of the dead count until they are buried: see [`join_as_janitor`](Self::join_as_janitor).
-    pub fn join(&self) -> Result<Membership, JoinError> {
+    pub fn join(&self) -> Result<Membership, ParticipantError> {
         self.join_in(JANITORS..self.rows.len() as u32)
     }
 
@@ -112,11 +112,11 @@ impl Participants {
     /// # Errors
     ///
     /// These eight places are taken, too.
-    pub fn join_as_janitor(&self) -> Result<Membership, JoinError> {
+    pub fn join_as_janitor(&self) -> Result<Membership, ParticipantError> {
         self.join_in(0..JANITORS)
     }
 
-    fn join_in(&self, places: Range<u32>) -> Result<Membership, JoinError> {
+    fn join_in(&self, places: Range<u32>) -> Result<Membership, ParticipantError> {
         let count = places.len();
         // A description of its own, so that it falls with this process and with no other.
         let locks = LockFile::open(self.segment.as_fd()).ok().map(Arc::new);
@@ -155,7 +155,7 @@ impl Participants {
             let number = lookout::next_number();
             return Ok(Membership { table: self.clone(), locks, me, stamp: stamp(), number, is_abandoned: false });
         }
-        Err(JoinError::Full(count))
+        Err(ParticipantError::Full(count))
     }
 
     /// All participants, the dead included.

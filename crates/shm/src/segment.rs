@@ -151,16 +151,40 @@ impl Segment {
         spec: &Spec,
         mut fill: impl FnMut(&Self) -> Result<(), E>,
     ) -> Result<Self, E> {
-        for _ in 0..TRIES {
-            match Self::open(name, spec.kind) {
-                Err(AttachError::NotFound(_)) => {}
-                found => return Ok(found?),
-            }
+        let open = || match Self::open(name, spec.kind) {
+            Err(AttachError::NotFound(_)) => Ok(None),
+            found => Ok(Some(found?)),
+        };
+        let create = || {
             let segment = Self::create_unnamed(name, spec)?;
             fill(&segment)?;
             match named::link(segment.as_fd(), name) {
-                Err(CreateError::Exists(_)) => {}
-                named => return Ok(named.map(|()| segment)?),
+                Err(CreateError::Exists(_)) => Ok(None),
+                named => Ok(Some(named.map(|()| segment)?)),
+            }
+        };
+        Self::find_or_make(name, open, create)
+    }
+
+    /// Opens or creates what has a name, in turns, until one of them succeeds: other processes may create and remove it meanwhile.
+    /// For crates that open and create by functions of their own, as `multiproc-queue` does.
+    ///
+    /// `open` returns `None` where nothing has the name, and `create` where something has.
+    ///
+    /// # Errors
+    ///
+    /// One of the two fails, or the name came and went a hundred times: [`CreateError::Exists`].
+    pub fn find_or_make<T, E: From<CreateError>>(
+        name: &SegmentName,
+        mut open: impl FnMut() -> Result<Option<T>, E>,
+        mut create: impl FnMut() -> Result<Option<T>, E>,
+    ) -> Result<T, E> {
+        for _ in 0..TRIES {
+            if let Some(found) = open()? {
+                return Ok(found);
+            }
+            if let Some(made) = create()? {
+                return Ok(made);
             }
         }
         Err(CreateError::Exists(name.to_string()).into())

@@ -2,7 +2,7 @@
 
 use multiproc_prim::stamp;
 use multiproc_prim::{AtomicU64, Ordering};
-use multiproc_shm::{AttachError, CreateError, Flaw, Identity, JoinError, Kind, Segment, SegmentName, Spec};
+use multiproc_shm::{AttachError, CreateError, Flaw, Identity, Kind, ParticipantError, Segment, SegmentName, Spec};
 use proptest::prelude::*;
 use rustix::fs::{Mode, OFlags, SealFlags};
 use std::os::fd::{AsFd, OwnedFd};
@@ -196,7 +196,7 @@ fn rows_are_handed_out_once_and_again_after_they_are_left() {
     let segment = Segment::create(&spec()).unwrap();
     let join = || segment.participants().unwrap().join();
     let members: Vec<_> = (0..4).map(|_| join().unwrap()).collect();
-    assert_eq!(join().unwrap_err(), JoinError::Full(4));
+    assert_eq!(join().unwrap_err(), ParticipantError::Full(4));
     let rows: Vec<u32> = members.iter().map(|member| member.participant().row).collect();
     // The first rows are the janitors'.
     assert_eq!(rows, [8, 9, 10, 11]);

@@ -1,6 +1,6 @@
 //! Who is dead, with real processes: forked copies, other users behind a filtered `/proc`, umasks, full tables.
 
-use multiproc_shm::{ByteLock, CreateError, JoinError, Kind, Membership, Segment, SegmentName, Spec};
+use multiproc_shm::{ByteLock, CreateError, Kind, Membership, ParticipantError, Segment, SegmentName, Spec};
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -186,7 +186,7 @@ fn a_stopped_janitor_keeps_nobody_out_of_a_table_full_of_the_dead() {
         }));
     }
     let table = segment.participants().unwrap();
-    assert!(matches!(table.join(), Err(JoinError::Full(2))));
+    assert!(matches!(table.join(), Err(ParticipantError::Full(2))));
     let (say, hear) = handshake();
     let stopped = fork(|| {
         let _janitor = segment.participants().unwrap().join_as_janitor().unwrap();

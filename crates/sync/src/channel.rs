@@ -54,6 +54,7 @@ pub fn fixed_channel_len(geometry: &Geometry) -> Result<usize, ChannelError> {
 /// A ring whose users can wait for messages and for room.
 ///
 /// ```
+/// # multiproc_prim::model::for_real(|| {
 /// use multiproc_sync::mpmc::{Geometry, Owner};
 /// use multiproc_sync::{Channel, Deadline, Heap, Region, channel_len};
 ///
@@ -68,6 +69,7 @@ pub fn fixed_channel_len(geometry: &Geometry) -> Result<usize, ChannelError> {
 /// channel.push(b"hello", Deadline::NEVER)?;
 /// assert_eq!(consumer.join().unwrap()?, b"hello");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # });
 /// ```
 #[derive(Debug)]
 pub struct Channel {

@@ -1,12 +1,25 @@
 //! One error per operation. Those of messages and records are `Copy`.
 
-use multiproc_prim::OutOfBounds;
+use multiproc_prim::{OutOfBounds, error_debug, fmt_refusal};
 use multiproc_ring::mpmc::{AllocError, LayoutError, PopError, PushError, Refused};
 use multiproc_ring::spsc::SpscError;
+use std::{fmt, io};
 use thiserror::Error;
 
+error_debug! {
+    ChannelError { Layout, Spsc, Bounds, Commit }
+    ChannelPushError { Full, Timeout, NoMemory, TooLong, ShutDown, Corrupt }
+    ChannelPopError { Empty, Timeout, ShutDown, NoMemory, Corrupt }
+    StreamSendError { Full, Timeout, Closed, TooLong }
+    StreamRecvError { Empty, Timeout, Closed, Corrupt }
+}
+
+fn no_memory(source: &io::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fmt_refusal(f, format_args!("can't get memory for the channel's words"), source)
+}
+
 /// Why there is no channel or stream.
-#[derive(Debug, Error)]
+#[derive(Error)]
 #[non_exhaustive]
 pub enum ChannelError {
     /// The ring can't be laid out.
@@ -16,15 +29,15 @@ pub enum ChannelError {
     #[error(transparent)]
     Spsc(#[from] SpscError),
     /// The region is too short.
-    #[error("the channel does not fit its memory: {0}")]
+    #[error(transparent)]
     Bounds(#[from] OutOfBounds),
     /// The system has no memory for the channel's own words.
-    #[error("no memory for the channel's words: {0}")]
-    Commit(#[from] std::io::Error),
+    #[error(fmt = no_memory)]
+    Commit(#[from] io::Error),
 }
 
 /// Why a message was not pushed into a channel.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Copy, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ChannelPushError {
     /// No slot is free, and the call does not wait: its deadline is [`NOW`](multiproc_prim::Deadline::NOW).
@@ -53,7 +66,7 @@ pub enum ChannelPushError {
 }
 
 /// Why no message was popped from a channel.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Copy, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ChannelPopError {
     /// No message is there, and the call does not wait: its deadline is [`NOW`](multiproc_prim::Deadline::NOW).
@@ -110,7 +123,7 @@ impl From<PopError> for ChannelPopError {
 }
 
 /// Why a record was not sent into a stream.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Copy, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StreamSendError {
     /// There is no room, and the call does not wait: its deadline is [`NOW`](multiproc_prim::Deadline::NOW).
@@ -133,7 +146,7 @@ pub enum StreamSendError {
 }
 
 /// Why no record was received from a stream.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Copy, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StreamRecvError {
     /// No record is there, and the call does not wait: its deadline is [`NOW`](multiproc_prim::Deadline::NOW).

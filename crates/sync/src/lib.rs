@@ -16,5 +16,6 @@ pub use stream::{StreamReceiver, StreamRecord, StreamSender, stream_len};
 pub use wait::{Look, Wait};
 
 pub use multiproc_prim::{Bytes, Deadline, Heap, Memory, OutOfBounds, Place, Region};
-pub use multiproc_ring::mpmc::Refused;
+pub use multiproc_ring::mpmc::{LayoutError, Refused};
+pub use multiproc_ring::spsc::SpscError;
 pub use multiproc_ring::{mpmc, spsc};

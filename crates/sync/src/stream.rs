@@ -55,6 +55,7 @@ pub struct StreamSender {
 /// The end that receives. One per stream.
 ///
 /// ```
+/// # multiproc_prim::model::for_real(|| {
 /// use multiproc_sync::{Deadline, Heap, Region, StreamReceiver, StreamRecvError, StreamSender, stream_len};
 ///
 /// let region = Region::new(Heap::new(stream_len(4096)?));
@@ -68,6 +69,7 @@ pub struct StreamSender {
 /// record.release();
 /// assert_eq!(receiver.recv(Deadline::NEVER).unwrap_err(), StreamRecvError::Closed);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # });
 /// ```
 #[derive(Debug)]
 pub struct StreamReceiver {

@@ -10,6 +10,7 @@ use std::time::Duration;
 /// in vain, and returns how long the next one may take, or whether to go on.
 ///
 /// ```
+/// # multiproc_prim::model::for_real(|| {
 /// use multiproc_sync::{Deadline, EventCount, Pace, SLICE};
 /// use multiproc_sync::{Heap, Region};
 /// use std::time::Duration;
@@ -20,6 +21,7 @@ use std::time::Duration;
 /// let is_parent_there = || true;
 /// assert_eq!(event.wait_until((soon, is_parent_there), &Pace::default(), || Some(7)), Some(7));
 /// # Ok::<(), multiproc_sync::OutOfBounds>(())
+/// # });
 /// ```
 pub trait Wait {
     /// When to give up.

@@ -11,6 +11,11 @@ pub fn model(body: impl Fn() + Sync + Send + 'static) {
     println!("explored {} executions", explore(None, body));
 }
 
+/// Runs nothing: the body of an example is for real threads and real time.
+pub fn for_real<E: std::fmt::Debug>(body: impl FnOnce() -> Result<(), E>) {
+    let _ = body;
+}
+
 /// Explores `body` as [`model`] does, but without preemptions: a thread goes on until it ends, waits or spins.
 ///
 /// For long stories in which one thread is [away](steadily) all the while. What that thread has read may still be old.

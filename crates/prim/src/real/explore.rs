@@ -11,6 +11,15 @@ pub fn model(body: impl Fn() + Sync + Send + 'static) {
     body();
 }
 
+/// Runs the body of an example, but not under loom: for examples of real threads and real time. There it is compiled only.
+///
+/// # Panics
+///
+/// `body` returns an error.
+pub fn for_real<E: std::fmt::Debug>(body: impl FnOnce() -> Result<(), E>) {
+    body().expect("an example works");
+}
+
 /// Runs `body` as [`model`] does, but under loom without preemptions: a thread goes on until it ends, waits or spins.
 ///
 /// For long stories in which one thread is away all the while: see [`steadily`].

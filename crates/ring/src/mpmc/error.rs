@@ -1,13 +1,26 @@
 //! One error per operation. All of them are `Copy`, but for [`LayoutError`]: an error that needs no drop costs the good case nothing.
 
 use super::layout::{Geometry, MAX_SLOTS, PAGE};
-use multiproc_prim::OutOfBounds;
+use multiproc_prim::{OutOfBounds, error_debug, fmt_refusal};
 use std::error::Error;
 use std::{fmt, io};
 use thiserror::Error;
 
+error_debug! {
+    LayoutError { Slots, Memory, TooLarge, Unaligned, Bounds, Differs, Commit, Corrupt }
+    AllocError { Exhausted, NoMemory, TooLong, Corrupt }
+    PushError { Full, Closed, Exhausted, NoMemory, TooLong, Corrupt }
+    PopError { Empty, Closed, NoMemory, Corrupt }
+    GiveBackError { NotABlock, NoReturns, NoMemory, Corrupt }
+    SweepError { NoReturns, NoMemory, Corrupt }
+}
+
+fn no_memory(source: &io::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fmt_refusal(f, format_args!("can't get memory for the ring's slots"), source)
+}
+
 /// Why a ring can't be laid out.
-#[derive(Debug, Error)]
+#[derive(Error)]
 #[non_exhaustive]
 pub enum LayoutError {
     /// The number of slots is 0 or too large.
@@ -41,7 +54,7 @@ pub enum LayoutError {
         at: usize,
     },
     /// The region is too short for the ring.
-    #[error("the ring does not fit its memory: {0}")]
+    #[error(transparent)]
     Bounds(#[from] OutOfBounds),
     /// The memory holds a ring of another geometry, or none.
     #[error("{}", differs(found.as_ref(), asked))]
@@ -52,7 +65,7 @@ pub enum LayoutError {
         asked: Geometry,
     },
     /// The system has no memory for the ring's own words.
-    #[error("no memory for the ring's slots: {0}")]
+    #[error(fmt = no_memory)]
     Commit(#[source] io::Error),
     /// The list of the ring's memory contradicts itself: another process wrote rubbish over it.
     #[error("the ring's words in shared memory contradict each other")]
@@ -78,7 +91,7 @@ fn is_rubbish(error: &io::Error) -> bool {
 }
 
 /// Why there is no block to write a message into.
-#[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
+#[derive(Error, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AllocError {
     /// Every block that is large enough is in use.
@@ -113,7 +126,7 @@ impl From<io::Error> for AllocError {
 }
 
 /// Why a message was not pushed.
-#[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
+#[derive(Error, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PushError {
     /// As many messages wait as the ring has slots.
@@ -187,7 +200,7 @@ impl From<FillError> for PushError {
 }
 
 /// Why no message was popped.
-#[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
+#[derive(Error, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PopError {
     /// No message waits.
@@ -217,7 +230,7 @@ impl From<io::Error> for PopError {
 }
 
 /// Why a block was not given back.
-#[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
+#[derive(Error, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GiveBackError {
     /// The message was never popped, or its bytes lay in a slot and belong to nobody else any more.
@@ -248,7 +261,7 @@ impl From<FillError> for GiveBackError {
 }
 
 /// Why a sweep stopped before its end. What it accounted for stays so; sweep again.
-#[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
+#[derive(Error, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SweepError {
     /// The ring has no lanes for messages that come back.

@@ -17,6 +17,7 @@ use std::sync::Arc;
 /// Every process (or thread) attaches a handle of its own to the same region; a handle may also be shared by threads.
 ///
 /// ```
+/// # multiproc_prim::model::for_real(|| {
 /// use multiproc_ring::mpmc::{Geometry, Mpmc, Owner, PushError};
 /// use multiproc_ring::{Heap, Region};
 ///
@@ -34,6 +35,7 @@ use std::sync::Arc;
 /// theirs.pop(&mut message)?;
 /// assert_eq!(message, b"1");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # });
 /// ```
 pub struct Mpmc {
     pub(super) arena: Arena,

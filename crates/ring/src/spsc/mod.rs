@@ -11,7 +11,7 @@ mod typed;
 pub use records::{Reader, Record, Reservation, WriteError, Writer, longest_record, records_len};
 pub use typed::{Consumer, Full, Producer, channel, region_len};
 
-use multiproc_prim::{AtomicU64, Ordering, OutOfBounds, Padded, Place, Region, shared_struct};
+use multiproc_prim::{AtomicU64, Ordering, OutOfBounds, Padded, Place, Region, error_debug, shared_struct};
 use std::fmt;
 use thiserror::Error;
 
@@ -32,13 +32,18 @@ shared_struct! {
     }
 }
 
+error_debug! {
+    SpscError { Capacity, Unaligned, Bounds, Differs, NoMemory }
+    ReadError { Empty, Corrupt }
+}
+
 /// Rings start at a multiple of this many bytes.
 const ALIGN: usize = align_of::<Padded<u8>>();
 /// The most room that a ring has.
 const MOST: usize = 1 << 40;
 
 /// Why there is no such ring.
-#[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
+#[derive(Error, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SpscError {
     /// Rings have a power of two of room: values, or bytes for records.
@@ -56,7 +61,7 @@ pub enum SpscError {
         at: usize,
     },
     /// The region is too short.
-    #[error("the ring does not fit its memory: {0}")]
+    #[error(transparent)]
     Bounds(#[from] OutOfBounds),
     /// The memory holds a ring of another shape, or none.
     #[error("{}", differs(*found, *asked))]
@@ -75,7 +80,7 @@ pub enum SpscError {
 }
 
 /// Why nothing was read.
-#[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
+#[derive(Error, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReadError {
     /// Nothing waits.

@@ -34,7 +34,7 @@ pub const fn longest_record(capacity: usize) -> usize {
 }
 
 /// Why a record was not written.
-#[derive(Debug, Error, Clone, PartialEq, Eq)]
+#[derive(Error, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WriteError {
     /// There is no room until the reader takes something.
@@ -52,6 +52,8 @@ pub enum WriteError {
     #[error("the tag u32::MAX is reserved")]
     Reserved,
 }
+
+multiproc_prim::error_debug! { WriteError { Full, TooLong, Reserved } }
 
 struct Ring {
     ends: Place<Ends>,

@@ -26,6 +26,7 @@ pub fn region_len<T: Pod>(capacity: usize) -> Result<usize, SpscError> {
 /// A ring of `capacity` values in this process's own memory, for two threads.
 ///
 /// ```
+/// # multiproc_prim::model::for_real(|| {
 /// use multiproc_ring::spsc;
 ///
 /// let (mut producer, mut consumer) = spsc::channel::<u64>(4)?;
@@ -34,6 +35,7 @@ pub fn region_len<T: Pod>(capacity: usize) -> Result<usize, SpscError> {
 /// assert_eq!(consumer.pop()?, 1);
 /// assert!(consumer.is_abandoned() && consumer.pop().is_err());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # });
 /// ```
 ///
 /// # Errors

@@ -6,7 +6,7 @@ use thiserror::Error;
 /// Why a value can't travel.
 ///
 /// The text names the type and gives the reason: the words of the part that refuses, or the codec's own, which say what to do.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Error, PartialEq, Eq)]
 #[error("a value of type {what} can't be encoded: {why}")]
 pub struct EncodeError {
     what: &'static str,
@@ -16,13 +16,15 @@ pub struct EncodeError {
 /// Why bytes make no value of the type asked for.
 ///
 /// The text names the type and gives the reason: the words of the part that refuses, or the codec's own.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Error, PartialEq, Eq)]
 #[error("{len} bytes can't be decoded as {what}: {why}")]
 pub struct DecodeError {
     len: usize,
     what: &'static str,
     why: Box<str>,
 }
+
+multiproc_prim::error_debug! { EncodeError DecodeError }
 
 impl EncodeError {
     #[cold]

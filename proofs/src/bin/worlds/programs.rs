@@ -31,7 +31,7 @@ pub(crate) const EVERYWHERE: [&Program; 10] = [
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) fn text(error: impl std::fmt::Display) -> String {
-    error.to_string()
+    format!("{error:#}")
 }
 
 pub(crate) fn expect<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> Result<(), String> {
