@@ -72,7 +72,9 @@ impl Care {
 /// Whether [`bare::what_is_lost`] may know this type, by the start of its name: quick to say.
 #[inline(always)]
 pub(super) fn may_lose(name: &str) -> bool {
-    ["core::net::", "core::ops::range::", "&", "alloc::boxed::", "alloc::rc::", "alloc::sync::"].iter().any(|start| name.starts_with(start))
+    ["core::net::", "core::ops::range::", "&", "alloc::boxed::", "alloc::rc::", "alloc::sync::"]
+        .iter()
+        .any(|start| name.starts_with(start))
 }
 
 /// Whether serde writes values of this type of the library without a part of them.
@@ -154,7 +156,10 @@ impl Asked {
 
 /// Whether a visitor is serde's own or a derived one: it reads each part by the code of the part's type.
 fn is_derived(visitor: &str) -> bool {
-    is_of_serde(visitor) || BYTES.iter().any(|home| visitor.starts_with(home)) || is_derived_struct(visitor) || visitor.contains("::__FieldVisitor")
+    is_of_serde(visitor)
+        || BYTES.iter().any(|home| visitor.starts_with(home))
+        || is_derived_struct(visitor)
+        || visitor.contains("::__FieldVisitor")
 }
 
 /// Whether a visitor is serde's own.

@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use multiproc_travel::pass::{self, Plain, PlainVec, identity};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashSet, LinkedList, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, LinkedList, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
