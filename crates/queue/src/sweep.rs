@@ -70,6 +70,7 @@ impl Attachment {
         if self.sweeper().sweep_the_dead() {
             // A wake-up may have gone to a process that died before it acted.
             self.channel.nudge(self.lanes());
+            self.channel.nudge_for_memory();
             self.wake_if_all_done();
         }
     }

@@ -76,6 +76,8 @@ const LARGE: usize = 64 << 10;
 /// After a look at n blocks of which none was free, n / 8 claims go to larger blocks at once. So a claim looks at few blocks on average,
 /// however many are in use.
 const PAUSE: u64 = 8;
+/// Blocks of a size that a claim looks at which expects to find none. In a model it finds none.
+const NEARBY: u64 = if cfg!(loom) { 0 } else { 4 };
 /// There is one value per level, for the life of the handle.
 pub(super) const ONLY: u64 = 0;
 
@@ -162,39 +164,50 @@ impl Arena {
         }
     }
 
+    #[inline(always)]
+    fn check_length(&self, len: usize) -> Result<(), AllocError> {
+        if len > self.longest() { Err(AllocError::TooLong { len, max: self.longest() }) } else { Ok(()) }
+    }
+
     /// A block for `len` bytes, owned by `owner`.
     #[inline(always)]
     pub(crate) fn claim(&self, owner: Owner, len: usize) -> Result<Found<'_>, AllocError> {
-        if len > self.longest() {
-            return Err(AllocError::TooLong { len, max: self.longest() });
-        }
+        self.check_length(len)?;
         let mut passed = false;
         for blocks in self.classes.iter().filter(|blocks| blocks.capacity() >= len) {
             let pause = blocks.pause.get();
             if pause > 0 {
                 blocks.pause.set(pause - 1);
                 passed = true;
-            } else if let Some(found) = self.claim_in(blocks, owner, len)? {
+            } else if let Some(found) = self.claim_in(blocks, owner, len, u64::MAX)? {
                 return Ok(found);
             }
         }
-        if passed { self.claim_anywhere(owner, len) } else { Err(AllocError::Exhausted) }
+        // Before it says that there is nothing, it looks everywhere.
+        if passed { self.claim_among(owner, len, u64::MAX) } else { Err(AllocError::Exhausted) }
     }
 
-    /// Looks everywhere, before it says that there is nothing.
+    /// A block for `len` bytes among the next few of each size: for a caller that has found all in use, and knows of none that came
+    /// free.
     #[cold]
-    fn claim_anywhere(&self, owner: Owner, len: usize) -> Result<Found<'_>, AllocError> {
-        for blocks in self.classes.iter().filter(|blocks| blocks.capacity() >= len) {
-            if let Some(found) = self.claim_in(blocks, owner, len)? {
+    pub(crate) fn claim_nearby(&self, owner: Owner, len: usize) -> Result<Found<'_>, AllocError> {
+        self.check_length(len)?;
+        self.claim_among(owner, len, NEARBY)
+    }
+
+    #[cold]
+    fn claim_among(&self, owner: Owner, len: usize, most: u64) -> Result<Found<'_>, AllocError> {
+        for blocks in self.classes.iter().filter(|blocks| blocks.capacity() >= len && most > 0) {
+            if let Some(found) = self.claim_in(blocks, owner, len, most)? {
                 return Ok(found);
             }
         }
         Err(AllocError::Exhausted)
     }
 
-    /// A block of one size whose payload can be touched; `None` if all are in use.
+    /// A block of one size whose payload can be touched; `None` if all are in use, or as many as `most`.
     #[inline(always)]
-    fn claim_in<'a>(&'a self, blocks: &'a Blocks, owner: Owner, len: usize) -> Result<Option<Found<'a>>, AllocError> {
+    fn claim_in<'a>(&'a self, blocks: &'a Blocks, owner: Owner, len: usize, most: u64) -> Result<Option<Found<'a>>, AllocError> {
         let owned = BlockState::owned(owner).0;
         let limit = u64::from(blocks.class.count);
         let mut refused = None;
@@ -218,7 +231,7 @@ impl Arena {
                     let beyond = ((index >> blocks.class.chunk) + 1) << blocks.class.chunk;
                     blocks.cursor.set(beyond);
                     looked += beyond - index;
-                    if looked < window {
+                    if looked < window.min(most) {
                         continue;
                     }
                     break;
@@ -243,6 +256,9 @@ impl Arena {
             }
             blocks.busy.set(blocks.busy.get() + 1);
             looked += 1;
+            if looked >= most {
+                return refused.map_or(Ok(None), |error| Err(error.into()));
+            }
             if looked >= window {
                 if window >= limit || refused.is_some() {
                     break;

@@ -204,6 +204,16 @@ impl Mpmc {
         Ok(Block::new(storage, len))
     }
 
+    /// A block as [`alloc`](Self::alloc) gives it, for a caller that knows of none that came free since `alloc` failed. It looks at a few
+    /// blocks, and at the next ones when it is called again.
+    ///
+    /// # Errors
+    ///
+    /// There is none among these.
+    pub fn alloc_nearby(&self, len: usize) -> Result<Block<'_>, AllocError> {
+        Ok(Block::new(Storage::Shared(self.arena.claim_nearby(self.owner, len)?), len))
+    }
+
     /// Puts a block into the main lane.
     ///
     /// # Errors
