@@ -33,9 +33,6 @@ impl Sweeper<'_> {
                 buried = true;
             }
         }
-        if buried {
-            self.channel.ring().distrust_memory();
-        }
         buried
     }
 

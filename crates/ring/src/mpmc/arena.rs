@@ -58,6 +58,8 @@ pub(super) struct Level {
     pub(super) first: u32,
     pub(super) region: Region,
     pub(super) headers: Array<BlockHeader>,
+    /// The arena's.
+    trims: Place<AtomicU64>,
     /// Which chunks of blocks this handle has seen committed, a bit each.
     pub(super) committed: Box<[Known]>,
     /// For blocks that are not committed whole: how many bytes of each this handle has seen committed.
@@ -146,7 +148,8 @@ impl Arena {
         let lengths = lengths.map(|_| Known::new(0)).collect();
         let chunks = (count >> blocks.class.chunk) + 1;
         let committed = (0..chunks.div_ceil(64)).map(|_| Known::new(0)).collect();
-        Ok(place.get(ONLY, || Level { first, region, headers, committed, lengths }))
+        let trims = self.trims.clone();
+        Ok(place.get(ONLY, || Level { first, region, headers, trims, committed, lengths }))
     }
 
     /// The block of a number that another process wrote, with its header's memory committed. The outer `None`: there is no such
@@ -483,9 +486,20 @@ impl Level {
     #[cold]
     fn commit(&self, class: &Class, within: u32) -> io::Result<()> {
         let chunk = within >> class.chunk;
+        // Acquire, here and below, beyond the models, whose memory never goes (pairs with: trim).
+        let trims = self.trims.load(Ordering::Acquire);
         self.region.commit(self.chunk_range(class, chunk))?;
-        if let Some(known) = self.committed.get((chunk / 64) as usize) {
-            known.insert(1 << (chunk % 64));
+        let state = self.headers.get(within as usize).map(|header| BlockState(header.state.load(Ordering::Relaxed)));
+        // What a trim has in hand may be gone at the next instruction, and no process is told of that again. Where we miss that a trim has
+        // it, the trim has told nobody yet when we learn this, and we forget it when it does (pairs with: trim).
+        let Some(known) = self.committed.get((chunk / 64) as usize).filter(|_| state.is_some_and(|state| !state.is_trimming()))
+        else {
+            return Ok(());
+        };
+        known.insert(1 << (chunk % 64));
+        // Another thread of this process may have forgotten in between, before there was this to forget (pairs with: trim).
+        if self.trims.load(Ordering::Acquire) != trims {
+            known.set(0);
         }
         Ok(())
     }

@@ -317,11 +317,6 @@ impl Mpmc {
         self.arena.begin_trim_if_worth_while();
     }
 
-    /// Makes every handle ask again which memory it may touch: a process that died may have been giving memory back.
-    pub fn distrust_memory(&self) {
-        self.arena.note_trim();
-    }
-
     /// Gives back all memory of free blocks, as for a message of a size that there is no memory for.
     pub fn trim_all(&self) {
         self.arena.trim_all(self.owner);
