@@ -486,18 +486,19 @@ impl Level {
     #[cold]
     fn commit(&self, class: &Class, within: u32) -> io::Result<()> {
         let chunk = within >> class.chunk;
-        // Acquire, here and below, beyond the models, whose memory never goes (pairs with: trim).
+        // Acquire, beyond the models, whose memory never goes: if a trim has told, we see below that it has the block (pairs with: trim).
         let trims = self.trims.load(Ordering::Acquire);
         self.region.commit(self.chunk_range(class, chunk))?;
         let state = self.headers.get(within as usize).map(|header| BlockState(header.state.load(Ordering::Relaxed)));
-        // What a trim has in hand may be gone at the next instruction, and no process is told of that again. Where we miss that a trim has
-        // it, the trim has told nobody yet when we learn this, and we forget it when it does (pairs with: trim).
+        // What a trim has in hand may go at the next instruction, and no process is told of it again. Where we see no trim, none has told
+        // of it yet; when one does, we forget what we learn here.
         let Some(known) = self.committed.get((chunk / 64) as usize).filter(|_| state.is_some_and(|state| !state.is_trimming()))
         else {
             return Ok(());
         };
         known.insert(1 << (chunk % 64));
-        // Another thread of this process may have forgotten in between, before there was this to forget (pairs with: trim).
+        // Another thread of this process may have forgotten everything right before. Acquire, beyond the models, whose memory never
+        // goes: what that thread had seen, we see (pairs with: trim).
         if self.trims.load(Ordering::Acquire) != trims {
             known.set(0);
         }
