@@ -3,8 +3,9 @@
 use crate::block::ChannelBlock;
 use crate::error::{ChannelError, ChannelPopError, ChannelPushError};
 use crate::event::{EventCount, Pace};
+use crate::looked::Looked;
 use crate::wait::{Look, Wait};
-use multiproc_prim::{Deadline, Known, Padded, Place, Region, shared_struct};
+use multiproc_prim::{Deadline, Padded, Place, Region, shared_struct};
 use multiproc_ring::mpmc::{
     AllocError, Block, Geometry, GiveBackError, Held, Lane, Mpmc, Owner, PopError, PushError, Refused, Swept, Trimmed,
 };
@@ -82,33 +83,6 @@ pub struct Channel {
     used_up: Looked,
     /// When a trim found no memory.
     trimmed: Looked,
-}
-
-/// What a look for memory in vain tells the next ones, until something comes free: the announcement of the look above, and below the
-/// shortest message in bytes that it found no memory for. 0: nothing.
-///
-/// A look for a block goes through all of them, and a trim as well. So they are made once for what comes free, not once for each put.
-#[derive(Debug, Default)]
-struct Looked(Known);
-
-impl Looked {
-    fn in_vain(&self, announcement: u32, len: usize) {
-        if let Some(len) = u32::try_from(len).ok().filter(|&len| len > 0) {
-            self.0.set(u64::from(announcement) << 32 | u64::from(len));
-        }
-    }
-
-    /// Whether another look for `len` bytes would be in vain, too.
-    #[inline(always)]
-    fn is_in_vain(&self, len: usize, memory: &EventCount) -> bool {
-        let word = self.0.get();
-        word != 0 && len >= word as u32 as usize && memory.is_quiet_since((word >> 32) as u32)
-    }
-
-    /// Forgets it: a process may be stopped, or have died, after it freed a block and before it told.
-    fn forget(&self) {
-        self.0.set(0);
-    }
 }
 
 /// A push that waits. What costs much it tries at its first look, and then once before each sleep: the looks between them are as many as
