@@ -8,10 +8,9 @@ use crate::done::InHand;
 use crate::ending::{self, Waiters};
 use crate::error::OpenError;
 use crate::layout::{Flavor, QueueWords, Shape, Tally, tally_of};
-use crate::registry;
+use crate::registry::{self, Share};
 use crate::sweep::{Sweeper, owner};
-use multiproc_prim::stamp;
-use multiproc_prim::{Array, AtomicU64, Deadline, Hint, Ordering, Place, Renewed};
+use multiproc_prim::{Array, AtomicU64, Deadline, Hint, Ordering, Place};
 use multiproc_ring::mpmc::Lane;
 use multiproc_shm::{AttachError, FileId, Flaw, Membership, ParticipantError, Segment, SegmentName, Watched, file_id};
 use multiproc_sync::{Channel, ChannelBlock, ChannelError, ChannelPopError, Look, Pace, Wait};
@@ -19,7 +18,7 @@ use multiproc_travel::pass;
 use serde::{Deserialize, Deserializer, Serializer};
 use std::cell::OnceCell;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 
 pub(crate) struct Attachment {
     pub(crate) segment: Segment,
@@ -34,10 +33,7 @@ pub(crate) struct Attachment {
     /// Operations of this process, roughly.
     pub(crate) operations: Hint,
     /// The registry's key for it.
-    file: FileId,
-    /// The attachment of a forked copy of this process, once the copy has used the queue. Each copy has a cell of its own: the
-    /// fork may have happened while another thread of the parent filled the parent's cell.
-    forked: Renewed<OnceLock<Arc<Attachment>>>,
+    pub(crate) file: FileId,
     /// For the watcher of the dead and the threads' lists, which must not keep the attachment alive.
     pub(crate) itself: Weak<Attachment>,
 }
@@ -50,7 +46,7 @@ impl std::fmt::Debug for Attachment {
 
 impl Attachment {
     /// An attachment to a new queue.
-    pub(crate) fn create(shape: &Shape, name: Option<&SegmentName>) -> Result<Arc<Self>, OpenError> {
+    pub(crate) fn create(shape: &Shape, name: Option<&SegmentName>) -> Result<Share, OpenError> {
         let spec = shape.spec()?;
         let fill = |segment: Segment| {
             let file = file_id(segment.as_fd())?;
@@ -63,10 +59,11 @@ impl Attachment {
     }
 
     /// The attachment to the queue of a name, if its messages are of the type that `identity` stands for.
-    pub(crate) fn open(name: &SegmentName, flavor: Flavor, identity: u64, message_type: &str) -> Result<Arc<Self>, OpenError> {
+    pub(crate) fn open(name: &SegmentName, flavor: Flavor, identity: u64, message_type: &str) -> Result<Share, OpenError> {
         let segment = Segment::open(name, flavor.kind()).map_err(in_words)?;
         let file = file_id(segment.as_fd())?;
-        let attachment = registry::attached(file, || Self::attach_segment(segment, file, flavor))?.checked(flavor)?;
+        let attachment = registry::attached(file, || Self::attach_segment(segment, file, flavor))?;
+        attachment.check(flavor)?;
         if attachment.shape.identity != identity {
             return Err(attachment.segment.refuse(Flaw::MessageType { expected: message_type.to_owned() }).into());
         }
@@ -74,10 +71,12 @@ impl Attachment {
     }
 
     /// The attachment to the queue behind a descriptor, which is closed if this process has an attachment already.
-    pub(crate) fn attach(descriptor: OwnedFd, flavor: Flavor) -> Result<Arc<Self>, OpenError> {
+    pub(crate) fn attach(descriptor: OwnedFd, flavor: Flavor) -> Result<Share, OpenError> {
         let file = file_id(descriptor.as_fd())?;
         let attach = || Self::attach_segment(Segment::attach(descriptor, flavor.kind()).map_err(in_words)?, file, flavor);
-        registry::attached(file, attach)?.checked(flavor)
+        let attachment = registry::attached(file, attach)?;
+        attachment.check(flavor)?;
+        Ok(attachment)
     }
 
     fn attach_segment(segment: Segment, file: FileId, flavor: Flavor) -> Result<Arc<Self>, OpenError> {
@@ -132,7 +131,6 @@ impl Attachment {
             join_pace: Pace::default(),
             operations: Hint::new(0),
             file,
-            forked: Renewed::new(),
             itself: itself.clone(),
         });
         // A new participant tidies up: where many processes come and die, none may ever be idle long enough to do it.
@@ -146,47 +144,18 @@ impl Attachment {
 
     /// Refuses a queue of another flavour. The registry gives out an attachment without the checks of its segment, and this check
     /// depends on who asks.
-    fn checked(self: Arc<Self>, flavor: Flavor) -> Result<Arc<Self>, OpenError> {
+    fn check(&self, flavor: Flavor) -> Result<(), OpenError> {
         if self.shape.flavor != flavor {
             let (found, expected) = (self.shape.flavor.kind(), flavor.kind());
             let flaw = Flaw::Kind { found: format!("{found:?}"), expected: format!("{expected:?}") };
             return Err(in_words(self.segment.refuse(flaw)).into());
         }
-        Ok(self)
+        Ok(())
     }
 
-    /// Writes the queue into a message to another process.
-    pub(crate) fn serialize<S: Serializer>(self: &Arc<Self>, serializer: S) -> Result<S::Ok, S::Error> {
-        if pass::leaves_in_trial() {
-            return pass::serialize_stand_in(|| Ok(Arc::clone(self)), serializer);
-        }
-        pass::serialize_descriptor(self.segment.as_fd(), serializer)
-    }
-
-    /// The attachment to a queue that came in a message.
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D, flavor: Flavor) -> Result<Arc<Self>, D::Error> {
-        if pass::arrives_in_trial() {
-            let is_ours = |attachment: &Arc<Self>| attachment.shape.flavor == flavor;
-            return pass::deserialize_stand_in(is_ours, false, deserializer);
-        }
-        let descriptor = pass::Descriptor::deserialize(deserializer)?;
-        Self::attach(descriptor.into(), flavor).map_err(pass::refuse)
-    }
-
-    /// This process's attachment: this one, or another one in a forked copy of the process that made this one.
-    #[inline]
-    pub(crate) fn here(self: &Arc<Self>) -> Result<&Arc<Self>, OpenError> {
-        if self.membership.is_inherited() { self.rejoin() } else { Ok(self) }
-    }
-
-    #[cold]
-    fn rejoin(self: &Arc<Self>) -> Result<&Arc<Self>, OpenError> {
-        let forked = self.forked.get(stamp(), OnceLock::new);
-        if let Some(attachment) = forked.get() {
-            return Ok(attachment);
-        }
-        let attachment = registry::attached(self.file, || Self::build(self.segment.clone(), self.file, self.shape, false))?;
-        Ok(forked.get_or_init(|| attachment))
+    /// An attachment of a forked copy of this process to the same queue.
+    pub(crate) fn attach_again(&self) -> Result<Arc<Self>, OpenError> {
+        Self::build(self.segment.clone(), self.file, self.shape, false)
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -242,6 +211,26 @@ impl Attachment {
     }
 }
 
+impl Share {
+    /// Writes the queue into a message to another process.
+    pub(crate) fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if pass::leaves_in_trial() {
+            return pass::serialize_stand_in(|| Ok(self.clone()), serializer);
+        }
+        pass::serialize_descriptor(self.segment.as_fd(), serializer)
+    }
+
+    /// A share in the queue that came in a message.
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D, flavor: Flavor) -> Result<Self, D::Error> {
+        if pass::arrives_in_trial() {
+            let is_ours = |share: &Self| share.shape.flavor == flavor;
+            return pass::deserialize_stand_in(is_ours, false, deserializer);
+        }
+        let descriptor = pass::Descriptor::deserialize(deserializer)?;
+        Attachment::attach(descriptor.into(), flavor).map_err(pass::refuse)
+    }
+}
+
 /// The same refusal, with the kinds of queue as users call them.
 fn in_words(error: AttachError) -> AttachError {
     match error {
@@ -268,7 +257,7 @@ impl Wait for Until<'_> {
     }
 
     fn look_around(&mut self) -> Look {
-        self.attachment.look_around().into()
+        self.attachment.look_around(self.deadline.is_over()).into()
     }
 
     fn is_over(&mut self) -> bool {

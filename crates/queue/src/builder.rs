@@ -4,10 +4,10 @@ use crate::attachment::Attachment;
 use crate::error::{OpenError, RemoveError};
 use crate::joinable::JoinableQueue;
 use crate::layout::{Flavor, Shape};
+use crate::registry::Share;
 use multiproc_shm::{AttachError, CreateError, MAX_PARTICIPANTS, Segment, SegmentName};
 use multiproc_travel::pass;
 use serde::de::DeserializeOwned;
-use std::sync::Arc;
 
 /// Slots that an unbounded queue starts with. It grows fourfold each time they are used up.
 const UNBOUNDED_SLOTS: u32 = 1 << 10;
@@ -63,11 +63,11 @@ pub struct Builder<Q> {
     name: Option<String>,
     /// What an error calls the type of its messages, once it has a name.
     message_type: String,
-    make: fn(Arc<Attachment>) -> Q,
+    make: fn(Share) -> Q,
 }
 
 impl<Q> Builder<Q> {
-    pub(crate) fn new(flavor: Flavor, make: fn(Arc<Attachment>) -> Q) -> Self {
+    pub(crate) fn new(flavor: Flavor, make: fn(Share) -> Q) -> Self {
         let shape = Shape {
             flavor,
             slots: UNBOUNDED_SLOTS,
@@ -178,17 +178,17 @@ impl<Q> Builder<Q> {
         SegmentName::new(name).map_err(|error| OpenError::Attach(error.into()))
     }
 
-    fn attach(&self, name: &SegmentName) -> Result<Arc<Attachment>, OpenError> {
+    fn attach(&self, name: &SegmentName) -> Result<Share, OpenError> {
         Attachment::open(name, self.shape.flavor, self.shape.identity, &self.message_type)
     }
 
-    fn create(&self, name: Option<&SegmentName>) -> Result<Arc<Attachment>, OpenError> {
+    fn create(&self, name: Option<&SegmentName>) -> Result<Share, OpenError> {
         let max_message = self.max_message.unwrap_or_else(|| MAX_MESSAGE.min(self.shape.memory / 16).max(1));
         let shape = Shape { max_message, participants: self.shape.participants.max(1), ..self.shape };
         Attachment::create(&shape, name)
     }
 
-    fn checked(&self, found: Arc<Attachment>) -> Result<Q, OpenError> {
+    fn checked(&self, found: Share) -> Result<Q, OpenError> {
         let capacity = |shape: &Shape| shape.bounded.then_some(shape.slots);
         if capacity(&found.shape) != capacity(&self.shape) {
             let (queue, expected) = (found.name().to_owned(), capacity(&self.shape));

@@ -5,6 +5,7 @@ use crate::ending::Apart;
 use crate::error::{GetError, PutError, put_error};
 use crate::joinable::JoinableQueue;
 use crate::queue::Queue;
+use crate::registry::{Handles, Share};
 use multiproc_prim::Deadline;
 use multiproc_ring::mpmc::{Held, Lane};
 use multiproc_sync::Refused;
@@ -90,11 +91,12 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
     }
 
     fn deliver_by(&self, deadline: Deadline) -> Result<Delivery<T>, GetError> {
-        let attachment = self.queue().here()?;
+        let share = self.queue().here()?;
+        let attachment: &Attachment = share;
         let block = attachment.pop(deadline).map_err(|error| attachment.get_error(error))?;
         let count = block.deliveries().saturating_add(1);
         let (held, value) = Queue::<T>::read_held(attachment, block);
-        let claim = Claim::new(attachment, held);
+        let claim = Claim::new(share, held);
         match value {
             Ok(value) => Ok(Delivery { value, count, claim }),
             Err(error) => {
@@ -118,7 +120,8 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
     ///
     /// Only if `T`'s own `Deserialize` does. The message goes back to where it was then.
     pub fn try_get_dead(&self) -> Result<DeadLetter<T>, GetError> {
-        let attachment = self.queue().here()?;
+        let share = self.queue().here()?;
+        let attachment: &Attachment = share;
         attachment.glance();
         let mut taken = Err(GetError::Empty);
         for lane in DEAD_LANES {
@@ -130,7 +133,7 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
         let block = taken?;
         let count = block.deliveries();
         let (held, value) = Queue::<T>::read_held(attachment, block);
-        let letter = Letter { attachment: Arc::clone(attachment), held };
+        let letter = Letter { attachment: share.handles(), held };
         Ok(DeadLetter { value: value?, count, letter })
     }
 }
@@ -228,17 +231,17 @@ impl<T> Deref for DeadLetter<T> {
 /// The message behind a delivery.
 #[derive(Debug)]
 struct Claim {
-    attachment: Arc<Attachment>,
+    attachment: Arc<Handles>,
     held: Option<Held>,
     /// The count of the thread that got it.
     apart: Arc<Apart>,
 }
 
 impl Claim {
-    fn new(attachment: &Arc<Attachment>, held: Option<Held>) -> Self {
-        let (_, apart) = attachment.in_hand_here();
+    fn new(share: &Share, held: Option<Held>) -> Self {
+        let (_, apart) = share.in_hand_here();
         apart.add();
-        Self { attachment: Arc::clone(attachment), held, apart }
+        Self { attachment: share.handles(), held, apart }
     }
 
     /// `None` in a forked copy of the process that has it.
@@ -266,7 +269,7 @@ impl Drop for Claim {
 /// The message behind a dead letter.
 #[derive(Debug)]
 struct Letter {
-    attachment: Arc<Attachment>,
+    attachment: Arc<Handles>,
     held: Option<Held>,
 }
 

@@ -1,13 +1,12 @@
 //! `JoinableQueue`: a queue whose values have to be done, not only got.
 
-use crate::attachment::Attachment;
 use crate::delivery::DEAD_LANES;
 use crate::error::{OpenError, QueueJoinError, TaskDoneError};
 use crate::layout::Flavor;
 use crate::methods::{methods_of_all, methods_of_both};
 use crate::queue::Queue;
+use crate::registry::Share;
 use multiproc_prim::Deadline;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// A queue that knows which of its values are done (Python: `multiprocessing.JoinableQueue`). It has the methods of [`Queue`],
@@ -57,8 +56,8 @@ methods_of_both!(
 );
 
 impl<T> JoinableQueue<T> {
-    pub(crate) fn from_attachment(attachment: Arc<Attachment>) -> Self {
-        Self(Queue::from_attachment(attachment))
+    pub(crate) fn from_share(share: Share) -> Self {
+        Self(Queue::from_share(share))
     }
 
     pub(crate) fn queue(&self) -> &Queue<T> {
@@ -78,12 +77,12 @@ impl<T> JoinableQueue<T> {
     /// The thread has nothing in hand (Python: `ValueError`). A forked copy of a process has none of the values that the process
     /// got.
     pub fn task_done(&self) -> Result<(), TaskDoneError> {
-        self.queue().attachment().here().map_err(|_| TaskDoneError::NothingInHand)?.task_done()
+        self.queue().share().here().map_err(|_| TaskDoneError::NothingInHand)?.task_done()
     }
 
     /// Counts the values that were put aside and not taken out yet, at some moment during the call.
     pub fn dead_len(&self) -> usize {
-        let attachment = self.queue().attachment();
+        let attachment = self.queue().share();
         attachment.look_to_answer();
         DEAD_LANES.iter().map(|&lane| attachment.channel.ring().len_of(lane)).sum()
     }
@@ -108,14 +107,14 @@ impl<T> JoinableQueue<T> {
     }
 
     fn join_by(&self, deadline: Deadline) -> Result<(), QueueJoinError> {
-        let attachment = self.queue().attachment();
+        let attachment = self.queue().share();
         let forked = |error: OpenError| QueueJoinError::Forked { queue: attachment.name().into(), why: error.into() };
         attachment.here().map_err(forked)?.join(deadline)
     }
 
     /// Counts the values put and not done, at some moment during the call.
     pub fn unfinished(&self) -> usize {
-        let attachment = self.queue().attachment();
+        let attachment = self.queue().share();
         attachment.look_to_answer();
         attachment.unfinished() as usize
     }

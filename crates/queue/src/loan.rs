@@ -21,7 +21,7 @@ use std::time::Duration;
 #[derive(Debug)]
 #[must_use = "a loan that is not sent is as if it had never been"]
 pub struct Loan<'q, T> {
-    attachment: &'q Arc<Attachment>,
+    attachment: &'q Attachment,
     block: Option<ChannelBlock<'q>>,
     of: PhantomData<T>,
 }
@@ -33,7 +33,7 @@ pub struct Loan<'q, T> {
 #[derive(Debug)]
 #[must_use = "a message that is dropped has left the queue"]
 pub struct Borrowed<'q, T> {
-    attachment: &'q Arc<Attachment>,
+    attachment: &'q Attachment,
     block: Option<ChannelBlock<'q>>,
     /// Where the values are, unless they are in the block itself.
     shared: Option<Bytes<'q>>,
@@ -47,9 +47,9 @@ impl<T: Pod> Queue<T> {
         if self.is_closed() {
             return Err(PutError::Closed(()));
         }
-        let attachment = self.attachment().here().map_err(|error| PutError::Forked {
+        let attachment = self.share().here().map_err(|error| PutError::Forked {
             value: (),
-            queue: self.attachment().name().into(),
+            queue: self.share().name().into(),
             why: error.into(),
         })?;
         let len = count.saturating_mul(size_of::<T>());

@@ -1,7 +1,7 @@
 //! The methods that the kinds of queue share, written once: each macro gives a kind its own, so that none has to stand for
 //! another.
 //!
-//! Each kind has a private `from_attachment` and `queue()`, the [`Queue`](crate::Queue) that does the work.
+//! Each kind has a private `from_share` and `queue()`, the [`Queue`](crate::Queue) that does the work.
 
 /// What every kind has: a builder, a name, put and get, and the way to another process.
 macro_rules! methods_of_all {
@@ -9,7 +9,7 @@ macro_rules! methods_of_all {
         impl<T> $Kind<T> {
             /// Begins a queue with more than the usual choices: its capacity, its name, the memory that it may use.
             pub fn builder() -> $crate::Builder<Self> {
-                $crate::Builder::new($flavor, Self::from_attachment)
+                $crate::Builder::new($flavor, Self::from_share)
             }
 
             /// Opens the queue of this name, which a program of this user made with [`Builder::named`](crate::Builder::named).
@@ -27,7 +27,7 @@ macro_rules! methods_of_all {
 
             /// Returns whether no value waits (Python: `empty`, which can still be true after a `put`; this one is not).
             pub fn is_empty(&self) -> bool {
-                self.queue().attachment().is_empty()
+                self.queue().share().is_empty()
             }
 
             /// Ends puts through this handle (Python: `close`). It concerns neither other handles, clones of this one included,
@@ -113,13 +113,13 @@ macro_rules! methods_of_all {
 
         impl<T> serde::Serialize for $Kind<T> {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                self.queue().attachment().serialize(serializer)
+                self.queue().share().serialize(serializer)
             }
         }
 
         impl<'de, T> serde::Deserialize<'de> for $Kind<T> {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                Ok(Self::from_attachment(Attachment::deserialize(deserializer, $flavor)?))
+                Ok(Self::from_share(Share::deserialize(deserializer, $flavor)?))
             }
         }
     };
@@ -153,19 +153,19 @@ macro_rules! methods_of_both {
 
             /// Returns the number of values waiting, at some moment during the call (Python: `qsize`, which some systems lack).
             pub fn len(&self) -> usize {
-                self.queue().attachment().len()
+                self.queue().share().len()
             }
 
             /// Returns whether a put would have to wait for a slot (Python: `full`). Never true for an unbounded queue, whose
             /// puts wait for memory alone.
             pub fn is_full(&self) -> bool {
-                let attachment = self.queue().attachment();
+                let attachment = self.queue().share();
                 attachment.shape.bounded && !attachment.channel.ring().has_room()
             }
 
             /// Returns how many values can wait at once; `None` for an unbounded queue.
             pub fn capacity(&self) -> Option<usize> {
-                self.queue().attachment().capacity()
+                self.queue().share().capacity()
             }
 
             /// Returns at once, since every value is in the queue when its put returns (Python: `join_thread`, which waits for
@@ -186,12 +186,12 @@ macro_rules! methods_of_both {
             /// ones too (Python 3.13: `queue.Queue.shutdown`, not in `multiprocessing`).
             #[doc = $ends]
             pub fn shutdown(&self) {
-                self.queue().attachment().channel.shut_down();
+                self.queue().share().channel.shut_down();
             }
 
             /// Returns whether some process has [shut the queue down](Self::shutdown). Values may still wait in it.
             pub fn is_shut_down(&self) -> bool {
-                self.queue().attachment().channel.is_shut_down()
+                self.queue().share().channel.is_shut_down()
             }
         }
 

@@ -5,6 +5,7 @@ use crate::done::{Underway, Unread};
 use crate::error::{GetError, GetManyError, PutError, PutManyError, put_error};
 use crate::layout::Flavor;
 use crate::methods::{methods_of_all, methods_of_both};
+use crate::registry::Share;
 use multiproc_prim::{Deadline, Flag};
 use multiproc_ring::mpmc::Held;
 use multiproc_sync as sync;
@@ -14,7 +15,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::cell::Cell;
 use std::marker::PhantomData;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// A first-in, first-out queue of `T` between any number of processes and threads (Python: `multiprocessing.Queue`).
@@ -39,7 +39,7 @@ use std::time::Duration;
 /// Differences from Python: a value that was put is visible to every process at once; order holds for the whole queue;
 /// [`shutdown`](Self::shutdown) exists; [`close`](Self::close) concerns one handle alone.
 pub struct Queue<T> {
-    attachment: Arc<Attachment>,
+    share: Share,
     closed: Flag,
     carries: PhantomData<fn(T) -> T>,
 }
@@ -75,17 +75,17 @@ fn with_scratch<R>(work: impl FnOnce(&mut Vec<u8>) -> R) -> R {
 }
 
 impl<T> Queue<T> {
-    pub(crate) fn from_attachment(attachment: Arc<Attachment>) -> Self {
-        Self { attachment, closed: Flag::new(), carries: PhantomData }
+    pub(crate) fn from_share(share: Share) -> Self {
+        Self { share, closed: Flag::new(), carries: PhantomData }
     }
 
-    pub(crate) fn attachment(&self) -> &Arc<Attachment> {
-        &self.attachment
+    pub(crate) fn share(&self) -> &Share {
+        &self.share
     }
 
     #[inline]
-    pub(crate) fn here(&self) -> Result<&Arc<Attachment>, GetError> {
-        self.attachment().here().map_err(|error| GetError::Forked { queue: self.attachment().name().into(), why: error.into() })
+    pub(crate) fn here(&self) -> Result<&Share, GetError> {
+        self.share().here().map_err(|error| GetError::Forked { queue: self.share().name().into(), why: error.into() })
     }
 
     fn queue(&self) -> &Self {
@@ -103,7 +103,7 @@ impl<T> Queue<T> {
     /// What `Debug` shows of every kind of queue.
     pub(crate) fn fields<'f, 'a>(&self, f: &'f mut std::fmt::Formatter<'a>, kind: &str) -> std::fmt::DebugStruct<'f, 'a> {
         let mut fields = f.debug_struct(kind);
-        let (attachment, capacity) = (self.attachment(), self.capacity());
+        let (attachment, capacity) = (self.share(), self.capacity());
         fields.field("name", &attachment.name()).field("len", &self.len()).field("capacity", &capacity);
         fields
     }
@@ -115,8 +115,8 @@ impl<T> Queue<T> {
     /// consumer's own at once. Values whose `Deserialize` panicked in a get count, with those that the same
     /// [`get_many`](Self::get_many) had got before. The number is exact up to 8,388,607 found by one process.
     pub fn lost(&self) -> u64 {
-        self.attachment().look_to_answer();
-        self.attachment().lost()
+        self.share().look_to_answer();
+        self.share().lost()
     }
 }
 
@@ -174,10 +174,10 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         if self.is_closed() {
             return Err(PutError::Closed(value));
         }
-        let attachment = match self.attachment().here() {
+        let attachment = match self.share().here() {
             Ok(attachment) => attachment,
             Err(error) => {
-                return Err(PutError::Forked { value, queue: self.attachment().name().into(), why: error.into() });
+                return Err(PutError::Forked { value, queue: self.share().name().into(), why: error.into() });
             }
         };
         let mut refused = None;
@@ -212,14 +212,14 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     }
 
     #[cold]
-    fn get_later(attachment: &Arc<Attachment>, deadline: Deadline) -> Result<T, GetError> {
+    fn get_later(attachment: &Attachment, deadline: Deadline) -> Result<T, GetError> {
         let block = attachment.channel.pop_block(attachment.lanes(), attachment.until(deadline));
         Self::read(attachment, block.map_err(|error| attachment.get_error(error))?)
     }
 
     /// Reads the value in a block. The block is free then, or in a `JoinableQueue` in hand.
     #[inline(always)]
-    fn read(attachment: &Arc<Attachment>, block: ChannelBlock<'_>) -> Result<T, GetError> {
+    fn read(attachment: &Attachment, block: ChannelBlock<'_>) -> Result<T, GetError> {
         if attachment.shape.flavor == Flavor::Joinable {
             let (held, value) = Self::read_held(attachment, block);
             match (&value, held) {
@@ -295,7 +295,7 @@ impl Attachment {
 impl<T> Clone for Queue<T> {
     /// Makes another handle, open even if this one is closed.
     fn clone(&self) -> Self {
-        Self { attachment: Arc::clone(&self.attachment), closed: Flag::new(), carries: PhantomData }
+        Self { share: self.share.clone(), closed: Flag::new(), carries: PhantomData }
     }
 }
 

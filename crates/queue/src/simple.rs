@@ -1,12 +1,11 @@
 //! `SimpleQueue`: put, get, and whether it is empty.
 
-use crate::attachment::Attachment;
 use crate::error::OpenError;
 use crate::layout::Flavor;
 use crate::methods::methods_of_all;
 use crate::queue::Queue;
+use crate::registry::Share;
 use multiproc_prim::Deadline;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// The queue with the fewest methods (Python: `multiprocessing.SimpleQueue`).
@@ -39,8 +38,8 @@ impl<T> SimpleQueue<T> {
         Self::builder().build()
     }
 
-    fn from_attachment(attachment: Arc<Attachment>) -> Self {
-        Self(Queue::from_attachment(attachment))
+    fn from_share(share: Share) -> Self {
+        Self(Queue::from_share(share))
     }
 
     fn queue(&self) -> &Queue<T> {

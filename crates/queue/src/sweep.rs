@@ -33,9 +33,6 @@ impl Sweeper<'_> {
                 buried = true;
             }
         }
-        if buried {
-            self.channel.ring().distrust_memory();
-        }
         buried
     }
 
@@ -70,6 +67,7 @@ impl Attachment {
         if self.sweeper().sweep_the_dead() {
             // A wake-up may have gone to a process that died before it acted.
             self.channel.nudge(self.lanes());
+            self.channel.nudge_for_memory();
             self.wake_if_all_done();
         }
     }

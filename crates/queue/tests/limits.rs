@@ -185,6 +185,26 @@ fn a_bounded_queue_out_of_memory_says_so() {
     q.try_put([1; 9]).unwrap();
 }
 
+#[test]
+fn a_put_that_is_refused_for_memory_takes_no_longer_the_more_messages_wait() {
+    let shortest_refusal = |waiting: u64| {
+        let q = Queue::<[u8; 30]>::builder().memory(waiting * 64).max_message(40).build().unwrap();
+        while q.try_put([1; 30]).is_ok() {}
+        let refusal = |_| {
+            let begin = Instant::now();
+            assert!(matches!(q.try_put([1; 30]), Err(PutError::NoMemory(_))));
+            begin.elapsed()
+        };
+        let shortest = (0..100).map(refusal).min().unwrap();
+        // What comes free is found at once.
+        q.get().unwrap();
+        q.try_put([1; 30]).unwrap();
+        shortest
+    };
+    let (few, many) = (shortest_refusal(500), shortest_refusal(500_000));
+    assert!(many < few * 50, "{few:?} for a few messages, {many:?} for a thousand times as many");
+}
+
 /// The queue's segment, as another process with the descriptor would map it.
 fn map(q: &Queue<u64>) -> Segment {
     let mut parcel = pass::encode(q).unwrap();

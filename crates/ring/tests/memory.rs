@@ -8,6 +8,7 @@ use multiproc_ring::mpmc::{Finished, Geometry, Lane, Mpmc, Orphan, Orphans, Owne
 use proptest::prelude::*;
 use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mmap_anonymous, mprotect, munmap};
 use std::any::Any;
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::ptr::NonNull;
@@ -20,6 +21,11 @@ const PAGE: usize = 4096;
 struct Pages {
     budget: usize,
     committed: BTreeSet<usize>,
+}
+
+thread_local! {
+    /// What happens right before memory is given back, and whether the process dies right after.
+    static AT_DISCARD: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
 }
 
 /// Pages that can be touched only once they are committed.
@@ -82,6 +88,9 @@ unsafe impl Memory for Guarded {
     }
 
     fn discard(&self, range: Range<usize>) -> bool {
+        let before = AT_DISCARD.take();
+        let dies = before.is_some();
+        before.into_iter().for_each(|before| before());
         let mut pages = self.pages.lock().unwrap();
         for page in range.start.div_ceil(PAGE)..range.end / PAGE {
             if pages.committed.remove(&page) {
@@ -90,6 +99,8 @@ unsafe impl Memory for Guarded {
                 self.protect(page, MprotectFlags::empty());
             }
         }
+        drop(pages);
+        assert!(!dies, "the process ends here");
         true
     }
 
@@ -259,6 +270,27 @@ fn what_a_burst_needed_is_given_back_and_can_be_used_again() {
         // Blocks go; the slots of rings, sixteen bytes for a message, stay for the next burst.
         assert!(committed() < before + 700_000, "{} bytes more in round {round}", committed() - before);
     }
+}
+
+#[test]
+fn memory_whose_trimmer_died_right_after_giving_it_back_is_asked_for_before_it_is_touched() {
+    let geometry = Geometry { small_in_slots: false, memory: 1 << 20, max_message: 48, ..Geometry::new(2000) };
+    let (a, b, _) = guarded(&geometry, usize::MAX);
+    let c = Arc::new(b);
+    // More than what stays.
+    const MESSAGES: usize = 2000;
+    let fill = |ring: &Mpmc| {
+        let put = (0..MESSAGES).take_while(|_| ring.push(b"1").is_ok()).count();
+        (0..put).for_each(|_| assert!(pop(ring).is_some()));
+    };
+    fill(&a);
+    fill(&c);
+    let other = Arc::clone(&c);
+    // The other process walks over all blocks, those included that the trim has.
+    AT_DISCARD.set(Some(Box::new(move || fill(&other))));
+    let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| a.trim_all()));
+    assert!(died.is_err());
+    fill(&c);
 }
 
 #[test]

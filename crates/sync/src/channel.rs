@@ -3,9 +3,12 @@
 use crate::block::ChannelBlock;
 use crate::error::{ChannelError, ChannelPopError, ChannelPushError};
 use crate::event::{EventCount, Pace};
+use crate::looked::Looked;
 use crate::wait::{Look, Wait};
 use multiproc_prim::{Deadline, Padded, Place, Region, shared_struct};
-use multiproc_ring::mpmc::{Geometry, GiveBackError, Held, Lane, Mpmc, Owner, PopError, Refused, Swept, Trimmed};
+use multiproc_ring::mpmc::{
+    AllocError, Block, Geometry, GiveBackError, Held, Lane, Mpmc, Owner, PopError, PushError, Refused, Swept, Trimmed,
+};
 use std::time::Duration;
 
 shared_struct! {
@@ -78,28 +81,40 @@ pub struct Channel {
     item_pace: Pace,
     slot_pace: Pace,
     memory_pace: Pace,
+    /// When a look found no block.
+    used_up: Looked,
+    /// When a trim found no memory.
+    trimmed: Looked,
 }
 
 /// A push that waits. What costs much it tries at its first look, and then once before each sleep: the looks between them are as many as
 /// the time allows.
-struct Pushing<W> {
+struct Pushing<'a, W> {
     wait: W,
+    channel: &'a Channel,
     tries_hard: bool,
+    /// Its time was up at its last look around: there is none left for a long look.
+    is_late: bool,
 }
 
-impl<W: Wait> Pushing<W> {
-    fn new(wait: W) -> Self {
-        Self { wait, tries_hard: true }
+impl<'a, W: Wait> Pushing<'a, W> {
+    fn new(wait: W, channel: &'a Channel) -> Self {
+        Self { wait, channel, tries_hard: true, is_late: false }
     }
 }
 
-impl<W: Wait> Wait for Pushing<W> {
+impl<W: Wait> Wait for Pushing<'_, W> {
     fn deadline(&self) -> Deadline {
         self.wait.deadline()
     }
 
     fn look_around(&mut self) -> Look {
         self.tries_hard = true;
+        self.is_late = self.deadline().is_over();
+        if !self.is_late {
+            self.channel.used_up.forget();
+            self.channel.trimmed.forget();
+        }
         self.wait.look_around()
     }
 }
@@ -161,7 +176,8 @@ impl Channel {
     }
 
     fn build(control: Place<Control>, ring: Mpmc) -> Self {
-        Self { ring, control, item_pace: Pace::default(), slot_pace: Pace::default(), memory_pace: Pace::default() }
+        let [item_pace, slot_pace, memory_pace] = [(); 3].map(|()| Pace::default());
+        Self { ring, control, item_pace, slot_pace, memory_pace, used_up: Looked::default(), trimmed: Looked::default() }
     }
 
     /// The ring itself.
@@ -177,18 +193,28 @@ impl Channel {
     #[inline(always)]
     pub fn push(&self, message: &[u8], wait: impl Wait) -> Result<(), ChannelPushError> {
         // The common case first, without the machinery of waiting around it.
-        if self.ring.push(message).is_ok() {
-            self.control.items.wake_after_exchange(1);
-            return Ok(());
+        if self.used_up.is_in_vain(message.len(), &self.control.memory) {
+            return self.push_later(PushError::Exhausted, message, wait);
         }
-        self.push_later(message, wait)
+        match self.ring.push(message) {
+            Ok(()) => {
+                self.control.items.wake_after_exchange(1);
+                Ok(())
+            }
+            Err(error) => self.push_later(error, message, wait),
+        }
     }
 
     #[cold]
-    fn push_later(&self, message: &[u8], mut wait: impl Wait) -> Result<(), ChannelPushError> {
-        // The push above may have freed a block again.
-        self.control.memory.wake_all();
-        let block = self.alloc(message.len(), &mut wait)?;
+    fn push_later(&self, error: PushError, message: &[u8], mut wait: impl Wait) -> Result<(), ChannelPushError> {
+        let block = match error {
+            PushError::Exhausted => self.alloc_later(message.len(), &mut wait)?,
+            _ => {
+                // The push may have freed a block again.
+                self.control.memory.wake_all();
+                self.alloc(message.len(), &mut wait)?
+            }
+        };
         let fits = block.payload().write(message);
         debug_assert!(fits);
         Ok(self.push_block(block, wait)?)
@@ -221,32 +247,63 @@ impl Channel {
 
     #[cold]
     fn alloc_later(&self, len: usize, wait: impl Wait) -> Result<ChannelBlock<'_>, ChannelPushError> {
-        let attempt = |pushing: &mut Pushing<_>| match self.try_alloc(len) {
-            None if std::mem::take(&mut pushing.tries_hard) => {
-                // Free blocks of other sizes may have what this one needs.
-                self.ring.trim_all();
-                let again = self.try_alloc(len);
-                if again.is_some() || self.ring.is_memory_in_use() {
-                    return again;
-                }
-                // Nobody holds what could come free: nothing is worth waiting for. What came free in between shows now.
-                self.ring.trim_all();
-                Some(self.try_alloc(len).unwrap_or(Err(ChannelPushError::NoMemory)))
+        let memory = &self.control.memory;
+        let attempt = |pushing: &mut Pushing<'_, _>| {
+            let found = self.look_for_block(len, pushing.is_late);
+            // Where every block is in use, one will come free. Where the system has no memory for one, free blocks of other sizes may.
+            if !matches!(found, Err(AllocError::NoMemory { .. })) || !std::mem::take(&mut pushing.tries_hard) {
+                return self.outcome(found);
             }
-            done => done,
+            let mut again = found;
+            if !self.trimmed.is_in_vain(len, memory) {
+                let announcement = memory.announce();
+                self.ring.trim_all();
+                again = self.ring.alloc(len);
+                if matches!(again, Err(AllocError::NoMemory { .. })) {
+                    self.trimmed.in_vain(announcement, len);
+                }
+            }
+            let again = self.outcome(again);
+            if again.is_some() || self.ring.is_memory_in_use() {
+                return again;
+            }
+            // Nobody holds what could come free: nothing is worth waiting for. What came free in between shows now.
+            self.ring.trim_all();
+            Some(self.outcome(self.ring.alloc(len)).unwrap_or(Err(ChannelPushError::NoMemory)))
         };
-        let waited = self.control.memory.wait_with(Pushing::new(wait), &self.memory_pace, attempt);
+        let waited = memory.wait_with(Pushing::new(wait, self), &self.memory_pace, attempt);
         waited.unwrap_or(Err(ChannelPushError::NoMemory))
     }
 
     /// A block, or why there never is one; `None`: not now.
     #[inline(always)]
     fn try_alloc(&self, len: usize) -> Option<Result<ChannelBlock<'_>, ChannelPushError>> {
+        let goes_on = !self.ring.is_shut() && !self.used_up.is_in_vain(len, &self.control.memory);
+        self.outcome(if goes_on { self.ring.alloc(len) } else { Err(AllocError::Exhausted) })
+    }
+
+    /// Looks for a block. If all are in use, the next looks are short until one comes free.
+    fn look_for_block(&self, len: usize, is_late: bool) -> Result<Block<'_>, AllocError> {
+        if is_late || self.used_up.is_in_vain(len, &self.control.memory) {
+            // A process may have been stopped between freeing a block and telling of it.
+            return self.ring.alloc_nearby(len);
+        }
+        let announcement = self.control.memory.announce();
+        self.ring.alloc(len).inspect_err(|error| {
+            if *error == AllocError::Exhausted {
+                self.used_up.in_vain(announcement, len);
+            }
+        })
+    }
+
+    #[inline(always)]
+    fn outcome<'a>(&'a self, found: Result<Block<'a>, AllocError>) -> Option<Result<ChannelBlock<'a>, ChannelPushError>> {
+        let found = found.map(|block| ChannelBlock::new(block, &self.control.memory));
         if self.ring.is_shut() {
             return Some(Err(ChannelPushError::ShutDown));
         }
-        match self.ring.alloc(len) {
-            Ok(block) => Some(Ok(ChannelBlock::new(block, &self.control.memory))),
+        match found {
+            Ok(block) => Some(Ok(block)),
             Err(error) => match error.into() {
                 ChannelPushError::NoMemory => None,
                 error => Some(Err(error)),
@@ -293,7 +350,7 @@ impl Channel {
             first => first,
         };
         let mut waiting = Some(block);
-        let attempt = |pushing: &mut Pushing<_>| {
+        let attempt = |pushing: &mut Pushing<'_, _>| {
             let mut tried = waiting.take()?.push_into(&self.ring);
             let mut nothing_comes = false;
             match tried {
@@ -318,7 +375,7 @@ impl Channel {
                 |()| Some(Ok(())),
             )
         };
-        let done = self.control.slots.wait_with(Pushing::new(wait), &self.slot_pace, attempt);
+        let done = self.control.slots.wait_with(Pushing::new(wait, self), &self.slot_pace, attempt);
         match (done.unwrap_or(Err(late)), waiting) {
             (Err(error), Some(block)) => Err(Refused { error, block }),
             _ => {
@@ -469,6 +526,11 @@ impl Channel {
         if self.ring.has_room() {
             self.control.slots.wake(1);
         }
+    }
+
+    /// Wakes all waiters for memory, and has every producer look for it anew: a process may have stopped or died between freeing a
+    /// block and telling of it.
+    pub fn nudge_for_memory(&self) {
         self.control.memory.wake_all();
     }
 

@@ -133,14 +133,7 @@ impl EventCount {
         let mut slice = SLICE;
         let mut on_watch = None;
         loop {
-            // Relaxed: the announcement keeps it before itself.
-            let seen = self.wakes.load(Ordering::Relaxed);
-            // Release, beyond the models, in which nobody reads what is written only later: our reading of `wakes` comes before, or
-            // it could give what a waker that saw us wrote, and we would sleep on that (pairs with: announce).
-            self.announced.fetch_add(1, Ordering::Release);
-            // Either the waker's look sees our announcement, or our attempt below sees what the waker did before it looked
-            // (pairs with: wake).
-            fence();
+            let seen = self.announce_behind(&fence);
             if let Some(result) = attempt(&mut wait) {
                 self.leave_watch(on_watch);
                 return Some(result);
@@ -167,6 +160,30 @@ impl EventCount {
                 slice = slice.min(SLICE);
             }
         }
+    }
+
+    fn announce_behind(&self, fence: impl Fn()) -> u32 {
+        // Relaxed: the announcement keeps it before itself.
+        let seen = self.wakes.load(Ordering::Relaxed);
+        // Release, beyond the models, in which nobody reads what is written only later: our reading of `wakes` comes before, or
+        // it could give what a waker that saw us wrote, and we would sleep on that (pairs with: announce).
+        self.announced.fetch_add(1, Ordering::Release);
+        // Either the waker's look sees our announcement, or our attempt after it sees what the waker did before it looked
+        // (pairs with: wake).
+        fence();
+        seen
+    }
+
+    /// Announces an attempt as a sleeper does, without sleeping. If the attempt is in vain, the next one would be, too, for as long as
+    /// it [is quiet](Self::is_quiet_since).
+    pub(crate) fn announce(&self) -> u32 {
+        self.announce_behind(|| fence(Ordering::SeqCst))
+    }
+
+    /// Whether nothing that this thread can know of was done since an [announcement](Self::announce).
+    pub(crate) fn is_quiet_since(&self, announcement: u32) -> bool {
+        // Relaxed: what another process did, and then told this thread of, counted up `wakes` before.
+        self.wakes.load(Ordering::Relaxed) == announcement
     }
 
     /// Wakes up to `count` sleepers. Call it after what they wait for was done; it costs a fence and a load if nobody sleeps.
@@ -196,8 +213,9 @@ impl EventCount {
         // Acquire, beyond the models as above: a sleeper that announced itself read `wakes` before we change it, and so finds it
         // changed (pairs with: announce).
         let announced = self.announced.load(Ordering::Acquire);
-        // Relaxed: an older answer costs a wake-up for nobody, nothing else.
-        if announced != self.answered.load(Ordering::Relaxed) && worth_while() {
+        // An older answer costs a wake-up for nobody, nothing else. Acquire: where another waker has answered, its change of `wakes` comes
+        // before what this caller does next (pairs with: answer).
+        if announced != self.answered.load(Ordering::Acquire) && worth_while() {
             self.wake_sleepers(announced, count);
         }
     }
@@ -246,9 +264,9 @@ impl EventCount {
         // its own lock, and what to look at is ordered by the fences.
         self.wakes.fetch_add(1, Ordering::Relaxed);
         if futex::wake(&self.wakes, count) < count as usize {
-            // Of the announced sleepers none is left asleep. Relaxed: it carries nothing. If we are so late that a newer answer stands
-            // there, the next waker wakes nobody once.
-            self.answered.store(announced, Ordering::Relaxed);
+            // Of the announced sleepers none is left asleep. If we are so late that a newer answer stands there, the next waker wakes
+            // nobody once. Release: our change of `wakes` comes before (pairs with: answer).
+            self.answered.store(announced, Ordering::Release);
         }
     }
 }

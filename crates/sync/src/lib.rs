@@ -5,6 +5,7 @@ mod block;
 mod channel;
 mod error;
 mod event;
+mod looked;
 mod stream;
 mod wait;
 

@@ -180,3 +180,35 @@ fn a_putter_that_waits_for_memory_is_woken_when_a_message_is_let_go() {
         drop(block);
     });
 }
+
+#[test]
+fn a_put_that_was_refused_for_memory_finds_what_was_let_go_before_the_next_one() {
+    model(|| {
+        let geometry = Geometry { small_in_slots: false, memory: 2 * 64, max_message: 32, ..Geometry::new(2) };
+        let region = Region::new(Heap::new(channel_len(&geometry).unwrap()));
+        let ours = Channel::create(&region, 0, &geometry, Owner::new(0, 0)).unwrap();
+        let theirs = Arc::new(Channel::attach(&region, 0, &geometry, Owner::new(1, 0)).unwrap());
+        let flags = Region::new(Heap::new(4096)).array::<AtomicU32>(0, 2).unwrap();
+        flags.make_fresh();
+        let consumers = [0, 1].map(|number| {
+            ours.push(b"first", Deadline::NOW).unwrap();
+            let held = theirs.pop_block(&[Lane::Main], Deadline::NOW).unwrap().hold().unwrap();
+            (number, held)
+        });
+        let consumers = consumers.map(|(number, held)| {
+            let (theirs, flags) = (Arc::clone(&theirs), flags.clone());
+            thread::spawn(move || {
+                drop(theirs.resume(held).unwrap());
+                flags.get(number).unwrap().store(1, Ordering::Release);
+            })
+        });
+        let put = u32::from(ours.push(b"later", Deadline::NOW).is_ok());
+        let let_go = flags.iter().map(|flag| flag.load(Ordering::Acquire)).sum();
+        for _ in put..let_go {
+            ours.push(b"later", Deadline::NOW).unwrap();
+        }
+        for consumer in consumers {
+            consumer.join().unwrap();
+        }
+    });
+}

@@ -58,6 +58,8 @@ pub(super) struct Level {
     pub(super) first: u32,
     pub(super) region: Region,
     pub(super) headers: Array<BlockHeader>,
+    /// The arena's.
+    trims: Place<AtomicU64>,
     /// Which chunks of blocks this handle has seen committed, a bit each.
     pub(super) committed: Box<[Known]>,
     /// For blocks that are not committed whole: how many bytes of each this handle has seen committed.
@@ -76,6 +78,8 @@ const LARGE: usize = 64 << 10;
 /// After a look at n blocks of which none was free, n / 8 claims go to larger blocks at once. So a claim looks at few blocks on average,
 /// however many are in use.
 const PAUSE: u64 = 8;
+/// Blocks of a size that a claim looks at which expects to find none. In a model it finds none.
+const NEARBY: u64 = if cfg!(loom) { 0 } else { 4 };
 /// There is one value per level, for the life of the handle.
 pub(super) const ONLY: u64 = 0;
 
@@ -144,7 +148,8 @@ impl Arena {
         let lengths = lengths.map(|_| Known::new(0)).collect();
         let chunks = (count >> blocks.class.chunk) + 1;
         let committed = (0..chunks.div_ceil(64)).map(|_| Known::new(0)).collect();
-        Ok(place.get(ONLY, || Level { first, region, headers, committed, lengths }))
+        let trims = self.trims.clone();
+        Ok(place.get(ONLY, || Level { first, region, headers, trims, committed, lengths }))
     }
 
     /// The block of a number that another process wrote, with its header's memory committed. The outer `None`: there is no such
@@ -162,39 +167,50 @@ impl Arena {
         }
     }
 
+    #[inline(always)]
+    fn check_length(&self, len: usize) -> Result<(), AllocError> {
+        if len > self.longest() { Err(AllocError::TooLong { len, max: self.longest() }) } else { Ok(()) }
+    }
+
     /// A block for `len` bytes, owned by `owner`.
     #[inline(always)]
     pub(crate) fn claim(&self, owner: Owner, len: usize) -> Result<Found<'_>, AllocError> {
-        if len > self.longest() {
-            return Err(AllocError::TooLong { len, max: self.longest() });
-        }
+        self.check_length(len)?;
         let mut passed = false;
         for blocks in self.classes.iter().filter(|blocks| blocks.capacity() >= len) {
             let pause = blocks.pause.get();
             if pause > 0 {
                 blocks.pause.set(pause - 1);
                 passed = true;
-            } else if let Some(found) = self.claim_in(blocks, owner, len)? {
+            } else if let Some(found) = self.claim_in(blocks, owner, len, u64::MAX)? {
                 return Ok(found);
             }
         }
-        if passed { self.claim_anywhere(owner, len) } else { Err(AllocError::Exhausted) }
+        // Before it says that there is nothing, it looks everywhere.
+        if passed { self.claim_among(owner, len, u64::MAX) } else { Err(AllocError::Exhausted) }
     }
 
-    /// Looks everywhere, before it says that there is nothing.
+    /// A block for `len` bytes among the next few of each size: for a caller that has found all in use, and knows of none that came
+    /// free.
     #[cold]
-    fn claim_anywhere(&self, owner: Owner, len: usize) -> Result<Found<'_>, AllocError> {
-        for blocks in self.classes.iter().filter(|blocks| blocks.capacity() >= len) {
-            if let Some(found) = self.claim_in(blocks, owner, len)? {
+    pub(crate) fn claim_nearby(&self, owner: Owner, len: usize) -> Result<Found<'_>, AllocError> {
+        self.check_length(len)?;
+        self.claim_among(owner, len, NEARBY)
+    }
+
+    #[cold]
+    fn claim_among(&self, owner: Owner, len: usize, most: u64) -> Result<Found<'_>, AllocError> {
+        for blocks in self.classes.iter().filter(|blocks| blocks.capacity() >= len && most > 0) {
+            if let Some(found) = self.claim_in(blocks, owner, len, most)? {
                 return Ok(found);
             }
         }
         Err(AllocError::Exhausted)
     }
 
-    /// A block of one size whose payload can be touched; `None` if all are in use.
+    /// A block of one size whose payload can be touched; `None` if all are in use, or as many as `most`.
     #[inline(always)]
-    fn claim_in<'a>(&'a self, blocks: &'a Blocks, owner: Owner, len: usize) -> Result<Option<Found<'a>>, AllocError> {
+    fn claim_in<'a>(&'a self, blocks: &'a Blocks, owner: Owner, len: usize, most: u64) -> Result<Option<Found<'a>>, AllocError> {
         let owned = BlockState::owned(owner).0;
         let limit = u64::from(blocks.class.count);
         let mut refused = None;
@@ -218,7 +234,7 @@ impl Arena {
                     let beyond = ((index >> blocks.class.chunk) + 1) << blocks.class.chunk;
                     blocks.cursor.set(beyond);
                     looked += beyond - index;
-                    if looked < window {
+                    if looked < window.min(most) {
                         continue;
                     }
                     break;
@@ -243,6 +259,9 @@ impl Arena {
             }
             blocks.busy.set(blocks.busy.get() + 1);
             looked += 1;
+            if looked >= most {
+                return refused.map_or(Ok(None), |error| Err(error.into()));
+            }
             if looked >= window {
                 if window >= limit || refused.is_some() {
                     break;
@@ -467,9 +486,21 @@ impl Level {
     #[cold]
     fn commit(&self, class: &Class, within: u32) -> io::Result<()> {
         let chunk = within >> class.chunk;
+        // Acquire, beyond the models, whose memory never goes: if a trim has told, we see below that it has the block (pairs with: trim).
+        let trims = self.trims.load(Ordering::Acquire);
         self.region.commit(self.chunk_range(class, chunk))?;
-        if let Some(known) = self.committed.get((chunk / 64) as usize) {
-            known.insert(1 << (chunk % 64));
+        let state = self.headers.get(within as usize).map(|header| BlockState(header.state.load(Ordering::Relaxed)));
+        // What a trim has in hand may go at the next instruction, and no process is told of it again. Where we see no trim, none has told
+        // of it yet; when one does, we forget what we learn here.
+        let Some(known) = self.committed.get((chunk / 64) as usize).filter(|_| state.is_some_and(|state| !state.is_trimming()))
+        else {
+            return Ok(());
+        };
+        known.insert(1 << (chunk % 64));
+        // Another thread of this process may have forgotten everything right before. Acquire, beyond the models, whose memory never
+        // goes: what that thread had seen, we see (pairs with: trim).
+        if self.trims.load(Ordering::Acquire) != trims {
+            known.set(0);
         }
         Ok(())
     }

@@ -206,6 +206,16 @@ impl Mpmc {
         Ok(Block::new(storage, len))
     }
 
+    /// A block as [`alloc`](Self::alloc) gives it, for a caller that knows of none that came free since `alloc` failed. It looks at a few
+    /// blocks, and at the next ones when it is called again.
+    ///
+    /// # Errors
+    ///
+    /// There is none among these.
+    pub fn alloc_nearby(&self, len: usize) -> Result<Block<'_>, AllocError> {
+        Ok(Block::new(Storage::Shared(self.arena.claim_nearby(self.owner, len)?), len))
+    }
+
     /// Puts a block into the main lane.
     ///
     /// # Errors
@@ -307,11 +317,6 @@ impl Mpmc {
     /// needed more memory than is kept.
     pub fn idle(&self) {
         self.arena.begin_trim_if_worth_while();
-    }
-
-    /// Makes every handle ask again which memory it may touch: a process that died may have been giving memory back.
-    pub fn distrust_memory(&self) {
-        self.arena.note_trim();
     }
 
     /// Gives back all memory of free blocks, as for a message of a size that there is no memory for.

@@ -151,6 +151,17 @@ impl BlockState {
         Self(Phase::Owned as u64 | owner.short() << OWNER_SHIFT | (owner.epoch >> EPOCH_BITS) << TICKET_SHIFT)
     }
 
+    /// Owned by a participant that gives its memory back. An owned block has no ring, so a bit of that tells.
+    pub(crate) const fn trimming(owner: Owner) -> Self {
+        Self(Self::owned(owner).0 | Self::TRIMMING)
+    }
+
+    const TRIMMING: u64 = 1 << RING_SHIFT;
+
+    pub(crate) const fn is_trimming(self) -> bool {
+        matches!(self.phase(), Phase::Owned) && self.0 & Self::TRIMMING != 0
+    }
+
     pub(crate) const fn publishing(ring: RingId, owner: Owner, ticket: Ticket) -> Self {
         Self::at(Phase::Publishing, ring, owner, ticket)
     }

@@ -1,6 +1,10 @@
 //! Giving back the memory that a burst of messages needed.
 //!
-//! Blocks that lie together are claimed first, all of them, and only then lose their pages. After that they read as free.
+//! A trim claims all blocks that lie together, tells every handle to forget that it has seen them committed, and only then takes their
+//! pages away. After that they read as free.
+//!
+//! A handle may commit them again in between. It does not remember that, since it sees that a trim has them. So a trim may be stopped or
+//! killed between any two steps: before its last one the pages are there, and after it no handle takes them for committed.
 
 use super::arena::{Arena, Blocks, Found, Level, ONLY, smallest_window};
 use super::layout::{Class, PAGE};
@@ -97,19 +101,16 @@ impl Arena {
         let header = |within: u32| stretch.ensure(class, within).ok().and_then(|()| stretch.headers.get(within as usize));
         // Acquire: as in a claim (pairs with: free).
         let claim = |within: &u32| {
-            let owned = BlockState::owned(owner).0;
+            let ours = BlockState::trimming(owner).0;
             let state = header(*within).map(|header| &header.state);
             state.is_some_and(|state| {
-                state.compare_exchange(BlockState::FREE.0, owned, Ordering::Acquire, Ordering::Relaxed).is_ok()
+                state.compare_exchange(BlockState::FREE.0, ours, Ordering::Acquire, Ordering::Relaxed).is_ok()
             })
         };
         let claimed = (first..beyond).take_while(claim).count() as u32;
         if first + claimed == beyond {
-            // Before the memory is gone, in case we die right after that; and after, for handles that committed it in between.
             self.note_trim();
-            let is_gone = stretch.region.discard(range);
-            self.note_trim();
-            if is_gone {
+            if stretch.region.discard(range) {
                 return;
             }
         }
@@ -119,24 +120,29 @@ impl Arena {
         }
     }
 
-    /// Tells other handles that memory which they have seen committed may not be. They look before a claim, and again once it is theirs:
-    /// from then on it is not given back. Relaxed: the kernel took the memory away before, and orders that for every process.
-    pub(crate) fn note_trim(&self) {
-        self.trims.fetch_add(1, Ordering::Relaxed);
+    /// Tells all handles that memory which they have seen committed may go. They look before a claim, and again once it is theirs:
+    /// from then on it is not given back.
+    fn note_trim(&self) {
+        // Release, beyond the models, whose memory never goes: a handle that has forgotten sees that a trim has these blocks (pairs
+        // with: trim).
+        self.trims.fetch_add(1, Ordering::Release);
         self.forget_what_was_trimmed();
     }
 
     #[inline(always)]
     pub(super) fn forget_what_was_trimmed(&self) {
-        let trims = self.trims.load(Ordering::Relaxed);
-        if trims != self.forgot_at.get() {
-            self.forget(trims);
+        // Relaxed: the kernel orders for every process what it does after this was counted up.
+        if self.trims.load(Ordering::Relaxed) != self.forgot_at.get() {
+            self.forget();
         }
     }
 
     /// Forgets what was seen committed, since some participant has given memory back, and begins again at the first blocks.
     #[cold]
-    fn forget(&self, trims: u64) {
+    fn forget(&self) {
+        // Acquire, beyond the models, whose memory never goes: what we learn from here on, we learn with a view of the blocks that the
+        // trim has (pairs with: trim).
+        let trims = self.trims.load(Ordering::Acquire);
         for blocks in &self.classes {
             blocks.window.set(smallest_window(&blocks.class));
             blocks.cursor.set(0);
