@@ -202,13 +202,6 @@ impl EventCount {
         }
     }
 
-    /// Wakes every sleeper, if there is any and `worth_while` says so: it is not asked otherwise.
-    pub fn wake_all_if(&self, worth_while: impl FnOnce() -> bool) {
-        // As in `wake` (pairs with: wake).
-        fence(Ordering::SeqCst);
-        self.look_if(u32::MAX, worth_while);
-    }
-
     /// Wakes every sleeper.
     #[inline]
     pub fn wake_all(&self) {
@@ -279,5 +272,25 @@ impl BusyEvent {
         // What we did comes before our look (pairs with: wake).
         light_fence();
         self.event.look(count);
+    }
+
+    /// Wakes every sleeper.
+    #[inline(always)]
+    pub fn wake_all(&self) {
+        self.wake(u32::MAX);
+    }
+
+    /// Wakes every sleeper, if there is any and `worth_while` says so: it is not asked otherwise. Of two callers that each did a part of
+    /// what is waited for, at least one sees both parts when it is asked.
+    #[inline(always)]
+    pub fn wake_all_if(&self, worth_while: impl FnOnce() -> bool) {
+        // As in `wake` (pairs with: wake).
+        light_fence();
+        self.event.look_if(u32::MAX, || {
+            // Beyond the models, in which light fences are full: what we did comes before we look at what the other caller did
+            // (pairs with: wake).
+            fence(Ordering::SeqCst);
+            worth_while()
+        });
     }
 }

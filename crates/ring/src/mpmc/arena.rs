@@ -165,6 +165,49 @@ impl Arena {
     /// A block for `len` bytes, owned by `owner`.
     #[inline(always)]
     pub(crate) fn claim(&self, owner: Owner, len: usize) -> Result<Found<'_>, AllocError> {
+        match self.claim_next(owner, len) {
+            Some(found) => Ok(found),
+            None => self.claim_some(owner, len),
+        }
+    }
+
+    /// The common case: the next block of the smallest size that fits is free, and its memory known to be there.
+    #[inline(always)]
+    fn claim_next(&self, owner: Owner, len: usize) -> Option<Found<'_>> {
+        let blocks = self.classes.iter().find(|blocks| blocks.capacity() >= len)?;
+        let index = blocks.cursor.get();
+        if blocks.class.size > WHOLE || blocks.pause.get() > 0 || index >= blocks.window.get() || index >= blocks.noted.get() {
+            return None;
+        }
+        // As in `claim_in`, which does the same for all other cases.
+        let trims = self.trims.load(Ordering::Relaxed);
+        if trims != self.forgot_at.get() {
+            return None;
+        }
+        let level = blocks.levels.get(blocks.class.level_of(index as u32) as usize)?.peek(ONLY)?;
+        let within = index as u32 - level.first;
+        if !level.is_known(within >> blocks.class.chunk) {
+            return None;
+        }
+        let found = level.found(blocks, within)?;
+        let state = &found.header.state;
+        if state.load(Ordering::Relaxed) != BlockState::FREE.0
+            || state.compare_exchange(BlockState::FREE.0, BlockState::owned(owner).0, Ordering::Acquire, Ordering::Relaxed).is_err()
+        {
+            return None;
+        }
+        blocks.cursor.set(index + 1);
+        if self.trims.load(Ordering::Relaxed) != trims {
+            // Its memory may have been given back before it was ours.
+            found.free();
+            return None;
+        }
+        Some(found)
+    }
+
+    /// A block in all other cases.
+    #[cold]
+    fn claim_some(&self, owner: Owner, len: usize) -> Result<Found<'_>, AllocError> {
         if len > self.longest() {
             return Err(AllocError::TooLong { len, max: self.longest() });
         }
@@ -193,7 +236,6 @@ impl Arena {
     }
 
     /// A block of one size whose payload can be touched; `None` if all are in use.
-    #[inline(always)]
     fn claim_in<'a>(&'a self, blocks: &'a Blocks, owner: Owner, len: usize) -> Result<Option<Found<'a>>, AllocError> {
         let owned = BlockState::owned(owner).0;
         let limit = u64::from(blocks.class.count);
@@ -368,9 +410,8 @@ impl<'a> Found<'a> {
             let start = self.start();
             self.level.region.discard(start + PAGE..start + self.blocks.class.size);
         }
-        // Release: our reads and writes of the payload come before anyone else's (pairs with: free). An exchange, so that a look
-        // for sleepers right after it needs no fence.
-        self.header.state.swap(BlockState::FREE.0, Ordering::Release);
+        // Release: our reads and writes of the payload come before anyone else's (pairs with: free).
+        self.header.state.store(BlockState::FREE.0, Ordering::Release);
     }
 
     /// Makes sure that the message in this block, which another process may have written, can be touched.

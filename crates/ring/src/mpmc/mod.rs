@@ -18,7 +18,7 @@ mod sweep;
 mod trim;
 mod walk;
 
-pub use block::{Block, Held};
+pub use block::{Block, Held, Taken};
 pub use error::{AllocError, GiveBackError, LayoutError, PopError, PushError, Refused, SweepError};
 pub use handle::Mpmc;
 pub use layout::{Geometry, MAX_SLOTS};
