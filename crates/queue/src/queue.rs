@@ -187,7 +187,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
                 refused = Some(Err(source));
                 return;
             }
-            attachment.glance();
+            attachment.glance_seldom();
             refused = attachment.channel.push(bytes, attachment.until(deadline)).err().map(Ok);
         });
         match refused {

@@ -445,7 +445,10 @@ mod tests {
         assert_eq!(sizes(20_000), [64, 128, 256, 512, 1024, 4096, 16_384, 20_480]);
         for power in 6..40 {
             let sizes = sizes((1 << power) - 17);
-            assert!(sizes.len() <= MOST_CLASSES && sizes.iter().all(|size| size.is_power_of_two() || size % PAGE == 0), "{sizes:?}");
+            assert!(
+                sizes.len() <= MOST_CLASSES && sizes.iter().all(|size| size.is_power_of_two() || size % PAGE == 0),
+                "{sizes:?}"
+            );
         }
     }
 

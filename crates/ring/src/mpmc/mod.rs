@@ -7,6 +7,7 @@
 
 mod arena;
 mod block;
+mod claim;
 mod error;
 mod handle;
 mod lane;

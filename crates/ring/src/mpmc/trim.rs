@@ -2,7 +2,8 @@
 //!
 //! Blocks that lie together are claimed first, all of them, and only then lose their pages. After that they read as free.
 
-use super::arena::{Arena, Blocks, Found, Level, ONLY, smallest_window};
+use super::arena::{Arena, Blocks, Found, Level, ONLY};
+use super::claim::smallest_window;
 use super::layout::{Class, PAGE};
 use super::state::{BlockState, Owner};
 use multiproc_prim::Ordering;
