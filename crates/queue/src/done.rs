@@ -186,7 +186,9 @@ impl Attachment {
         if let Some(ours) = self.tally() {
             ours.complete(&held);
         }
-        drop(self.channel.resume(held));
+        if let Some(block) = self.channel.resume(held) {
+            self.channel.free(block.into_taken());
+        }
         drop(finishing);
         self.wake_if_all_done();
     }
