@@ -61,7 +61,7 @@ fn of_two_that_do_a_part_each_at_least_one_wakes_whoever_waits_for_both() {
             })
         });
         event.wait_until(Deadline::NEVER, &Pace::default(), || both(&parts).then_some(())).unwrap();
-        workers.map(|worker| worker.join().unwrap());
+        workers.into_iter().for_each(|worker| worker.join().unwrap());
     });
 }
 
