@@ -26,6 +26,16 @@ const PAUSE: u64 = 8;
 /// How many blocks ahead a claim asks for the line of a block, which the consumer that freed it has: farther and nearer gained less.
 const AHEAD: usize = 2;
 
+/// Claims a block if it is free. Returns whether it was.
+#[inline(always)]
+fn claim_if_free(found: &Found<'_>, owner: Owner) -> bool {
+    // Relaxed to look, because the exchange decides. Acquire: what the last owner did with the payload happened before it freed the
+    // block (pairs with: free), so that our writes come after its reads.
+    let state = &found.header.state;
+    state.load(Ordering::Relaxed) == BlockState::FREE.0
+        && state.compare_exchange(BlockState::FREE.0, BlockState::owned(owner).0, Ordering::Acquire, Ordering::Relaxed).is_ok()
+}
+
 impl Arena {
     /// A block for `len` bytes, owned by `owner`.
     #[inline(always)]
@@ -58,12 +68,7 @@ impl Arena {
         if let Some(ahead) = level.headers.get(within as usize + AHEAD) {
             fetch_to_write(ahead);
         }
-        let state = &found.header.state;
-        if state.load(Ordering::Relaxed) != BlockState::FREE.0
-            || state
-                .compare_exchange(BlockState::FREE.0, BlockState::owned(owner).0, Ordering::Acquire, Ordering::Relaxed)
-                .is_err()
-        {
+        if !claim_if_free(&found, owner) {
             return None;
         }
         blocks.cursor.set(index + 1);
@@ -107,7 +112,6 @@ impl Arena {
 
     /// A block of one size whose payload can be touched; `None` if all are in use.
     fn claim_in<'a>(&'a self, blocks: &'a Blocks, owner: Owner, len: usize) -> Result<Option<Found<'a>>, AllocError> {
-        let owned = BlockState::owned(owner).0;
         let limit = u64::from(blocks.class.count);
         let mut refused = None;
         let mut window = blocks.window.get().clamp(1, limit);
@@ -139,12 +143,7 @@ impl Arena {
             if index >= blocks.noted.get() {
                 self.note_used(blocks, index);
             }
-            // Relaxed to look, because the exchange decides. Acquire: what the last owner did with the payload happened before
-            // it freed the block (pairs with: free), so that our writes come after its reads.
-            let state = &found.header.state;
-            if state.load(Ordering::Relaxed) == BlockState::FREE.0
-                && state.compare_exchange(BlockState::FREE.0, owned, Ordering::Acquire, Ordering::Relaxed).is_ok()
-            {
+            if claim_if_free(&found, owner) {
                 // It may have been given back since we saw that it was committed. From here on it can't be.
                 self.forget_what_was_trimmed();
                 if let Err(error) = found.level.ensure(&blocks.class, found.within).and_then(|()| found.prepare_payload(len)) {
