@@ -5,6 +5,7 @@ compile_error!("multiproc needs a 64-bit target: its shared memory is made of 64
 #[cfg(not(target_os = "linux"))]
 compile_error!("multiproc needs Linux: processes wait for each other with its futexes");
 
+mod ahead;
 mod backoff;
 mod bytes;
 mod circle;
@@ -22,6 +23,7 @@ mod time;
 #[cfg_attr(loom, path = "model/mod.rs")]
 mod base;
 
+pub use ahead::fetch_to_write;
 pub use backoff::Backoff;
 pub use base::atomic::{AtomicU32, AtomicU64, Ordering, fence, fence_after_exchange};
 pub use base::explore as model;

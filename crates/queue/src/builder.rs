@@ -88,7 +88,7 @@ impl<Q> Builder<Q> {
         self
     }
 
-    /// Sets the most bytes of memory for messages, in equal parts for the eight to twelve sizes of blocks that hold them.
+    /// Sets the most bytes of memory for messages, in equal parts for the sizes of blocks that hold them, up to sixteen.
     /// Default: as much as the system has. Nothing is reserved: the queue grows as messages come.
     pub fn memory(mut self, bytes: u64) -> Self {
         self.shape.memory = bytes;

@@ -95,7 +95,7 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
         let attachment: &Attachment = share;
         let block = attachment.pop(deadline).map_err(|error| attachment.get_error(error))?;
         let count = block.deliveries().saturating_add(1);
-        let (held, value) = Queue::<T>::read_held(attachment, block);
+        let (held, value) = Queue::<T>::read_held(attachment, block.into_taken());
         let claim = Claim::new(share, held);
         match value {
             Ok(value) => Ok(Delivery { value, count, claim }),
@@ -132,7 +132,7 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
         }
         let block = taken?;
         let count = block.deliveries();
-        let (held, value) = Queue::<T>::read_held(attachment, block);
+        let (held, value) = Queue::<T>::read_held(attachment, block.into_taken());
         let letter = Letter { attachment: share.handles(), held };
         Ok(DeadLetter { value: value?, count, letter })
     }

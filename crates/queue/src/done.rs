@@ -12,7 +12,7 @@ use crate::ending::Apart;
 use crate::error::{QueueJoinError, TaskDoneError};
 use crate::layout::{Flavor, Tally};
 use multiproc_prim::{Deadline, Ordering};
-use multiproc_ring::mpmc::{Held, Lane};
+use multiproc_ring::mpmc::{Held, Lane, Taken};
 use multiproc_sync::{ChannelBlock, Refused};
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -69,9 +69,9 @@ pub(crate) struct Unread<'a> {
 }
 
 impl<'a> Unread<'a> {
-    pub(crate) fn new(attachment: &'a Attachment, block: ChannelBlock<'a>) -> Self {
+    pub(crate) fn new(attachment: &'a Attachment, taken: Taken<'_>) -> Self {
         // A message that lies in a slot is a hostile peer's, and goes with its block: this queue keeps all messages in blocks.
-        Self { attachment, held: block.hold().ok() }
+        Self { attachment, held: taken.hold() }
     }
 
     #[inline]
@@ -186,14 +186,16 @@ impl Attachment {
         if let Some(ours) = self.tally() {
             ours.complete(&held);
         }
-        drop(self.channel.resume(held));
+        if let Some(block) = self.channel.resume(held) {
+            self.channel.free(block.into_taken());
+        }
         drop(finishing);
         self.wake_if_all_done();
     }
 
     /// Wakes the joiners if everything is done.
     pub(crate) fn wake_if_all_done(&self) {
-        // Relies on the fence in `wake_all_if`: of two participants that finish the last two values, at least one sees both done.
+        // Of two participants that finish the last two values, at least one sees both done: `wake_all_if` promises it.
         self.words.all_done.wake_all_if(|| self.unfinished() == 0);
         // After a shutdown this may be the end for consumers that wait.
         if self.channel.is_shut_down() {

@@ -3,13 +3,13 @@
 use multiproc_prim::{Array, AtomicU64, Ordering, OutOfBounds, Padded, Place, Region, shared_struct};
 use multiproc_ring::mpmc::{Completion, Finished, Geometry, Held};
 use multiproc_shm::{Kind, MAX_PARTICIPANTS, Participant, Segment, Spec, table_rows};
-use multiproc_sync::{ChannelError, EventCount, fixed_channel_len};
+use multiproc_sync::{BusyEvent, ChannelError, fixed_channel_len};
 
 shared_struct! {
     /// What a queue adds to its channel.
     pub(crate) struct QueueWords {
         /// Where `join` waits.
-        pub(crate) all_done: Padded<EventCount>,
+        pub(crate) all_done: Padded<BusyEvent>,
         /// Rows of the participant table that were ever in use.
         pub(crate) rows: Padded<AtomicU64>,
         /// When a participant last looked for the dead, in milliseconds of the monotonic clock.

@@ -7,9 +7,8 @@ use crate::layout::Flavor;
 use crate::methods::{methods_of_all, methods_of_both};
 use crate::registry::Share;
 use multiproc_prim::{Deadline, Flag};
-use multiproc_ring::mpmc::Held;
+use multiproc_ring::mpmc::{Held, Taken};
 use multiproc_sync as sync;
-use multiproc_sync::ChannelBlock;
 use multiproc_travel::pass;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -63,7 +62,7 @@ const KEEP_SCRATCH: usize = 1 << 20;
 
 /// Runs `work` with an empty buffer that is used again and again. A new buffer is made for an inner call, and for one in the
 /// destructor of a thread-local that runs after this one's.
-#[inline]
+#[inline(always)]
 fn with_scratch<R>(work: impl FnOnce(&mut Vec<u8>) -> R) -> R {
     let mut buffer = SCRATCH.try_with(Cell::take).unwrap_or_default();
     buffer.clear();
@@ -182,7 +181,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         };
         let mut refused = None;
         let push = |bytes: &[u8]| {
-            attachment.glance();
+            attachment.glance_seldom();
             attachment.channel.push(bytes, attachment.until(deadline)).err().map(Ok)
         };
         // What went wrong is not handed on from call to call: moving large results costs as much as the whole rest.
@@ -205,8 +204,8 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         let attachment = self.here()?;
         attachment.glance();
         // The common case first, so that the block need not be handed on.
-        match attachment.channel.try_pop_block(attachment.lanes()) {
-            Ok(block) => Self::read(attachment, block),
+        match attachment.channel.try_take(attachment.lanes()) {
+            Ok(taken) => Self::read(attachment, taken),
             Err(_) => Self::get_later(attachment, deadline),
         }
     }
@@ -214,14 +213,14 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     #[cold]
     fn get_later(attachment: &Attachment, deadline: Deadline) -> Result<T, GetError> {
         let block = attachment.channel.pop_block(attachment.lanes(), attachment.until(deadline));
-        Self::read(attachment, block.map_err(|error| attachment.get_error(error))?)
+        Self::read(attachment, block.map_err(|error| attachment.get_error(error))?.into_taken())
     }
 
-    /// Reads the value in a block. The block is free then, or in a `JoinableQueue` in hand.
+    /// Reads a value that was taken. Its block is free then, or in a `JoinableQueue` in hand.
     #[inline(always)]
-    fn read(attachment: &Attachment, block: ChannelBlock<'_>) -> Result<T, GetError> {
+    fn read(attachment: &Attachment, taken: Taken<'_>) -> Result<T, GetError> {
         if attachment.shape.flavor == Flavor::Joinable {
-            let (held, value) = Self::read_held(attachment, block);
+            let (held, value) = Self::read_held(attachment, taken);
             match (&value, held) {
                 (Ok(_), Some(held)) => attachment.keep(held),
                 (Err(_), Some(held)) => attachment.put_aside(held),
@@ -229,37 +228,37 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
             }
             return value;
         }
-        let (form, len) = (block.tag(), block.len());
+        let (form, len) = (taken.tag(), taken.len());
         let decode = |bytes: &[u8]| {
             let underway = Underway::new(attachment, 1);
             let value = Self::decode(form, bytes);
             underway.arrived();
             value
         };
-        let block = match block.into_small() {
-            Ok(bytes) => return decode(bytes.get(..len).unwrap_or(&bytes)),
-            Err(block) => block,
-        };
-        if let Some(value) = Self::copied(&block) {
+        if let Some(bytes) = taken.small() {
+            return decode(bytes.get(..len).unwrap_or(&bytes));
+        }
+        if let Some(value) = Self::copied(&taken) {
+            attachment.channel.free(taken);
             return value;
         }
         with_scratch(|bytes| {
-            block.payload().append_to(bytes);
-            drop(block);
+            taken.append_to(bytes);
+            attachment.channel.free(taken);
             decode(bytes)
         })
     }
 
-    /// Reads the value in a block that stays in hand. If reading it panics, it is given back.
+    /// Reads a value that was taken and stays in hand. If reading it panics, it is given back.
     #[inline(always)]
-    pub(crate) fn read_held(attachment: &Attachment, block: ChannelBlock<'_>) -> (Option<Held>, Result<T, GetError>) {
-        let form = block.tag();
-        if let Some(value) = Self::copied(&block) {
-            return (Unread::new(attachment, block).into_held(), value);
+    pub(crate) fn read_held(attachment: &Attachment, taken: Taken<'_>) -> (Option<Held>, Result<T, GetError>) {
+        let form = taken.tag();
+        if let Some(value) = Self::copied(&taken) {
+            return (taken.hold(), value);
         }
         with_scratch(|bytes| {
-            block.payload().append_to(bytes);
-            let unread = Unread::new(attachment, block);
+            taken.append_to(bytes);
+            let unread = Unread::new(attachment, taken);
             let value = Self::decode(form, bytes);
             (unread.into_held(), value)
         })
@@ -267,8 +266,8 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
 
     /// A value that one copy makes; `None` if it has to be decoded.
     #[inline(always)]
-    fn copied(block: &ChannelBlock<'_>) -> Option<Result<T, GetError>> {
-        if block.tag() == IN_PLACE { None } else { Some(pass::decode_shared(block.payload())?.map_err(GetError::from)) }
+    fn copied(taken: &Taken<'_>) -> Option<Result<T, GetError>> {
+        if taken.tag() == IN_PLACE { None } else { Some(pass::decode_shared(taken.shared_payload()?)?.map_err(GetError::from)) }
     }
 
     #[inline]

@@ -34,18 +34,20 @@ const ALONE: Duration = Duration::from_millis(50);
 const LAST: Duration = Duration::from_secs(1);
 
 impl Attachment {
-    /// Before an operation: looks for the dead, if it is time. What they had in hand comes before new values.
+    /// Before a value is taken: looks for the dead, if it is time. What they had in hand comes before new values.
     #[inline(always)]
     pub(crate) fn glance(&self) {
-        let joinable = self.shape.flavor == Flavor::Joinable;
-        if !joinable {
-            let count = self.operations.get().wrapping_add(1);
-            self.operations.set(count);
-            if count % SELDOM != 0 {
-                return;
-            }
+        if self.shape.flavor == Flavor::Joinable { self.look_if_due() } else { self.glance_seldom() }
+    }
+
+    /// Where no value can come back to this call: looks at the clock at every few operations only.
+    #[inline(always)]
+    pub(crate) fn glance_seldom(&self) {
+        let count = self.operations.get().wrapping_add(1);
+        self.operations.set(count);
+        if count % SELDOM == 0 {
+            self.look_if_due();
         }
-        self.look_if_due();
     }
 
     /// Before an answer that a death may change: looks for the dead, if it is time. A forked copy of the process does not: it only reads.

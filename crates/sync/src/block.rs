@@ -1,8 +1,8 @@
 //! A block of a channel: its drop wakes the producers that wait for memory.
 
 use crate::error::ChannelPushError;
-use crate::event::EventCount;
-use multiproc_ring::mpmc::{Block, GiveBackError, Held, Lane, Mpmc, Refused};
+use crate::event::BusyEvent;
+use multiproc_ring::mpmc::{Block, GiveBackError, Held, Lane, Mpmc, Refused, Taken};
 use std::ops::{Deref, DerefMut};
 
 /// A message of a channel in this process's hands: a [`Block`], whose drop also wakes the producers that wait for memory.
@@ -16,19 +16,18 @@ pub struct ChannelBlock<'a> {
 
 /// Wakes every producer that waits for memory, since they may wait for blocks of different sizes.
 #[derive(Debug)]
-struct WakeForMemory<'a>(&'a EventCount);
+struct WakeForMemory<'a>(&'a BusyEvent);
 
 impl Drop for WakeForMemory<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        // Freeing the block was an exchange. A message that lay in a slot frees no memory.
-        self.0.wake_after_exchange(u32::MAX);
+        self.0.wake_all();
     }
 }
 
 impl<'a> ChannelBlock<'a> {
     #[inline(always)]
-    pub(crate) fn new(block: Block<'a>, memory: &'a EventCount) -> Self {
+    pub(crate) fn new(block: Block<'a>, memory: &'a BusyEvent) -> Self {
         Self { block, wake: WakeForMemory(memory) }
     }
 
@@ -56,14 +55,12 @@ impl<'a> ChannelBlock<'a> {
         }
     }
 
-    /// Takes out the bytes of a message that lay in a slot, as [`Block::into_small`] does.
-    ///
-    /// # Errors
-    ///
-    /// The message is in a block: it comes back.
+    /// The message as it was taken: [free](crate::Channel::free) it, or hold it.
     #[inline(always)]
-    pub fn into_small(self) -> Result<[u8; 8], Self> {
-        self.hand_over(|block| block.into_small().map_err(|block| Refused { error: (), block })).map_err(|refused| refused.block)
+    pub fn into_taken(self) -> Taken<'a> {
+        let Self { block, wake } = self;
+        std::mem::forget(wake);
+        block.into_taken()
     }
 
     /// Keeps a popped block in hand beyond the borrow, as [`Block::hold`] does.

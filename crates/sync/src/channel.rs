@@ -2,12 +2,12 @@
 
 use crate::block::ChannelBlock;
 use crate::error::{ChannelError, ChannelPopError, ChannelPushError};
-use crate::event::{EventCount, Pace};
+use crate::event::{BusyEvent, EventCount, Pace};
 use crate::looked::Looked;
 use crate::wait::{Look, Wait};
 use multiproc_prim::{Deadline, Padded, Place, Region, shared_struct};
 use multiproc_ring::mpmc::{
-    AllocError, Block, Geometry, GiveBackError, Held, Lane, Mpmc, Owner, PopError, PushError, Refused, Swept, Trimmed,
+    AllocError, Block, Geometry, GiveBackError, Held, Lane, Mpmc, Owner, PopError, PushError, Refused, Swept, Taken, Trimmed,
 };
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ shared_struct! {
         /// Told when a slot is free.
         slots: Padded<EventCount>,
         /// Told when a block is free.
-        memory: Padded<EventCount>,
+        memory: Padded<BusyEvent>,
     }
 }
 
@@ -438,21 +438,38 @@ impl Channel {
     /// There is none now. After a shutdown, [`pop_block`](Self::pop_block) says whether there ever will be.
     #[inline(always)]
     pub fn try_pop_block(&self, lanes: &[Lane]) -> Result<ChannelBlock<'_>, PopError> {
+        self.try_take(lanes).map(|taken| ChannelBlock::new(taken.into(), &self.control.memory))
+    }
+
+    /// Takes the oldest message as [`try_pop_block`](Self::try_pop_block) does, without anything that [frees](Self::free) it by itself.
+    ///
+    /// # Errors
+    ///
+    /// There is none now.
+    #[inline(always)]
+    pub fn try_take(&self, lanes: &[Lane]) -> Result<Taken<'_>, PopError> {
         let mut end = PopError::Empty;
         for &lane in lanes {
-            match self.ring.pop_block(lane) {
-                Ok(block) => {
+            match self.ring.take(lane) {
+                Ok(taken) => {
                     if lane == Lane::Main {
                         // Its slot is free from here on, however long the message stays in hand. The popping was an exchange.
                         self.control.slots.wake_after_exchange(1);
                     }
-                    return Ok(ChannelBlock::new(block, &self.control.memory));
+                    return Ok(taken);
                 }
                 Err(PopError::Empty) => {}
                 Err(other) => end = other,
             }
         }
         Err(end)
+    }
+
+    /// Frees a message that was [taken](Self::try_take), and wakes the producers that wait for memory.
+    #[inline(always)]
+    pub fn free(&self, taken: Taken<'_>) {
+        taken.free();
+        self.control.memory.wake_all();
     }
 
     /// What to tell a caller that found nothing; `None`: to wait.

@@ -174,18 +174,6 @@ impl EventCount {
         seen
     }
 
-    /// Announces an attempt as a sleeper does, without sleeping. If the attempt is in vain, the next one would be, too, for as long as
-    /// it [is quiet](Self::is_quiet_since).
-    pub(crate) fn announce(&self) -> u32 {
-        self.announce_behind(|| fence(Ordering::SeqCst))
-    }
-
-    /// Whether nothing that this thread can know of was done since an [announcement](Self::announce).
-    pub(crate) fn is_quiet_since(&self, announcement: u32) -> bool {
-        // Relaxed: what another process did, and then told this thread of, counted up `wakes` before.
-        self.wakes.load(Ordering::Relaxed) == announcement
-    }
-
     /// Wakes up to `count` sleepers. Call it after what they wait for was done; it costs a fence and a load if nobody sleeps.
     #[inline]
     pub fn wake(&self, count: u32) {
@@ -218,13 +206,6 @@ impl EventCount {
         if announced != self.answered.load(Ordering::Acquire) && worth_while() {
             self.wake_sleepers(announced, count);
         }
-    }
-
-    /// Wakes every sleeper, if there is any and `worth_while` says so: it is not asked otherwise.
-    pub fn wake_all_if(&self, worth_while: impl FnOnce() -> bool) {
-        // As in `wake` (pairs with: wake).
-        fence(Ordering::SeqCst);
-        self.look_if(u32::MAX, worth_while);
     }
 
     /// Wakes every sleeper.
@@ -291,11 +272,43 @@ impl BusyEvent {
         self.event.wait_behind(heavy_fence, wait, pace, attempt)
     }
 
+    /// Announces an attempt as a sleeper does, without sleeping. If the attempt is in vain, the next one would be, too, for as long as
+    /// it [is quiet](Self::is_quiet_since).
+    pub(crate) fn announce(&self) -> u32 {
+        self.event.announce_behind(heavy_fence)
+    }
+
+    /// Whether nothing that this thread can know of was done since an [announcement](Self::announce).
+    pub(crate) fn is_quiet_since(&self, announcement: u32) -> bool {
+        // Relaxed: what another process did, and then told this thread of, counted up `wakes` before.
+        self.event.wakes.load(Ordering::Relaxed) == announcement
+    }
+
     /// Wakes up to `count` sleepers. Call it after what they wait for was done; it costs two loads if nobody sleeps.
     #[inline(always)]
     pub fn wake(&self, count: u32) {
         // What we did comes before our look (pairs with: wake).
         light_fence();
         self.event.look(count);
+    }
+
+    /// Wakes every sleeper.
+    #[inline(always)]
+    pub fn wake_all(&self) {
+        self.wake(u32::MAX);
+    }
+
+    /// Wakes every sleeper, if there is any and `worth_while` says so: it is not asked otherwise. Of two callers that each did a part of
+    /// what is waited for, at least one sees both parts when it is asked.
+    #[inline(always)]
+    pub fn wake_all_if(&self, worth_while: impl FnOnce() -> bool) {
+        // As in `wake` (pairs with: wake).
+        light_fence();
+        self.event.look_if(u32::MAX, || {
+            // Beyond the models, in which light fences are full: what we did comes before we look at what the other caller did
+            // (pairs with: wake).
+            fence(Ordering::SeqCst);
+            worth_while()
+        });
     }
 }

@@ -1,6 +1,6 @@
 //! Looks for memory that were in vain, remembered until something comes free.
 
-use crate::event::EventCount;
+use crate::event::BusyEvent;
 use multiproc_prim::Known;
 
 /// What a look for memory in vain tells the next ones, until something comes free: the announcement of the look above, and below the
@@ -19,7 +19,7 @@ impl Looked {
 
     /// Whether another look for `len` bytes would be in vain, too.
     #[inline(always)]
-    pub(crate) fn is_in_vain(&self, len: usize, memory: &EventCount) -> bool {
+    pub(crate) fn is_in_vain(&self, len: usize, memory: &BusyEvent) -> bool {
         let word = self.0.get();
         word != 0 && len >= word as u32 as usize && memory.is_quiet_since((word >> 32) as u32)
     }

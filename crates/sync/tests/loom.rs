@@ -4,10 +4,10 @@
 //! Without loom each model runs once, for real.
 
 use multiproc_prim::model::{Arc, model, thread};
-use multiproc_prim::{AtomicU32, Deadline, Heap, Ordering, Region};
+use multiproc_prim::{AtomicU32, Deadline, Heap, Ordering, Place, Region};
 use multiproc_ring::mpmc::{Geometry, Lane, Owner};
 use multiproc_sync::{
-    Channel, ChannelPopError, EventCount, Pace, StreamReceiver, StreamRecvError, StreamSender, channel_len, stream_len,
+    BusyEvent, Channel, ChannelPopError, EventCount, Pace, StreamReceiver, StreamRecvError, StreamSender, channel_len, stream_len,
 };
 
 /// Takes one of what the flag counts. Fails only if there is none.
@@ -38,6 +38,30 @@ fn one_sleeper_is_never_missed() {
         let got = event.wait_until(Deadline::NEVER, &Pace::default(), || take_one(&flag));
         assert_eq!(got, Some(()));
         waker.join().unwrap();
+    });
+}
+
+#[test]
+fn of_two_that_do_a_part_each_at_least_one_wakes_whoever_waits_for_both() {
+    model(|| {
+        let region = Region::new(Heap::new(4096));
+        let event = region.place::<BusyEvent>(0).unwrap();
+        event.make_fresh();
+        let parts = [64, 128].map(|at| {
+            let part = region.place::<AtomicU32>(at).unwrap();
+            part.make_fresh();
+            part
+        });
+        let both = |parts: &[Place<AtomicU32>; 2]| parts.iter().all(|part| part.load(Ordering::Acquire) == 1);
+        let workers = [0, 1].map(|mine| {
+            let (event, parts) = (event.clone(), parts.clone());
+            thread::spawn(move || {
+                parts[mine].store(1, Ordering::Release);
+                event.wake_all_if(|| both(&parts));
+            })
+        });
+        event.wait_until(Deadline::NEVER, &Pace::default(), || both(&parts).then_some(())).unwrap();
+        workers.into_iter().for_each(|worker| worker.join().unwrap());
     });
 }
 

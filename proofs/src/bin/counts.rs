@@ -15,6 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let n: u64 = arguments.next().map_or(Ok(1000), |n| n.parse())?;
     let numbers = Queue::<u64>::bounded(64)?;
     let texts = Queue::<[u64; 4]>::bounded(64)?;
+    let bytes = Queue::<Vec<u8>>::bounded(64)?;
     let jobs = JoinableQueue::<u64>::bounded(64)?;
     let (receiver, sender) = pipe_oneway::<u64>()?;
     let mut buffer = [0; 8];
@@ -28,6 +29,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 texts.put(black_box([u64::MAX; 4]))?;
                 black_box(texts.get()?);
             }
+            "queue 100 bytes" => {
+                bytes.put(black_box(vec![7; 100]))?;
+                black_box(bytes.get()?);
+            }
             "joinable queue" => {
                 jobs.put(black_box(7))?;
                 black_box(jobs.get()?);
@@ -37,7 +42,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 sender.send_bytes(black_box(&[7; 8]))?;
                 receiver.recv_bytes_into(black_box(&mut buffer))?;
             }
-            _ => return Err("one of: queue u64, queue 32 bytes, joinable queue, pipe 8 bytes".into()),
+            _ => return Err("one of: queue u64, queue 32 bytes, queue 100 bytes, joinable queue, pipe 8 bytes".into()),
         }
         Ok(())
     };

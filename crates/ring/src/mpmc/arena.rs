@@ -1,14 +1,9 @@
-//! Blocks: who owns which, and where the next free one is.
-//!
-//! The compare-and-swap `Free -> Owned` on a block's own state decides; where to look is a guess. Each handle walks over a
-//! window of blocks in address order, which is also the order in which a queue frees them, so the next block is nearly always
-//! free, no allocator word is shared, and the processor's prefetcher sees a straight line. The window grows when most of it is in
-//! use and shrinks when most of it is free. Blocks beyond those that exist are added as a stretch that doubles them.
+//! Blocks: which there are, where their memory is, and how they are freed. How a free one is found is in `claim.rs`.
 
 use super::block::Meta;
-use super::error::AllocError;
+use super::claim::smallest_window;
 use super::layout::{ALL_KEEP_PAGES, BlockHeader, Class, FIRST_KEEP_PAGES, Layout, PAGE, Stretch, WHOLE};
-use super::state::{BlockState, Owner, Phase};
+use super::state::{BlockState, Phase};
 use super::stretches::Stretches;
 use super::trim;
 use multiproc_prim::{Array, AtomicU64, Bytes, Flag, Hint, Known, Ordering, OutOfBounds, Place, Region, Renewed};
@@ -19,7 +14,7 @@ use std::sync::Arc;
 pub(crate) struct Arena {
     stretches: Arc<Stretches>,
     pub(super) classes: Vec<Blocks>,
-    used: Array<AtomicU64>,
+    pub(super) used: Array<AtomicU64>,
     /// How often some participant has given memory back.
     pub(super) trims: Place<AtomicU64>,
     /// How often that was when this handle last forgot what it has seen committed.
@@ -32,7 +27,7 @@ pub(crate) struct Arena {
 
 /// The blocks of one size.
 pub(super) struct Blocks {
-    number: usize,
+    pub(super) number: usize,
     /// What the first one is called in a slot.
     base: u32,
     pub(super) class: Class,
@@ -45,11 +40,11 @@ pub(super) struct Blocks {
     /// A guess of how many blocks are in use at once: the claims walk over so many.
     pub(super) window: Hint,
     /// About how many blocks of this lap over the window were not free.
-    busy: Hint,
+    pub(super) busy: Hint,
     /// A guess of how many claims would find nothing here. A claim that all sizes turn away looks everywhere in spite of it.
-    pause: Hint,
+    pub(super) pause: Hint,
     /// Blocks from the first on that sweepers know of.
-    noted: Known,
+    pub(super) noted: Known,
 }
 
 /// One stretch of blocks.
@@ -66,20 +61,6 @@ pub(super) struct Level {
     pub(super) lengths: Box<[Known]>,
 }
 
-/// Fewest blocks to walk over: enough to be far from other handles, few enough where blocks are large to stay in the
-/// processor's caches.
-pub(super) const fn smallest_window(class: &Class) -> u64 {
-    let window = if class.size > LARGE { 2 } else { 16 };
-    if window < class.count as u64 { window } else { class.count as u64 }
-}
-
-/// Blocks larger than this fill a cache by themselves.
-const LARGE: usize = 64 << 10;
-/// After a look at n blocks of which none was free, n / 8 claims go to larger blocks at once. So a claim looks at few blocks on average,
-/// however many are in use.
-const PAUSE: u64 = 8;
-/// Blocks of a size that a claim looks at which expects to find none. In a model it finds none.
-const NEARBY: u64 = if cfg!(loom) { 0 } else { 4 };
 /// There is one value per level, for the life of the handle.
 pub(super) const ONLY: u64 = 0;
 
@@ -167,129 +148,6 @@ impl Arena {
         }
     }
 
-    #[inline(always)]
-    fn check_length(&self, len: usize) -> Result<(), AllocError> {
-        if len > self.longest() { Err(AllocError::TooLong { len, max: self.longest() }) } else { Ok(()) }
-    }
-
-    /// A block for `len` bytes, owned by `owner`.
-    #[inline(always)]
-    pub(crate) fn claim(&self, owner: Owner, len: usize) -> Result<Found<'_>, AllocError> {
-        self.check_length(len)?;
-        let mut passed = false;
-        for blocks in self.classes.iter().filter(|blocks| blocks.capacity() >= len) {
-            let pause = blocks.pause.get();
-            if pause > 0 {
-                blocks.pause.set(pause - 1);
-                passed = true;
-            } else if let Some(found) = self.claim_in(blocks, owner, len, u64::MAX)? {
-                return Ok(found);
-            }
-        }
-        // Before it says that there is nothing, it looks everywhere.
-        if passed { self.claim_among(owner, len, u64::MAX) } else { Err(AllocError::Exhausted) }
-    }
-
-    /// A block for `len` bytes among the next few of each size: for a caller that has found all in use, and knows of none that came
-    /// free.
-    #[cold]
-    pub(crate) fn claim_nearby(&self, owner: Owner, len: usize) -> Result<Found<'_>, AllocError> {
-        self.check_length(len)?;
-        self.claim_among(owner, len, NEARBY)
-    }
-
-    #[cold]
-    fn claim_among(&self, owner: Owner, len: usize, most: u64) -> Result<Found<'_>, AllocError> {
-        for blocks in self.classes.iter().filter(|blocks| blocks.capacity() >= len && most > 0) {
-            if let Some(found) = self.claim_in(blocks, owner, len, most)? {
-                return Ok(found);
-            }
-        }
-        Err(AllocError::Exhausted)
-    }
-
-    /// A block of one size whose payload can be touched; `None` if all are in use, or as many as `most`.
-    #[inline(always)]
-    fn claim_in<'a>(&'a self, blocks: &'a Blocks, owner: Owner, len: usize, most: u64) -> Result<Option<Found<'a>>, AllocError> {
-        let owned = BlockState::owned(owner).0;
-        let limit = u64::from(blocks.class.count);
-        let mut refused = None;
-        let mut window = blocks.window.get().clamp(1, limit);
-        let mut looked = 0;
-        loop {
-            let mut index = blocks.cursor.get();
-            if index >= window {
-                window = blocks.next_window(window);
-                index = 0;
-            }
-            blocks.cursor.set(index + 1);
-            // At each step: others may be giving memory back all the while.
-            self.forget_what_was_trimmed();
-            let level = self.level(blocks, blocks.class.level_of(index as u32), true);
-            let found = match level.and_then(|level| level.find(blocks, index as u32)) {
-                Ok(found) => found,
-                Err(error) => {
-                    // No memory for these blocks: another one, which has some, may be free.
-                    refused = Some(error);
-                    let beyond = ((index >> blocks.class.chunk) + 1) << blocks.class.chunk;
-                    blocks.cursor.set(beyond);
-                    looked += beyond - index;
-                    if looked < window.min(most) {
-                        continue;
-                    }
-                    break;
-                }
-            };
-            if index >= blocks.noted.get() {
-                self.note_used(blocks, index);
-            }
-            // Relaxed to look, because the exchange decides. Acquire: what the last owner did with the payload happened before
-            // it freed the block (pairs with: free), so that our writes come after its reads.
-            let state = &found.header.state;
-            if state.load(Ordering::Relaxed) == BlockState::FREE.0
-                && state.compare_exchange(BlockState::FREE.0, owned, Ordering::Acquire, Ordering::Relaxed).is_ok()
-            {
-                // It may have been given back since we saw that it was committed. From here on it can't be.
-                self.forget_what_was_trimmed();
-                if let Err(error) = found.level.ensure(&blocks.class, found.within).and_then(|()| found.prepare_payload(len)) {
-                    found.free();
-                    return Err(error.into());
-                }
-                return Ok(Some(found));
-            }
-            blocks.busy.set(blocks.busy.get() + 1);
-            looked += 1;
-            if looked >= most {
-                return refused.map_or(Ok(None), |error| Err(error.into()));
-            }
-            if looked >= window {
-                if window >= limit || refused.is_some() {
-                    break;
-                }
-                // Everything in the window is in use: go on behind it.
-                blocks.cursor.set(window);
-                window = (window * 2).min(limit);
-                blocks.window.set(window);
-                looked /= 2;
-            }
-        }
-        blocks.pause.set(window / PAUSE);
-        refused.map_or(Ok(None), |error| Err(error.into()))
-    }
-
-    /// Tells sweepers, before a block is claimed for the first time, to look at it and at some beyond.
-    #[cold]
-    pub(super) fn note_used(&self, blocks: &Blocks, index: u64) {
-        let Some(used) = self.used.get(blocks.number) else { return };
-        // Every large block that a sweeper looks at costs a page for its header.
-        let step = if blocks.class.size > WHOLE { 1 } else { 64 };
-        let upto = (index + 1).next_multiple_of(step).min(u64::from(blocks.class.count));
-        // Relaxed: a sweeper comes after the death of the process that claims, and sees what it did before. A sweeper that comes for
-        // another process now does not look for our block.
-        used.fetch_max(upto, Ordering::Relaxed);
-        blocks.noted.set(upto);
-    }
-
     /// The blocks that may be in use. Memory that was given back is passed over, and not asked for again: what has no pages is free.
     pub(crate) fn ever_used(&self) -> impl Iterator<Item = io::Result<Found<'_>>> {
         self.forget_what_was_trimmed();
@@ -333,10 +191,10 @@ impl Arena {
 #[derive(Clone, Copy)]
 pub(crate) struct Found<'a> {
     blocks: &'a Blocks,
-    level: &'a Level,
+    pub(super) level: &'a Level,
     index: u32,
     /// Its place in its stretch.
-    within: u32,
+    pub(super) within: u32,
     pub(crate) header: &'a BlockHeader,
 }
 
@@ -387,9 +245,8 @@ impl<'a> Found<'a> {
             let start = self.start();
             self.level.region.discard(start + PAGE..start + self.blocks.class.size);
         }
-        // Release: our reads and writes of the payload come before anyone else's (pairs with: free). An exchange, so that a look
-        // for sleepers right after it needs no fence.
-        self.header.state.swap(BlockState::FREE.0, Ordering::Release);
+        // Release: our reads and writes of the payload come before anyone else's (pairs with: free).
+        self.header.state.store(BlockState::FREE.0, Ordering::Release);
     }
 
     /// Makes sure that the message in this block, which another process may have written, can be touched.
@@ -423,14 +280,14 @@ impl<'a> Found<'a> {
 impl Level {
     /// A block of this stretch, with its header's memory committed.
     #[inline(always)]
-    fn find<'a>(&'a self, blocks: &'a Blocks, index: u32) -> io::Result<Found<'a>> {
+    pub(super) fn find<'a>(&'a self, blocks: &'a Blocks, index: u32) -> io::Result<Found<'a>> {
         let within = index - self.first;
         self.ensure(&blocks.class, within)?;
         self.found(blocks, within).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
     #[inline(always)]
-    fn found<'a>(&'a self, blocks: &'a Blocks, within: u32) -> Option<Found<'a>> {
+    pub(super) fn found<'a>(&'a self, blocks: &'a Blocks, within: u32) -> Option<Found<'a>> {
         let header = self.headers.get(within as usize)?;
         Some(Found { blocks, level: self, index: self.first + within, within, header })
     }
@@ -446,7 +303,7 @@ impl Level {
     }
 
     #[inline(always)]
-    fn is_known(&self, chunk: u32) -> bool {
+    pub(super) fn is_known(&self, chunk: u32) -> bool {
         self.committed.get((chunk / 64) as usize).map_or(0, Known::get) >> (chunk % 64) & 1 != 0
     }
 
@@ -508,7 +365,7 @@ impl Level {
 
 impl Blocks {
     #[inline(always)]
-    fn capacity(&self) -> usize {
+    pub(super) fn capacity(&self) -> usize {
         self.class.size - size_of::<BlockHeader>()
     }
 
@@ -516,14 +373,5 @@ impl Blocks {
     #[inline(always)]
     fn keeps_pages(&self, index: u32) -> bool {
         self.class.size <= ALL_KEEP_PAGES || (index as usize + 1).saturating_mul(self.class.size) <= FIRST_KEEP_PAGES
-    }
-
-    /// The window for the next lap: half as large if little of it was in use.
-    fn next_window(&self, window: u64) -> u64 {
-        let smaller = (window / 2).max(smallest_window(&self.class));
-        let next = if self.busy.get() < window / 8 { smaller } else { window };
-        self.busy.set(0);
-        self.window.set(next);
-        next
     }
 }

@@ -25,6 +25,100 @@ pub(super) enum Storage<'a> {
     Shared(Found<'a>),
 }
 
+/// A message that was [taken](super::Mpmc::take) and not freed yet: a few words without a destructor, so that they stay in registers.
+///
+/// Dropping it frees nothing, as with a [`Held`].
+#[derive(Debug)]
+#[must_use = "its message stays in the owner's hands until it is freed, or the owner is swept"]
+pub struct Taken<'a> {
+    /// `None`: the message lay in its slot.
+    found: Option<Found<'a>>,
+    /// The bytes of a message that lay in its slot.
+    word: u64,
+    len: usize,
+    tag: u8,
+    deliveries: u16,
+    from: Option<Origin>,
+}
+
+impl<'a> Taken<'a> {
+    /// A message that lay in its slot. A length that no participant writes is cut off: there are no more bytes than that.
+    #[inline(always)]
+    pub(super) fn small_of(word: u64, len: usize, tag: u8) -> Self {
+        Self { found: None, word, len: len.min(OwnBytes::LEN), tag, deliveries: 0, from: None }
+    }
+
+    /// A message in a block.
+    #[inline(always)]
+    pub(super) fn of(found: Found<'a>, meta: Meta, from: Origin) -> Self {
+        let Meta { len, tag, .. } = meta;
+        Self { found: Some(found), word: 0, len, tag, deliveries: meta.deliveries_in(from.ring().lane()), from: Some(from) }
+    }
+
+    /// Length of the message in bytes.
+    #[inline(always)]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether the message has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The tag that the message's writer gave it; 0 if none.
+    #[inline(always)]
+    pub fn tag(&self) -> u8 {
+        self.tag
+    }
+
+    /// The bytes of a message that lay in its slot, lowest address first, and zero behind its length; `None` if it is in a block. It
+    /// needs no freeing.
+    #[inline(always)]
+    pub fn small(&self) -> Option<[u8; OwnBytes::LEN]> {
+        self.found.is_none().then(|| self.word.to_ne_bytes())
+    }
+
+    /// The message's bytes in its block, which are the next message's once this is freed; `None` if it lay in its slot.
+    #[inline(always)]
+    pub fn shared_payload(&self) -> Option<Bytes<'a>> {
+        self.found.as_ref().map(|found| found.payload(self.len))
+    }
+
+    /// Appends the message's bytes to `target`.
+    #[inline(always)]
+    pub fn append_to(&self, target: &mut Vec<u8>) {
+        match &self.found {
+            Some(found) => found.payload(self.len).append_to(target),
+            None => target.extend_from_slice(self.word.to_ne_bytes().get(..self.len).unwrap_or_default()),
+        }
+    }
+
+    /// Frees the message's block.
+    #[inline(always)]
+    pub fn free(self) {
+        if let Some(found) = &self.found {
+            found.free();
+        }
+    }
+
+    /// Keeps the message in hand; `None` if it lay in its slot.
+    #[inline(always)]
+    pub fn hold(self) -> Option<Held> {
+        let Self { found, len, tag, deliveries, from, .. } = self;
+        Some(Held { number: found?.number(), len, tag, deliveries, from: from? })
+    }
+}
+
+impl<'a> From<Taken<'a>> for Block<'a> {
+    #[inline(always)]
+    fn from(taken: Taken<'a>) -> Self {
+        let Taken { found, word, len, tag, deliveries, from } = taken;
+        let storage = found.map_or_else(|| Storage::Own(OwnBytes::new(word)), Storage::Shared);
+        Self { storage, len, tag, deliveries, from }
+    }
+}
+
 /// A popped block that stays in its owner's hands without borrowing the ring. [`Mpmc::resume`](super::Mpmc::resume) makes it a block
 /// again.
 ///
@@ -100,21 +194,19 @@ impl<'a> Block<'a> {
         block
     }
 
-    /// A message that lay in its slot. A length that no participant writes is cut off: there are no more bytes than that.
+    /// The message as it was taken, which nothing frees by itself any more.
     #[inline(always)]
-    pub(super) fn small_of(message: u64, len: usize, tag: u8) -> Self {
-        let (storage, len) = (Storage::Own(OwnBytes::new(message)), len.min(OwnBytes::LEN));
-        Self { storage, len, tag, deliveries: 0, from: None }
+    pub fn into_taken(self) -> Taken<'a> {
+        let (found, word) = match &self.storage {
+            Storage::Own(bytes) => (None, bytes.word()),
+            Storage::Shared(found) => (Some(*found), 0),
+        };
+        let taken = Taken { found, word, len: self.len, tag: self.tag, deliveries: self.deliveries, from: self.from };
+        std::mem::forget(self);
+        taken
     }
 
-    /// A message that was popped in a block.
-    #[inline(always)]
-    pub(super) fn taken(found: Found<'a>, meta: Meta, from: Origin) -> Self {
-        let Meta { len, tag, .. } = meta;
-        Self { storage: Storage::Shared(found), len, tag, deliveries: meta.deliveries_in(from.ring().lane()), from: Some(from) }
-    }
-
-    /// The message's bytes, for longer than the block is borrowed; `None` if they are [in here](Self::into_small). They are the next
+    /// The message's bytes, for longer than the block is borrowed; `None` if they are in here. They are the next
     /// message's once this is dropped: reading them then gives rubbish, and writing them makes that.
     #[inline(always)]
     pub fn shared_payload(&self) -> Option<Bytes<'a>> {
@@ -160,23 +252,6 @@ impl Block<'_> {
         match &self.storage {
             Storage::Own(bytes) => bytes.bytes(self.len),
             Storage::Shared(place) => place.payload(self.len),
-        }
-    }
-
-    /// Takes out the bytes of a message that lay in a slot: lowest address first, and zero behind its length. It needs no more freeing.
-    ///
-    /// # Errors
-    ///
-    /// The message is in a block: it comes back.
-    #[inline(always)]
-    pub fn into_small(self) -> Result<[u8; OwnBytes::LEN], Self> {
-        match &self.storage {
-            Storage::Own(bytes) => {
-                let bytes = bytes.word().to_ne_bytes();
-                std::mem::forget(self);
-                Ok(bytes)
-            }
-            Storage::Shared(_) => Err(self),
         }
     }
 

@@ -1,7 +1,7 @@
 //! A process's handle on the ring in a region.
 
 use super::arena::Arena;
-use super::block::{Block, Held, Meta, Storage};
+use super::block::{Block, Held, Meta, Storage, Taken};
 use super::error::{AllocError, GiveBackError, LayoutError, PopError, PushError, Refused};
 use super::lane::Rings;
 use super::layout::{Geometry, Label, Layout, PAGE};
@@ -269,19 +269,28 @@ impl Mpmc {
     /// There is none.
     #[inline(always)]
     pub fn pop_block(&self, lane: Lane) -> Result<Block<'_>, PopError> {
+        self.take(lane).map(Block::from)
+    }
+
+    /// Takes the oldest message of a lane as [`pop_block`](Self::pop_block) does, without anything that frees it by itself.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    #[inline(always)]
+    pub fn take(&self, lane: Lane) -> Result<Taken<'_>, PopError> {
         let ring = self.lane(lane).ok_or(PopError::Empty)?;
         match ring.pop(&self.arena, self.owner)? {
-            Popped::Small(message, len, tag) => Ok(Block::small_of(message, len, tag)),
+            Popped::Small(message, len, tag) => Ok(Taken::small_of(message, len, tag)),
             Popped::Block(found, from) => {
                 self.arena.note_taken(&found);
                 // Relaxed: ordered by the pop. Read once and checked: from here on only the private copy counts.
                 let meta = Meta::unpack(found.header.meta.load(Ordering::Relaxed));
-                let mut block = Block::taken(found, meta, from);
-                if block.len > found.capacity() {
-                    block.len = 0;
+                if meta.len > found.capacity() {
+                    found.free();
                     return Err(PopError::Corrupt);
                 }
-                Ok(block)
+                Ok(Taken::of(found, meta, from))
             }
         }
     }

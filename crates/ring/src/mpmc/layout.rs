@@ -11,6 +11,8 @@ use multiproc_prim::{AtomicPair, AtomicU64, Ordering, Padded, shared_struct};
 pub const MAX_SLOTS: u32 = 1 << 22;
 /// Blocks start on a boundary of this many bytes and so, sixteen later, do their payloads.
 const SMALLEST_BLOCK: usize = 64;
+/// Up to this size each size of block is twice the one before, so that a small message leaves less than half of its block empty.
+const SMALL_BLOCK: usize = 1024;
 /// Blocks larger than this are committed as far as messages need them, not whole.
 pub(crate) const WHOLE: usize = 256 << 10;
 /// Blocks of up to this many bytes keep their pages when they are freed.
@@ -125,9 +127,9 @@ pub struct Geometry {
     /// Most bytes for blocks, in equal parts for each size, and for each ring beyond the first. Nothing is reserved: they are taken
     /// from the region, behind [`fixed_len`](Self::fixed_len), as messages need them.
     pub memory: u64,
-    /// Longest message in bytes that must fit. The largest blocks have 64·4ⁿ bytes or, above a page, a multiple of 4096, with 16 for
-    /// their own use, so that a little more may fit: up to 4080 bytes for 1024. [`Mpmc::max_message`](super::Mpmc::max_message) says
-    /// how much does.
+    /// Longest message in bytes that must fit. The largest blocks have a power of two of bytes or, above a page, a multiple of 4096,
+    /// with 16 for their own use. So a little more may fit: up to 2032 bytes for 1024.
+    /// [`Mpmc::max_message`](super::Mpmc::max_message) says how much does.
     pub max_message: u64,
     /// The turn that tickets start in: for tests of what happens when tickets wrap. Everyone else has 1.
     #[doc(hidden)]
@@ -368,19 +370,21 @@ fn lanes_of(returns: bool) -> &'static [Lane] {
     if returns { &Lane::ALL } else { &Lane::ALL[..1] }
 }
 
-/// Sizes grow fourfold from a cache line up to what holds the longest message; each class gets an equal share of the memory.
+/// Sizes grow from a cache line up to what holds the longest message: twofold while they are [small](SMALL_BLOCK), then fourfold. Each
+/// class gets an equal share of the memory.
 fn classes(slots: u32, memory: u64, max_message: u64, index_bits: u32) -> Result<Vec<Class>, LayoutError> {
     let too_large = || LayoutError::TooLarge { slots, memory };
     let longest = usize::try_from(max_message).ok().and_then(|max| max.checked_add(size_of::<BlockHeader>()));
     let longest = longest.filter(|&longest| longest < 1 << 40).ok_or_else(too_large)?;
     let mut sizes = Vec::new();
     let mut size = SMALLEST_BLOCK.max(size_of::<BlockHeader>().next_power_of_two());
-    while size < longest {
+    while size < longest && sizes.len() < MOST_CLASSES - 1 {
         sizes.push(size);
-        size *= 4;
+        size *= if size < SMALL_BLOCK { 2 } else { 4 };
     }
-    // The last one is cut to what the longest message needs; below a page's size that would save nothing.
-    sizes.push(if longest > PAGE { longest.next_multiple_of(PAGE) } else { size });
+    // The last one is cut to what the longest message needs. Below a page's size it stays a power of two, so that blocks fill pages.
+    let last = if longest > PAGE { longest.next_multiple_of(PAGE) } else { longest.next_power_of_two().max(SMALLEST_BLOCK) };
+    sizes.push(last);
     let share = memory / sizes.len() as u64;
     let most = 1 << index_bits;
     let class = |size: usize| {
@@ -428,6 +432,24 @@ mod tests {
         assert!(codes.len() <= Stretch::MOST);
         assert_eq!(Stretch::from_code(0), None);
         assert_eq!(Stretch::from_code(u64::MAX), None);
+    }
+
+    #[test]
+    fn small_messages_fill_half_of_their_blocks_and_no_longest_message_makes_too_many_sizes() {
+        let sizes = |max_message: u64| -> Vec<usize> {
+            let layout = Layout::of(&Geometry { memory: 1 << 50, max_message, ..Geometry::new(4) }).unwrap();
+            layout.classes.iter().map(|class| class.size).collect()
+        };
+        assert_eq!(sizes(48), [64]);
+        assert_eq!(sizes(1024), [64, 128, 256, 512, 1024, 2048]);
+        assert_eq!(sizes(20_000), [64, 128, 256, 512, 1024, 4096, 16_384, 20_480]);
+        for power in 6..40 {
+            let sizes = sizes((1 << power) - 17);
+            assert!(
+                sizes.len() <= MOST_CLASSES && sizes.iter().all(|size| size.is_power_of_two() || size % PAGE == 0),
+                "{sizes:?}"
+            );
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 mod arena;
 mod block;
+mod claim;
 mod error;
 mod handle;
 mod lane;
@@ -18,7 +19,7 @@ mod sweep;
 mod trim;
 mod walk;
 
-pub use block::{Block, Held};
+pub use block::{Block, Held, Taken};
 pub use error::{AllocError, GiveBackError, LayoutError, PopError, PushError, Refused, SweepError};
 pub use handle::Mpmc;
 pub use layout::{Geometry, MAX_SLOTS};

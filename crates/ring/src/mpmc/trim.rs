@@ -6,7 +6,8 @@
 //! A handle may commit them again in between. It does not remember that, since it sees that a trim has them. So a trim may be stopped or
 //! killed between any two steps: before its last one the pages are there, and after it no handle takes them for committed.
 
-use super::arena::{Arena, Blocks, Found, Level, ONLY, smallest_window};
+use super::arena::{Arena, Blocks, Found, Level, ONLY};
+use super::claim::smallest_window;
 use super::layout::{Class, PAGE};
 use super::state::{BlockState, Owner};
 use multiproc_prim::Ordering;
