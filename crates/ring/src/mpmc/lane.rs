@@ -17,10 +17,11 @@
 //! reading a slot and exchanging it, and marks carry the number of their era.
 
 use super::arena::{Arena, Found};
+use super::era::Era;
 use super::error::{FillError, LayoutError, PopError};
 use super::layout::{LaneWords, SLOTS_AT, Stretch};
 use super::ring::{Filling, Popped, Ring};
-use super::state::{Era, Lane, Owner, RingId};
+use super::state::{Lane, Owner, RingId};
 use super::stretches::Stretches;
 use multiproc_prim::{Backoff, Ordering, Place, Region, Renewed};
 use std::io;

@@ -2,12 +2,13 @@
 //!
 //! A message is written into a block that only its producer owns and then pushed by one compare-and-swap on a slot, so
 //! that no half-written message is ever in the ring and a process that stops or dies at any instruction blocks nobody.
-//! Read in this order: the words (`state.rs`), the bytes (`layout.rs`), memory (`stretches.rs`), blocks (`arena.rs`, `trim.rs`), the algorithm
+//! Read in this order: the words (`state.rs`, `era.rs`), the bytes (`layout.rs`), memory (`stretches.rs`), blocks (`arena.rs`, `trim.rs`), the algorithm
 //! (`ring.rs`, `walk.rs`), growing (`lane.rs`), what users hold (`handle.rs`, `block.rs`), what happens after a death (`sweep.rs`).
 
 mod arena;
 mod block;
 mod claim;
+mod era;
 mod error;
 mod handle;
 mod lane;

@@ -17,9 +17,10 @@
 //! steps.
 
 use super::arena::{Arena, Found};
+use super::era::Era;
 use super::error::{AllocError, FillError, PopError};
 use super::layout::{Ends, SLOTS_AT};
-use super::state::{BlockState, Content, Era, Origin, Owner, RingId, Slot, Ticket, Turns};
+use super::state::{BlockState, Content, Origin, Owner, RingId, Slot, Ticket, Turns};
 use crate::distance::Distance;
 use multiproc_prim::{Array, AtomicPair, AtomicU64, Backoff, Known, Ordering, OutOfBounds, Place, Region};
 use std::io;
