@@ -257,7 +257,7 @@ impl Wait for Until<'_> {
     }
 
     fn look_around(&mut self) -> Look {
-        self.attachment.look_around(self.deadline.is_over()).into()
+        self.attachment.look_around().into()
     }
 
     fn is_over(&mut self) -> bool {

@@ -70,7 +70,7 @@ pub(crate) struct Unread<'a> {
 
 impl<'a> Unread<'a> {
     pub(crate) fn new(attachment: &'a Attachment, taken: Taken<'_>) -> Self {
-        // A message that lies in a slot is a hostile peer's, and goes with its block: this queue keeps all messages in blocks.
+        // This queue keeps all messages in blocks. Only a hostile peer puts one in a slot, and there is nothing to hold then.
         Self { attachment, held: taken.hold() }
     }
 

@@ -49,6 +49,8 @@ impl Apart {
     /// Subtracts one. Call it before the value is finished or given back: a process that sees the end of the value then sees a
     /// tally without it.
     pub(crate) fn remove(&self, attachment: &Attachment) {
+        // For both steps, after a shutdown: a thread that is first once we are not must find our value no longer counted.
+        let _line = attachment.channel.is_shut_down().then(|| attachment.waiters.lock());
         // Adding this subtracts one.
         let before = self.word.fetch_add(u64::MAX, Ordering::AcqRel);
         self.since.store(0, Ordering::Relaxed);
@@ -112,7 +114,7 @@ const PATIENCE_APART: u64 = 3000;
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
         let Waiter { held, apart } = &self.waiter;
-        // For all of it: who is the first of the line because we left it finds our values no longer counted.
+        // For all of it: a thread that is first once we have left must find our values no longer counted.
         let mut waiters = self.attachment.waiters.lock();
         let counted = Apart::counted_in(apart.word.fetch_and(!Apart::COUNTED, Ordering::AcqRel));
         self.tally.wait_with_less(held + counted);

@@ -7,7 +7,7 @@ use crate::layout::Flavor;
 use crate::methods::{methods_of_all, methods_of_both};
 use crate::registry::Share;
 use multiproc_prim::{Deadline, Flag};
-use multiproc_ring::mpmc::{Held, Taken};
+use multiproc_ring::mpmc::{Held, PopError, Taken};
 use multiproc_sync as sync;
 use multiproc_travel::pass;
 use serde::Serialize;
@@ -59,6 +59,9 @@ thread_local! {
 
 /// A larger buffer goes back to the system after use, in bytes.
 const KEEP_SCRATCH: usize = 1 << 20;
+
+/// Values of a batch between two looks for the dead.
+const BATCH: usize = 64;
 
 /// Runs `work` with an empty buffer that is used again and again. A new buffer is made for an inner call, and for one in the
 /// destructor of a thread-local that runs after this one's.
@@ -147,18 +150,21 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         let mut underway = Underway::new(attachment, 0);
         let mut most = max;
         while values.len() < most {
-            let deadline = if values.is_empty() { deadline } else { Deadline::NOW };
-            match self.get_by(deadline) {
-                Ok(value) => {
+            let got = if values.is_empty() { Some(self.get_by(deadline)) } else { Self::get_next(attachment) };
+            match got {
+                Some(Ok(value)) => {
                     underway.add();
                     values.push(value);
-                    if values.len() == 1 {
-                        // What is there now: producers may be so fast that it never ends.
-                        most = max.min(1 + attachment.len());
+                    if values.len() % BATCH == 0 {
+                        attachment.glance();
+                        if values.len() == BATCH {
+                            // What is there now: producers may be so fast that it never ends.
+                            most = max.min(BATCH + attachment.len());
+                        }
                     }
                 }
-                Err(GetError::Empty | GetError::ShutDown) if !values.is_empty() => break,
-                Err(error) => {
+                None => break,
+                Some(Err(error)) => {
                     underway.arrived();
                     return Err(GetManyError { values, error });
                 }
@@ -166,6 +172,16 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         }
         underway.arrived();
         Ok(values)
+    }
+
+    /// Gets one more value of a batch; `None` if none is there, whatever a shutdown means for the next get.
+    #[inline]
+    fn get_next(attachment: &Attachment) -> Option<Result<T, GetError>> {
+        match attachment.channel.try_take(attachment.lanes()) {
+            Ok(taken) => Some(Self::read(attachment, taken)),
+            Err(PopError::Empty | PopError::Closed) => None,
+            Err(error) => Some(Err(attachment.get_error(error.into()))),
+        }
     }
 
     #[inline]

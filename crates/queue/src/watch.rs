@@ -65,16 +65,12 @@ impl Attachment {
         }
     }
 
-    /// Between two sleeps, or after the last one: looks for the dead, if it is time. Returns how long the next sleep may take.
-    pub(crate) fn look_around(&self, is_last: bool) -> Duration {
+    /// Between two sleeps: looks for the dead, if it is time. Returns how long the next sleep may take.
+    pub(crate) fn look_around(&self) -> Duration {
         self.give_back_again();
         if is_due(&self.words.looked) {
             self.sweep_the_dead();
             self.channel.nudge(self.lanes());
-            // It costs a look at every block. Short waits at the limit of the memory must not bring that about again and again.
-            if !is_last {
-                self.channel.nudge_for_memory();
-            }
         }
         let notice = self.membership.keep_watch(&self.itself);
         if notice == Notice::Us {

@@ -248,12 +248,14 @@ impl Channel {
     #[cold]
     fn alloc_later(&self, len: usize, wait: impl Wait) -> Result<ChannelBlock<'_>, ChannelPushError> {
         let memory = &self.control.memory;
+        let mut trimmed = false;
         let attempt = |pushing: &mut Pushing<'_, _>| {
             let found = self.look_for_block(len, pushing.is_late);
             // Where every block is in use, one will come free. Where the system has no memory for one, free blocks of other sizes may.
             if !matches!(found, Err(AllocError::NoMemory { .. })) || !std::mem::take(&mut pushing.tries_hard) {
                 return self.outcome(found);
             }
+            trimmed = true;
             let mut again = found;
             if !self.trimmed.is_in_vain(len, memory) {
                 let announcement = memory.announce();
@@ -272,6 +274,10 @@ impl Channel {
             Some(self.outcome(self.ring.alloc(len)).unwrap_or(Err(ChannelPushError::NoMemory)))
         };
         let waited = memory.wait_with(Pushing::new(wait, self), &self.memory_pace, attempt);
+        if trimmed {
+            // Another producer may have looked for a block while the trim had all free ones.
+            memory.wake_all();
+        }
         waited.unwrap_or(Err(ChannelPushError::NoMemory))
     }
 
@@ -287,6 +293,9 @@ impl Channel {
         if is_late || self.used_up.is_in_vain(len, &self.control.memory) {
             // A process may have been stopped between freeing a block and telling of it.
             return self.ring.alloc_nearby(len);
+        }
+        if self.trimmed.is_in_vain(len, &self.control.memory) {
+            return self.ring.alloc(len);
         }
         let announcement = self.control.memory.announce();
         self.ring.alloc(len).inspect_err(|error| {
@@ -349,13 +358,14 @@ impl Channel {
             ChannelPushError::Full if wait.deadline() != Deadline::NOW => ChannelPushError::Timeout,
             first => first,
         };
-        let mut waiting = Some(block);
+        let (mut waiting, mut trimmed) = (Some(block), false);
         let attempt = |pushing: &mut Pushing<'_, _>| {
             let mut tried = waiting.take()?.push_into(&self.ring);
             let mut nothing_comes = false;
             match tried {
                 // As for a block: where the system has no page for the slot, and no message waits whose memory could come free.
                 Err(Refused { error: ChannelPushError::NoMemory, block }) if std::mem::take(&mut pushing.tries_hard) => {
+                    trimmed = true;
                     self.ring.trim_all();
                     nothing_comes = !self.ring.is_any_message_left();
                     // What came free before that shows now.
@@ -376,6 +386,10 @@ impl Channel {
             )
         };
         let done = self.control.slots.wait_with(Pushing::new(wait, self), &self.slot_pace, attempt);
+        if trimmed {
+            // As for a block.
+            self.control.memory.wake_all();
+        }
         match (done.unwrap_or(Err(late)), waiting) {
             (Err(error), Some(block)) => Err(Refused { error, block }),
             _ => {

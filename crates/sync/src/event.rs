@@ -147,6 +147,8 @@ impl EventCount {
                 self.leave_watch(on_watch);
                 return Some(result);
             }
+            // Relaxed: a wake-up seen late is one that came late. Before the look around, which may wake others.
+            let was_woken = self.wakes.load(Ordering::Relaxed) != seen;
             match wait.look_around() {
                 Look::Sleep(most) => slice = most,
                 Look::Leave => {
@@ -154,8 +156,7 @@ impl EventCount {
                     return attempt(&mut wait);
                 }
             }
-            // Relaxed: a wake-up seen late is one that came late.
-            on_watch = (self.wakes.load(Ordering::Relaxed) != seen).then(|| self.go_on_watch()).flatten();
+            on_watch = was_woken.then(|| self.go_on_watch()).flatten();
             if on_watch.is_some() {
                 slice = slice.min(SLICE);
             }
@@ -278,7 +279,7 @@ impl BusyEvent {
         self.event.announce_behind(heavy_fence)
     }
 
-    /// Whether nothing that this thread can know of was done since an [announcement](Self::announce).
+    /// Whether nothing was done that this thread has been told of since an [announcement](Self::announce).
     pub(crate) fn is_quiet_since(&self, announcement: u32) -> bool {
         // Relaxed: what another process did, and then told this thread of, counted up `wakes` before.
         self.event.wakes.load(Ordering::Relaxed) == announcement

@@ -43,6 +43,8 @@ pub(super) struct Blocks {
     pub(super) busy: Hint,
     /// A guess of how many claims would find nothing here. A claim that all sizes turn away looks everywhere in spite of it.
     pub(super) pause: Hint,
+    /// A guess that all were in use the last time that a claim looked.
+    pub(super) exhausted: Flag,
     /// Blocks from the first on that sweepers know of.
     pub(super) noted: Known,
 }
@@ -80,6 +82,7 @@ impl Arena {
                 window: Hint::new(window),
                 busy: Hint::new(0),
                 pause: Hint::new(0),
+                exhausted: Flag::new(),
                 noted: Known::new(0),
             }
         };
@@ -268,8 +271,14 @@ impl<'a> Found<'a> {
             // Pages that are given back have to be committed every time.
             Some(known) if known.get() < len as u64 || !self.blocks.keeps_pages(self.index) => {
                 let start = self.start() + size_of::<BlockHeader>();
+                // Acquire, beyond the models, whose memory never goes: as in `Level::commit` (pairs with: trim).
+                let trims = self.level.trims.load(Ordering::Acquire);
                 self.level.region.commit(start..start + len)?;
                 known.set(len as u64);
+                // Acquire, beyond the models, as above (pairs with: trim).
+                if self.level.trims.load(Ordering::Acquire) != trims {
+                    known.set(0);
+                }
                 Ok(())
             }
             Some(_) => Ok(()),
@@ -345,7 +354,8 @@ impl Level {
         let chunk = within >> class.chunk;
         // Acquire, beyond the models, whose memory never goes: if a trim has told, we see below that it has the block (pairs with: trim).
         let trims = self.trims.load(Ordering::Acquire);
-        self.region.commit(self.chunk_range(class, chunk))?;
+        let range = self.chunk_range(class, chunk);
+        self.region.commit(range.clone())?;
         let state = self.headers.get(within as usize).map(|header| BlockState(header.state.load(Ordering::Relaxed)));
         // What a trim has in hand may go at the next instruction, and no process is told of it again. Where we see no trim, none has told
         // of it yet; when one does, we forget what we learn here.
@@ -353,6 +363,10 @@ impl Level {
         else {
             return Ok(());
         };
+        // A trim that had told may have taken the pages away since we committed them: it leaves zeroes, which are free blocks.
+        if trims != 0 {
+            self.region.commit(range)?;
+        }
         known.insert(1 << (chunk % 64));
         // Another thread of this process may have forgotten everything right before. Acquire, beyond the models, whose memory never
         // goes: what that thread had seen, we see (pairs with: trim).

@@ -102,11 +102,16 @@ impl<'a> Taken<'a> {
         }
     }
 
-    /// Keeps the message in hand; `None` if it lay in its slot.
+    /// Keeps the message in hand; `None` if it lay in its slot, or was never pushed, in which case its block is free.
     #[inline(always)]
     pub fn hold(self) -> Option<Held> {
         let Self { found, len, tag, deliveries, from, .. } = self;
-        Some(Held { number: found?.number(), len, tag, deliveries, from: from? })
+        let found = found?;
+        let Some(from) = from else {
+            found.free();
+            return None;
+        };
+        Some(Held { number: found.number(), len, tag, deliveries, from })
     }
 }
 

@@ -20,11 +20,11 @@ pub(super) const fn smallest_window(class: &Class) -> u64 {
 
 /// Blocks larger than this fill a cache by themselves.
 const LARGE: usize = 64 << 10;
-/// After a look at n blocks of which none was free, n / 8 claims go to larger blocks at once. So a claim looks at few blocks on average,
-/// however many are in use.
-const PAUSE: u64 = 8;
 /// Blocks of a size that a claim looks at which expects to find none. In a model it finds none.
 const NEARBY: u64 = if cfg!(loom) { 0 } else { 4 };
+/// Once all blocks of a size were in use, so many claims go to larger blocks at once. The next one looks at [`NEARBY`] blocks, and so on
+/// until it finds one. So a claim looks at less than one block on average, however many are in use: each look costs a cache miss.
+const PAUSE: u64 = 8;
 /// How many blocks ahead a claim asks for the line of a block, which the consumer that freed it has: farther and nearer gained less.
 const AHEAD: usize = 2;
 
@@ -92,8 +92,12 @@ impl Arena {
             if pause > 0 {
                 blocks.pause.set(pause - 1);
                 passed = true;
-            } else if let Some(found) = self.claim_in(blocks, owner, len, u64::MAX)? {
-                return Ok(found);
+            } else {
+                let most = if blocks.exhausted.is_set() && !cfg!(loom) { NEARBY } else { u64::MAX };
+                passed |= most == NEARBY;
+                if let Some(found) = self.claim_in(blocks, owner, len, most)? {
+                    return Ok(found);
+                }
             }
         }
         // Before it says that there is nothing, it looks everywhere.
@@ -156,6 +160,7 @@ impl Arena {
                 self.note_used(blocks, index);
             }
             if claim_if_free(&found, owner) {
+                blocks.exhausted.clear();
                 // It may have been given back since we saw that it was committed. From here on it can't be.
                 self.forget_what_was_trimmed();
                 if let Err(error) = found.level.ensure(&blocks.class, found.within).and_then(|()| found.prepare_payload(len)) {
@@ -167,6 +172,7 @@ impl Arena {
             blocks.busy.set(blocks.busy.get() + 1);
             looked += 1;
             if looked >= most {
+                blocks.pause.set(PAUSE);
                 return refused.map_or(Ok(None), |error| Err(error.into()));
             }
             if looked >= window {
@@ -180,7 +186,8 @@ impl Arena {
                 looked /= 2;
             }
         }
-        blocks.pause.set(window / PAUSE);
+        blocks.exhausted.set();
+        blocks.pause.set(PAUSE);
         refused.map_or(Ok(None), |error| Err(error.into()))
     }
 

@@ -115,9 +115,10 @@ impl Arena {
                 return;
             }
         }
+        let ours = BlockState::trimming(owner).0;
         for state in (first..first + claimed).filter_map(|within| header(within).map(|header| &header.state)) {
             // Release (pairs with: free).
-            state.swap(BlockState::FREE.0, Ordering::Release);
+            let _ = state.compare_exchange(ours, BlockState::FREE.0, Ordering::Release, Ordering::Relaxed);
         }
     }
 

@@ -4,7 +4,7 @@
 use super::arena::Arena;
 use super::ring::{MOST_TRIES, Ring, Spot, Trouble, Waiting};
 use super::state::{BlockState, Content, Slot, Ticket};
-use multiproc_prim::{AtomicU64, Backoff, Ordering};
+use multiproc_prim::{AtomicU64, Backoff, Ordering, fetch_to_write};
 
 /// Slots that a walk looks at before it asks the shared end: as many as others are likely to have used meanwhile.
 const SHORT_WALK: u32 = 4;
@@ -79,6 +79,7 @@ impl Ring {
             Content::Small { len, tag, .. } => Some(Waiting::Small(len, tag)),
             Content::Block => {
                 let Some(block) = self.block_in(arena, spot.slot, spot.word)? else { return Ok(None) };
+                fetch_to_write(&block.header.state);
                 // Relaxed: at least as new as the slot that named the block (pairs with: take).
                 let state = BlockState(block.header.state.load(Ordering::Relaxed));
                 state.is_queued(self.id, spot.ticket).then_some(Waiting::Block(block, state))

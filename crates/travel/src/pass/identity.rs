@@ -11,7 +11,7 @@ use super::plain;
 use super::shape::mix;
 use serde::Deserializer;
 use serde::de::value::BorrowedStrDeserializer;
-use serde::de::{DeserializeOwned, DeserializeSeed, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor};
+use serde::de::{DeserializeOwned, DeserializeSeed, EnumAccess, Expected, MapAccess, SeqAccess, VariantAccess, Visitor};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// A number for how values of a type are encoded. Two programs that exchange values compare it to find out whether they mean the
@@ -20,7 +20,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// It is the same in every program. It differs for types that differ in the name, type or place of a field or variant, and for
 /// versions of the codec. `Vec<u8>` and `Box<[u8]>` differ as well: messages of the one are bare bytes, those of the other are not.
 ///
-/// Modules, crates, `Box` and its like do not count. Where a type's `Deserialize` does not say what it wants to read (`untagged`,
+/// Modules, crates, `Box` and its like do not count. Of [plain data](super::Plain) the name, the size and the alignment count, not the fields. Where a type's `Deserialize` does not say what it wants to read (`untagged`,
 /// `flatten`, `tag`, hand-written code that takes only some values), the type's name takes the place of the rest.
 #[must_use]
 pub fn identity<T: DeserializeOwned>() -> u64 {
@@ -227,8 +227,8 @@ impl<'de> Deserializer<'de> for Probe<'_> {
         if name == plain::ONE || name == plain::MANY {
             // The type alone knows what the bytes mean.
             self.0.text(&type_name::<V::Value>());
+            self.0.text(&(&visitor as &dyn Expected).to_string());
             let len = if name == plain::ONE { size_of::<V::Value>() } else { 0 };
-            self.0.number(len as u64);
             return visitor.visit_bytes(&vec![0; len]);
         }
         self.0.named(format::END, name, &[], |trace| visitor.visit_newtype_struct(Probe(trace)))

@@ -45,7 +45,7 @@
 //! | to | change |
 //! |---|---|
 //! | add a kind of value | `format.rs` (constant, table, `VERSION`), `write/mod.rs`, `read/deserializer.rs`; in `read/mod.rs` `any`, `unexpected` and `pass_over`; `compare.rs` if it holds other values |
-//! | have one more type travel as its bare bytes | `bare.rs` (`numbers!`, or `append`, `from_bytes` and `is_bare`), `VERSION` |
+//! | have one more type travel as its bare bytes | `bare.rs` (`numbers!`, or `bytes_of`, `from_bytes`, `whole` and `is_bare`), `VERSION` |
 //! | trust the code of one more crate whose types are read from any bytes | `type_names::BYTES` |
 //! | know one more unordered set, or ordered map, of another crate | the two lists in `type_names.rs`, `Care::has_items` |
 //! | refuse a type of the library that serde writes without a part | `type_names::loses`, `bare::what_is_lost` |

@@ -10,7 +10,8 @@ use std::marker::PhantomData;
 /// A value of plain data: it travels as the bytes that it is in memory, by one copy, however many fields it has.
 ///
 /// Plain data has no pointers and no gaps, and any bytes make a value: [`bytemuck`]'s `NoUninit` and `AnyBitPattern`, which `Pod` implies.
-/// It may be a message, or a part of one. Python's counterpart is `multiprocessing.sharedctypes` with `ctypes.Structure`.
+/// It may be a message, or a part of one. Of its fields nothing is written: a named queue tells two plain types apart by name, size and alignment
+/// alone. Python's counterpart is `multiprocessing.sharedctypes` with `ctypes.Structure`.
 ///
 /// A number, and a `Vec` of numbers, need no wrapper: they are copied so anyway.
 ///
@@ -93,11 +94,14 @@ impl<'de, T: AnyBitPattern> Deserialize<'de> for PlainVec<T> {
 trait OfBytes: Sized {
     /// `None`: these bytes make none.
     fn of_bytes(bytes: &[u8]) -> Option<Self>;
-    const EXPECTED: &'static str;
+    /// What the bytes should be, and the size and alignment of a value. It is a part of the type's [`identity`](super::identity()).
+    fn expecting(f: &mut fmt::Formatter<'_>) -> fmt::Result;
 }
 
 impl<T: AnyBitPattern> OfBytes for Plain<T> {
-    const EXPECTED: &'static str = "the bytes of a value of plain data";
+    fn expecting(f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the bytes of a value of {} bytes, aligned to {}", size_of::<T>(), align_of::<T>())
+    }
 
     fn of_bytes(bytes: &[u8]) -> Option<Self> {
         bytemuck::try_pod_read_unaligned(bytes).ok().map(Self)
@@ -105,7 +109,9 @@ impl<T: AnyBitPattern> OfBytes for Plain<T> {
 }
 
 impl<T: AnyBitPattern> OfBytes for PlainVec<T> {
-    const EXPECTED: &'static str = "the bytes of values of plain data";
+    fn expecting(f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the bytes of values of {} bytes, aligned to {}", size_of::<T>(), align_of::<T>())
+    }
 
     fn of_bytes(bytes: &[u8]) -> Option<Self> {
         bare::collect(bytes).map(Self)
@@ -118,7 +124,7 @@ impl<'de, V: OfBytes> Visitor<'de> for FromBytes<V> {
     type Value = V;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(V::EXPECTED)
+        V::expecting(f)
     }
 
     fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<V, D::Error> {

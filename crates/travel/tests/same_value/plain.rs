@@ -169,6 +169,16 @@ fn plain_data_of_another_type_is_another_type() {
     assert_ne!(identity::<Plain<Point>>(), identity::<Plain<Place>>());
     assert_ne!(identity::<Plain<Point>>(), identity::<PlainVec<Point>>());
     assert_ne!(identity::<(u8, Plain<Point>)>(), identity::<(u8, Plain<Place>)>());
+    mod wide {
+        #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+        #[repr(C)]
+        pub(super) struct Point {
+            x: f64,
+            y: f64,
+        }
+    }
+    assert_ne!(identity::<PlainVec<Point>>(), identity::<PlainVec<wide::Point>>());
+    assert_ne!(identity::<Vec<Plain<Point>>>(), identity::<Vec<Plain<wide::Point>>>());
     assert_ne!(identity::<Plain<[u8; 4]>>(), identity::<Plain<[u8; 8]>>());
     assert_eq!(identity::<Vec<Plain<Point>>>(), identity::<Vec<Plain<Point>>>());
 }
