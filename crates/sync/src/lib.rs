@@ -6,6 +6,7 @@ mod channel;
 mod error;
 mod event;
 mod looked;
+mod memory;
 mod stream;
 mod wait;
 
