@@ -100,8 +100,14 @@ impl Arena {
                 }
             }
         }
-        // Before it says that there is nothing, it looks everywhere.
-        if passed { self.claim_among(owner, len, u64::MAX) } else { Err(AllocError::Exhausted) }
+        if !passed {
+            return Err(AllocError::Exhausted);
+        }
+        // What came free last is where the last look ended. Before it says that there is nothing, it looks everywhere.
+        match self.claim_among(owner, len, NEARBY) {
+            Err(AllocError::Exhausted) => self.claim_among(owner, len, u64::MAX),
+            done => done,
+        }
     }
 
     fn check_length(&self, len: usize) -> Result<(), AllocError> {
