@@ -95,8 +95,11 @@ impl Arena {
             } else {
                 let most = if blocks.exhausted.is_set() && !cfg!(loom) { NEARBY } else { u64::MAX };
                 passed |= most == NEARBY;
-                if let Some(found) = self.claim_in(blocks, owner, len, most)? {
-                    return Ok(found);
+                match self.claim_in(blocks, owner, len, most) {
+                    Ok(Some(found)) => return Ok(found),
+                    Err(error) if most == u64::MAX => return Err(error),
+                    // Not here: elsewhere one may be free, and have memory.
+                    Ok(None) | Err(_) => {}
                 }
             }
         }
@@ -104,10 +107,7 @@ impl Arena {
             return Err(AllocError::Exhausted);
         }
         // What came free last is where the last look ended. Before it says that there is nothing, it looks everywhere.
-        match self.claim_among(owner, len, NEARBY) {
-            Err(AllocError::Exhausted) => self.claim_among(owner, len, u64::MAX),
-            done => done,
-        }
+        self.claim_among(owner, len, NEARBY).or_else(|_| self.claim_among(owner, len, u64::MAX))
     }
 
     fn check_length(&self, len: usize) -> Result<(), AllocError> {
