@@ -83,8 +83,19 @@ fn loses(name: &str) -> bool {
     is_standard(path) && matches!(last(path), "SocketAddrV6" | "RangeInclusive")
 }
 
+/// A type's name without its arguments. They are at the end; a type in a method of a trait has brackets at the start, too.
 fn path(name: &str) -> &str {
-    name.split('<').next().unwrap_or(name)
+    let mut depth = 0;
+    let opens = |(at, byte): (usize, u8)| {
+        match byte {
+            b'>' => depth += 1,
+            b'<' => depth -= 1,
+            _ => {}
+        }
+        (depth == 0).then_some(at)
+    };
+    let start = if name.ends_with('>') { name.bytes().enumerate().rev().find_map(opens) } else { None };
+    start.map_or(name, |start| &name[..start])
 }
 
 fn last(path: &str) -> &str {

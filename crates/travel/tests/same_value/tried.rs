@@ -85,3 +85,63 @@ fn fields_that_are_read_under_each_others_names_are_tried_each_time() {
     assert!(put(1, 1).is_ok());
     put(1, 2).unwrap_err();
 }
+
+#[test]
+fn fields_that_a_tuple_leaves_out_are_tried_each_time() {
+    fn is_zero(n: &u32) -> bool {
+        *n == 0
+    }
+    fn is_one(n: &u32) -> bool {
+        *n == 1
+    }
+    fn one() -> u32 {
+        1
+    }
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Pair(
+        #[serde(skip_serializing_if = "is_zero", default)] u32,
+        #[serde(skip_serializing_if = "is_one", default = "one")] u32,
+    );
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    enum Message {
+        Two(
+            #[serde(skip_serializing_if = "is_zero", default)] u32,
+            #[serde(skip_serializing_if = "is_one", default = "one")] u32,
+        ),
+    }
+    comes_back(Pair(5, 1));
+    assert!(travel(&Pair(0, 0)).is_err());
+    comes_back(Pair(5, 1));
+    comes_back(Message::Two(5, 1));
+    assert!(travel(&Message::Two(0, 0)).is_err());
+}
+
+#[test]
+fn a_type_in_a_method_of_a_trait_is_judged_as_any_other() {
+    trait Run {
+        fn run();
+    }
+    struct Here;
+    impl Run for Here {
+        fn run() {
+            #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+            #[serde(from = "u32", into = "u32")]
+            struct Small(u32);
+            impl From<u32> for Small {
+                fn from(n: u32) -> Self {
+                    Self(n.min(10))
+                }
+            }
+            impl From<Small> for u32 {
+                fn from(small: Small) -> Self {
+                    small.0
+                }
+            }
+            comes_back(Small(1));
+            assert!(travel(&Small(50)).is_err());
+            comes_back(vec![Small(1)]);
+            assert!(travel(&vec![Small(50)]).is_err());
+        }
+    }
+    Here::run();
+}

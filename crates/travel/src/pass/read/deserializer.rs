@@ -57,8 +57,6 @@ impl<'de, const TRIAL: bool> Deserializer<'de> for &mut Reader<'de, TRIAL> {
     }
 
     parts! {
-        deserialize_tuple(_len: usize) = TUPLE | TUPLE_ARRAY => visit_seq;
-        deserialize_tuple_struct(_name: &'static str, _len: usize) = TUPLE | TUPLE_ARRAY => visit_seq;
         deserialize_map() = MAP => visit_map;
     }
 
@@ -69,6 +67,24 @@ impl<'de, const TRIAL: bool> Deserializer<'de> for &mut Reader<'de, TRIAL> {
             return Ok(vector);
         }
         if matches!(self.next(), Some(SEQ | ARRAY)) { Items::visit_seq(self, visitor) } else { self.parts(visitor) }
+    }
+
+    #[inline]
+    fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Why> {
+        self.meet::<V>();
+        if !matches!(self.next(), Some(TUPLE | TUPLE_ARRAY)) {
+            return self.parts(visitor);
+        }
+        if TRIAL {
+            // A field that serde skips here leaves no trace: the shape does not tell which one it was.
+            self.watch.each |= self.items_of_tuple()? != len;
+        }
+        Items::visit_seq(self, visitor)
+    }
+
+    #[inline]
+    fn deserialize_tuple_struct<V: Visitor<'de>>(self, _: &'static str, len: usize, visitor: V) -> Result<V::Value, Why> {
+        self.deserialize_tuple(len, visitor)
     }
 
     #[inline]

@@ -360,6 +360,24 @@ impl<'de, const TRIAL: bool> Reader<'de, TRIAL> {
         Ok(follow)
     }
 
+    /// The number of items in the tuple that comes.
+    #[cold]
+    fn items_of_tuple(&mut self) -> Result<usize, Why> {
+        let start = self.bytes;
+        let mut items = 0;
+        if self.kind()? == TUPLE {
+            while !self.found(END) {
+                self.pass_over()?;
+                items += 1;
+            }
+        } else {
+            self.kind()?;
+            items = self.length()?;
+        }
+        self.bytes = start;
+        Ok(items)
+    }
+
     /// Passes over a value.
     pub(super) fn pass_over(&mut self) -> Result<(), Why> {
         let kind = self.kind()?;
