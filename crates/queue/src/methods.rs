@@ -27,7 +27,7 @@ macro_rules! methods_of_all {
 
             /// Returns whether no value waits (Python: `empty`, which can still be true after a `put`; this one is not).
             pub fn is_empty(&self) -> bool {
-                self.queue().share().is_empty()
+                self.queue().share().look_to_count().is_empty()
             }
 
             /// Ends puts through this handle (Python: `close`). It concerns neither other handles, clones of this one included,
@@ -153,7 +153,7 @@ macro_rules! methods_of_both {
 
             /// Returns the number of values waiting, at some moment during the call (Python: `qsize`, which some systems lack).
             pub fn len(&self) -> usize {
-                self.queue().share().len()
+                self.queue().share().look_to_count().len()
             }
 
             /// Returns whether a put would have to wait for a slot (Python: `full`). Never true for an unbounded queue, whose

@@ -57,6 +57,14 @@ impl Attachment {
         }
     }
 
+    /// Before what waits is counted: what the dead had in hand may come back.
+    pub(crate) fn look_to_count(&self) -> &Self {
+        if self.shape.flavor == Flavor::Joinable {
+            self.look_to_answer();
+        }
+        self
+    }
+
     #[inline(always)]
     fn look_if_due(&self) {
         if is_due(&self.words.looked) {

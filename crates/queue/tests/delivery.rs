@@ -62,9 +62,15 @@ fn get_and_die(q: JoinableQueue<u32>) {
 #[test]
 fn a_supervisor_that_only_asks_for_dead_letters_or_counts_finds_what_a_dead_worker_left() {
     type Ask = fn(&JoinableQueue<u32>) -> bool;
-    let asks: [Ask; 3] = [|q| q.try_get_dead().is_ok(), |q| q.dead_len() == 1, |q| q.unfinished() == 0];
-    for ask in asks {
-        let q = JoinableQueue::builder().bounded(4).max_deliveries(1).build().unwrap();
+    let asks: [(u16, Ask); 5] = [
+        (1, |q| q.try_get_dead().is_ok()),
+        (1, |q| q.dead_len() == 1),
+        (1, |q| q.unfinished() == 0),
+        (2, |q| q.len() == 1),
+        (2, |q| !q.is_empty()),
+    ];
+    for (max_deliveries, ask) in asks {
+        let q = JoinableQueue::builder().bounded(4).max_deliveries(max_deliveries).build().unwrap();
         q.put(13).unwrap();
         let worker = Process::spawn(get_and_die, q.clone()).unwrap();
         worker.join().unwrap();
