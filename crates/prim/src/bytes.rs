@@ -146,21 +146,8 @@ impl<'a> Bytes<'a> {
     /// The whole window as values of plain data; `None` if it is no whole number of them.
     #[inline(always)]
     pub fn to_vec<T: AnyBitPattern>(&self) -> Option<Vec<T>> {
-        if self.len == 0 {
-            return Some(Vec::new());
-        }
-        if self.len.checked_rem(size_of::<T>()) != Some(0) {
-            return None;
-        }
-        let count = self.len / size_of::<T>();
-        let mut values = Vec::<T>::with_capacity(count);
-        // SAFETY: there is room for `count` values, which have self.len bytes together; all of them are written before set_len, and
-        // any bytes make a value.
-        unsafe {
-            self.load_into(values.as_mut_ptr().cast(), self.len);
-            values.set_len(count);
-        }
-        Some(values)
+        // SAFETY: all of the window is loaded, into room for as much.
+        unsafe { vec_of(self.len, |target| self.load_into(target, self.len)) }
     }
 
     /// A pointer to the bytes for reading and writing in place.
@@ -181,6 +168,30 @@ impl<'a> Bytes<'a> {
         // SAFETY: the window lies inside the region; the rest is the caller's promise.
         unsafe { load(target, self.first.as_ptr(), len) }
     }
+}
+
+/// The values of plain data that `len` bytes make, which `copy` writes to the place that it gets; `None` if they are no whole number of
+/// values. (Public for `multiproc-travel`, whose bytes are private ones.)
+///
+/// # Safety
+///
+/// `copy` writes `len` bytes there.
+#[doc(hidden)]
+#[inline(always)]
+pub unsafe fn vec_of<T: AnyBitPattern>(len: usize, copy: impl FnOnce(*mut u8)) -> Option<Vec<T>> {
+    if len == 0 {
+        return Some(Vec::new());
+    }
+    if len.checked_rem(size_of::<T>()) != Some(0) {
+        return None;
+    }
+    let count = len / size_of::<T>();
+    let mut values = Vec::<T>::with_capacity(count);
+    copy(values.as_mut_ptr().cast());
+    // SAFETY: there is room for `count` values, which have `len` bytes together. The caller's `copy` has written all of them, and any
+    // bytes make a value.
+    unsafe { values.set_len(count) };
+    Some(values)
 }
 
 /// From this length on, in bytes, the string instruction beats word-by-word copies. Fuzzing does without: a sanitizer can't see into it.

@@ -31,7 +31,7 @@ pub use base::fence::{heavy_fence, light_fence};
 pub use base::futex;
 pub use base::pair::AtomicPair;
 pub use base::spin::{spin_loop, yield_now};
-pub use bytes::{Bytes, OwnBytes};
+pub use bytes::{Bytes, OwnBytes, vec_of};
 pub use circle::Circle;
 pub use fork::{PerProcess, stamp};
 pub use private::{Counter, Flag, Hint, Known};

@@ -145,8 +145,15 @@ impl Channel {
     }
 
     fn build(control: Place<Control>, ring: Mpmc) -> Self {
-        let [item_pace, slot_pace, memory_pace] = [(); 3].map(|()| Pace::default());
-        Self { ring, control, item_pace, slot_pace, memory_pace, used_up: Looked::default(), trimmed: Looked::default() }
+        Self {
+            ring,
+            control,
+            item_pace: Pace::default(),
+            slot_pace: Pace::default(),
+            memory_pace: Pace::default(),
+            used_up: Looked::default(),
+            trimmed: Looked::default(),
+        }
     }
 
     /// The ring itself.

@@ -275,7 +275,7 @@ impl Ring {
     ) -> Result<Option<Popped<'a>>, PopError> {
         let (mut backoff, mut hung_back) = (Backoff::new(), false);
         while backoff.tries() <= MOST_TRIES {
-            let (Spot { ticket, slot, word }, waiting) = self.find_head(arena, &mut backoff)?;
+            let (Spot { ticket, slot, word }, waiting) = self.find_head(arena, &mut backoff, true)?;
             if !is_drained() {
                 return Ok(None);
             }
@@ -321,7 +321,7 @@ impl Ring {
 
     /// Whether a pop would find something now.
     pub(crate) fn has_message(&self, arena: &Arena) -> bool {
-        let found = self.find_head(arena, &mut Backoff::new());
+        let found = self.find_head(arena, &mut Backoff::new(), false);
         matches!(found, Ok((_, Waiting::Small(..) | Waiting::Block(..))))
     }
 
@@ -330,7 +330,7 @@ impl Ring {
     pub(crate) fn close_if_empty(&self, arena: &Arena, era: Era, is_drained: impl Fn() -> bool) -> PopError {
         let mut backoff = Backoff::new();
         while backoff.tries() <= MOST_TRIES {
-            match self.find_head(arena, &mut backoff) {
+            match self.find_head(arena, &mut backoff, false) {
                 Ok((_, Waiting::Closed)) => return PopError::Closed,
                 Ok((_, Waiting::Small(..) | Waiting::Block(..))) => return PopError::Empty,
                 Ok((Spot { ticket, slot, word }, Waiting::Nothing)) => {
@@ -368,7 +368,7 @@ impl Ring {
     }
 
     fn head(&self, arena: &Arena) -> Result<u64, Trouble> {
-        self.find_head(arena, &mut Backoff::new()).map(|(spot, _)| self.turns.number(spot.ticket))
+        self.find_head(arena, &mut Backoff::new(), false).map(|(spot, _)| self.turns.number(spot.ticket))
     }
 
     /// Messages taken since the ring was made.

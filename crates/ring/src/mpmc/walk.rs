@@ -44,16 +44,21 @@ impl Ring {
         }
     }
 
-    /// The first ticket whose message is not taken, or not there yet.
+    /// The first ticket whose message is not taken, or not there yet. `takes`: the caller takes that message, and does not only look.
     #[inline(always)]
-    pub(super) fn find_head<'a>(&self, arena: &'a Arena, backoff: &mut Backoff) -> Result<(Spot<'_>, Waiting<'a>), Trouble> {
+    pub(super) fn find_head<'a>(
+        &self,
+        arena: &'a Arena,
+        backoff: &mut Backoff,
+        takes: bool,
+    ) -> Result<(Spot<'_>, Waiting<'a>), Trouble> {
         let mut walk = Walk { end: &self.ends.head, at: self.start(&self.head), steps: 0, asked: false };
         loop {
             let spot = self.look(&walk)?;
             let ahead = spot.word.turns_ahead_of(self.turns.turn(spot.ticket));
             let waiting = match ahead {
                 -1 => Some(Waiting::Nothing),
-                0 => self.waiting(arena, &spot)?,
+                0 => self.waiting(arena, &spot, takes)?,
                 _ => None,
             };
             if let Some(waiting) = waiting {
@@ -70,7 +75,7 @@ impl Ring {
 
     /// What a slot that was filled in this turn has for a consumer; `None`: it was taken.
     #[inline(always)]
-    fn waiting<'a>(&self, arena: &'a Arena, spot: &Spot<'_>) -> Result<Option<Waiting<'a>>, Trouble> {
+    fn waiting<'a>(&self, arena: &'a Arena, spot: &Spot<'_>, takes: bool) -> Result<Option<Waiting<'a>>, Trouble> {
         Ok(match spot.word.content() {
             // It was opened again after it was closed in the turn after this one: what it held in this turn is long taken.
             Content::Nothing => None,
@@ -79,7 +84,9 @@ impl Ring {
             Content::Small { len, tag, .. } => Some(Waiting::Small(len, tag)),
             Content::Block => {
                 let Some(block) = self.block_in(arena, spot.slot, spot.word)? else { return Ok(None) };
-                fetch_to_write(&block.header.state);
+                if takes {
+                    fetch_to_write(&block.header.state);
+                }
                 // Relaxed: at least as new as the slot that named the block (pairs with: take).
                 let state = BlockState(block.header.state.load(Ordering::Relaxed));
                 state.is_queued(self.id, spot.ticket).then_some(Waiting::Block(block, state))

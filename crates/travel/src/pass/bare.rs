@@ -5,7 +5,7 @@
 
 use super::error::Why;
 use super::format;
-use multiproc_prim::Bytes;
+use multiproc_prim::{Bytes, vec_of};
 use std::any::TypeId;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
@@ -151,20 +151,8 @@ numbers!(
 
 /// The values of these bytes; `None` if they are no whole number of values.
 pub(super) fn collect<N: bytemuck::AnyBitPattern>(bytes: &[u8]) -> Option<Vec<N>> {
-    if bytes.is_empty() {
-        return Some(Vec::new());
-    }
-    if bytes.len().checked_rem(size_of::<N>()) != Some(0) {
-        return None;
-    }
-    let count = bytes.len() / size_of::<N>();
-    let mut numbers = Vec::<N>::with_capacity(count);
-    // SAFETY: there is room for so many values, which are as long as the bytes; any bytes make a value.
-    unsafe {
-        std::ptr::copy_nonoverlapping(bytes.as_ptr(), numbers.as_mut_ptr().cast(), bytes.len());
-        numbers.set_len(count);
-    }
-    Some(numbers)
+    // SAFETY: all of the bytes are copied, into new memory for as many.
+    unsafe { vec_of(bytes.len(), |target| std::ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len())) }
 }
 
 /// The kind and the bytes of a number, or of a number behind a reference; `None` for other values.
