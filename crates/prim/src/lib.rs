@@ -6,11 +6,13 @@ compile_error!("multiproc needs a 64-bit target: its shared memory is made of 64
 compile_error!("multiproc needs Linux: processes wait for each other with its futexes");
 
 mod ahead;
+mod background;
 mod backoff;
 mod bytes;
 mod circle;
 pub mod descriptor;
 mod fork;
+mod poll;
 mod private;
 mod refusal;
 mod region;
@@ -24,16 +26,19 @@ mod time;
 mod base;
 
 pub use ahead::fetch_to_write;
+pub use background::background;
 pub use backoff::Backoff;
 pub use base::atomic::{AtomicU32, AtomicU64, Ordering, fence, fence_after_exchange};
 pub use base::explore as model;
 pub use base::fence::{heavy_fence, light_fence};
 pub use base::futex;
+pub use base::mutex::{Mutex, MutexGuard};
 pub use base::pair::AtomicPair;
 pub use base::spin::{spin_loop, yield_now};
 pub use bytes::{Bytes, OwnBytes, vec_of};
 pub use circle::Circle;
 pub use fork::{PerProcess, stamp};
+pub use poll::{Direction, PollSet, Signal, is_ready_for};
 pub use private::{Counter, Flag, Hint, Known};
 pub use refusal::{fmt_debug, fmt_refusal};
 pub use region::{Array, Heap, Memory, OutOfBounds, Padded, Place, Region, Shared};

@@ -2,6 +2,7 @@
 
 use crate::lookout::{Charge, Standing, State, WATCHER, Watched};
 use crate::private::PrivateFd;
+use multiproc_prim::background;
 use rustix::event::{Timespec, epoll};
 use rustix::fs::inotify::Reader;
 use std::mem::MaybeUninit;
@@ -23,8 +24,6 @@ const LOOKS: [Duration; 4] = [Duration::ZERO, Duration::from_millis(5), Duration
 const RETRY: Duration = Duration::from_millis(3);
 /// Events read at once.
 const MOST_EVENTS: usize = 1000;
-/// Looking at the dead needs no deep stack.
-const STACK: usize = 256 << 10;
 
 /// What the thread does after it has unlocked the state.
 pub(crate) enum Act {
@@ -46,29 +45,10 @@ pub(crate) fn start(state: &mut State) -> Option<()> {
     if state.bells.is_none() {
         let bells = Arc::new(PrivateFd::open(|| epoll::create(epoll::CreateFlags::CLOEXEC)).ok()?);
         let theirs = Arc::clone(&bells);
-        let thread = std::thread::Builder::new().name("multiproc-watch".into()).stack_size(STACK);
-        // Signals are for the program's own threads. A new thread inherits the mask of the thread that starts it.
-        let started = with_signals_blocked(|| thread.spawn(move || run(&theirs)));
-        started.ok()?;
+        background("multiproc-watch", move || run(&theirs)).ok()?;
         state.bells = Some(bells);
     }
     Some(())
-}
-
-fn with_signals_blocked<R>(call: impl FnOnce() -> R) -> R {
-    let mut all = MaybeUninit::<libc::sigset_t>::uninit();
-    let mut before = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: both sets are ours; the first is filled by the first call, and the second by the second one.
-    let blocked = unsafe {
-        libc::sigfillset(all.as_mut_ptr());
-        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr()) == 0
-    };
-    let result = call();
-    if blocked {
-        // SAFETY: the call that succeeded has written the set.
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut()) };
-    }
-    result
 }
 
 /// Segments of which a description was closed, and when to look at them next.

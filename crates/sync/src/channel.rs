@@ -2,7 +2,7 @@
 
 use crate::block::ChannelBlock;
 use crate::error::{ChannelError, ChannelPopError, ChannelPushError};
-use crate::event::{BusyEvent, EventCount, Pace};
+use crate::event::{BusyEvent, Event, EventCount, Pace};
 use crate::looked::Looked;
 use crate::memory::Pushing;
 use crate::wait::{Look, Wait};
@@ -88,6 +88,40 @@ pub struct Channel {
     pub(crate) trimmed: Looked,
 }
 
+/// What an event of a channel tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// A message is there.
+    Message,
+    /// A slot is free.
+    Room,
+    /// A block is free.
+    Memory,
+}
+
+/// An event of a channel.
+#[derive(Clone, Debug)]
+pub struct ChannelEvent {
+    control: Place<Control>,
+    of: Told,
+}
+
+impl ChannelEvent {
+    /// What it tells of.
+    pub fn of(&self) -> Told {
+        self.of
+    }
+
+    /// The event itself.
+    pub fn get(&self) -> Event<'_> {
+        match self.of {
+            Told::Message => Event::Plain(&self.control.items),
+            Told::Room => Event::Plain(&self.control.slots),
+            Told::Memory => Event::Busy(&self.control.memory),
+        }
+    }
+}
+
 /// A pop that waits, and meanwhile gives back the memory that a burst needed.
 struct Popping<'a, W> {
     wait: W,
@@ -154,6 +188,11 @@ impl Channel {
             used_up: Looked::default(),
             trimmed: Looked::default(),
         }
+    }
+
+    /// What tells of messages, of room or of memory: for a [`Condition`](crate::Condition) about this channel, which it outlives.
+    pub fn event(&self, of: Told) -> ChannelEvent {
+        ChannelEvent { control: self.control.clone(), of }
     }
 
     /// The ring itself.

@@ -130,35 +130,30 @@ impl EventCount {
         if let Some(result) = pace.spin(deadline, || attempt(&mut wait)) {
             return Some(result);
         }
-        let mut slice = SLICE;
-        let mut on_watch = None;
+        let mut sleeper = Sleeper::new();
         loop {
-            let seen = self.announce_behind(&fence);
+            sleeper.announce(self, &fence);
             if let Some(result) = attempt(&mut wait) {
-                self.leave_watch(on_watch);
+                sleeper.leave(self);
                 return Some(result);
             }
             if deadline.is_over() {
-                self.leave_watch(on_watch);
+                sleeper.leave(self);
                 return None;
             }
-            futex::wait(&self.wakes, seen, Some(deadline.within(slice)));
+            futex::wait(&self.wakes, sleeper.seen, Some(deadline.within(sleeper.slice)));
             if let Some(result) = attempt(&mut wait) {
-                self.leave_watch(on_watch);
+                sleeper.leave(self);
                 return Some(result);
             }
-            // Relaxed: a wake-up seen late is one that came late. Before the look around, which may wake others.
-            let was_woken = self.wakes.load(Ordering::Relaxed) != seen;
+            let was_woken = sleeper.was_woken(self);
+            // It may wake others, so it comes after that.
             match wait.look_around() {
-                Look::Sleep(most) => slice = most,
+                Look::Sleep(most) => sleeper.go_on(self, was_woken, most),
                 Look::Leave => {
-                    self.leave_watch(on_watch);
+                    sleeper.leave(self);
                     return attempt(&mut wait);
                 }
-            }
-            on_watch = was_woken.then(|| self.go_on_watch()).flatten();
-            if on_watch.is_some() {
-                slice = slice.min(SLICE);
             }
         }
     }
@@ -249,6 +244,84 @@ impl EventCount {
             // Of the announced sleepers none is left asleep. If we are so late that a newer answer stands there, the next waker wakes
             // nobody once. Release: our change of `wakes` comes before (pairs with: answer).
             self.answered.store(announced, Ordering::Release);
+        }
+    }
+}
+
+/// A thread that is about to sleep at an event, or sleeps.
+#[derive(Debug)]
+pub(crate) struct Sleeper {
+    seen: u32,
+    is_announced: bool,
+    on_watch: Option<u32>,
+    /// How long the next sleep may take.
+    pub(crate) slice: Duration,
+}
+
+impl Sleeper {
+    pub(crate) const fn new() -> Self {
+        Self { seen: 0, is_announced: false, on_watch: None, slice: SLICE }
+    }
+
+    /// Announces the sleeper. Look once more before it sleeps, behind `fence`.
+    pub(crate) fn announce(&mut self, event: &EventCount, fence: impl Fn()) {
+        self.seen = event.announce_behind(fence);
+        self.is_announced = true;
+    }
+
+    /// What it sleeps on: a word, and the value that the word has while nothing happens.
+    pub(crate) fn word<'e>(&self, event: &'e EventCount) -> (&'e AtomicU32, u32) {
+        (&event.wakes, self.seen)
+    }
+
+    /// Whether there was a wake-up since its announcement.
+    pub(crate) fn was_woken(&self, event: &EventCount) -> bool {
+        // Relaxed: a wake-up seen late is one that came late.
+        self.is_announced && event.wakes.load(Ordering::Relaxed) != self.seen
+    }
+
+    /// After a sleep in vain, and a look around that allows a next one of `most`.
+    pub(crate) fn go_on(&mut self, event: &EventCount, was_woken: bool, most: Duration) {
+        self.on_watch = was_woken.then(|| event.go_on_watch()).flatten();
+        self.slice = if self.on_watch.is_some() { most.min(SLICE) } else { most };
+    }
+
+    /// The sleeper goes on with what it got, or gives up.
+    pub(crate) fn leave(&self, event: &EventCount) {
+        event.leave_watch(self.on_watch);
+    }
+}
+
+/// An event count of either kind.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'e> {
+    /// One whose waker has a fence of its own.
+    Plain(&'e EventCount),
+    /// One whose sleeper runs the fence for both.
+    Busy(&'e BusyEvent),
+}
+
+impl<'e> Event<'e> {
+    pub(crate) fn count(self) -> &'e EventCount {
+        match self {
+            Self::Plain(event) => event,
+            Self::Busy(event) => &event.event,
+        }
+    }
+
+    /// The sleeper's fence.
+    pub(crate) fn fence(self) {
+        match self {
+            Self::Plain(_) => fence(Ordering::SeqCst),
+            Self::Busy(_) => heavy_fence(),
+        }
+    }
+
+    /// Wakes one sleeper.
+    pub fn wake(self) {
+        match self {
+            Self::Plain(event) => event.wake(1),
+            Self::Busy(event) => event.wake(1),
         }
     }
 }

@@ -31,6 +31,12 @@ macro_rules! modelled {
             order: atomic::AtomicU32,
         }
 
+        impl Default for $name {
+            fn default() -> Self {
+                Self::new(0)
+            }
+        }
+
         #[allow(missing_docs, reason = "the operations are those of the standard library's atomic")]
         impl $name {
             pub fn new(value: $int) -> Self {

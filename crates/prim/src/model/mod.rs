@@ -4,6 +4,7 @@ pub(crate) mod atomic;
 pub mod explore;
 pub(crate) mod fence;
 pub mod futex;
+pub(crate) mod mutex;
 pub(crate) mod pair;
 pub(crate) mod spin;
 pub(crate) mod watch;

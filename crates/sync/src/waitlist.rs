@@ -1,0 +1,168 @@
+//! The waiters of this process that don't sleep: futures, and descriptors that become readable.
+//!
+//! They wait at a condition in a list. A thread in the background, the reactor, sleeps at the condition's event for all of them. When it
+//! is woken and the condition is met, it calls the first waiter of the list. That waiter takes what is there, and calls the next one if
+//! the condition is still met. So one message calls one waiter, and a thousand waiters cost no more than one.
+//!
+//! What keeps a wake-up from being lost: the reactor announces itself at the event before each sleep, and looks at the list and at the
+//! condition afterwards. So a waiter that is in the list needs no announcement of its own. It has only to try once more: what happened
+//! before it came into the list may have called nobody. A waiter that was called is out of the list. Until it comes back or
+//! [leaves](WaitList::leave), it answers for the condition. If it leaves with nothing, it calls the next one, or wakes a sleeper of another
+//! process.
+
+use crate::event::Event;
+use crate::reactor::Reactor;
+use crate::source::Condition;
+use multiproc_prim::{Mutex, MutexGuard};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+
+/// The waiters of this process at one condition, the first to come first.
+#[derive(Debug)]
+pub struct WaitList {
+    condition: Box<dyn Condition>,
+    reactor: Arc<Reactor>,
+    list: Mutex<List>,
+}
+
+#[derive(Debug, Default)]
+struct List {
+    waiting: VecDeque<(u64, Waker)>,
+    last: u64,
+    /// Whether the reactor sleeps for this list, or is about to.
+    is_armed: bool,
+    /// What the condition is about is gone.
+    is_over: bool,
+}
+
+/// A waiter's place in a [`WaitList`]: none at first.
+#[derive(Debug, Default)]
+pub struct Seat(Option<u64>);
+
+impl WaitList {
+    /// A list without waiters. Where they wait, `reactor` sleeps for them: [this process's](Reactor::of_process), unless it is for a model.
+    pub fn new(condition: impl Condition + 'static, reactor: Arc<Reactor>) -> Arc<Self> {
+        Arc::new(Self { condition: Box::new(condition), reactor, list: Mutex::new(List::default()) })
+    }
+
+    /// The condition that the list is about.
+    pub fn condition(&self) -> &dyn Condition {
+        &*self.condition
+    }
+
+    pub(crate) fn event(&self) -> Event<'_> {
+        self.condition.event()
+    }
+
+    fn list(&self) -> MutexGuard<'_, List> {
+        self.list.lock()
+    }
+
+    /// Makes an attempt: takes a seat if it gives nothing, and makes it once more. `waker` is called when the attempt is worth while again.
+    ///
+    /// Call [`leave`](Self::leave) with a seat that is given up before the attempt gave something.
+    pub fn poll<T>(self: &Arc<Self>, seat: &mut Seat, waker: &Waker, mut attempt: impl FnMut() -> Option<T>) -> Poll<T> {
+        if let Some(done) = attempt() {
+            self.leave(seat);
+            return Poll::Ready(done);
+        }
+        self.sit_down(seat, waker);
+        match attempt() {
+            Some(done) => {
+                self.leave(seat);
+                Poll::Ready(done)
+            }
+            None => Poll::Pending,
+        }
+    }
+
+    /// Takes a seat. Look at the condition once more afterwards.
+    pub(crate) fn sit_down(self: &Arc<Self>, seat: &mut Seat, waker: &Waker) {
+        let mut list = self.list();
+        let known = seat.0.and_then(|number| list.waiting.iter_mut().find(|waiter| waiter.0 == number));
+        let before = match known {
+            Some(waiter) => Some(std::mem::replace(&mut waiter.1, waker.clone())),
+            None => {
+                list.last += 1;
+                seat.0 = Some(list.last);
+                let waiter = (list.last, waker.clone());
+                list.waiting.push_back(waiter);
+                None
+            }
+        };
+        let arms = !std::mem::replace(&mut list.is_armed, true);
+        drop(list);
+        // A waker's destructor is the user's code.
+        drop(before);
+        if arms && self.reactor.sleep_for(self).is_err() {
+            // No thread can be had: this waiter's own thread looks again soon.
+            self.list().is_armed = false;
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Gives a seat up. A waiter that was called calls the next one, unless nothing is left to take.
+    pub fn leave(&self, seat: &mut Seat) {
+        let Some(number) = seat.0.take() else { return };
+        let mut list = self.list();
+        let ours = list.waiting.iter().position(|waiter| waiter.0 == number).and_then(|at| list.waiting.remove(at));
+        drop(list);
+        if ours.is_none() {
+            self.hand_on();
+        }
+    }
+
+    /// Calls the next waiter, or wakes a sleeper of another process, if the condition is met.
+    fn hand_on(&self) {
+        if self.condition.is_met() && !self.call_one() {
+            self.event().wake();
+        }
+    }
+
+    /// Calls the first waiter. Returns whether there was one.
+    fn call_one(&self) -> bool {
+        let first = self.list().waiting.pop_front();
+        first.map(|(_, waker)| waker.wake()).is_some()
+    }
+
+    /// The reactor's look before it sleeps: calls a waiter if the condition is met. Returns `false` if nobody waits: then the reactor no
+    /// longer sleeps for this list.
+    ///
+    /// `announce` announces that sleep, and comes before the look at the condition.
+    pub(crate) fn look(&self, was_woken: bool, announce: impl FnOnce()) -> bool {
+        let mut list = self.list();
+        if list.is_over || list.waiting.is_empty() {
+            list.is_armed = false;
+            drop(list);
+            // The wake-up may have been meant for another process.
+            if was_woken && self.condition.is_met() {
+                self.event().wake();
+            }
+            return false;
+        }
+        drop(list);
+        announce();
+        if self.condition.is_met() {
+            self.call_one();
+        }
+        true
+    }
+
+    /// Calls all waiters: what the condition is about is gone, and each attempt says so. The reactor no longer sleeps for this list.
+    pub fn close(&self) {
+        let mut list = self.list();
+        list.is_over = true;
+        let (waiting, is_armed) = (std::mem::take(&mut list.waiting), list.is_armed);
+        drop(list);
+        waiting.into_iter().for_each(|(_, waker)| waker.wake());
+        if is_armed {
+            self.reactor.ring();
+        }
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.list().is_over
+    }
+}
