@@ -23,15 +23,20 @@ pub use multiproc_pipe::{
     Connection, DescriptorError, PipeEnd, PipeError, Receiver, RecvError, RecvIntoError, SendError, Sender, Standby,
     StandbyError, pipe, pipe_oneway,
 };
+#[cfg(feature = "async")]
+pub use multiproc_pipe::{MessageSink, Messages};
 pub use multiproc_process::{
     Captureless, Current, Ending, Exit, JoinError, Main, Outcome, Process, ProcessBuilder, SignalError, SpawnError,
     SpawnErrorKind, Target, active_children, current_process, init,
 };
 pub use multiproc_queue::{
-    AttachError, Borrowed, Builder, ChannelError, CreateError, DeadLetter, Delivery, Flaw, GetError, GetManyError, Iter,
+    AllDone, AttachError, Borrowed, Builder, ChannelError, CreateError, DeadLetter, Delivery, Flaw, GetError, GetManyError, Iter,
     JoinThreadError, JoinableQueue, LayoutError, Loan, NameError, OpenError, OutOfBounds, ParticipantError, PutError,
-    PutManyError, Queue, QueueJoinError, RemoveError, SimpleQueue, SpscError, TaskDoneError, remove_queue,
+    PutManyError, Queue, QueueJoinError, RemoveError, Room, SimpleQueue, SpscError, TaskDoneError, remove_queue,
 };
+#[cfg(feature = "async")]
+pub use multiproc_queue::{DeliveryStream, QueueSink, QueueStream, SimpleQueueStream};
+pub use multiproc_sync::{Readable, Selector, Source, WaitError, Writable, wait};
 pub use multiproc_travel::bytemuck;
 pub use multiproc_travel::pass::{DecodeError, Descriptor, EncodeError, Lends, Plain, PlainVec};
 
@@ -40,8 +45,8 @@ pub use multiproc_travel::pass::{DecodeError, Descriptor, EncodeError, Lends, Pl
 /// A program that also uses the `Sender` or `Receiver` of `std::sync::mpsc` names those explicitly, which takes precedence.
 pub mod prelude {
     pub use crate::{
-        Connection, DeadLetter, Delivery, Exit, GetError, JoinableQueue, OpenError, Process, PutError, Queue, Receiver,
-        RecvError, SendError, Sender, SimpleQueue, SpawnError, Standby, active_children, current_process, init, pipe,
-        pipe_oneway, remove_queue,
+        Connection, DeadLetter, Delivery, Exit, GetError, JoinableQueue, OpenError, Process, PutError, Queue, Readable, Receiver,
+        RecvError, Selector, SendError, Sender, SimpleQueue, SpawnError, Standby, Writable, active_children, current_process,
+        init, pipe, pipe_oneway, remove_queue, wait,
     };
 }

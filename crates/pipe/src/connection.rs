@@ -8,7 +8,8 @@ use crate::layout::MAX_MESSAGE;
 use crate::oneway::{Receiver, Sender};
 use crate::standby::{FromHandle, PipeEnd, Standby};
 use crate::verbs;
-use multiproc_prim::Deadline;
+use multiproc_prim::{Deadline, Direction};
+use multiproc_sync::{Awaited, Source};
 use multiproc_travel::pass::Lends;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -119,6 +120,20 @@ impl<Tx, Rx> AsFd for Connection<Tx, Rx> {
     /// The descriptor of [`readiness`](Self::readiness). Where there is none (the process has no descriptors left), this is an ordinary file: `poll` finds it readable, and `epoll` refuses it.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+/// Ready while there is something to receive, and at the end. It uses [`readiness`](Self::readiness), and costs what that costs.
+impl<Tx, Rx> Source for Connection<Tx, Rx> {
+    fn awaited(&self) -> Awaited<'_> {
+        Awaited::Descriptor(self.as_fd(), Direction::Read)
+    }
+}
+
+#[cfg(feature = "async")]
+impl<Tx, Rx> Connection<Tx, Rx> {
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.0
     }
 }
 

@@ -37,6 +37,11 @@ impl Handle {
         Holder::arrived(ways, otherwise, from).map(Self::of)
     }
 
+    #[cfg(feature = "async")]
+    pub(crate) fn with<R>(&self, work: impl FnOnce(&mut End) -> R) -> Result<R, Gone> {
+        self.holder.with(work)
+    }
+
     /// One for each direction.
     pub(crate) fn split(self) -> (Self, Self) {
         match self.holder.take() {

@@ -25,8 +25,13 @@ mod oneway;
 
 mod connection;
 
+#[cfg(feature = "async")]
+mod futures;
+
 pub use connection::{Connection, pipe};
 pub use error::{DescriptorError, PipeError, RecvError, RecvIntoError, SendError, StandbyError};
+#[cfg(feature = "async")]
+pub use futures::{MessageSink, Messages};
 pub use layout::{CAPACITY, MAX_MESSAGE};
 pub use multiproc_shm::{AttachError, CreateError, Flaw, NameError};
 pub use multiproc_sync::{ChannelError, LayoutError, OutOfBounds, SpscError};

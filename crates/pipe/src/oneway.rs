@@ -7,7 +7,8 @@ use crate::handle::{Handle, deadline};
 use crate::layout::MAX_MESSAGE;
 use crate::standby::{FromHandle, PipeEnd, Standby};
 use crate::verbs;
-use multiproc_prim::Deadline;
+use multiproc_prim::{Deadline, Direction};
+use multiproc_sync::{Awaited, Source};
 use multiproc_travel::pass::Lends;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -82,12 +83,33 @@ impl<T: DeserializeOwned> Sender<T> {
     verbs::in_descriptor!(T);
 }
 
+/// Ready while there is something to receive, and at the end. It uses [`readiness`](Self::readiness), and costs what that costs.
+impl<T> Source for Receiver<T> {
+    fn awaited(&self) -> Awaited<'_> {
+        Awaited::Descriptor(self.as_fd(), Direction::Read)
+    }
+}
+
+#[cfg(feature = "async")]
+impl<T> Receiver<T> {
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.0
+    }
+}
+
 impl<T> PipeEnd for Receiver<T> {}
 
 impl<T> FromHandle for Receiver<T> {
     const WAYS: (bool, bool) = (false, true);
     fn from_handle(handle: Handle) -> Self {
         Self(handle, PhantomData)
+    }
+}
+
+#[cfg(feature = "async")]
+impl<T> Sender<T> {
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.0
     }
 }
 

@@ -15,16 +15,25 @@ const PART: usize = CAPACITY / 4;
 
 #[derive(Debug)]
 pub(crate) struct Outgoing {
-    stream: StreamSender,
+    pub(crate) stream: StreamSender,
     /// The stamp of the process that has claimed this direction and knows its positions.
-    since: u64,
+    pub(crate) since: u64,
+    /// Where futures of that process wait for room.
+    #[cfg(feature = "async")]
+    pub(crate) room: Option<(u64, std::sync::Arc<multiproc_sync::WaitList>)>,
     /// When this end last asked the kernel whether the other end is there, in milliseconds.
     looked: u64,
 }
 
 impl Outgoing {
     pub(crate) fn new(shared: &Shared) -> Result<Self, PipeError> {
-        Ok(Self { stream: attach(shared)?, since: 0, looked: 0 })
+        Ok(Self {
+            stream: attach(shared)?,
+            since: 0,
+            #[cfg(feature = "async")]
+            room: None,
+            looked: 0,
+        })
     }
 
     #[inline]

@@ -4,7 +4,10 @@ use crate::error::{JoinError, SignalError};
 use crate::exit::Exit;
 use crate::family;
 use crate::record::Record;
-use multiproc_prim::Deadline;
+use multiproc_prim::{Deadline, Direction};
+#[cfg(feature = "async")]
+use multiproc_sync::poll_descriptor;
+use multiproc_sync::{Awaited, Source};
 use rustix::process::Signal;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -68,6 +71,28 @@ impl Process {
         family::wait(&self.0, Deadline::after(timeout))
     }
 
+    /// Waits until the process has ended, in a future; returns how (Python: `join`, in `loop.run_in_executor`).
+    ///
+    /// It takes one descriptor while it waits.
+    ///
+    /// # Cancel safety
+    ///
+    /// It can be dropped at any time. The next wait tells how the process ended.
+    ///
+    /// # Errors
+    ///
+    /// It is not a child of this process, or the system refuses.
+    #[cfg(feature = "async")]
+    pub async fn wait_async(&self) -> Result<Exit, JoinError> {
+        let mut polled = None;
+        std::future::poll_fn(|context| {
+            let ended = || family::wait(&self.0, Deadline::NOW).transpose();
+            let waiting = poll_descriptor(&mut polled, self.sentinel(), Direction::Read, context.waker(), ended);
+            waiting.map(|waited| waited.unwrap_or_else(|source| Err(JoinError::System { name: self.0.name.clone(), source })))
+        })
+        .await
+    }
+
     /// Whether the process still runs (Python: `is_alive`).
     #[must_use]
     pub fn is_alive(&self) -> bool {
@@ -119,6 +144,13 @@ impl Process {
 impl AsFd for Process {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.sentinel()
+    }
+}
+
+/// Ready once the process has ended.
+impl Source for Process {
+    fn awaited(&self) -> Awaited<'_> {
+        Awaited::Descriptor(self.sentinel(), Direction::Read)
     }
 }
 

@@ -10,6 +10,7 @@ use crate::error::OpenError;
 use crate::layout::{Flavor, QueueWords, Shape, Tally, tally_of};
 use crate::registry::{self, Share};
 use crate::sweep::{Sweeper, owner};
+use crate::waiting::WaitLists;
 use multiproc_prim::{Array, AtomicU64, Deadline, Hint, Ordering, Place};
 use multiproc_ring::mpmc::Lane;
 use multiproc_shm::{AttachError, FileId, Flaw, Membership, ParticipantError, Segment, SegmentName, Watched, file_id};
@@ -30,6 +31,7 @@ pub(crate) struct Attachment {
     pub(crate) in_hand: InHand,
     pub(crate) waiters: Waiters,
     pub(crate) join_pace: Pace,
+    pub(crate) wait_lists: WaitLists,
     /// Operations of this process, roughly.
     pub(crate) operations: Hint,
     /// The registry's key for it.
@@ -129,6 +131,7 @@ impl Attachment {
             in_hand: InHand::default(),
             waiters: Waiters::default(),
             join_pace: Pace::default(),
+            wait_lists: WaitLists::default(),
             operations: Hint::new(0),
             file,
             itself: itself.clone(),
@@ -190,7 +193,9 @@ impl Attachment {
     #[inline(always)]
     pub(crate) fn pop(&self, deadline: Deadline) -> Result<ChannelBlock<'_>, ChannelPopError> {
         self.glance();
-        self.channel.pop_block(self.lanes(), self.until(deadline))
+        let popped = self.channel.pop_block(self.lanes(), self.until(deadline));
+        self.got();
+        popped
     }
 
     /// How a call on this queue waits.
@@ -290,6 +295,7 @@ impl Drop for Attachment {
         if self.membership.is_inherited() {
             return;
         }
+        self.wait_lists.close();
         // What is still in hand goes the way of what the dead held: a joinable queue delivers it to another consumer.
         self.in_hand.lock().clear();
         let swept = self.sweeper().account_for(self.membership.participant());

@@ -7,6 +7,8 @@ mod delivery;
 mod done;
 mod ending;
 mod error;
+#[cfg(feature = "async")]
+mod futures;
 mod iter;
 mod joinable;
 mod layout;
@@ -16,6 +18,7 @@ mod queue;
 mod registry;
 mod simple;
 mod sweep;
+mod waiting;
 mod watch;
 
 pub use builder::{Builder, Typed, remove_queue};
@@ -23,11 +26,14 @@ pub use delivery::{DeadLetter, Delivery};
 pub use error::{
     GetError, GetManyError, JoinThreadError, OpenError, PutError, PutManyError, QueueJoinError, RemoveError, TaskDoneError,
 };
+#[cfg(feature = "async")]
+pub use futures::{DeliveryStream, QueueSink, QueueStream, SimpleQueueStream};
 pub use iter::Iter;
 pub use joinable::JoinableQueue;
 pub use loan::{Borrowed, Loan};
 pub use queue::Queue;
 pub use simple::SimpleQueue;
+pub use waiting::{AllDone, Room};
 
 // What the errors hold.
 pub use multiproc_shm::{AttachError, CreateError, Flaw, NameError, ParticipantError};

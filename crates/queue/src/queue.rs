@@ -90,7 +90,7 @@ impl<T> Queue<T> {
         self.share().here().map_err(|error| GetError::Forked { queue: self.share().name().into(), why: error.into() })
     }
 
-    fn queue(&self) -> &Self {
+    pub(crate) fn queue(&self) -> &Self {
         self
     }
 
@@ -166,11 +166,13 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
                 None => break,
                 Some(Err(error)) => {
                     underway.arrived();
+                    attachment.got();
                     return Err(GetManyError { values, error });
                 }
             }
         }
         underway.arrived();
+        attachment.got();
         Ok(values)
     }
 
@@ -220,10 +222,12 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         let attachment = self.here()?;
         attachment.glance();
         // The common case first, so that the block need not be handed on.
-        match attachment.channel.try_take(attachment.lanes()) {
+        let got = match attachment.channel.try_take(attachment.lanes()) {
             Ok(taken) => Self::read(attachment, taken),
             Err(_) => Self::get_later(attachment, deadline),
-        }
+        };
+        attachment.got();
+        got
     }
 
     #[cold]

@@ -42,7 +42,7 @@ impl<T> SimpleQueue<T> {
         Self(Queue::from_share(share))
     }
 
-    fn queue(&self) -> &Queue<T> {
+    pub(crate) fn queue(&self) -> &Queue<T> {
         &self.0
     }
 }

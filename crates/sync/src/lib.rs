@@ -23,9 +23,9 @@ pub use poller::{Polled, poll_descriptor};
 pub use reactor::{Reactor, Station};
 pub use selector::{Selector, WaitError, wait};
 pub use source::{Awaited, Condition, Readable, Source, Writable};
-pub use stream::{StreamReceiver, StreamRecord, StreamSender, stream_len};
+pub use stream::{StreamEvent, StreamReceiver, StreamRecord, StreamSender, stream_len};
 pub use wait::{Look, Wait};
-pub use waitlist::{Seat, WaitList};
+pub use waitlist::{WaitList, Waiter};
 
 pub use multiproc_prim::{Bytes, Deadline, Direction, Heap, Memory, OutOfBounds, Place, Region};
 pub use multiproc_ring::mpmc::{LayoutError, Refused};

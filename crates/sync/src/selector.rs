@@ -4,7 +4,7 @@ use crate::event::{Event, Pace, SLICE, Sleeper};
 use crate::poller::{Polled, call_when_ready};
 use crate::source::{Awaited, Source};
 use crate::wait::Look;
-use crate::waitlist::{Seat, WaitList};
+use crate::waitlist::{WaitList, Waiter};
 use multiproc_prim::{AtomicU32, Deadline, Direction, Ordering, PollSet, fence, futex, heavy_fence, is_ready_for, stamp};
 use std::fmt;
 use std::io;
@@ -109,8 +109,8 @@ struct Place {
     list: Arc<WaitList>,
     sleeper: Sleeper,
     look_at: Instant,
-    /// Among the waiters of the list, where the reactor sleeps for this one.
-    seat: Seat,
+    /// Waits where the reactor sleeps for this one.
+    waiter: Waiter,
 }
 
 /// The descriptors of a selector, in a set of the kernel.
@@ -289,7 +289,7 @@ impl<'s> Selector<'s> {
         if let Some(bell) = &bell {
             let waker = Waker::from(Arc::clone(bell));
             for place in self.places().skip(MOST_EVENTS) {
-                place.list.sit_down(&mut place.seat, &waker);
+                place.waiter.wait(&waker);
             }
             if let Some(Descriptors { set, polled, .. }) = &mut self.descriptors {
                 call_when_ready(polled, set.as_fd(), Direction::Read, &waker)?;
@@ -350,7 +350,7 @@ impl<'s> Selector<'s> {
     fn stand_up(&mut self) {
         for place in self.places() {
             let event = place.list.event();
-            place.list.leave(&mut place.seat);
+            place.waiter.leave();
             place.sleeper.leave(event.count());
             if place.sleeper.was_woken(event.count()) && place.list.condition().is_met() {
                 event.wake();
@@ -362,6 +362,6 @@ impl<'s> Selector<'s> {
 
 impl Place {
     fn new(list: Arc<WaitList>) -> Self {
-        Self { list, sleeper: Sleeper::new(), look_at: Instant::now(), seat: Seat::default() }
+        Self { waiter: Waiter::new(&list), list, sleeper: Sleeper::new(), look_at: Instant::now() }
     }
 }

@@ -1,14 +1,14 @@
 //! The record ring for one writer and one reader, with waiting and an end.
 
 use crate::error::{ChannelError, StreamRecvError, StreamSendError};
-use crate::event::{BusyEvent, Pace};
+use crate::event::{BusyEvent, Event, Pace};
 use crate::wait::{Look, Wait};
 use multiproc_prim::{AtomicU32, Bytes, Deadline, Ordering, Padded, Place, Region, shared_struct};
 use multiproc_ring::spsc::{ReadError, Reader, Record, Writer, longest_record, records_len};
 
 shared_struct! {
     /// What a stream adds to its ring.
-    struct Control {
+    pub(crate) struct Control {
         writer_closed: Padded<AtomicU32>,
         reader_closed: Padded<AtomicU32>,
         items: Padded<BusyEvent>,
@@ -40,6 +40,17 @@ impl<W: Wait> Wait for ForPeer<W> {
         let look = self.wait.look_around();
         self.is_gone = look == Look::Leave;
         look
+    }
+}
+
+/// The event of a stream that tells of room.
+#[derive(Clone, Debug)]
+pub struct StreamEvent(Place<Control>);
+
+impl StreamEvent {
+    /// The event itself.
+    pub fn get(&self) -> Event<'_> {
+        Event::Busy(&self.0.space)
     }
 }
 
@@ -155,6 +166,11 @@ impl StreamSender {
             false => writer.has_room(len).then_some(Ok(())),
         };
         control.space.wait_with(ForPeer { wait, is_gone: false }, pace, attempt).unwrap_or(Err(late))
+    }
+
+    /// What tells of room: for a [`Condition`](crate::Condition) about this stream, which it outlives.
+    pub fn room_event(&self) -> StreamEvent {
+        StreamEvent(self.control.clone())
     }
 
     /// Says that nothing more comes.

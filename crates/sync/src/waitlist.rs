@@ -7,7 +7,7 @@
 //! What keeps a wake-up from being lost: the reactor announces itself at the event before each sleep, and looks at the list and at the
 //! condition afterwards. So a waiter that is in the list needs no announcement of its own. It has only to try once more: what happened
 //! before it came into the list may have called nobody. A waiter that was called is out of the list. Until it comes back or
-//! [leaves](WaitList::leave), it answers for the condition. If it leaves with nothing, it calls the next one, or wakes a sleeper of another
+//! [leaves](Waiter::leave), it answers for the condition. If it leaves with nothing, it calls the next one, or wakes a sleeper of another
 //! process.
 
 use crate::event::Event;
@@ -17,6 +17,7 @@ use multiproc_prim::{Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 /// The waiters of this process at one condition, the first to come first.
 #[derive(Debug)]
@@ -36,9 +37,13 @@ struct List {
     is_over: bool,
 }
 
-/// A waiter's place in a [`WaitList`]: none at first.
-#[derive(Debug, Default)]
-pub struct Seat(Option<u64>);
+/// One waiter: a future, say. Dropped, it waits no longer.
+#[derive(Debug)]
+pub struct Waiter {
+    list: Arc<WaitList>,
+    /// Its number in the list, from the first attempt in vain on.
+    number: Option<u64>,
+}
 
 impl WaitList {
     /// A list without waiters. Where they wait, `reactor` sleeps for them: [this process's](Reactor::of_process), unless it is for a model.
@@ -57,61 +62,6 @@ impl WaitList {
 
     fn list(&self) -> MutexGuard<'_, List> {
         self.list.lock()
-    }
-
-    /// Makes an attempt: takes a seat if it gives nothing, and makes it once more. `waker` is called when the attempt is worth while again.
-    ///
-    /// Call [`leave`](Self::leave) with a seat that is given up before the attempt gave something.
-    pub fn poll<T>(self: &Arc<Self>, seat: &mut Seat, waker: &Waker, mut attempt: impl FnMut() -> Option<T>) -> Poll<T> {
-        if let Some(done) = attempt() {
-            self.leave(seat);
-            return Poll::Ready(done);
-        }
-        self.sit_down(seat, waker);
-        match attempt() {
-            Some(done) => {
-                self.leave(seat);
-                Poll::Ready(done)
-            }
-            None => Poll::Pending,
-        }
-    }
-
-    /// Takes a seat. Look at the condition once more afterwards.
-    pub(crate) fn sit_down(self: &Arc<Self>, seat: &mut Seat, waker: &Waker) {
-        let mut list = self.list();
-        let known = seat.0.and_then(|number| list.waiting.iter_mut().find(|waiter| waiter.0 == number));
-        let before = match known {
-            Some(waiter) => Some(std::mem::replace(&mut waiter.1, waker.clone())),
-            None => {
-                list.last += 1;
-                seat.0 = Some(list.last);
-                let waiter = (list.last, waker.clone());
-                list.waiting.push_back(waiter);
-                None
-            }
-        };
-        let arms = !std::mem::replace(&mut list.is_armed, true);
-        drop(list);
-        // A waker's destructor is the user's code.
-        drop(before);
-        if arms && self.reactor.sleep_for(self).is_err() {
-            // No thread can be had: this waiter's own thread looks again soon.
-            self.list().is_armed = false;
-            std::thread::sleep(std::time::Duration::from_millis(1));
-            waker.wake_by_ref();
-        }
-    }
-
-    /// Gives a seat up. A waiter that was called calls the next one, unless nothing is left to take.
-    pub fn leave(&self, seat: &mut Seat) {
-        let Some(number) = seat.0.take() else { return };
-        let mut list = self.list();
-        let ours = list.waiting.iter().position(|waiter| waiter.0 == number).and_then(|at| list.waiting.remove(at));
-        drop(list);
-        if ours.is_none() {
-            self.hand_on();
-        }
     }
 
     /// Calls the next waiter, or wakes a sleeper of another process, if the condition is met.
@@ -164,5 +114,81 @@ impl WaitList {
 
     pub(crate) fn is_over(&self) -> bool {
         self.list().is_over
+    }
+}
+
+impl Waiter {
+    /// One that does not wait yet.
+    pub fn new(list: &Arc<WaitList>) -> Self {
+        Self { list: Arc::clone(list), number: None }
+    }
+
+    /// The list that it waits in.
+    pub fn list(&self) -> &Arc<WaitList> {
+        &self.list
+    }
+
+    /// Makes an attempt. If that gives nothing, it waits, and makes the attempt once more. `waker` is called when the next attempt is worth
+    /// while.
+    pub fn poll<T>(&mut self, waker: &Waker, mut attempt: impl FnMut() -> Option<T>) -> Poll<T> {
+        if let Some(done) = attempt() {
+            self.leave();
+            return Poll::Ready(done);
+        }
+        self.wait(waker);
+        match attempt() {
+            Some(done) => {
+                self.leave();
+                Poll::Ready(done)
+            }
+            None => Poll::Pending,
+        }
+    }
+
+    /// Comes into the list. Look at the condition once more afterwards.
+    pub(crate) fn wait(&mut self, waker: &Waker) {
+        let mut list = self.list.list();
+        if list.is_over {
+            drop(list);
+            return waker.wake_by_ref();
+        }
+        let known = self.number.and_then(|number| list.waiting.iter_mut().find(|waiter| waiter.0 == number));
+        let before = match known {
+            Some(waiter) => Some(std::mem::replace(&mut waiter.1, waker.clone())),
+            None => {
+                list.last += 1;
+                self.number = Some(list.last);
+                let waiter = (list.last, waker.clone());
+                list.waiting.push_back(waiter);
+                None
+            }
+        };
+        let arms = !std::mem::replace(&mut list.is_armed, true);
+        drop(list);
+        // A waker's destructor is the user's code.
+        drop(before);
+        if arms && self.list.reactor.sleep_for(&self.list).is_err() {
+            // No thread can be had: this waiter's own thread looks again soon.
+            self.list.list().is_armed = false;
+            std::thread::sleep(Duration::from_millis(1));
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Waits no longer. A waiter that was called calls the next one, unless nothing is left to take.
+    pub fn leave(&mut self) {
+        let Some(number) = self.number.take() else { return };
+        let mut list = self.list.list();
+        let ours = list.waiting.iter().position(|waiter| waiter.0 == number).and_then(|at| list.waiting.remove(at));
+        drop(list);
+        if ours.is_none() {
+            self.list.hand_on();
+        }
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        self.leave();
     }
 }

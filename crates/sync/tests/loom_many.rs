@@ -6,7 +6,7 @@
 use multiproc_prim::model::{model, thread};
 use multiproc_prim::{AtomicU32, Deadline, Heap, Ordering, Place, Region, futex};
 use multiproc_sync::{
-    Awaited, BusyEvent, Condition, Event, EventCount, Look, Pace, Reactor, SLICE, Seat, Selector, Source, Station, WaitList,
+    Awaited, BusyEvent, Condition, Event, EventCount, Look, Pace, Reactor, SLICE, Selector, Source, Station, WaitList, Waiter,
 };
 use std::sync::Arc;
 use std::task::{Poll, Wake, Waker};
@@ -90,10 +90,10 @@ impl Wake for Task {
 fn await_one(list: &Arc<WaitList>, items: &Items) {
     let task = Arc::new(Task::default());
     let waker = Waker::from(Arc::clone(&task));
-    let mut seat = Seat::default();
+    let mut waiter = Waiter::new(list);
     loop {
         let called = task.0.load(Ordering::Acquire);
-        if list.poll(&mut seat, &waker, || items.take()).is_ready() {
+        if waiter.poll(&waker, || items.take()).is_ready() {
             return;
         }
         futex::wait(&task.0, called, None);
@@ -103,10 +103,10 @@ fn await_one(list: &Arc<WaitList>, items: &Items) {
 /// A future polls once and is dropped after a put, which may have called it or not.
 fn put_while_a_future_gives_up(list: &Arc<WaitList>, items: &Items) {
     let waker = Waker::from(Arc::new(Task::default()));
-    let mut seat = Seat::default();
-    assert_eq!(list.poll(&mut seat, &waker, || None::<()>), Poll::Pending);
+    let mut waiter = Waiter::new(list);
+    assert_eq!(waiter.poll(&waker, || None::<()>), Poll::Pending);
     items.put();
-    list.leave(&mut seat);
+    waiter.leave();
 }
 
 fn run(station: &Arc<Station>) -> thread::JoinHandle<()> {

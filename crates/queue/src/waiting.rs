@@ -1,0 +1,249 @@
+//! Waiting for a queue without sleeping in it: what a [`Selector`](multiproc_sync::Selector), a future and a descriptor wait for.
+
+use crate::attachment::Attachment;
+use crate::layout::{Flavor, QueueWords};
+use crate::{JoinableQueue, Queue, SimpleQueue};
+use multiproc_prim::{Mutex, Place, Signal};
+use multiproc_sync::{Awaited, ChannelEvent, Condition, Event, Look, Reactor, Source, Told, WaitList, Waiter};
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Arc, OnceLock, Weak};
+use std::task::{Wake, Waker};
+
+/// What this process waits for at a queue. A list is made when it is first asked for.
+#[derive(Debug, Default)]
+pub(crate) struct WaitLists {
+    message: OnceLock<Arc<WaitList>>,
+    room: OnceLock<Arc<WaitList>>,
+    memory: OnceLock<Arc<WaitList>>,
+    all_done: OnceLock<Arc<WaitList>>,
+    light: OnceLock<Arc<Light>>,
+}
+
+impl WaitLists {
+    /// Calls all waiters: this process leaves the queue.
+    pub(crate) fn close(&self) {
+        let lists = [&self.message, &self.room, &self.memory, &self.all_done];
+        lists.into_iter().filter_map(OnceLock::get).for_each(|list| list.close());
+    }
+}
+
+/// A condition of a queue.
+struct QueueCondition {
+    of: Weak<Attachment>,
+    event: QueueEvent,
+}
+
+enum QueueEvent {
+    Channel(ChannelEvent),
+    AllDone(Place<QueueWords>),
+}
+
+impl fmt::Debug for QueueCondition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let of = match &self.event {
+            QueueEvent::Channel(event) => format!("{:?}", event.of()),
+            QueueEvent::AllDone(_) => "AllDone".into(),
+        };
+        f.debug_tuple("QueueCondition").field(&of).finish()
+    }
+}
+
+impl Condition for QueueCondition {
+    fn event(&self) -> Event<'_> {
+        match &self.event {
+            QueueEvent::Channel(event) => event.get(),
+            QueueEvent::AllDone(words) => Event::Busy(&words.all_done),
+        }
+    }
+
+    fn is_met(&self) -> bool {
+        self.of.upgrade().is_some_and(|attachment| match &self.event {
+            QueueEvent::Channel(event) => attachment.has(event.of()),
+            QueueEvent::AllDone(_) => attachment.unfinished() == 0,
+        })
+    }
+
+    fn look_around(&self) -> Look {
+        self.of.upgrade().map_or(Look::Leave, |attachment| attachment.look_around().into())
+    }
+}
+
+impl Attachment {
+    /// Whether a get, or a put, need not wait now.
+    fn has(&self, what: Told) -> bool {
+        let ring = self.channel.ring();
+        match what {
+            Told::Message => !self.is_empty() || self.channel.is_shut_down() && self.is_all_over(),
+            Told::Room => ring.has_room() || self.channel.is_shut_down(),
+            // Which memory is enough, only the next attempt can say.
+            Told::Memory => true,
+        }
+    }
+
+    /// Whether nothing can come back after a shutdown. A waiter that doesn't sleep has no thread: nothing says which values are in its own
+    /// hands.
+    fn is_all_over(&self) -> bool {
+        self.shape.flavor != Flavor::Joinable || self.unfinished() == 0
+    }
+
+    pub(crate) fn list_of(&self, what: Told) -> &Arc<WaitList> {
+        let lists = &self.wait_lists;
+        let list = match what {
+            Told::Message => &lists.message,
+            Told::Room => &lists.room,
+            Told::Memory => &lists.memory,
+        };
+        list.get_or_init(|| self.new_list(QueueEvent::Channel(self.channel.event(what))))
+    }
+
+    pub(crate) fn list_of_all_done(&self) -> &Arc<WaitList> {
+        self.wait_lists.all_done.get_or_init(|| self.new_list(QueueEvent::AllDone(self.words.clone())))
+    }
+
+    fn new_list(&self, event: QueueEvent) -> Arc<WaitList> {
+        WaitList::new(QueueCondition { of: self.itself.clone(), event }, Reactor::of_process())
+    }
+
+    /// After a get, whatever came of it: where a user waits for the descriptor, it may have to go dark.
+    #[inline(always)]
+    pub(crate) fn got(&self) {
+        if let Some(light) = self.wait_lists.light.get() {
+            light.refresh(self);
+        }
+    }
+
+    fn light(&self) -> io::Result<&Light> {
+        let lights = &self.wait_lists.light;
+        if lights.get().is_none() {
+            let new = Arc::new(Light { signal: Signal::new()?, waiter: Mutex::new(Waiter::new(self.list_of(Told::Message))) });
+            lights.get_or_init(|| new).light_up(self);
+        }
+        // It was there, or it is now.
+        lights.get().map(|light| &**light).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+/// The descriptor of a queue that is readable while there is something to get.
+#[derive(Debug)]
+struct Light {
+    signal: Signal,
+    waiter: Mutex<Waiter>,
+}
+
+impl Wake for Light {
+    fn wake(self: Arc<Self>) {
+        self.signal.set();
+    }
+}
+
+impl Light {
+    /// Goes dark if there is nothing to get, until there is.
+    #[cold]
+    fn refresh(self: &Arc<Self>, attachment: &Attachment) {
+        if !attachment.has(Told::Message) {
+            self.light_up(attachment);
+        }
+    }
+
+    fn light_up(self: &Arc<Self>, attachment: &Attachment) {
+        let waker = Waker::from(Arc::clone(self));
+        let mut waiter = self.waiter.lock();
+        // Before the look: whatever comes after it lights the signal again.
+        self.signal.clear();
+        let has_message = || attachment.has(Told::Message).then_some(());
+        if waiter.poll(&waker, has_message).is_ready() {
+            self.signal.set();
+        }
+    }
+}
+
+/// Room in a queue, as a [`Source`]: ready while a put finds a free slot, and once the queue is shut down. Memory may still be used up.
+#[derive(Debug)]
+pub struct Room<'q, T>(pub(crate) &'q Queue<T>);
+
+impl<T> Source for Room<'_, T> {
+    fn awaited(&self) -> Awaited<'_> {
+        if self.0.was_closed() { Awaited::Nothing } else { self.0.awaits(Told::Room) }
+    }
+}
+
+/// All values of a [`JoinableQueue`] done, as a [`Source`]: ready while [`join`](JoinableQueue::join) would not wait.
+#[derive(Debug)]
+pub struct AllDone<'q, T>(&'q JoinableQueue<T>);
+
+impl<T> Source for AllDone<'_, T> {
+    fn awaited(&self) -> Awaited<'_> {
+        let here = self.0.queue().here();
+        here.map_or(Awaited::Nothing, |share| Awaited::Condition(Arc::clone(share.list_of_all_done())))
+    }
+}
+
+impl<T> JoinableQueue<T> {
+    /// All values done, for a [`Selector`](multiproc_sync::Selector): ready while [`join`](Self::join) would not wait. Python has no
+    /// counterpart.
+    pub fn all_done(&self) -> AllDone<'_, T> {
+        AllDone(self)
+    }
+}
+
+impl<T> Queue<T> {
+    fn awaits(&self, what: Told) -> Awaited<'_> {
+        // Where a forked copy can't join the queue, its operation says so.
+        self.here().map_or(Awaited::Nothing, |share| Awaited::Condition(Arc::clone(share.list_of(what))))
+    }
+}
+
+macro_rules! waits {
+    ($Kind:ident, $name:literal) => {
+        /// Ready while there is something to get, and once the queue is shut down and nothing can come any more.
+        impl<T> Source for $Kind<T> {
+            fn awaited(&self) -> Awaited<'_> {
+                self.queue().awaits(Told::Message)
+            }
+        }
+
+        impl<T> $Kind<T> {
+            /// Room in the queue, for a [`Selector`](multiproc_sync::Selector): ready while a put finds a free slot. Python has no
+            /// counterpart.
+            pub fn room(&self) -> Room<'_, T> {
+                Room(self.queue())
+            }
+
+            /// A descriptor that is readable while there is something to get, for `epoll`, `poll` and `select` (Python:
+            /// `Queue._reader.fileno()`, which is private).
+            ///
+            /// ```
+            /// # use multiproc_queue as multiproc;
+            /// # use multiproc_prim::{Direction, is_ready_for};
+            #[doc = concat!("let queue = multiproc::", $name, "::unbounded()?;")]
+            /// queue.put(7)?;
+            /// # let is_readable = |queue: &multiproc::Queue<i32>| Ok::<_, std::io::Error>(is_ready_for(queue.readiness()?, Direction::Read));
+            /// assert!(is_readable(&queue)?);
+            /// assert_eq!(queue.try_get()?, 7);
+            /// assert!(!is_readable(&queue)?);
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            ///
+            /// Only wait for it: reading it breaks the promise. Another process may be faster, and this one learns of that from its next
+            /// get: use [`try_get`](Self::try_get), which makes the descriptor unreadable if it finds nothing. That holds for
+            /// edge-triggered waiting, too: get until there is nothing, then wait.
+            ///
+            /// It costs a descriptor, and a thread in the background for all queues of the process. A put pays for a wake-up when the
+            /// descriptor becomes readable, and for nothing while it is readable or was never asked for.
+            ///
+            /// # Errors
+            ///
+            /// The process or the system has no descriptors left, or this process is a forked copy that can't join the queue.
+            pub fn readiness(&self) -> io::Result<BorrowedFd<'_>> {
+                let share = self.queue().here().map_err(io::Error::other)?;
+                Ok(share.light()?.signal.as_fd())
+            }
+        }
+    };
+}
+
+waits!(Queue, "Queue");
+waits!(JoinableQueue, "Queue");
+waits!(SimpleQueue, "Queue");
