@@ -46,7 +46,7 @@ impl Api {
 
 /// Has rustdoc write its JSON for all libraries. Returns the format if it is another one than ours.
 pub(crate) fn other_format() -> anyhow::Result<Option<u32>> {
-    let mut arguments = vec!["doc", "--quiet", "--no-deps", "--lib", "--target-dir", TARGET];
+    let mut arguments = vec!["doc", "--quiet", "--all-features", "--no-deps", "--lib", "--target-dir", TARGET];
     arguments.extend(libraries().flat_map(|name| ["--package", name]));
     // The switch lets a stable compiler write JSON, so that nothing has to be installed. `cargo-semver-checks` does the same.
     let step = cargo(&arguments).env("RUSTC_BOOTSTRAP", "1");

@@ -41,7 +41,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         }),
         ("docs", docs),
         ("tests", tests),
-        ("doc tests", || done(cargo(&["test", "--workspace", "--doc"]).run("doc tests"))),
+        ("doc tests", || done(cargo(&["test", "--workspace", "--all-features", "--doc"]).run("doc tests"))),
         ("loom models", || done(loom::models(2, None))),
         ("examples", || done(examples::run())),
         ("demos", || done(cargo(&["demo", "--pace", "0.01"]).run("demos"))),
@@ -116,28 +116,39 @@ fn format() -> Report {
 }
 
 fn clippy() -> Report {
-    let workspace = cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]).run("clippy");
+    let workspace = cargo(&["clippy", "--workspace", "--all-features", "--all-targets", "--", "-D", "warnings"]).run("clippy");
     let models = cargo(&["clippy", "-p", "multiproc-prim", "-p", "multiproc-ring", "-p", "multiproc-sync", "--all-targets"])
         .arg("--target-dir=target/loom")
         .env("RUSTFLAGS", "--cfg loom -D warnings")
         .run("clippy with loom");
     // Beside the lints of the manifest: what the oldest compiler does not know.
-    let libraries = cargo(&["clippy", "--workspace", "--exclude", "xtask", "--exclude", "multiproc-proofs", "--all-targets"]);
+    let libraries = cargo(&[
+        "clippy",
+        "--workspace",
+        "--all-features",
+        "--exclude",
+        "xtask",
+        "--exclude",
+        "multiproc-proofs",
+        "--all-targets",
+    ]);
     let oldest = libraries.arg("--").arg("-D").arg("clippy::incompatible_msrv").run("clippy for the oldest compiler");
     all([workspace, models, oldest])
 }
 
 fn docs() -> Report {
-    done(cargo(&["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings").run("docs"))
+    done(cargo(&["doc", "--workspace", "--all-features", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings").run("docs"))
 }
 
 fn tests() -> Report {
     if has_cargo("nextest") {
-        return done(cargo(&["nextest", "run", "--workspace", "--no-fail-fast", "--status-level", "slow"]).run("tests"));
+        return done(
+            cargo(&["nextest", "run", "--workspace", "--all-features", "--no-fail-fast", "--status-level", "slow"]).run("tests"),
+        );
     }
     println!("cargo-nextest is not here: using cargo test");
     // One test at a time: some count the descriptors or the memory of their process, which they have to themselves with nextest.
-    let arguments = ["test", "--workspace", "--lib", "--bins", "--tests", "--", "--test-threads=1"];
+    let arguments = ["test", "--workspace", "--all-features", "--lib", "--bins", "--tests", "--", "--test-threads=1"];
     done(cargo(&arguments).run("tests"))
 }
 

@@ -6,7 +6,7 @@ use std::fs::read_dir;
 
 /// Runs all examples that there are. Each that ends well counts as a test passed.
 pub(crate) fn run() -> anyhow::Result<Outcome> {
-    let mut total = cargo(&["build", "--quiet", "--workspace", "--examples"]).run("build the examples")?;
+    let mut total = cargo(&["build", "--quiet", "--workspace", "--all-features", "--examples"]).run("build the examples")?;
     for name in names()? {
         println!("-- {name}");
         // Without a package: naming one would build its dependencies anew, with other features. No two examples have the same name.

@@ -116,8 +116,9 @@ macro_rules! recvs {
             ///
             /// As `recv`, and [`RecvError::Descriptors`] if the process has no descriptors left to wait with.
             pub async fn recv_async(&mut self) -> Result<$Value, RecvError> {
-                let mut polled = None;
-                poll_fn(|context| self.handle().poll_recv(&mut polled, context.waker())).await
+                // Borrowed as one alone can: a shared borrow could not go to another thread.
+                let (this, mut polled) = (self, None);
+                poll_fn(move |context| this.handle().poll_recv(&mut polled, context.waker())).await
             }
 
             /// The values that this end receives, as a stream, until a `recv` fails: at the end of the pipe.
@@ -163,8 +164,8 @@ macro_rules! sends {
                 $Value: Lends<Q>,
                 Q: Serialize + ?Sized,
             {
-                let mut waiter = None;
-                poll_fn(|context| self.handle().poll_send::<$Value, Q>(value, &mut waiter, context.waker())).await
+                let (this, mut waiter) = (self, None);
+                poll_fn(move |context| this.handle().poll_send::<$Value, Q>(value, &mut waiter, context.waker())).await
             }
 
             /// A sink whose values this end sends. A value that finds no room waits in the sink, one at most. It is sent once the sink is flushed.
