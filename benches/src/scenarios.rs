@@ -11,6 +11,7 @@ pub mod sizes;
 mod spawn;
 mod stream;
 mod tail;
+mod waiting;
 
 pub use round_trip::state;
 
@@ -27,6 +28,7 @@ pub fn all() -> Vec<Scenario> {
         tail::all(),
         attached::all(),
         memory::all(),
+        waiting::all(),
     ]
     .into_iter()
     .flatten()

@@ -123,12 +123,13 @@ fn the_program_in_the_readme_is_one_that_compiles() {
 fn the_guide_names_methods_and_types_that_exist() {
     let sources: String = files(&[".rs"])
         .into_iter()
-        .filter(|(path, _)| ["queue", "pipe", "process"].iter().any(|name| path.starts_with(&format!("crates/{name}/src/"))))
+        .filter(|(path, _)| {
+            ["queue", "pipe", "pool", "process", "sync"].iter().any(|name| path.starts_with(&format!("crates/{name}/src/")))
+        })
         .map(|(_, text)| text)
         .collect();
     let is_defined = |name: &str| {
-        let definitions =
-            [format!("pub fn {name}"), format!("pub struct {name}"), format!("pub enum {name}"), format!("    {name}")];
+        let definitions = ["pub fn ", "pub async fn ", "pub struct ", "pub enum ", "    "].map(|what| format!("{what}{name}"));
         let ends = |rest: &str| rest.starts_with(['(', '<', ' ', ',', ';', '{', '\n']);
         definitions
             .iter()
