@@ -159,7 +159,9 @@ fn futures_that_are_dropped_at_any_moment_lose_no_value_and_leave_none_behind() 
             .collect();
         let sleeper = {
             let (queue, sum) = (queue.clone(), Arc::clone(&sum));
-            std::thread::spawn(move || (&queue).into_iter().for_each(|value| drop(sum.fetch_add(value, Ordering::Relaxed))))
+            std::thread::spawn(move || {
+                (&queue).into_iter().for_each(|value| assert!(sum.fetch_add(value, Ordering::Relaxed) < u64::MAX))
+            })
         };
         for value in 1..=VALUES {
             queue.put_async(value).await.unwrap();
