@@ -82,13 +82,21 @@ impl<T: Serialize + DeserializeOwned> Putting<T> {
             return Poll::Ready(done);
         };
         *value = Some(back);
-        let attempt = || match queue.put_by(value.take()?, Deadline::NOW) {
-            // Where nobody holds what could come free, nothing is worth waiting for.
-            Err(PutError::NoMemory(back)) if share.channel.ring().is_memory_in_use() => {
-                *value = Some(back);
-                None
+        let ring = share.channel.ring();
+        let attempt = || {
+            let mut done = queue.put_by(value.take()?, Deadline::NOW);
+            while let Err(PutError::NoMemory(back)) = done {
+                if ring.is_memory_in_use() {
+                    *value = Some(back);
+                    return None;
+                }
+                // What was in use came free just now. Or nobody holds what could come free, and nothing is worth waiting for.
+                done = queue.put_by(back, Deadline::NOW);
+                if matches!(done, Err(PutError::NoMemory(_))) && !ring.is_memory_in_use() {
+                    break;
+                }
             }
-            done => Some(done),
+            Some(done)
         };
         match waiter_in(memory, share.list_of(Told::Memory)).poll(waker, attempt) {
             Poll::Ready(Err(PutError::Full(back))) => {

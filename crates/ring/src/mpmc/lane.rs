@@ -101,7 +101,8 @@ impl Rings {
 
     #[inline(always)]
     fn drained(&self) -> Era {
-        // Acquire: the eras before this one are closed, for handles that read their rings afterwards (pairs with: drained).
+        // Acquire, beyond the models, in which an exchange always meets a slot's newest value: the eras before this one are closed, for
+        // handles that read their rings afterwards (pairs with: drained).
         Era(self.words.drained.load(Ordering::Acquire))
     }
 
@@ -169,7 +170,8 @@ impl Rings {
         }
         let next = era.next(class);
         ring.open(next, || self.filled() != era)?;
-        // Release: the ring is open, and what was pushed before is in the eras before (pairs with: era). Failure: it has begun.
+        // Release, beyond the models, as above: the ring is open, and what was pushed before is in the eras before (pairs with: era).
+        // Failure: it has begun.
         let _ = self.words.filled.compare_exchange(era.0, next.0, Ordering::Release, Ordering::Relaxed);
         Ok(())
     }
@@ -234,7 +236,7 @@ impl Rings {
             // Others have gone on further, and shrunk it since.
             return if self.drained() == now { Err(PopError::Corrupt) } else { Ok(()) };
         };
-        // Release: the ring is closed (pairs with: drained). Failure: another process went on.
+        // Release, beyond the models as `drained` is: the ring is closed (pairs with: drained). Failure: another process went on.
         let _ = self.words.drained.compare_exchange(now.0, next.0, Ordering::Release, Ordering::Relaxed);
         Ok(())
     }
