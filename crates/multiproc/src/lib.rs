@@ -36,7 +36,7 @@ pub use multiproc_queue::{
 };
 #[cfg(feature = "async")]
 pub use multiproc_queue::{DeliveryStream, QueueSink, QueueStream, SimpleQueueStream};
-pub use multiproc_sync::{Readable, Selector, Source, WaitError, Writable, wait};
+pub use multiproc_sync::{Awaited, Direction, Readable, Selector, Source, WaitError, Writable, wait};
 pub use multiproc_travel::bytemuck;
 pub use multiproc_travel::pass::{DecodeError, Descriptor, EncodeError, Lends, Plain, PlainVec};
 

@@ -16,13 +16,14 @@ use serde::de::DeserializeOwned;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 
 /// Room in the stream of an end that sends.
 struct RoomInStream {
     event: StreamEvent,
-    wire: Arc<Wire>,
+    /// The end may go while somebody sleeps here. Its socket must be closed then.
+    wire: Weak<Wire>,
 }
 
 impl fmt::Debug for RoomInStream {
@@ -37,13 +38,17 @@ impl Condition for RoomInStream {
     }
 
     fn is_met(&self) -> bool {
-        // How much room is enough, only the next attempt can say.
         true
     }
 
+    fn is_known(&self) -> bool {
+        // Only the next attempt knows whether there is enough room.
+        false
+    }
+
     fn look_around(&self) -> Look {
-        // Nobody makes room any more: the next attempt says so.
-        if self.wire.is_hung_up() { Look::Leave } else { SLICE.into() }
+        // Where nobody makes room any more, the next attempt says so.
+        if self.wire.upgrade().is_none_or(|wire| wire.is_hung_up()) { Look::Leave } else { SLICE.into() }
     }
 }
 
@@ -54,7 +59,7 @@ impl End {
         let Outgoing { stream, since, room, .. } = outgoing.as_mut()?;
         let known = room.take().filter(|(of, _)| of == since);
         let (_, list) = known.unwrap_or_else(|| {
-            let condition = RoomInStream { event: stream.room_event(), wire: Arc::clone(&shared.wire) };
+            let condition = RoomInStream { event: stream.room_event(), wire: Arc::downgrade(&shared.wire) };
             (*since, WaitList::new(condition, Reactor::of_process()))
         });
         let waiter = Waiter::new(&list);
@@ -73,7 +78,12 @@ impl Handle {
             Err(RecvError::Empty) => None,
             done => Some(done),
         };
-        let waiting = poll_descriptor(polled, self.as_fd(), Direction::Read, waker, attempt);
+        let readiness = match self.readiness() {
+            Ok(readiness) => readiness,
+            // Where the end has left, that is the error. Where the process has no descriptors left, nothing else tells of a message.
+            Err(error) => return Poll::Ready(attempt().unwrap_or(Err(RecvError::Descriptors(error)))),
+        };
+        let waiting = poll_descriptor(polled, readiness, Direction::Read, waker, attempt);
         waiting.map(|received| received.unwrap_or_else(|error| Err(RecvError::Descriptors(error))))
     }
 
@@ -86,7 +96,8 @@ impl Handle {
             Err(SendError::Full) => None,
             done => Some(done),
         };
-        if waiter.is_none() {
+        // A forked copy's parent waited in a list of its own.
+        if waiter.as_ref().is_none_or(|waiter| !waiter.is_ours()) {
             if let Some(done) = attempt() {
                 return Poll::Ready(done);
             }
@@ -116,7 +127,7 @@ macro_rules! recvs {
             ///
             /// As `recv`, and [`RecvError::Descriptors`] if the process has no descriptors left to wait with.
             pub async fn recv_async(&mut self) -> Result<$Value, RecvError> {
-                // Borrowed as one alone can: a shared borrow could not go to another thread.
+                // An end is not `Sync`. So the future keeps the exclusive borrow, which may go to another thread.
                 let (this, mut polled) = (self, None);
                 poll_fn(move |context| this.handle().poll_recv(&mut polled, context.waker())).await
             }

@@ -92,7 +92,9 @@ impl Outgoing {
         }
         let mut fds: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
         if deadline == Deadline::NOW && bytes.len() + NUMBER > self.stream.longest() {
-            // The message does not fit and the call must not wait for the receiver: the bytes go beside the stream.
+            // The message does not fit and the call must not wait for the receiver: the bytes go beside the stream. Their file is written
+            // only if there is room for the record that announces it.
+            self.stream.room(size_of::<u64>() + NUMBER, Deadline::NOW).map_err(|error| send_error(error, deadline))?;
             let file = write_own_file(bytes).map_err(SendError::Descriptors)?;
             fds.push(file.as_fd());
             return self.send_last(shared, APART, &(bytes.len() as u64).to_le_bytes(), &fds, deadline);

@@ -132,11 +132,11 @@ impl Process {
 
     /// A descriptor that becomes readable when the process ends, for `epoll`, `poll` and `select` (Python: `sentinel`).
     ///
-    /// It is a pidfd. Where the system refuses those (before Linux 5.3, in some sandboxes) it is a socket, as it is a pipe in Python. The socket
-    /// becomes readable when the process and all copies that it forked have ended or run another program.
+    /// It is a pidfd. Where the system refuses those (before Linux 5.3, in some sandboxes) it belongs to a thread in the background that
+    /// waits for the process.
     #[must_use]
     pub fn sentinel(&self) -> BorrowedFd<'_> {
-        self.0.descriptor()
+        self.0.sentinel()
     }
 }
 

@@ -2,8 +2,9 @@
 
 use crate::error::{JoinError, SignalError};
 use crate::exit::Exit;
+use crate::family;
 use multiproc_prim::descriptor::is_ready;
-use multiproc_prim::{Deadline, stamp};
+use multiproc_prim::{Deadline, Signal as Told, background, stamp};
 use multiproc_travel::Link;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -23,6 +24,8 @@ pub(crate) struct Record {
     pub(crate) daemon: bool,
     pub(crate) pid: u32,
     watch: Watch,
+    /// Where the system refuses pidfds, and a user asks for a descriptor: readable once the child has ended.
+    ended: OnceLock<Told>,
     /// Set when the child was waited for. Reading it never waits.
     exit: OnceLock<Exit>,
     /// Held while the child is waited for, and while it is named by its number, which the system may use again afterwards. Only the parent
@@ -52,7 +55,7 @@ impl Watch {
 impl Record {
     /// A child that this process has just started, and has not waited for.
     pub(crate) fn new(pid: u32, name: String, daemon: bool, watch: Watch) -> Self {
-        Self { name, daemon, pid, watch, exit: OnceLock::new(), reaping: Mutex::new(()), stamp: stamp() }
+        Self { name, daemon, pid, watch, ended: OnceLock::new(), exit: OnceLock::new(), reaping: Mutex::new(()), stamp: stamp() }
     }
 
     /// Waits for the child's end; `None` if the deadline passed first.
@@ -130,7 +133,30 @@ impl Record {
     }
 
     /// Becomes readable when the child ends.
-    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+    ///
+    /// A connection alone would tell too early where the child closes it, and too late where a copy of the child keeps it. So a thread
+    /// waits for the child instead.
+    pub(crate) fn sentinel(self: &Arc<Self>) -> BorrowedFd<'_> {
+        if matches!(self.watch, Watch::Pidfd(_)) {
+            return self.descriptor();
+        }
+        if self.ended.get().is_none() {
+            if let Ok(told) = Told::new() {
+                let theirs = Arc::clone(self);
+                let waits = move || {
+                    let _ = family::wait(&theirs, Deadline::NEVER);
+                    theirs.ended.get().inspect(|ended| ended.set());
+                };
+                if self.ended.set(told).is_ok() && background("multiproc-join", waits).is_err() {
+                    // Without a thread it is readable at once: whoever waits then asks again and again.
+                    self.ended.get().inspect(|ended| ended.set());
+                }
+            }
+        }
+        self.ended.get().map_or(self.descriptor(), |ended| ended.as_fd())
+    }
+
+    fn descriptor(&self) -> BorrowedFd<'_> {
         self.watch.descriptor()
     }
 

@@ -86,13 +86,13 @@ impl<T: Serialize + DeserializeOwned> Putting<T> {
         let attempt = || {
             let mut done = queue.put_by(value.take()?, Deadline::NOW);
             while let Err(PutError::NoMemory(back)) = done {
-                if ring.is_memory_in_use() {
+                if ring.is_memory_in_use() || ring.is_any_message_left() {
                     *value = Some(back);
                     return None;
                 }
                 // What was in use came free just now. Or nobody holds what could come free, and nothing is worth waiting for.
                 done = queue.put_by(back, Deadline::NOW);
-                if matches!(done, Err(PutError::NoMemory(_))) && !ring.is_memory_in_use() {
+                if matches!(done, Err(PutError::NoMemory(_))) && !ring.is_memory_in_use() && !ring.is_any_message_left() {
                     break;
                 }
             }
@@ -150,7 +150,11 @@ macro_rules! puts_and_streams {
             ///
             /// A future that sends or flushes can be dropped at any time. The value that waits stays in the sink, and goes with the sink.
             pub fn sink(&self) -> QueueSink<T> {
-                QueueSink { queue: self.queue().clone(), putting: Putting::new(None) }
+                let queue = self.queue().clone();
+                if self.is_closed() {
+                    queue.close();
+                }
+                QueueSink { queue, putting: Putting::new(None) }
             }
         }
 

@@ -4,7 +4,7 @@ use crate::attachment::Attachment;
 use crate::layout::{Flavor, QueueWords};
 use crate::{JoinableQueue, Queue, SimpleQueue};
 use multiproc_prim::{Mutex, Place, Signal};
-use multiproc_sync::{Awaited, ChannelEvent, Condition, Event, Look, Reactor, Source, Told, WaitList, Waiter};
+use multiproc_sync::{Awaited, ChannelEvent, Condition, Event, Look, Quiet, Reactor, Source, Told, WaitList, Waiter};
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -33,6 +33,8 @@ impl WaitLists {
 struct QueueCondition {
     of: Weak<Attachment>,
     event: QueueEvent,
+    /// For how long no message has come.
+    quiet: Quiet,
 }
 
 enum QueueEvent {
@@ -65,8 +67,22 @@ impl Condition for QueueCondition {
         })
     }
 
+    fn is_known(&self) -> bool {
+        !matches!(&self.event, QueueEvent::Channel(event) if event.of() == Told::Memory)
+    }
+
     fn look_around(&self) -> Look {
-        self.of.upgrade().map_or(Look::Leave, |attachment| attachment.look_around().into())
+        let Some(attachment) = self.of.upgrade() else { return Look::Leave };
+        let most = attachment.look_around();
+        match &self.event {
+            QueueEvent::Channel(event) if event.of() == Told::Memory => {
+                // A process may have stopped or died between freeing a block and telling of it.
+                attachment.channel.nudge_for_memory();
+                most.into()
+            }
+            QueueEvent::Channel(event) if event.of() == Told::Message => attachment.channel.rest(&self.quiet, most).into(),
+            _ => most.into(),
+        }
     }
 }
 
@@ -75,9 +91,10 @@ impl Attachment {
     fn has(&self, what: Told) -> bool {
         let ring = self.channel.ring();
         match what {
-            Told::Message => !self.is_empty() || self.channel.is_shut_down() && self.is_all_over(),
-            Told::Room => ring.has_room() || self.channel.is_shut_down(),
-            // Which memory is enough, only the next attempt can say.
+            Told::Message => !self.look_to_count().is_empty() || self.channel.is_shut_down() && self.is_all_over(),
+            // Where it is not bounded, a full ring grows.
+            Told::Room => !self.shape.bounded || ring.has_room() || self.channel.is_shut_down(),
+            // Only the next attempt knows whether there is enough.
             Told::Memory => true,
         }
     }
@@ -103,7 +120,7 @@ impl Attachment {
     }
 
     fn new_list(&self, event: QueueEvent) -> Arc<WaitList> {
-        WaitList::new(QueueCondition { of: self.itself.clone(), event }, Reactor::of_process())
+        WaitList::new(QueueCondition { of: self.itself.clone(), event, quiet: Quiet::default() }, Reactor::of_process())
     }
 
     /// After a get, whatever came of it: where a user waits for the descriptor, it may have to go dark.
@@ -117,8 +134,9 @@ impl Attachment {
     fn light(&self) -> io::Result<&Light> {
         let lights = &self.wait_lists.light;
         if lights.get().is_none() {
-            let new = Arc::new(Light { signal: Signal::new()?, waiter: Mutex::new(Waiter::new(self.list_of(Told::Message))) });
-            lights.get_or_init(|| new).light_up(self);
+            let list = Arc::clone(self.list_of(Told::Message));
+            let new = Arc::new(Light { signal: Signal::new()?, waiter: Mutex::new(Waiter::new(&list)), list });
+            lights.get_or_init(|| new).shine(self);
         }
         // It was there, or it is now.
         lights.get().map(|light| &**light).ok_or_else(|| io::ErrorKind::NotFound.into())
@@ -130,11 +148,14 @@ impl Attachment {
 struct Light {
     signal: Signal,
     waiter: Mutex<Waiter>,
+    list: Arc<WaitList>,
 }
 
 impl Wake for Light {
     fn wake(self: Arc<Self>) {
         self.signal.set();
+        // It takes nothing, and its user may be long in coming.
+        self.list.hand_on();
     }
 }
 
@@ -143,23 +164,22 @@ impl Light {
     #[cold]
     fn refresh(self: &Arc<Self>, attachment: &Attachment) {
         if !attachment.has(Told::Message) {
-            self.light_up(attachment);
+            self.shine(attachment);
         }
     }
 
-    fn light_up(self: &Arc<Self>, attachment: &Attachment) {
-        let waker = Waker::from(Arc::clone(self));
-        let mut waiter = self.waiter.lock();
-        // Before the look: whatever comes after it lights the signal again.
+    fn shine(self: &Arc<Self>, attachment: &Attachment) {
+        // Before the look: whatever comes after it sets the signal again.
         self.signal.clear();
-        let has_message = || attachment.has(Told::Message).then_some(());
-        if waiter.poll(&waker, has_message).is_ready() {
+        self.waiter.lock().wait(&Waker::from(Arc::clone(self)));
+        if attachment.has(Told::Message) {
             self.signal.set();
         }
     }
 }
 
-/// Room in a queue, as a [`Source`]: ready while a put finds a free slot, and once the queue is shut down. Memory may still be used up.
+/// Room in a queue, as a [`Source`]: ready while a put finds a free slot, and once the queue is shut down. Memory may still be used up:
+/// if `try_put` says `NoMemory` then, use `put_timeout`.
 #[derive(Debug)]
 pub struct Room<'q, T>(pub(crate) &'q Queue<T>);
 
@@ -196,8 +216,9 @@ impl<T> Queue<T> {
 }
 
 macro_rules! waits {
-    ($Kind:ident, $name:literal) => {
+    ($Kind:ident, $ends:literal) => {
         /// Ready while there is something to get, and once the queue is shut down and nothing can come any more.
+        #[doc = $ends]
         impl<T> Source for $Kind<T> {
             fn awaited(&self) -> Awaited<'_> {
                 self.queue().awaits(Told::Message)
@@ -217,7 +238,7 @@ macro_rules! waits {
             /// ```
             /// # use multiproc_queue as multiproc;
             /// # use multiproc_prim::{Direction, is_ready_for};
-            #[doc = concat!("let queue = multiproc::", $name, "::unbounded()?;")]
+            /// let queue = multiproc::Queue::unbounded()?;
             /// queue.put(7)?;
             /// # let is_readable = |queue: &multiproc::Queue<i32>| Ok::<_, std::io::Error>(is_ready_for(queue.readiness()?, Direction::Read));
             /// assert!(is_readable(&queue)?);
@@ -230,8 +251,8 @@ macro_rules! waits {
             /// get: use [`try_get`](Self::try_get), which makes the descriptor unreadable if it finds nothing. That holds for
             /// edge-triggered waiting, too: get until there is nothing, then wait.
             ///
-            /// It costs a descriptor, and a thread in the background for all queues of the process. A put pays for a wake-up when the
-            /// descriptor becomes readable, and for nothing while it is readable or was never asked for.
+            /// It costs a descriptor, and a thread in the background for up to 127 queues. A put pays for a wake-up when the descriptor
+            /// becomes readable. Where nobody asked for it, a put pays nothing.
             ///
             /// # Errors
             ///
@@ -244,6 +265,9 @@ macro_rules! waits {
     };
 }
 
-waits!(Queue, "Queue");
-waits!(JoinableQueue, "Queue");
-waits!(SimpleQueue, "Queue");
+waits!(Queue, "");
+waits!(
+    JoinableQueue,
+    "\n\nThat is when every value is done. So finish what the thread has in hand first: a wait can't know that these values are its own."
+);
+waits!(SimpleQueue, "");

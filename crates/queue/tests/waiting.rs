@@ -2,7 +2,7 @@
 
 use multiproc_process::Process;
 use multiproc_queue::{GetError, JoinableQueue, Queue};
-use multiproc_sync::{Readable, Selector, Source, wait};
+use multiproc_sync::{Readable, Selector, Source, Writable, wait};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
@@ -273,4 +273,91 @@ fn a_closed_handle_has_room_since_its_put_does_not_wait() {
     assert!(wait(&[&queue.room()], Duration::ZERO).unwrap().is_empty());
     queue.close();
     assert_eq!(wait(&[&queue.room()], None).unwrap(), [0]);
+}
+
+fn ask_and_be_idle((queue, asked): (Queue<u64>, Queue<()>)) {
+    assert!(!is_readable(queue.readiness().unwrap()));
+    asked.put(()).unwrap();
+    loop {
+        std::thread::park();
+    }
+}
+
+#[test]
+fn a_process_that_asked_for_the_descriptor_and_is_idle_keeps_no_value_from_those_that_sleep() {
+    let (queue, asked) = (Queue::unbounded().unwrap(), Queue::unbounded().unwrap());
+    let idle = Process::spawn(ask_and_be_idle, (queue.clone(), asked.clone())).unwrap();
+    asked.get().unwrap();
+    let longest = (0..30).map(|value| {
+        let theirs = queue.clone();
+        let sleeper = std::thread::spawn(move || theirs.get().map(|got| (got, Instant::now())));
+        std::thread::sleep(Duration::from_millis(20));
+        let begin = Instant::now();
+        queue.put(value).unwrap();
+        let (got, end) = sleeper.join().unwrap().unwrap();
+        assert_eq!(got, value);
+        end - begin
+    });
+    // Without a wake-up the sleeper looks every 80 ms, and later every second.
+    let late = longest.filter(|took| *took > Duration::from_millis(70)).count();
+    assert!(late < 3, "{late} of 30 were late");
+    idle.kill().unwrap();
+}
+
+#[test]
+fn short_waits_find_what_a_killed_process_held_although_nobody_else_is_there() {
+    let (jobs, holding) = (JoinableQueue::unbounded().unwrap(), Queue::unbounded().unwrap());
+    jobs.put(7u64).unwrap();
+    let holder = Process::spawn(hold_one, (jobs.clone(), holding.clone())).unwrap();
+    holding.get().unwrap();
+    holder.kill().unwrap();
+    holder.join().unwrap();
+    let begin = Instant::now();
+    let mut selector = Selector::new();
+    selector.add(&jobs);
+    for timeout in [Duration::ZERO, Duration::from_millis(10)].into_iter().cycle() {
+        if selector.wait(timeout).unwrap() == [0] {
+            break;
+        }
+        assert!(begin.elapsed() < WATCHDOG, "it is never found");
+    }
+    assert_eq!(jobs.get_delivery().unwrap().count(), 2);
+}
+
+#[test]
+fn a_socket_is_waited_for_in_both_directions_and_twice() {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    while (&ours).write(&[0; 4096]).is_ok() {}
+    let (reads, writes) = (Readable(&ours), Writable(&ours));
+    let mut selector = Selector::new();
+    let keys = [selector.add(&reads), selector.add(&writes), selector.add(&reads)];
+    assert!(selector.wait(Duration::from_millis(1)).unwrap().is_empty());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(20));
+            (&theirs).write_all(b"x").unwrap();
+        });
+        assert_eq!(selector.wait(WATCHDOG).unwrap(), [keys[0], keys[2]]);
+    });
+    (&ours).read_exact(&mut [0]).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(20));
+            let mut all = vec![0; 1 << 20];
+            while (&theirs).read(&mut all).unwrap() == all.len() {}
+        });
+        assert_eq!(selector.wait(WATCHDOG).unwrap(), [keys[1]]);
+    });
+    selector.remove(keys[1]);
+    assert!(selector.wait(Duration::ZERO).unwrap().is_empty());
+}
+
+#[test]
+fn an_unbounded_queue_has_room_however_full_its_ring_is() {
+    let queue = Queue::<u64>::unbounded().unwrap();
+    for value in 0..5000 {
+        assert_eq!(wait(&[&queue.room()], Duration::ZERO).unwrap(), [0], "{value} values");
+        queue.try_put(value).unwrap();
+    }
 }

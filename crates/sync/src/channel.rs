@@ -6,7 +6,7 @@ use crate::event::{BusyEvent, Event, EventCount, Pace};
 use crate::looked::Looked;
 use crate::memory::Pushing;
 use crate::wait::{Look, Wait};
-use multiproc_prim::{Deadline, Padded, Place, Region, shared_struct};
+use multiproc_prim::{Deadline, Hint, Padded, Place, Region, monotonic_millis, shared_struct};
 use multiproc_ring::mpmc::{
     Geometry, GiveBackError, Held, Lane, Mpmc, Owner, PopError, PushError, Refused, Swept, Taken, Trimmed,
 };
@@ -97,6 +97,13 @@ pub enum Told {
     Room,
     /// A block is free.
     Memory,
+}
+
+/// For how long no message has come to a channel, for [`Channel::rest`].
+#[derive(Debug, Default)]
+pub struct Quiet {
+    pushed: Hint,
+    since: Hint,
 }
 
 /// An event of a channel.
@@ -360,6 +367,22 @@ impl Channel {
         };
         let wait = Popping { wait, channel: self, busy_until: Deadline::after(IDLE) };
         self.control.items.wait_with(wait, &self.item_pace, attempt).unwrap_or(Err(late))
+    }
+
+    /// For a waiter that does not sleep here, at a look around that allows a sleep of `most`: gives back some of the memory that a burst
+    /// needed, if no message has come for half a second. Returns how long the next sleep may take.
+    pub fn rest(&self, quiet: &Quiet, most: Duration) -> Duration {
+        let (pushed, now) = (self.ring.pushed(Lane::Main), monotonic_millis());
+        if quiet.pushed.get() != pushed {
+            quiet.pushed.set(pushed);
+            quiet.since.set(now);
+        } else if now.saturating_sub(quiet.since.get()) >= IDLE.as_millis() as u64 {
+            self.ring.idle();
+            if self.trim(TRIM_ASLEEP) {
+                return most.min(BETWEEN_TRIMS);
+            }
+        }
+        most
     }
 
     /// Gives back some of the memory that a burst needed. Returns whether there is more.

@@ -147,7 +147,7 @@ impl EventCount {
                 return Some(result);
             }
             let was_woken = sleeper.was_woken(self);
-            // It may wake others, so it comes after that.
+            // Read before the look around, which may wake others.
             match wait.look_around() {
                 Look::Sleep(most) => sleeper.go_on(self, was_woken, most),
                 Look::Leave => {
@@ -272,6 +272,15 @@ impl Sleeper {
     /// What it sleeps on: a word, and the value that the word has while nothing happens.
     pub(crate) fn word<'e>(&self, event: &'e EventCount) -> (&'e AtomicU32, u32) {
         (&event.wakes, self.seen)
+    }
+
+    /// Whether it announced itself since it was made.
+    pub(crate) const fn is_announced(&self) -> bool {
+        self.is_announced
+    }
+
+    pub(crate) const fn is_on_watch(&self) -> bool {
+        self.on_watch.is_some()
     }
 
     /// Whether there was a wake-up since its announcement.

@@ -16,7 +16,7 @@ mod wait;
 mod waitlist;
 
 pub use block::ChannelBlock;
-pub use channel::{Channel, ChannelEvent, Told, channel_len, fixed_channel_len};
+pub use channel::{Channel, ChannelEvent, Quiet, Told, channel_len, fixed_channel_len};
 pub use error::{ChannelError, ChannelPopError, ChannelPushError, StreamRecvError, StreamSendError};
 pub use event::{BusyEvent, Event, EventCount, Pace, SLICE};
 pub use poller::{Polled, poll_descriptor};

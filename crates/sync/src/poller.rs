@@ -1,10 +1,12 @@
 //! A thread in the background that waits for descriptors: for futures, and for a [`Selector`](crate::Selector) that sleeps at an event
 //! meanwhile. It starts when it is first needed.
 
+use crate::waitlist::call;
 use multiproc_prim::{Deadline, Direction, Mutex, PerProcess, PollSet, background, stamp};
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -16,22 +18,22 @@ struct Poller(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    /// Lives as long as the process, since the thread waits on it.
-    set: Option<&'static PollSet>,
+    set: Option<Arc<PollSet>>,
     wakers: HashMap<u64, Waker>,
     last: u64,
 }
 
 impl Poller {
     /// The set, and the thread that waits on it.
-    fn set(&self) -> io::Result<&'static PollSet> {
+    fn set(&self) -> io::Result<Arc<PollSet>> {
         let mut state = self.0.lock();
-        if let Some(set) = state.set {
-            return Ok(set);
+        if let Some(set) = &state.set {
+            return Ok(Arc::clone(set));
         }
-        let set: &'static PollSet = Box::leak(Box::new(PollSet::new()?));
-        background("multiproc-poll", move || run(set))?;
-        state.set = Some(set);
+        let set = Arc::new(PollSet::new()?);
+        let theirs = Arc::clone(&set);
+        background("multiproc-poll", move || run(&theirs))?;
+        state.set = Some(Arc::clone(&set));
         Ok(set)
     }
 }
@@ -47,13 +49,13 @@ fn run(set: &PollSet) {
         for number in &ready {
             let waker = OF_PROCESS.get().0.lock().wakers.remove(number);
             if let Some(waker) = waker {
-                waker.wake();
+                call(waker);
             }
         }
     }
 }
 
-/// A descriptor that the thread in the background waits for. It takes a descriptor while it is there.
+/// A descriptor that the thread in the background waits for. It uses one more descriptor as long as it lives.
 #[derive(Debug)]
 pub struct Polled {
     copy: OwnedFd,
@@ -81,7 +83,9 @@ impl Polled {
 
     fn call(&self, waker: &Waker) -> io::Result<()> {
         let poller = OF_PROCESS.get();
-        let before = poller.0.lock().wakers.insert(self.number, waker.clone());
+        // Its copying and its dropping are the user's code, and happen outside of the lock.
+        let waker = waker.clone();
+        let before = poller.0.lock().wakers.insert(self.number, waker);
         drop(before);
         poller.set()?.again(&self.copy, self.number, self.direction)
     }
@@ -93,10 +97,11 @@ impl Drop for Polled {
             let poller = OF_PROCESS.get();
             let before = {
                 let mut state = poller.0.lock();
-                state.set.inspect(|set| set.remove(&self.copy));
+                if let Some(set) = &state.set {
+                    set.remove(&self.copy);
+                }
                 state.wakers.remove(&self.number)
             };
-            // A waker's destructor is the user's code.
             drop(before);
         }
     }

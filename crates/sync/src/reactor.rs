@@ -76,7 +76,6 @@ struct Post {
 struct Entry {
     list: Arc<WaitList>,
     sleeper: Sleeper,
-    is_new: bool,
     /// When to look around next.
     look_at: Instant,
 }
@@ -131,7 +130,7 @@ impl Station {
 
 impl Entry {
     fn new(list: Arc<WaitList>) -> Self {
-        Self { list, sleeper: Sleeper::new(), is_new: true, look_at: Instant::now() + SLICE }
+        Self { list, sleeper: Sleeper::new(), look_at: Instant::now() + SLICE }
     }
 
     fn word(&self) -> (&AtomicU32, u32) {
@@ -140,30 +139,36 @@ impl Entry {
 
     /// Looks at the list if there was a wake-up, or if it is time to. Returns whether to sleep for it again.
     fn look(&mut self) -> bool {
-        let list = Arc::clone(&self.list);
-        let event = list.event();
-        let was_woken = !self.is_new && self.sleeper.was_woken(event.count());
+        let Self { list, sleeper, look_at } = self;
+        let (event, now) = (list.event(), Instant::now());
+        let is_new = !sleeper.is_announced();
+        let was_woken = sleeper.was_woken(event.count());
         // A model has no time.
-        let is_due = !cfg!(loom) && self.look_at <= Instant::now();
-        if !(self.is_new || was_woken || is_due) {
+        let is_due = !cfg!(loom) && *look_at <= now;
+        if !(is_new || was_woken || is_due) {
             return !list.is_over();
         }
-        self.is_new = false;
-        self.sleeper.leave(event.count());
+        let was_on_watch = sleeper.is_on_watch();
+        sleeper.leave(event.count());
+        let mut most = SLICE;
         if is_due {
             match list.condition().look_around() {
-                Look::Sleep(most) => self.rest(was_woken, most),
+                Look::Sleep(rest) => most = rest,
                 Look::Leave => list.close(),
             }
-        } else if was_woken {
-            self.rest(true, SLICE);
         }
-        let sleeper = &mut self.sleeper;
-        list.look(was_woken, || sleeper.announce(event.count(), || event.fence()))
-    }
-
-    fn rest(&mut self, was_woken: bool, most: std::time::Duration) {
-        self.sleeper.go_on(self.list.event().count(), was_woken, most);
-        self.look_at = Instant::now() + self.sleeper.slice;
+        if !list.is_wanted() {
+            // The wake-up may have been meant for another process.
+            if was_woken || was_on_watch {
+                list.hand_on();
+            }
+            return false;
+        }
+        sleeper.go_on(event.count(), was_woken, most);
+        let next = now + sleeper.slice;
+        *look_at = if is_due { next } else { next.min(*look_at) };
+        sleeper.announce(event.count(), || event.fence());
+        list.look(is_new || was_woken);
+        true
     }
 }

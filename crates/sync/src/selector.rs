@@ -5,10 +5,12 @@ use crate::poller::{Polled, call_when_ready};
 use crate::source::{Awaited, Source};
 use crate::wait::Look;
 use crate::waitlist::{WaitList, Waiter};
+use multiproc_prim::descriptor::apart;
 use multiproc_prim::{AtomicU32, Deadline, Direction, Ordering, PollSet, fence, futex, heavy_fence, is_ready_for, stamp};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
@@ -39,7 +41,7 @@ const MOST_EVENTS: usize = futex::MOST_WORDS - 1;
 ///
 /// # Errors
 ///
-/// The process or the system has no descriptors or memory left to wait with.
+/// The system refuses what it takes to wait: descriptors, a thread or memory.
 pub fn wait(sources: &[&dyn Source], timeout: impl Into<Option<Duration>>) -> Result<Vec<usize>, WaitError> {
     let mut selector = Selector::new();
     for source in sources {
@@ -55,7 +57,7 @@ pub fn wait(sources: &[&dyn Source], timeout: impl Into<Option<Duration>>) -> Re
 #[non_exhaustive]
 pub enum WaitError {
     /// The system refuses descriptors, threads or memory.
-    #[error("waiting for many sources needs a descriptor: close some, or raise the limit (`ulimit -n`)")]
+    #[error("the system refuses what a wait for many sources needs: descriptors, a thread or memory")]
     System(#[from] io::Error),
 }
 
@@ -83,25 +85,33 @@ pub enum WaitError {
 /// ```
 #[derive(Default)]
 pub struct Selector<'s> {
-    entries: Vec<Entry<'s>>,
+    entries: BTreeMap<usize, Entry<'s>>,
+    /// The next key.
+    next: usize,
     ready: Vec<usize>,
     /// Where the next answer begins.
     first: usize,
     descriptors: Option<Descriptors>,
     bell: Option<Arc<Bell>>,
     pace: Pace,
+    /// The process that its entries belong to.
+    stamp: u64,
 }
 
-enum Entry<'s> {
+struct Entry<'s> {
+    source: &'s dyn Source,
+    kind: Kind<'s>,
+}
+
+enum Kind<'s> {
     Event(Box<Place>),
-    /// `is_told`: its set of descriptors tells when it is ready.
+    /// `is_told`: the set of descriptors tells when it is ready.
     Descriptor {
         descriptor: BorrowedFd<'s>,
         direction: Direction,
         is_told: bool,
     },
     AlwaysReady,
-    Removed,
 }
 
 /// A place at an event.
@@ -118,7 +128,8 @@ struct Descriptors {
     set: PollSet,
     polled: Option<Polled>,
     told: Vec<u64>,
-    stamp: u64,
+    /// The kernel knows an entry by its descriptor's number: of a descriptor that is there twice, the second one is a copy.
+    _copies: Vec<OwnedFd>,
 }
 
 /// What a thread in the background wakes the calling thread with.
@@ -148,37 +159,33 @@ impl<'s> Selector<'s> {
 
     /// Adds a source. Returns its key: the keys count up from 0.
     pub fn add(&mut self, source: &'s dyn Source) -> usize {
-        self.entries.push(match source.awaited() {
-            Awaited::Condition(list) => Entry::Event(Box::new(Place::new(list))),
-            Awaited::Descriptor(descriptor, direction) => {
-                self.descriptors = None;
-                Entry::Descriptor { descriptor, direction, is_told: false }
-            }
-            Awaited::Nothing => Entry::AlwaysReady,
-        });
-        self.entries.len() - 1
+        let entry = Entry { source, kind: Kind::of(source) };
+        if matches!(entry.kind, Kind::Descriptor { .. }) {
+            self.descriptors = None;
+        }
+        let key = self.next;
+        self.next += 1;
+        self.entries.insert(key, entry);
+        key
     }
 
     /// Takes a source out. Its key is not used again. Nothing happens if it is out already.
     pub fn remove(&mut self, key: usize) {
-        if let Some(entry) = self.entries.get_mut(key) {
-            if matches!(entry, Entry::Descriptor { .. }) {
-                self.descriptors = None;
-            }
-            *entry = Entry::Removed;
+        if self.entries.remove(&key).is_some_and(|entry| matches!(entry.kind, Kind::Descriptor { .. })) {
+            self.descriptors = None;
         }
     }
 
     /// Counts the sources.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.entries.iter().filter(|entry| !matches!(entry, Entry::Removed)).count()
+        self.entries.len()
     }
 
     /// Whether there is no source.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.entries.is_empty()
     }
 
     /// Waits until a source is ready, for at most `timeout`; `None` waits for ever, also where there is no source. Returns the keys of all
@@ -186,12 +193,12 @@ impl<'s> Selector<'s> {
     ///
     /// # Errors
     ///
-    /// The process or the system has no descriptors or memory left to wait with.
+    /// The system refuses what it takes to wait: descriptors, a thread or memory.
     pub fn wait(&mut self, timeout: impl Into<Option<Duration>>) -> Result<Vec<usize>, WaitError> {
         let deadline = timeout.into().map_or(Deadline::NEVER, Deadline::after);
-        let sleeps = self.wait_until(deadline);
+        let waited = self.wait_until(deadline);
         self.stand_up();
-        sleeps?;
+        waited?;
         let at = self.ready.partition_point(|key| *key < self.first);
         self.ready.rotate_left(at);
         self.first = self.ready.first().map_or(self.first, |first| first + 1);
@@ -199,44 +206,56 @@ impl<'s> Selector<'s> {
     }
 
     fn wait_until(&mut self, deadline: Deadline) -> Result<(), WaitError> {
-        self.listen()?;
+        self.begin()?;
         if self.look() || deadline.is_over() || self.spin(deadline) {
             return Ok(());
         }
         let now = Instant::now();
         self.places().for_each(|place| (place.sleeper, place.look_at) = (Sleeper::new(), now + SLICE));
-        while !self.sleep(deadline)? {
-            if self.look() || deadline.is_over() {
+        loop {
+            if self.sleep(deadline)? || self.look() {
                 return Ok(());
             }
-            self.look_around();
-        }
-        Ok(())
-    }
-
-    /// Puts the descriptors into a set of the kernel, unless they are in one.
-    fn listen(&mut self) -> io::Result<()> {
-        let is_ours = |known: &Descriptors| known.stamp == stamp();
-        let has_any = self.entries.iter().any(|entry| matches!(entry, Entry::Descriptor { .. }));
-        if !has_any || self.descriptors.as_ref().is_some_and(is_ours) {
-            return Ok(());
-        }
-        let set = PollSet::new()?;
-        for (key, entry) in self.entries.iter_mut().enumerate() {
-            if let Entry::Descriptor { descriptor, direction, is_told } = entry {
-                *is_told = match set.add(*descriptor, key as u64, *direction, false) {
-                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
-                    added => added?,
-                };
+            let is_over = deadline.is_over();
+            self.look_around(is_over);
+            if is_over {
+                // What a look around brought back shows now.
+                self.look();
+                return Ok(());
             }
         }
-        self.descriptors = Some(Descriptors { set, polled: None, told: Vec::new(), stamp: stamp() });
+    }
+
+    /// Makes sure that all of it is this process's, and that the descriptors are in a set of the kernel.
+    fn begin(&mut self) -> io::Result<()> {
+        if self.stamp != stamp() {
+            // It is new, or a forked copy's: what the parent waited with is of no use here.
+            (self.stamp, self.descriptors, self.bell) = (stamp(), None, None);
+            self.entries.values_mut().for_each(|entry| entry.kind = Kind::of(entry.source));
+        }
+        let has_any = self.entries.values().any(|entry| matches!(entry.kind, Kind::Descriptor { .. }));
+        if !has_any || self.descriptors.is_some() {
+            return Ok(());
+        }
+        let (set, mut copies) = (PollSet::new()?, Vec::new());
+        for (key, entry) in &mut self.entries {
+            if let Kind::Descriptor { descriptor, direction, is_told } = &mut entry.kind {
+                let mut added = set.add(*descriptor, *key as u64, *direction, false);
+                if added.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists) {
+                    let copy = apart(|| descriptor.try_clone_to_owned())?;
+                    added = set.add(&copy, *key as u64, *direction, false);
+                    copies.push(copy);
+                }
+                *is_told = added?;
+            }
+        }
+        self.descriptors = Some(Descriptors { set, polled: None, told: Vec::new(), _copies: copies });
         Ok(())
     }
 
     fn places(&mut self) -> impl Iterator<Item = &mut Place> {
-        self.entries.iter_mut().filter_map(|entry| match entry {
-            Entry::Event(place) => Some(&mut **place),
+        self.entries.values_mut().filter_map(|entry| match &mut entry.kind {
+            Kind::Event(place) => Some(&mut **place),
             _ => None,
         })
     }
@@ -251,34 +270,35 @@ impl<'s> Selector<'s> {
             known.told.sort_unstable();
             told = &known.told;
         }
-        ready.extend(
-            entries
-                .iter()
-                .enumerate()
-                .filter(|(key, entry)| match entry {
-                    Entry::Event(place) => place.list.condition().is_met(),
-                    Entry::Descriptor { is_told: true, .. } => told.binary_search(&(*key as u64)).is_ok(),
-                    Entry::Descriptor { descriptor, direction, .. } => is_ready_for(descriptor, *direction),
-                    Entry::AlwaysReady => true,
-                    Entry::Removed => false,
-                })
-                .map(|(key, _)| key),
-        );
+        let is_ready = |key: usize, kind: &Kind<'_>| match kind {
+            Kind::Event(place) => place.list.condition().is_met(),
+            Kind::Descriptor { is_told: true, .. } => told.binary_search(&(key as u64)).is_ok(),
+            Kind::Descriptor { descriptor, direction, .. } => is_ready_for(descriptor, *direction),
+            Kind::AlwaysReady => true,
+        };
+        ready.extend(entries.iter().filter(|(key, entry)| is_ready(**key, &entry.kind)).map(|(key, _)| *key));
         !ready.is_empty()
     }
 
     /// Looks again and again, for as long as that is worth while: at the events alone, which costs no system call.
     fn spin(&mut self, deadline: Deadline) -> bool {
-        let is_met = |entry: &Entry<'_>| matches!(entry, Entry::Event(place) if place.list.condition().is_met());
-        let has_events = self.entries.iter().any(|entry| matches!(entry, Entry::Event(_)));
-        has_events && self.pace.spin(deadline, || self.entries.iter().any(is_met).then_some(())).is_some() && self.look()
+        let Self { entries, pace, .. } = self;
+        let events = || {
+            entries.values().filter_map(|entry| match &entry.kind {
+                Kind::Event(place) => Some(&place.list),
+                _ => None,
+            })
+        };
+        let spun = events().next().is_some()
+            && pace.spin(deadline, || events().any(|list| list.condition().is_met()).then_some(())).is_some();
+        spun && self.look()
     }
 
     /// Sleeps once. Returns whether a last look before the sleep has found something.
     fn sleep(&mut self, deadline: Deadline) -> Result<bool, WaitError> {
         let events = self.places().count();
         if let (0, Some(known)) = (events, &mut self.descriptors) {
-            // The next look asks the kernel again. It may tell of many at once, and of some that are not in the set.
+            // What it tells is asked again by the next look, together with the descriptors that can't be in a set.
             known.set.wait(deadline, &mut known.told);
             return Ok(false);
         }
@@ -316,8 +336,8 @@ impl<'s> Selector<'s> {
             let left = place.look_at.saturating_duration_since(now);
             next = Some(next.map_or(left, |next| next.min(left)));
         }
-        let places = self.entries.iter().filter_map(|entry| match entry {
-            Entry::Event(place) => Some(place.sleeper.word(place.list.event().count())),
+        let places = self.entries.values().filter_map(|entry| match &entry.kind {
+            Kind::Event(place) => Some(place.sleeper.word(place.list.event().count())),
             _ => None,
         });
         let bells = bell.as_ref().map(|bell| (&bell.0, rung));
@@ -326,13 +346,13 @@ impl<'s> Selector<'s> {
         Ok(false)
     }
 
-    /// After a sleep that was in vain.
-    fn look_around(&mut self) {
+    /// After a sleep that was in vain; `is_last`: none follows.
+    fn look_around(&mut self, is_last: bool) {
         let now = Instant::now();
         for place in self.places().take(MOST_EVENTS) {
             let (condition, count) = (place.list.condition(), place.list.event().count());
             let was_woken = place.sleeper.was_woken(count);
-            let is_due = place.look_at <= now;
+            let is_due = is_last || place.look_at <= now;
             if !was_woken && !is_due {
                 continue;
             }
@@ -342,7 +362,8 @@ impl<'s> Selector<'s> {
                 _ => SLICE,
             };
             place.sleeper.go_on(count, was_woken, most);
-            place.look_at = now + place.sleeper.slice;
+            let next = now + place.sleeper.slice;
+            place.look_at = if is_due { next } else { next.min(place.look_at) };
         }
     }
 
@@ -356,6 +377,16 @@ impl<'s> Selector<'s> {
                 event.wake();
             }
             place.sleeper = Sleeper::new();
+        }
+    }
+}
+
+impl<'s> Kind<'s> {
+    fn of(source: &'s dyn Source) -> Self {
+        match source.awaited() {
+            Awaited::Condition(list) => Self::Event(Box::new(Place::new(list))),
+            Awaited::Descriptor(descriptor, direction) => Self::Descriptor { descriptor, direction, is_told: false },
+            Awaited::Nothing => Self::AlwaysReady,
         }
     }
 }

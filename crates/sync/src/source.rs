@@ -23,7 +23,7 @@ pub enum Awaited<'s> {
     Condition(Arc<WaitList>),
     /// A descriptor.
     Descriptor(BorrowedFd<'s>, Direction),
-    /// Nothing: its operation never waits. It returns an error, for instance.
+    /// Nothing: its operation returns at once, with an error for instance.
     Nothing,
 }
 
@@ -34,6 +34,12 @@ pub trait Condition: Debug + Send + Sync {
 
     /// Whether it is met now. A condition of something that is gone is not met.
     fn is_met(&self) -> bool;
+
+    /// Whether [`is_met`](Self::is_met) knows. If not, only the next attempt knows whether there is enough, and every wake-up calls all
+    /// waiters.
+    fn is_known(&self) -> bool {
+        true
+    }
 
     /// Looks around after a sleep that was in vain, as [`Wait::look_around`](crate::Wait::look_around) does.
     /// [`Look::Leave`]: what it is about is gone.

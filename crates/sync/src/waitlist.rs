@@ -4,20 +4,22 @@
 //! is woken and the condition is met, it calls the first waiter of the list. That waiter takes what is there, and calls the next one if
 //! the condition is still met. So one message calls one waiter, and a thousand waiters cost no more than one.
 //!
-//! What keeps a wake-up from being lost: the reactor announces itself at the event before each sleep, and looks at the list and at the
-//! condition afterwards. So a waiter that is in the list needs no announcement of its own. It has only to try once more: what happened
-//! before it came into the list may have called nobody. A waiter that was called is out of the list. Until it comes back or
-//! [leaves](Waiter::leave), it answers for the condition. If it leaves with nothing, it calls the next one, or wakes a sleeper of another
-//! process.
+//! What keeps a wake-up from being lost: the reactor announces itself at the event before each sleep, and looks at the condition
+//! afterwards. It sleeps for a list only while somebody waits there. So a waiter that is in the list needs no announcement of its own. It
+//! has only to try once more: what happened before it came into the list may have called nobody. A waiter that was called is out of the
+//! list. It must take what is there, or hand on: to the next waiter, or to a sleeper of another process.
+//!
+//! Where the condition [is not known](Condition::is_known), whether an attempt succeeds depends on what the waiter wants: how much memory,
+//! say. Then the reactor calls all waiters whenever it is woken.
 
 use crate::event::Event;
 use crate::reactor::Reactor;
 use crate::source::Condition;
-use multiproc_prim::{Mutex, MutexGuard};
+use multiproc_prim::{Mutex, MutexGuard, stamp};
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Poll, Waker};
-use std::time::Duration;
 
 /// The waiters of this process at one condition, the first to come first.
 #[derive(Debug)]
@@ -29,6 +31,7 @@ pub struct WaitList {
 
 #[derive(Debug, Default)]
 struct List {
+    /// Their numbers ascend.
     waiting: VecDeque<(u64, Waker)>,
     last: u64,
     /// Whether the reactor sleeps for this list, or is about to.
@@ -37,12 +40,20 @@ struct List {
     is_over: bool,
 }
 
+impl List {
+    fn place_of(&self, number: Option<u64>) -> Option<usize> {
+        self.waiting.binary_search_by_key(&number?, |waiter| waiter.0).ok()
+    }
+}
+
 /// One waiter: a future, say. Dropped, it waits no longer.
 #[derive(Debug)]
 pub struct Waiter {
     list: Arc<WaitList>,
     /// Its number in the list, from the first attempt in vain on.
     number: Option<u64>,
+    /// The process that it belongs to. A forked copy must not touch the list: a thread of the parent may have held its lock at the fork.
+    stamp: u64,
 }
 
 impl WaitList {
@@ -64,9 +75,11 @@ impl WaitList {
         self.list.lock()
     }
 
-    /// Calls the next waiter, or wakes a sleeper of another process, if the condition is met.
-    fn hand_on(&self) {
-        if self.condition.is_met() && !self.call_one() {
+    /// Calls the next waiter, or wakes a sleeper of another process, if the condition is met. For a waiter that was called, and that
+    /// leaves or takes nothing.
+    pub fn hand_on(&self) {
+        // Where it is not known, all waiters were called.
+        if self.condition.is_known() && self.condition.is_met() && !self.call_one() {
             self.event().wake();
         }
     }
@@ -74,39 +87,38 @@ impl WaitList {
     /// Calls the first waiter. Returns whether there was one.
     fn call_one(&self) -> bool {
         let first = self.list().waiting.pop_front();
-        first.map(|(_, waker)| waker.wake()).is_some()
+        first.map(|(_, waker)| call(waker)).is_some()
     }
 
-    /// The reactor's look before it sleeps: calls a waiter if the condition is met. Returns `false` if nobody waits: then the reactor no
-    /// longer sleeps for this list.
-    ///
-    /// `announce` announces that sleep, and comes before the look at the condition.
-    pub(crate) fn look(&self, was_woken: bool, announce: impl FnOnce()) -> bool {
+    fn call_all(&self) {
+        let waiting = std::mem::take(&mut self.list().waiting);
+        waiting.into_iter().for_each(|(_, waker)| call(waker));
+    }
+
+    /// Whether somebody waits here. If not, the reactor sleeps for this list no longer.
+    pub(crate) fn is_wanted(&self) -> bool {
         let mut list = self.list();
-        if list.is_over || list.waiting.is_empty() {
-            list.is_armed = false;
-            drop(list);
-            // The wake-up may have been meant for another process.
-            if was_woken && self.condition.is_met() {
-                self.event().wake();
-            }
-            return false;
-        }
-        drop(list);
-        announce();
-        if self.condition.is_met() {
-            self.call_one();
-        }
-        true
+        list.is_armed = !list.is_over && !list.waiting.is_empty();
+        list.is_armed
     }
 
-    /// Calls all waiters: what the condition is about is gone, and each attempt says so. The reactor no longer sleeps for this list.
+    /// The reactor's look, after it has announced its next sleep. `is_told`: it was woken, or has just come to this list.
+    pub(crate) fn look(&self, is_told: bool) {
+        match self.condition.is_known() {
+            true => self.hand_on(),
+            false if is_told => self.call_all(),
+            false => {}
+        }
+    }
+
+    /// Calls all waiters: what the condition is about is gone, and each attempt says so. The reactor sleeps for this list no longer.
     pub fn close(&self) {
-        let mut list = self.list();
-        list.is_over = true;
-        let (waiting, is_armed) = (std::mem::take(&mut list.waiting), list.is_armed);
-        drop(list);
-        waiting.into_iter().for_each(|(_, waker)| waker.wake());
+        let is_armed = {
+            let mut list = self.list();
+            list.is_over = true;
+            list.is_armed
+        };
+        self.call_all();
         if is_armed {
             self.reactor.ring();
         }
@@ -117,15 +129,25 @@ impl WaitList {
     }
 }
 
+/// Calls a waker, which is the user's code. Its panic has been reported, and must not end the reactor.
+pub(crate) fn call(waker: Waker) {
+    let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+}
+
 impl Waiter {
     /// One that does not wait yet.
     pub fn new(list: &Arc<WaitList>) -> Self {
-        Self { list: Arc::clone(list), number: None }
+        Self { list: Arc::clone(list), number: None, stamp: stamp() }
     }
 
     /// The list that it waits in.
     pub fn list(&self) -> &Arc<WaitList> {
         &self.list
+    }
+
+    /// Whether it is this process's. That of a forked copy's parent is of no use.
+    pub fn is_ours(&self) -> bool {
+        self.stamp == stamp()
     }
 
     /// Makes an attempt. If that gives nothing, it waits, and makes the attempt once more. `waker` is called when the next attempt is worth
@@ -146,40 +168,43 @@ impl Waiter {
     }
 
     /// Comes into the list. Look at the condition once more afterwards.
-    pub(crate) fn wait(&mut self, waker: &Waker) {
+    pub fn wait(&mut self, waker: &Waker) {
+        // Its copying and its dropping are the user's code, and happen outside of the lock.
+        let waker = waker.clone();
         let mut list = self.list.list();
         if list.is_over {
             drop(list);
-            return waker.wake_by_ref();
+            return call(waker);
         }
-        let known = self.number.and_then(|number| list.waiting.iter_mut().find(|waiter| waiter.0 == number));
-        let before = match known {
-            Some(waiter) => Some(std::mem::replace(&mut waiter.1, waker.clone())),
+        let mut before = None;
+        match list.place_of(self.number) {
+            Some(at) => before = Some(std::mem::replace(&mut list.waiting[at].1, waker)),
             None => {
                 list.last += 1;
-                self.number = Some(list.last);
-                let waiter = (list.last, waker.clone());
-                list.waiting.push_back(waiter);
-                None
+                let number = list.last;
+                self.number = Some(number);
+                list.waiting.push_back((number, waker));
             }
-        };
+        }
         let arms = !std::mem::replace(&mut list.is_armed, true);
         drop(list);
-        // A waker's destructor is the user's code.
         drop(before);
         if arms && self.list.reactor.sleep_for(&self.list).is_err() {
-            // No thread can be had: this waiter's own thread looks again soon.
+            // No thread can be had. Until one can, the waiters poll.
             self.list.list().is_armed = false;
-            std::thread::sleep(Duration::from_millis(1));
-            waker.wake_by_ref();
+            std::thread::yield_now();
+            self.list.call_all();
         }
     }
 
     /// Waits no longer. A waiter that was called calls the next one, unless nothing is left to take.
     pub fn leave(&mut self) {
-        let Some(number) = self.number.take() else { return };
+        let number = self.number.take();
+        if number.is_none() || !self.is_ours() {
+            return;
+        }
         let mut list = self.list.list();
-        let ours = list.waiting.iter().position(|waiter| waiter.0 == number).and_then(|at| list.waiting.remove(at));
+        let ours = list.place_of(number).and_then(|at| list.waiting.remove(at));
         drop(list);
         if ours.is_none() {
             self.list.hand_on();
