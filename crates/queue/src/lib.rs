@@ -6,6 +6,7 @@ mod builder;
 mod delivery;
 mod done;
 mod ending;
+mod ends;
 mod error;
 mod iter;
 mod joinable;
@@ -14,14 +15,17 @@ mod loan;
 mod methods;
 mod queue;
 mod registry;
+mod sides;
 mod simple;
 mod sweep;
 mod watch;
 
 pub use builder::{Builder, Typed, remove_queue};
 pub use delivery::{DeadLetter, Delivery};
+pub use ends::{Received, Receiver, Sender};
 pub use error::{
-    GetError, GetManyError, JoinThreadError, OpenError, PutError, PutManyError, QueueJoinError, RemoveError, TaskDoneError,
+    GetError, GetManyError, JoinThreadError, OpenError, PutError, PutManyError, QueueJoinError, RecvError, RemoveError,
+    SendError, TaskDoneError,
 };
 pub use iter::Iter;
 pub use joinable::JoinableQueue;

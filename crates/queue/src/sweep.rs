@@ -61,7 +61,8 @@ impl Attachment {
         Sweeper { membership, shape, channel, tallies, in_hand }
     }
 
-    /// Sweeps the dead, and wakes the processes that can go on because of it. Idempotent.
+    /// Sweeps the dead, and wakes the processes that can go on because of it. Ends a queue whose last sender or receiver is gone.
+    /// Idempotent.
     #[cold]
     pub(crate) fn sweep_the_dead(&self) {
         if self.sweeper().sweep_the_dead() {
@@ -70,5 +71,6 @@ impl Attachment {
             self.channel.nudge_for_memory();
             self.wake_if_all_done();
         }
+        self.end_if_left();
     }
 }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod block;
+mod census;
 mod channel;
 mod error;
 mod event;
@@ -11,6 +12,7 @@ mod stream;
 mod wait;
 
 pub use block::ChannelBlock;
+pub use census::Census;
 pub use channel::{Channel, channel_len, fixed_channel_len};
 pub use error::{ChannelError, ChannelPopError, ChannelPushError, StreamRecvError, StreamSendError};
 pub use event::{BusyEvent, EventCount, Pace, SLICE};
