@@ -31,6 +31,9 @@ shared_struct! {
     }
 }
 
+/// Adding this subtracts one.
+const MINUS_ONE: u64 = u64::MAX;
+
 impl Census {
     /// Adds one to the count of the calling process.
     pub fn enter(&self, own: &AtomicU64) {
@@ -49,7 +52,7 @@ impl Census {
     /// [`is_over`](Self::is_over): of two processes that leave last at once, at least one is told so.
     pub fn leave(&self, own: &AtomicU64) -> u64 {
         // Release: what this process did comes before, the beginning of a count that it handed on included (pairs with: census).
-        let before = own.fetch_sub(1, Ordering::Release);
+        let before = own.fetch_add(MINUS_ONE, Ordering::Release);
         // Of two processes that leave at once, one sees the other's word after this (pairs with: last).
         fence(Ordering::SeqCst);
         before
