@@ -415,7 +415,7 @@ fn closing(victim: &mut Victim) -> Result<(), String> {
     drop(theirs);
     let (first, second) = (ours.recv_timeout(LOOK), ours.recv_timeout(LOOK));
     match (first, second, ours.send(&vec![2])) {
-        (Ok(_), Err(multiproc::RecvError::Disconnected), Err(multiproc::SendError::Disconnected)) => Ok(()),
+        (Ok(_), Err(multiproc::pipe::RecvError::Disconnected), Err(multiproc::pipe::SendError::Disconnected)) => Ok(()),
         other => Err(format!("{other:?}")),
     }
 }
