@@ -8,6 +8,7 @@ mod done;
 mod ending;
 mod ends;
 mod error;
+mod holders;
 mod iter;
 mod joinable;
 mod layout;
@@ -27,13 +28,15 @@ pub use error::{
     GetError, GetManyError, JoinThreadError, OpenError, PutError, PutManyError, QueueJoinError, RecvError, RemoveError,
     SendError, TaskDoneError,
 };
+pub use holders::Holder;
 pub use iter::Iter;
 pub use joinable::JoinableQueue;
 pub use loan::{Borrowed, Loan};
 pub use queue::Queue;
 pub use simple::SimpleQueue;
 
-// What the errors hold.
+// What errors, and dead letters, hold.
+pub use multiproc_ring::mpmc::Unfinished;
 pub use multiproc_shm::{AttachError, CreateError, Flaw, NameError, ParticipantError};
 pub use multiproc_sync::{ChannelError, LayoutError, OutOfBounds, SpscError};
 pub use multiproc_travel::pass::{DecodeError, EncodeError};

@@ -6,7 +6,7 @@ use crate::error::{GetError, GetManyError, PutError, PutManyError, put_error};
 use crate::layout::Flavor;
 use crate::methods::{methods_of_all, methods_of_both};
 use crate::registry::Share;
-use multiproc_prim::{Deadline, Flag};
+use multiproc_prim::{Deadline, Flag, monotonic_millis};
 use multiproc_ring::mpmc::{Held, PopError, Taken};
 use multiproc_sync as sync;
 use multiproc_travel::pass;
@@ -268,6 +268,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// Reads a value that was taken and stays in hand. If reading it panics, it is given back.
     #[inline(always)]
     pub(crate) fn read_held(attachment: &Attachment, taken: Taken<'_>) -> (Option<Held>, Result<T, GetError>) {
+        taken.note_taken(monotonic_millis());
         let form = taken.tag();
         if let Some(value) = Self::copied(&taken) {
             return (taken.hold(), value);

@@ -75,9 +75,8 @@ fn a_count_that_a_voucher_carries_is_never_overlooked() {
             theirs.enter(1);
             theirs_too.store(0, Ordering::Release);
         });
-        let is_counted = || {
-            counts.of.iter().any(|count| count.load(Ordering::Acquire) > 0) || voucher.load(Ordering::Acquire) > 0
-        };
+        let is_counted =
+            || counts.of.iter().any(|count| count.load(Ordering::Acquire) > 0) || voucher.load(Ordering::Acquire) > 0;
         assert!(!counts.census.is_over(is_counted));
         sends.join().unwrap();
     });
