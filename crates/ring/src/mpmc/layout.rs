@@ -138,7 +138,7 @@ pub struct Geometry {
     /// from the region, behind [`fixed_len`](Self::fixed_len), as messages need them.
     pub memory: u64,
     /// Longest message in bytes that must fit. The largest blocks have a power of two of bytes or, above a page, a multiple of 4096,
-    /// with 16 for their own use. So a little more may fit: up to 2032 bytes for 1024.
+    /// with 16 for their own use (32 in a ring with room for returns). So a little more may fit: up to 2032 bytes for 1024.
     /// [`Mpmc::max_message`](super::Mpmc::max_message) says how much does.
     pub max_message: u64,
     /// The turn that tickets start in: for tests of what happens when tickets wrap. Everyone else has 1.
