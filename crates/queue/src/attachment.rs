@@ -10,7 +10,7 @@ use crate::error::OpenError;
 use crate::layout::{Flavor, QueueWords, Shape, Tally, tally_of};
 use crate::registry::{self, Share};
 use crate::sweep::{Sweeper, owner};
-use multiproc_prim::{Array, AtomicU64, Deadline, Hint, Ordering, Place};
+use multiproc_prim::{Array, AtomicU64, Deadline, Hint, Ordering, Place, monotonic_millis};
 use multiproc_ring::mpmc::Lane;
 use multiproc_shm::{AttachError, FileId, Flaw, Membership, ParticipantError, Segment, SegmentName, Watched, file_id};
 use multiproc_sync::{Channel, ChannelBlock, ChannelError, ChannelPopError, Look, Pace, Wait};
@@ -187,10 +187,16 @@ impl Attachment {
         }
     }
 
+    /// A message, taken now.
     #[inline(always)]
     pub(crate) fn pop(&self, deadline: Deadline) -> Result<ChannelBlock<'_>, ChannelPopError> {
-        self.glance();
-        self.channel.pop_block(self.lanes(), self.until(deadline))
+        let now = self.glance();
+        let (block, now) = match self.channel.try_pop_block(self.lanes()) {
+            Ok(block) => (block, now),
+            Err(_) => (self.channel.pop_block(self.lanes(), self.until(deadline))?, monotonic_millis()),
+        };
+        block.note_taken(now);
+        Ok(block)
     }
 
     /// How a call on this queue waits.

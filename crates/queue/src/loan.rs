@@ -9,7 +9,7 @@ use crate::error::{GetError, PutError, put_error};
 use crate::layout::Flavor;
 use crate::queue::{IN_PLACE, Queue};
 use bytemuck::Pod;
-use multiproc_prim::{Bytes, Deadline, monotonic_millis};
+use multiproc_prim::{Bytes, Deadline};
 use multiproc_sync::{ChannelBlock, Refused};
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -62,7 +62,6 @@ impl<T: Pod> Queue<T> {
     pub(crate) fn borrow_by(&self, deadline: Deadline) -> Result<Borrowed<'_, T>, GetError> {
         let attachment = self.here()?;
         let block = attachment.pop(deadline).map_err(|error| attachment.get_error(error))?;
-        block.note_taken(monotonic_millis());
         let form = block.tag();
         let rest = block.len() % size_of::<T>().max(1);
         if form != IN_PLACE || rest != 0 {
