@@ -295,3 +295,33 @@ fn a_forked_copy_counts_once_it_has_sent_and_dropping_it_before_changes_nothing(
         copy.join();
     });
 }
+
+type Jobs = (Receiver<u64>, Sender<u64>);
+
+fn square((jobs, results): Jobs) {
+    jobs.iter().for_each(|job| results.send(job * job).unwrap());
+}
+
+/// Has two workers that ignore interrupts, sends jobs, and then waits for an interrupt.
+fn main_process((results, ready): (Sender<u64>, Sender<()>)) {
+    let (sender, jobs) = bounded(100);
+    for _ in 0..2 {
+        Process::builder().ignore_interrupts(true).spawn(square, (jobs.clone(), results.clone())).unwrap();
+    }
+    (1..=100).for_each(|job| sender.send(job).unwrap());
+    ready.send(()).unwrap();
+    loop {
+        thread::park();
+    }
+}
+
+#[test]
+fn workers_that_ignore_ctrl_c_finish_what_is_queued_when_it_ends_their_parent() {
+    let (sender, results) = bounded(1);
+    let (ready, is_ready) = Queue::bounded(1).unwrap().split().unwrap();
+    let process = start(main_process, (sender, ready));
+    is_ready.recv_timeout(WATCHDOG).unwrap();
+    signal(&process, libc::SIGINT);
+    assert_eq!(process.join().unwrap(), Exit::Signal(libc::SIGINT));
+    assert_eq!(results.into_iter().sum::<u64>(), (1..=100).map(|job| job * job).sum());
+}
