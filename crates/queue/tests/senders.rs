@@ -319,7 +319,8 @@ fn main_process((results, ready): (Sender<u64>, Sender<()>)) {
 fn workers_that_ignore_ctrl_c_finish_what_is_queued_when_it_ends_their_parent() {
     let (sender, results) = bounded(1);
     let (ready, is_ready) = Queue::bounded(1).unwrap().split().unwrap();
-    let process = start(main_process, (sender, ready));
+    // No daemon, since it has children of its own.
+    let process = Process::spawn(main_process, (sender, ready)).unwrap();
     is_ready.recv_timeout(WATCHDOG).unwrap();
     signal(&process, libc::SIGINT);
     assert_eq!(process.join().unwrap(), Exit::Signal(libc::SIGINT));
