@@ -69,7 +69,10 @@ impl Part {
                 Side::Sends => "sender",
                 Side::Receives => "receiver",
             };
-            pass::refuse_to_leave(format_args!("this process can't vouch for a {what} on its way, which needs /proc: {why}"))
+            pass::refuse_to_leave(format_args!(
+                "a {what} can't be sent from here: this process may not open the queue's memory anew, which takes /proc and a queue of \
+                 its own user ({why})"
+            ))
         })?;
         // Before this handle can be dropped: the voucher counts from here on.
         self.side.census(&part.share.words).say_that_one_has_begun();
