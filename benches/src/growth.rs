@@ -4,7 +4,8 @@
 use crate::measure::{machine, per_operation, pin, unpin};
 use crate::scenarios::{attached, large::copied_through, memory, sizes};
 use anyhow::Result;
-use multiproc::{Process, Queue, Sender, pipe_oneway};
+use multiproc::pipe::Sender;
+use multiproc::{Process, Queue, pipe_oneway};
 use std::path::Path;
 
 const KIB: usize = 1 << 10;

@@ -5,7 +5,7 @@
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use multiproc_prim::{Heap, Region};
-use multiproc_ring::mpmc::{Block, Completion, Finished, Geometry, Lane, Mpmc, Orphans, Owner};
+use multiproc_ring::mpmc::{Block, Completion, Finished, Geometry, Lane, Mpmc, Orphans, Owner, Unfinished};
 
 #[derive(Arbitrary, Debug)]
 enum Op {
@@ -50,7 +50,7 @@ fuzz_target!(|input: (u8, Vec<Op>)| {
             }
             Op::Sweep(drop_them, row) => {
                 let dead = Owner::new(u32::from(row % 4), u64::from(row / 4));
-                let again = Orphans::Redeliver { max_deliveries: Some(row % 5) };
+                let again = Orphans::Redeliver { max_deliveries: Some(row % 5), how: Unfinished::GivenBack };
                 let orphans = if drop_them { Orphans::Drop } else { again };
                 let mut done = Finished { count: u64::from(row), last: Completion(u64::from(row)) };
                 let _ = ring.sweep(dead, done, orphans, || true, |orphan| done = orphan.complete(done));

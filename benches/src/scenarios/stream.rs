@@ -4,7 +4,8 @@ use crate::measure::{Peer, Scenario, per_operation, pin, unpin};
 use crate::scenarios::message::{Word, between_threads, crossbeam, ipc_channel, queue, receive};
 use crate::scenarios::python;
 use anyhow::{Result, ensure};
-use multiproc::{JoinableQueue, Process, Queue, Sender, pipe_oneway};
+use multiproc::pipe::Sender;
+use multiproc::{JoinableQueue, Process, Queue, pipe_oneway};
 
 pub fn all() -> Vec<Scenario> {
     let mut queue_peers = vec![

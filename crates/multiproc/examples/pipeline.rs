@@ -1,52 +1,41 @@
 //! A pipeline of three processes: numbers, their squares, the sum. Bounded queues hold a fast stage back.
+//!
+//! Each stage ends when the stage before it is gone, after it has taken what is left. And if a stage fails, the stages before it
+//! end, too: their sends fail, since no receiver is left.
 
 use multiproc::prelude::*;
 
 type Failure = Box<dyn std::error::Error>;
 
-fn numbers(out: Queue<u64>) -> Result<(), Failure> {
+fn numbers(out: queue::Sender<u64>) -> Result<(), Failure> {
     for n in 1..=1000 {
         // Waits while the next stage is 16 numbers behind.
-        out.put(n)?;
+        out.send(n)?;
     }
-    // No more puts. The next stage still gets what is in the queue, then `ShutDown`.
-    out.shutdown();
+    // The sender is dropped here. The next stage still gets what is in the queue.
     Ok(())
 }
 
-fn squares((input, out): (Queue<u64>, Queue<u64>)) -> Result<(), Failure> {
-    while let Some(n) = next(&input)? {
-        out.put(n * n)?;
+fn squares((input, out): (queue::Receiver<u64>, queue::Sender<u64>)) -> Result<(), Failure> {
+    for n in input {
+        out.send(n * n)?;
     }
-    out.shutdown();
     Ok(())
 }
 
-fn sum(input: Queue<u64>) -> Result<(), Failure> {
-    let mut total = 0;
-    while let Some(n) = next(&input)? {
-        total += n;
-    }
-    println!("the sum of the squares is {total}");
-    Ok(())
-}
-
-/// The next value, or `None` at the end.
-fn next(input: &Queue<u64>) -> Result<Option<u64>, GetError> {
-    match input.get() {
-        Ok(value) => Ok(Some(value)),
-        Err(GetError::ShutDown) => Ok(None),
-        Err(error) => Err(error),
-    }
+fn sum(input: queue::Receiver<u64>) {
+    println!("the sum of the squares is {}", input.into_iter().sum::<u64>());
 }
 
 fn main() -> Result<(), Failure> {
     let _main = init();
-    let (first, second) = (Queue::bounded(16)?, Queue::bounded(16)?);
+    let (to_squares, from_numbers) = Queue::bounded(16)?.split()?;
+    let (to_sum, from_squares) = Queue::bounded(16)?.split()?;
+    // The handles move into the stages: this process keeps none, which would keep a stage waiting.
     let stages = [
-        Process::builder().name("numbers").spawn(numbers, first.clone())?,
-        Process::builder().name("squares").spawn(squares, (first, second.clone()))?,
-        Process::builder().name("sum").spawn(sum, second)?,
+        Process::builder().name("numbers").spawn(numbers, to_squares)?,
+        Process::builder().name("squares").spawn(squares, (from_numbers, to_sum))?,
+        Process::builder().name("sum").spawn(sum, from_squares)?,
     ];
     for stage in stages {
         println!("{} ended with {}", stage.name(), stage.join()?);

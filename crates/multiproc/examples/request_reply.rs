@@ -20,7 +20,7 @@ fn serve(client: Connection<Reply, Request>) -> Result<(), Failure> {
         let reply = match client.recv() {
             Ok(Request::Add(a, b)) => Ok(a + b),
             Ok(Request::Divide(a, b)) => a.checked_div(b).ok_or(format!("can't divide {a} by {b}")),
-            Err(RecvError::Disconnected) => return Ok(()),
+            Err(pipe::RecvError::Disconnected) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
         client.send(&reply)?;

@@ -20,8 +20,7 @@
 pub mod guide {}
 
 pub use multiproc_pipe::{
-    Connection, DescriptorError, PipeEnd, PipeError, Receiver, RecvError, RecvIntoError, SendError, Sender, Standby,
-    StandbyError, pipe, pipe_oneway,
+    Connection, DescriptorError, PipeEnd, PipeError, RecvIntoError, Standby, StandbyError, pipe, pipe_oneway,
 };
 #[cfg(feature = "async")]
 pub use multiproc_pipe::{MessageSink, Messages};
@@ -30,9 +29,10 @@ pub use multiproc_process::{
     SpawnErrorKind, Target, active_children, current_process, init,
 };
 pub use multiproc_queue::{
-    AllDone, AttachError, Borrowed, Builder, ChannelError, CreateError, DeadLetter, Delivery, Flaw, GetError, GetManyError, Iter,
-    JoinThreadError, JoinableQueue, LayoutError, Loan, NameError, OpenError, OutOfBounds, ParticipantError, PutError,
-    PutManyError, Queue, QueueJoinError, RemoveError, Room, SimpleQueue, SpscError, TaskDoneError, remove_queue,
+    AllDone, AttachError, Borrowed, Builder, ChannelError, CreateError, DeadLetter, Delivery, Flaw, GetError, GetManyError,
+    Holder, Iter, JoinThreadError, JoinableQueue, LayoutError, Loan, NameError, OpenError, OutOfBounds, ParticipantError,
+    PutError, PutManyError, Queue, QueueJoinError, RemoveError, Room, SimpleQueue, SpscError, TaskDoneError, Unfinished,
+    remove_queue,
 };
 #[cfg(feature = "async")]
 pub use multiproc_queue::{DeliveryStream, QueueSink, QueueStream, SimpleQueueStream};
@@ -40,13 +40,29 @@ pub use multiproc_sync::{Awaited, Direction, Readable, Selector, Source, WaitErr
 pub use multiproc_travel::bytemuck;
 pub use multiproc_travel::pass::{DecodeError, Descriptor, EncodeError, Lends, Plain, PlainVec};
 
+/// The sender and the receiver of a pipe. Each has one owner, and messages of any length go from the one to the other.
+///
+/// [`pipe_oneway`] makes them, and [`Connection::split`]. They are here, and not beside [`Connection`], since a queue has a sender
+/// and a receiver, too: those of [`queue`].
+pub mod pipe {
+    pub use multiproc_pipe::{Receiver, RecvError, SendError, Sender};
+}
+
+/// The senders and receivers of a queue. Each is cheap to clone, and each value goes to one receiver.
+///
+/// [`Queue::split`] makes them. Those of a pipe are in [`pipe`](mod@pipe).
+pub mod queue {
+    pub use multiproc_queue::{Received, Receiver, RecvError, SendError, Sender};
+}
+
 /// What a program with processes, queues and pipes names: `use multiproc::prelude::*`.
 ///
-/// A program that also uses the `Sender` or `Receiver` of `std::sync::mpsc` names those explicitly, which takes precedence.
+/// It has names of one meaning only. `Sender` and `Receiver`, `SendError` and `RecvError` come with the module that says whose they
+/// are: `queue::Sender`, `pipe::Sender`.
 pub mod prelude {
     pub use crate::{
-        Connection, DeadLetter, Delivery, Exit, GetError, JoinableQueue, OpenError, Process, PutError, Queue, Readable, Receiver,
-        RecvError, Selector, SendError, Sender, SimpleQueue, SpawnError, Standby, Writable, active_children, current_process,
-        init, pipe, pipe_oneway, remove_queue, wait,
+        Connection, DeadLetter, Delivery, Exit, GetError, JoinableQueue, OpenError, Process, PutError, Queue, Readable, Selector,
+        SimpleQueue, SpawnError, Standby, Writable, active_children, current_process, init, pipe, pipe_oneway, queue,
+        remove_queue, wait,
     };
 }

@@ -3,8 +3,8 @@
 use multiproc::{
     AttachError, ChannelError, CreateError, DecodeError, DescriptorError, EncodeError, Exit, Flaw, GetError, GetManyError,
     JoinError, JoinThreadError, LayoutError, NameError, OpenError, OutOfBounds, ParticipantError, PipeError, PutError,
-    PutManyError, Queue, QueueJoinError, RecvError, RecvIntoError, RemoveError, SendError, SignalError, SpawnError,
-    SpawnErrorKind, SpscError, StandbyError, TaskDoneError,
+    PutManyError, Queue, QueueJoinError, RecvIntoError, RemoveError, SignalError, SpawnError, SpawnErrorKind, SpscError,
+    StandbyError, TaskDoneError, pipe, queue,
 };
 use multiproc_ring::{mpmc, spsc};
 use multiproc_shm::SegmentName;
@@ -88,6 +88,10 @@ fn samples_of_queues() -> Vec<Sample> {
         Box::new(QueueJoinError::Forked { queue: queue(), why: why() }),
         Box::new(JoinThreadError::NotClosed),
         Box::new(TaskDoneError::NothingInHand),
+        Box::new(queue::SendError::Disconnected(1)),
+        Box::new(queue::SendError::Other(forked())),
+        Box::new(queue::RecvError::Disconnected),
+        Box::new(queue::RecvError::Other(GetError::Decode(decode()))),
         Box::new(encode()),
         Box::new(decode()),
     ]
@@ -101,16 +105,16 @@ fn encode() -> EncodeError {
 fn samples_of_pipes() -> Vec<Sample> {
     let unusable = || PipeError::System(full());
     vec![
-        Box::new(SendError::Disconnected),
-        Box::new(SendError::Encode(encode())),
-        Box::new(SendError::Unusable(unusable())),
-        Box::new(SendError::TooManyDescriptors { count: 2, max: 1 }),
-        Box::new(SendError::Descriptors(full())),
-        Box::new(RecvError::Empty),
-        Box::new(RecvError::Unusable(unusable())),
-        Box::new(RecvError::Descriptors(full())),
+        Box::new(pipe::SendError::Disconnected),
+        Box::new(pipe::SendError::Encode(encode())),
+        Box::new(pipe::SendError::Unusable(unusable())),
+        Box::new(pipe::SendError::TooManyDescriptors { count: 2, max: 1 }),
+        Box::new(pipe::SendError::Descriptors(full())),
+        Box::new(pipe::RecvError::Empty),
+        Box::new(pipe::RecvError::Unusable(unusable())),
+        Box::new(pipe::RecvError::Descriptors(full())),
         Box::new(RecvIntoError::TooShort { buffer: 1, message: vec![1, 2] }),
-        Box::new(RecvIntoError::Recv(RecvError::Descriptors(full()))),
+        Box::new(RecvIntoError::Recv(pipe::RecvError::Descriptors(full()))),
         Box::new(StandbyError::Taken),
         Box::new(StandbyError::Unusable(unusable())),
         Box::new(DescriptorError::Nothing),
@@ -199,7 +203,8 @@ fn debug_of_an_error_is_its_name_its_text_and_its_causes() {
 /// Each error that a method of the facade returns, and each error in one, has a name there.
 #[test]
 fn every_error_that_the_facade_returns_has_a_name_in_it() {
-    use multiproc::{Connection, JoinableQueue, Process, Receiver, Sender, Standby};
+    use multiproc::pipe::{Receiver, RecvError, SendError, Sender};
+    use multiproc::{Connection, JoinableQueue, Process, Standby};
     fn is<A, B>(_: fn(A) -> B) {}
     is::<_, Result<Queue<u8>, OpenError>>(Queue::<u8>::bounded);
     is::<_, Result<(), RemoveError>>(|name: &str| multiproc::remove_queue(name));
@@ -210,6 +215,8 @@ fn every_error_that_the_facade_returns_has_a_name_in_it() {
     is::<_, Result<(), JoinThreadError>>(|q: &Queue<u8>| q.join_thread());
     is::<_, Result<(), TaskDoneError>>(|q: &JoinableQueue<u8>| q.task_done());
     is::<_, Result<(), QueueJoinError>>(|q: &JoinableQueue<u8>| q.join());
+    is::<_, Result<(), queue::SendError<u8>>>(|sender: &queue::Sender<u8>| sender.send(1));
+    is::<_, Result<u8, queue::RecvError>>(|receiver: &queue::Receiver<u8>| receiver.recv());
     is::<_, Result<(Connection<u8>, Connection<u8>), PipeError>>(|()| multiproc::pipe());
     is::<_, Result<(), SendError>>(|a: &Sender<u8>| a.send(&1));
     is::<_, Result<u8, RecvError>>(|a: &Receiver<u8>| a.recv());

@@ -11,7 +11,7 @@ use crate::layout::{Flavor, QueueWords, Shape, Tally, tally_of};
 use crate::registry::{self, Share};
 use crate::sweep::{Sweeper, owner};
 use crate::waiting::WaitLists;
-use multiproc_prim::{Array, AtomicU64, Deadline, Hint, Ordering, Place};
+use multiproc_prim::{Array, AtomicU64, Deadline, Hint, Ordering, Place, monotonic_millis};
 use multiproc_ring::mpmc::Lane;
 use multiproc_shm::{AttachError, FileId, Flaw, Membership, ParticipantError, Segment, SegmentName, Watched, file_id};
 use multiproc_sync::{Channel, ChannelBlock, ChannelError, ChannelPopError, Look, Pace, Wait};
@@ -190,12 +190,18 @@ impl Attachment {
         }
     }
 
+    /// A message, taken now.
     #[inline(always)]
     pub(crate) fn pop(&self, deadline: Deadline) -> Result<ChannelBlock<'_>, ChannelPopError> {
-        self.glance();
-        let popped = self.channel.pop_block(self.lanes(), self.until(deadline));
+        let now = self.glance();
+        let taken = match self.channel.try_pop_block(self.lanes()) {
+            Ok(block) => Ok((block, now)),
+            Err(_) => self.channel.pop_block(self.lanes(), self.until(deadline)).map(|block| (block, monotonic_millis())),
+        };
         self.got();
-        popped
+        let (block, now) = taken?;
+        block.note_taken(now);
+        Ok(block)
     }
 
     /// How a call on this queue waits.

@@ -7,7 +7,7 @@ use crate::joinable::JoinableQueue;
 use crate::queue::Queue;
 use crate::registry::{Handles, Share};
 use multiproc_prim::Deadline;
-use multiproc_ring::mpmc::{Held, Lane};
+use multiproc_ring::mpmc::{Held, Lane, Unfinished};
 use multiproc_sync::Refused;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -59,6 +59,7 @@ pub struct Delivery<T> {
 pub struct DeadLetter<T> {
     value: T,
     count: u16,
+    ended: Unfinished,
     letter: Letter,
 }
 
@@ -132,9 +133,11 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
         }
         let block = taken?;
         let count = block.deliveries();
+        // A letter without a note is a hostile peer's work.
+        let ended = block.last_end().unwrap_or(Unfinished::GivenBack);
         let (held, value) = Queue::<T>::read_held(attachment, block.into_taken());
         let letter = Letter { attachment: share.handles(), held };
-        Ok(DeadLetter { value: value?, count, letter })
+        Ok(DeadLetter { value: value?, count, ended, letter })
     }
 }
 
@@ -163,6 +166,26 @@ impl<T> DeadLetter<T> {
     /// Counts the deliveries of the value.
     pub fn count(&self) -> u16 {
         self.count
+    }
+
+    /// Returns how the last of its deliveries ended, after which the value was put aside.
+    ///
+    /// ```
+    /// # use multiproc_queue as multiproc;
+    /// use multiproc::{JoinableQueue, Unfinished};
+    ///
+    /// let jobs = JoinableQueue::builder().max_deliveries(1).build()?;
+    /// jobs.put("job".to_string())?;
+    /// jobs.get_delivery()?.give_back();
+    /// match jobs.try_get_dead()?.ended() {
+    ///     Unfinished::Died { pid } => println!("it killed process {pid}"),
+    ///     Unfinished::GivenBack => println!("nobody could do it"),
+    ///     other => println!("{other:?}"),
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn ended(&self) -> Unfinished {
+        self.ended
     }
 
     /// Returns the value, which is out of the queue for good.

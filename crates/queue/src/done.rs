@@ -12,7 +12,7 @@ use crate::ending::Apart;
 use crate::error::{QueueJoinError, TaskDoneError};
 use crate::layout::{Flavor, Tally};
 use multiproc_prim::{Deadline, Ordering};
-use multiproc_ring::mpmc::{Held, Lane, Taken};
+use multiproc_ring::mpmc::{Held, Lane, Taken, Unfinished};
 use multiproc_sync::{ChannelBlock, Refused};
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -217,17 +217,18 @@ impl Attachment {
     /// Gives a value that is in hand and in no list to another consumer. A value that was delivered too often goes to the dead
     /// letters, and so does one that came from there.
     pub(crate) fn give_back(&self, held: Held) {
-        self.hand_on(held, self.shape.max_deliveries());
+        self.hand_on(held, self.shape.max_deliveries(), Unfinished::GivenBack);
     }
 
     /// Puts a value that can't be read with the dead letters: `join` does not wait for it, and a program that can read it still
     /// can.
     pub(crate) fn put_aside(&self, held: Held) {
-        self.hand_on(held, Some(1));
+        self.hand_on(held, Some(1), Unfinished::Unreadable);
     }
 
-    fn hand_on(&self, held: Held, max_deliveries: Option<u16>) {
+    fn hand_on(&self, held: Held, max_deliveries: Option<u16>, how: Unfinished) {
         let Some(block) = self.channel.resume(held) else { return };
+        block.note_end(how);
         match self.channel.give_back(block, max_deliveries) {
             Ok(_) => self.wake_if_all_done(),
             Err(Refused { mut block, .. }) => {
@@ -246,7 +247,8 @@ impl Attachment {
             return;
         }
         let waiting = std::mem::take(&mut *self.in_hand.lock());
-        waiting.into_iter().for_each(|(held, max_deliveries)| self.hand_on(held, max_deliveries));
+        // How their deliveries ended is noted already, and that note stays.
+        waiting.into_iter().for_each(|(held, max_deliveries)| self.hand_on(held, max_deliveries, Unfinished::GivenBack));
     }
 
     /// Gives back the newest values of this thread's list.

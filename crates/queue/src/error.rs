@@ -24,9 +24,11 @@ error_debug! {
     JoinThreadError { NotClosed }
     TaskDoneError { NothingInHand }
     QueueJoinError { Timeout, Forked }
+    SendError<T> { Full, Timeout, Disconnected, Other }
+    RecvError { Empty, Timeout, Disconnected, Other }
 }
 
-error_equal! { OpenError RemoveError GetError QueueJoinError }
+error_equal! { OpenError RemoveError GetError QueueJoinError RecvError }
 
 /// Why there is no queue.
 #[derive(Error)]
@@ -324,4 +326,85 @@ pub enum QueueJoinError {
         /// Why not.
         why: Box<OpenError>,
     },
+}
+
+/// Why a value was not sent. Every variant has the value: [`into_inner`](Self::into_inner).
+#[derive(Error)]
+#[non_exhaustive]
+pub enum SendError<T> {
+    /// The queue is full.
+    #[error("the queue is full: receive something first, or wait with send or send_timeout")]
+    Full(T),
+    /// The queue was full until the deadline.
+    #[error("the queue stayed full until the deadline")]
+    Timeout(T),
+    /// The last receiver was dropped, or its process has died; or the queue was shut down.
+    #[error("no receiver is left, or the queue was shut down")]
+    Disconnected(T),
+    /// The value can't be sent, for a reason that a put has, too.
+    #[error(transparent)]
+    Other(PutError<T>),
+}
+
+impl<T> SendError<T> {
+    /// Returns the value that was not sent.
+    pub fn into_inner(self) -> T {
+        match self {
+            Self::Full(value) | Self::Timeout(value) | Self::Disconnected(value) => value,
+            Self::Other(error) => error.into_inner(),
+        }
+    }
+
+    fn value(&self) -> &T {
+        match self {
+            Self::Full(value) | Self::Timeout(value) | Self::Disconnected(value) => value,
+            Self::Other(error) => error.value(),
+        }
+    }
+}
+
+impl<T> From<PutError<T>> for SendError<T> {
+    fn from(error: PutError<T>) -> Self {
+        match error {
+            PutError::Full(value) => Self::Full(value),
+            PutError::Timeout(value) => Self::Timeout(value),
+            PutError::ShutDown(value) => Self::Disconnected(value),
+            other => Self::Other(other),
+        }
+    }
+}
+
+impl<T: PartialEq> PartialEq for SendError<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.value() == other.value() && format!("{self:?}") == format!("{other:?}")
+    }
+}
+
+/// Why nothing was received.
+#[derive(Error)]
+#[non_exhaustive]
+pub enum RecvError {
+    /// The queue is empty.
+    #[error("the queue is empty")]
+    Empty,
+    /// The queue was empty until the deadline.
+    #[error("the queue stayed empty until the deadline")]
+    Timeout,
+    /// The last sender was dropped, or its process has died, and everything that was sent was received. Or the queue was shut down.
+    #[error("no sender is left, or the queue was shut down, and everything in it was received")]
+    Disconnected,
+    /// A message makes no value, or the queue can't be used, for a reason that a get has, too.
+    #[error(transparent)]
+    Other(GetError),
+}
+
+impl From<GetError> for RecvError {
+    fn from(error: GetError) -> Self {
+        match error {
+            GetError::Empty => Self::Empty,
+            GetError::Timeout => Self::Timeout,
+            GetError::ShutDown => Self::Disconnected,
+            other => Self::Other(other),
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use crate::delivery::DEAD_LANES;
 use crate::error::{OpenError, QueueJoinError, TaskDoneError};
+use crate::holders::Holder;
 use crate::layout::Flavor;
 use crate::methods::{methods_of_all, methods_of_both};
 use crate::queue::Queue;
@@ -85,6 +86,30 @@ impl<T> JoinableQueue<T> {
         let attachment = self.queue().share();
         attachment.look_to_answer();
         DEAD_LANES.iter().map(|&lane| attachment.channel.ring().len_of(lane)).sum()
+    }
+
+    /// Lists the values in hand, here and in other processes: which process has each one, and for how long. Python has no counterpart.
+    ///
+    /// It is a view of what goes on, true of each value at some moment during the call. Its time grows with the number of values in the
+    /// queue; `get` and `task_done` never wait for it. A value that a dead process holds is listed until it is delivered again.
+    ///
+    /// ```
+    /// # use multiproc_queue as multiproc;
+    /// use multiproc::JoinableQueue;
+    ///
+    /// let jobs = JoinableQueue::unbounded()?;
+    /// jobs.put("job".to_string())?;
+    /// jobs.get()?;
+    /// for holder in jobs.holders() {
+    ///     println!("process {} has a value in hand for {:?}, delivery {}", holder.pid, holder.held_for, holder.deliveries);
+    /// }
+    /// # assert_eq!(jobs.holders()[0].pid, std::process::id());
+    /// # jobs.task_done()?;
+    /// # assert!(jobs.holders().is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn holders(&self) -> Vec<Holder> {
+        self.queue().share().holders()
     }
 
     /// Waits until every value that was put is done (Python: `join`).

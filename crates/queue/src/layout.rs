@@ -3,7 +3,7 @@
 use multiproc_prim::{Array, AtomicU64, Ordering, OutOfBounds, Padded, Place, Region, shared_struct};
 use multiproc_ring::mpmc::{Completion, Finished, Geometry, Held};
 use multiproc_shm::{Kind, MAX_PARTICIPANTS, Participant, Segment, Spec, table_rows};
-use multiproc_sync::{BusyEvent, ChannelError, fixed_channel_len};
+use multiproc_sync::{BusyEvent, Census, ChannelError, fixed_channel_len};
 
 shared_struct! {
     /// What a queue adds to its channel.
@@ -14,6 +14,14 @@ shared_struct! {
         pub(crate) rows: Padded<AtomicU64>,
         /// When a participant last looked for the dead, in milliseconds of the monotonic clock.
         pub(crate) looked: Padded<AtomicU64>,
+        /// Which processes have senders, and which have receivers.
+        pub(crate) sides: Padded<Sides>,
+    }
+
+    /// Where processes say that they begin to send, and to receive.
+    pub(crate) struct Sides {
+        senders: Census,
+        receivers: Census,
     }
 
     /// What each participant alone writes.
@@ -27,32 +35,77 @@ shared_struct! {
         pub(crate) dropped: AtomicU64,
         /// Values in hand of its threads that wait for more after a shutdown, below the lowest bits of its epoch.
         waiting: AtomicU64,
+        /// Its senders that count, below the lowest bits of its epoch.
+        senders: AtomicU64,
+        /// Its receivers that count, likewise.
+        receivers: AtomicU64,
         /// Makes it a cache line.
         reserved: AtomicU64,
         reserved2: AtomicU64,
-        reserved3: AtomicU64,
-        reserved4: AtomicU64,
+    }
+}
+
+/// What a handle does: a sender sends, a receiver receives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Sends,
+    Receives,
+}
+
+impl Side {
+    pub(crate) const BOTH: [Self; 2] = [Self::Sends, Self::Receives];
+
+    /// The number of the lock that stands for handles of this side on their way.
+    pub(crate) fn lock(self) -> u32 {
+        // `multiproc_shm` has those below.
+        2048 + self as u32
+    }
+
+    pub(crate) fn census(self, words: &QueueWords) -> &Census {
+        match self {
+            Self::Sends => &words.sides.senders,
+            Self::Receives => &words.sides.receivers,
+        }
+    }
+
+    /// The word in which a participant counts its handles of this side.
+    pub(crate) fn count(self, tally: &Tally) -> &AtomicU64 {
+        match self {
+            Self::Sends => &tally.senders,
+            Self::Receives => &tally.receivers,
+        }
     }
 }
 
 impl Tally {
-    /// Bits of the number in `waiting`; above them are the lowest ones of an epoch.
-    const WAITING_BITS: u32 = 40;
+    /// Bits of the numbers that are stamped with an epoch; above them are its lowest ones.
+    const NUMBER_BITS: u32 = 40;
 
-    fn epoch_of(who: Participant) -> u64 {
-        who.epoch << Self::WAITING_BITS
+    fn stamp_of(who: Participant) -> u64 {
+        who.epoch << Self::NUMBER_BITS
     }
 
-    /// For a process that takes the place: the count that an earlier participant left is not its own.
+    /// The number in a word that a participant writes; 0 if an earlier participant of its row left it.
+    pub(crate) fn number(word: &AtomicU64, who: Participant) -> u64 {
+        let word = word.load(Ordering::Acquire);
+        let is_its_own = word >> Self::NUMBER_BITS == Self::stamp_of(who) >> Self::NUMBER_BITS;
+        if is_its_own { Self::number_in(word) } else { 0 }
+    }
+
+    pub(crate) const fn number_in(word: u64) -> u64 {
+        word % (1 << Self::NUMBER_BITS)
+    }
+
+    /// For a process that takes the place: the numbers that an earlier participant left are not its own.
     pub(crate) fn begin(&self, who: Participant) {
-        self.waiting.store(Self::epoch_of(who), Ordering::Release);
+        for word in [&self.waiting, &self.senders, &self.receivers] {
+            word.store(Self::stamp_of(who), Ordering::Release);
+        }
     }
 
     /// Values in the hands of a process that can't finish them before it gets an answer: its threads wait for values themselves.
     pub(crate) fn waits_with(&self, who: Participant) -> u64 {
-        let word = self.waiting.load(Ordering::Acquire);
-        let is_its_own = word >> Self::WAITING_BITS == Self::epoch_of(who) >> Self::WAITING_BITS;
-        if is_its_own { word % (1 << Self::WAITING_BITS) } else { 0 }
+        Self::number(&self.waiting, who)
     }
 
     /// A thread begins to wait with so many values in hand.

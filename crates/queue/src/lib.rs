@@ -6,9 +6,11 @@ mod builder;
 mod delivery;
 mod done;
 mod ending;
+mod ends;
 mod error;
 #[cfg(feature = "async")]
 mod futures;
+mod holders;
 mod iter;
 mod joinable;
 mod layout;
@@ -16,6 +18,7 @@ mod loan;
 mod methods;
 mod queue;
 mod registry;
+mod sides;
 mod simple;
 mod sweep;
 mod waiting;
@@ -23,11 +26,14 @@ mod watch;
 
 pub use builder::{Builder, Typed, remove_queue};
 pub use delivery::{DeadLetter, Delivery};
+pub use ends::{Received, Receiver, Sender};
 pub use error::{
-    GetError, GetManyError, JoinThreadError, OpenError, PutError, PutManyError, QueueJoinError, RemoveError, TaskDoneError,
+    GetError, GetManyError, JoinThreadError, OpenError, PutError, PutManyError, QueueJoinError, RecvError, RemoveError,
+    SendError, TaskDoneError,
 };
 #[cfg(feature = "async")]
 pub use futures::{DeliveryStream, QueueSink, QueueStream, SimpleQueueStream};
+pub use holders::Holder;
 pub use iter::Iter;
 pub use joinable::JoinableQueue;
 pub use loan::{Borrowed, Loan};
@@ -35,7 +41,8 @@ pub use queue::Queue;
 pub use simple::SimpleQueue;
 pub use waiting::{AllDone, Room};
 
-// What the errors hold.
+// What errors, and dead letters, hold.
+pub use multiproc_ring::mpmc::Unfinished;
 pub use multiproc_shm::{AttachError, CreateError, Flaw, NameError, ParticipantError};
 pub use multiproc_sync::{ChannelError, LayoutError, OutOfBounds, SpscError};
 pub use multiproc_travel::pass::{DecodeError, EncodeError};

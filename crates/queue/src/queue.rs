@@ -6,7 +6,7 @@ use crate::error::{GetError, GetManyError, PutError, PutManyError, put_error};
 use crate::layout::Flavor;
 use crate::methods::{methods_of_all, methods_of_both};
 use crate::registry::Share;
-use multiproc_prim::{Deadline, Flag};
+use multiproc_prim::{Deadline, Flag, monotonic_millis};
 use multiproc_ring::mpmc::{Held, PopError, Taken};
 use multiproc_sync as sync;
 use multiproc_travel::pass;
@@ -148,19 +148,19 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
             Err(error) => return Err(GetManyError { values, error }),
         };
         let mut underway = Underway::new(attachment, 0);
-        let mut most = max;
+        let (mut most, mut now) = (max, 0);
         while values.len() < most {
-            let got = if values.is_empty() { Some(self.get_by(deadline)) } else { Self::get_next(attachment) };
+            let got = if values.is_empty() { Some(self.get_by(deadline)) } else { Self::get_next(attachment, now) };
             match got {
                 Some(Ok(value)) => {
                     underway.add();
                     values.push(value);
-                    if values.len() % BATCH == 0 {
-                        attachment.glance();
-                        if values.len() == BATCH {
-                            // What is there now: producers may be so fast that it never ends.
-                            most = max.min(BATCH + attachment.len());
-                        }
+                    if values.len() == 1 || values.len() % BATCH == 0 {
+                        now = attachment.glance();
+                    }
+                    if values.len() == BATCH {
+                        // What is there now: producers may be so fast that it never ends.
+                        most = max.min(BATCH + attachment.len());
                     }
                 }
                 None => break,
@@ -178,9 +178,9 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
 
     /// Gets one more value of a batch; `None` if none is there, whatever a shutdown means for the next get.
     #[inline]
-    fn get_next(attachment: &Attachment) -> Option<Result<T, GetError>> {
+    fn get_next(attachment: &Attachment, now: u64) -> Option<Result<T, GetError>> {
         match attachment.channel.try_take(attachment.lanes()) {
-            Ok(taken) => Some(Self::read(attachment, taken)),
+            Ok(taken) => Some(Self::read(attachment, taken, now)),
             Err(PopError::Empty | PopError::Closed) => None,
             Err(error) => Some(Err(attachment.get_error(error.into()))),
         }
@@ -220,10 +220,10 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     #[inline]
     pub(crate) fn get_by(&self, deadline: Deadline) -> Result<T, GetError> {
         let attachment = self.here()?;
-        attachment.glance();
+        let now = attachment.glance();
         // The common case first, so that the block need not be handed on.
         let got = match attachment.channel.try_take(attachment.lanes()) {
-            Ok(taken) => Self::read(attachment, taken),
+            Ok(taken) => Self::read(attachment, taken, now),
             Err(_) => Self::get_later(attachment, deadline),
         };
         attachment.got();
@@ -233,13 +233,14 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     #[cold]
     fn get_later(attachment: &Attachment, deadline: Deadline) -> Result<T, GetError> {
         let block = attachment.channel.pop_block(attachment.lanes(), attachment.until(deadline));
-        Self::read(attachment, block.map_err(|error| attachment.get_error(error))?.into_taken())
+        Self::read(attachment, block.map_err(|error| attachment.get_error(error))?.into_taken(), monotonic_millis())
     }
 
-    /// Reads a value that was taken. Its block is free then, or in a `JoinableQueue` in hand.
+    /// Reads a value that was taken at the time `now`. Its block is free then, or in a `JoinableQueue` in hand.
     #[inline(always)]
-    fn read(attachment: &Attachment, taken: Taken<'_>) -> Result<T, GetError> {
+    fn read(attachment: &Attachment, taken: Taken<'_>, now: u64) -> Result<T, GetError> {
         if attachment.shape.flavor == Flavor::Joinable {
+            taken.note_taken(now);
             let (held, value) = Self::read_held(attachment, taken);
             match (&value, held) {
                 (Ok(_), Some(held)) => attachment.keep(held),

@@ -4,7 +4,7 @@ use crate::attachment::Attachment;
 use crate::done::InHand;
 use crate::layout::{Flavor, Shape, Tally, tally_of};
 use multiproc_prim::Array;
-use multiproc_ring::mpmc::{Orphan, Orphans, Owner, Swept};
+use multiproc_ring::mpmc::{Orphan, Orphans, Owner, Swept, Unfinished};
 use multiproc_shm::{Membership, Participant};
 use multiproc_sync::Channel;
 
@@ -42,7 +42,11 @@ impl Sweeper<'_> {
         let is_still_there = || who == me || self.membership.is_there(who);
         let (theirs, ours) = (tally_of(self.tallies, who)?, tally_of(self.tallies, me)?);
         let orphans = match self.shape.flavor {
-            Flavor::Joinable => Orphans::Redeliver { max_deliveries: self.shape.max_deliveries() },
+            Flavor::Joinable => {
+                let died = || Unfinished::Died { pid: self.membership.process_of(who).map_or(0, |process| process.pid) };
+                let how = if who == me { Unfinished::GivenBack } else { died() };
+                Orphans::Redeliver { max_deliveries: self.shape.max_deliveries(), how }
+            }
             _ => Orphans::Drop,
         };
         // Held through the sweep: our tally is written under it.
@@ -61,7 +65,8 @@ impl Attachment {
         Sweeper { membership, shape, channel, tallies, in_hand }
     }
 
-    /// Sweeps the dead, and wakes the processes that can go on because of it. Idempotent.
+    /// Sweeps the dead, and wakes the processes that can go on because of it. Ends a queue whose last sender or receiver is gone.
+    /// Idempotent.
     #[cold]
     pub(crate) fn sweep_the_dead(&self) {
         if self.sweeper().sweep_the_dead() {
@@ -70,5 +75,6 @@ impl Attachment {
             self.channel.nudge_for_memory();
             self.wake_if_all_done();
         }
+        self.end_if_left();
     }
 }

@@ -34,10 +34,15 @@ const ALONE: Duration = Duration::from_millis(50);
 const LAST: Duration = Duration::from_secs(1);
 
 impl Attachment {
-    /// Before a value is taken: looks for the dead, if it is time. What they had in hand comes before new values.
+    /// Before a value is taken: looks for the dead, if it is time. What they had in hand comes before new values. Returns the time, in
+    /// milliseconds of the monotonic clock; 0 where no value stays in hand.
     #[inline(always)]
-    pub(crate) fn glance(&self) {
-        if self.shape.flavor == Flavor::Joinable { self.look_if_due() } else { self.glance_seldom() }
+    pub(crate) fn glance(&self) -> u64 {
+        if self.shape.flavor == Flavor::Joinable {
+            return self.look_if_due();
+        }
+        self.glance_seldom();
+        0
     }
 
     /// Where no value can come back to this call: looks at the clock at every few operations only.
@@ -66,17 +71,19 @@ impl Attachment {
     }
 
     #[inline(always)]
-    fn look_if_due(&self) {
-        if is_due(&self.words.looked) {
+    fn look_if_due(&self) -> u64 {
+        let now = monotonic_millis();
+        if is_due(&self.words.looked, now) {
             self.give_back_again();
             self.sweep_the_dead();
         }
+        now
     }
 
     /// Between two sleeps: looks for the dead, if it is time. Returns how long the next sleep may take.
     pub(crate) fn look_around(&self) -> Duration {
         self.give_back_again();
-        if is_due(&self.words.looked) {
+        if is_due(&self.words.looked, monotonic_millis()) {
             self.sweep_the_dead();
             self.channel.nudge(self.lanes());
         }
@@ -116,8 +123,7 @@ fn rest(others: usize) -> Duration {
 
 /// Whether to look for the dead now: no process did in the last milliseconds.
 #[inline]
-fn is_due(looked: &AtomicU64) -> bool {
-    let now = monotonic_millis();
+fn is_due(looked: &AtomicU64, now: u64) -> bool {
     // Relaxed: it only spares work. A time in the future is a hostile peer's or another time namespace's, and counts as long ago.
     let last = looked.load(Ordering::Relaxed);
     let recent = last <= now && now - last < APART;

@@ -1,6 +1,6 @@
 //! Two processes on one ring in a memory map. One is killed with a message in hand; the other one sweeps, and gets the message.
 
-use multiproc_ring::mpmc::{Finished, Geometry, Lane, Mpmc, Orphans, Owner};
+use multiproc_ring::mpmc::{Finished, Geometry, Lane, Mpmc, Orphans, Owner, Unfinished};
 use multiproc_shm::{Kind, Segment, Spec};
 use std::io::{BufRead, BufReader};
 use std::os::fd::AsFd;
@@ -38,7 +38,7 @@ fn parent() -> Result<()> {
     // From here on it is surely dead, and nobody has its place: a sweep may take what it held.
     worker.wait()?;
 
-    let again = Orphans::Redeliver { max_deliveries: Some(3) };
+    let again = Orphans::Redeliver { max_deliveries: Some(3), how: Unfinished::Died { pid: worker.id() } };
     let swept = ring.sweep(WORKER, Finished::default(), again, || true, |_| ())?;
     let block = ring.pop_block(Lane::Returned)?;
     let mut message = Vec::new();

@@ -4,12 +4,14 @@
 use multiproc_prim::{Heap, Region};
 use multiproc_ring::mpmc::{
     Finished, Geometry, GiveBackError, Lane, LayoutError, Mpmc, Orphans, Owner, PopError, PushError, Refused, SweepError, Swept,
+    Unfinished,
 };
 use proptest::prelude::*;
 use std::collections::VecDeque;
 
 const A: Owner = Owner::new(1, 0);
 const B: Owner = Owner::new(2, 0);
+const DIED: Unfinished = Unfinished::Died { pid: 1 };
 
 fn pair(geometry: &Geometry) -> (Mpmc, Mpmc) {
     let region = Region::new(Heap::new(geometry.region_len().unwrap()));
@@ -189,7 +191,7 @@ fn returning() -> (Mpmc, Mpmc) {
 }
 
 fn redeliver(ring: &Mpmc, done: Finished) -> Swept {
-    ring.sweep(B, done, Orphans::Redeliver { max_deliveries: Some(3) }, || true, |_| ()).unwrap()
+    ring.sweep(B, done, Orphans::Redeliver { max_deliveries: Some(3), how: DIED }, || true, |_| ()).unwrap()
 }
 
 #[test]
@@ -338,7 +340,7 @@ fn what_cannot_come_back_is_an_error_that_says_what_the_geometry_lacks() {
     assert!(refused.to_string().contains("returns: true"));
     let refused = b.give_back(b.pop_block(Lane::Main).unwrap(), None).unwrap_err();
     assert_eq!(refused.error, GiveBackError::NotABlock);
-    let again = Orphans::Redeliver { max_deliveries: None };
+    let again = Orphans::Redeliver { max_deliveries: None, how: DIED };
     assert_eq!(a.sweep(B, Finished::default(), again, || true, |_| ()).unwrap_err(), SweepError::NoReturns);
 }
 

@@ -4,7 +4,7 @@
 
 use multiproc_prim::model::{Arc, model, model_in_turn, steadily, thread};
 use multiproc_prim::{Heap, Region};
-use multiproc_ring::mpmc::{Finished, Geometry, Lane, Mpmc, Orphans, Owner, PopError, PushError};
+use multiproc_ring::mpmc::{Finished, Geometry, Lane, Mpmc, Orphans, Owner, PopError, PushError, Unfinished};
 use multiproc_ring::spsc::{Consumer, Producer, Reader, Writer, channel, records_len, region_len};
 
 /// Rings whose tickets are about to wrap, with every message in a block, and with as few blocks as they can work with.
@@ -218,7 +218,7 @@ fn two_sweeps_at_once_return_a_message_once() {
         let [a, b, dead] = handles(&geometry);
         assert!(push(&a, 5));
         std::mem::forget(dead.pop_block(Lane::Main));
-        let orphans = Orphans::Redeliver { max_deliveries: None };
+        let orphans = Orphans::Redeliver { max_deliveries: None, how: Unfinished::GivenBack };
         let other =
             thread::spawn(move || b.sweep(Owner::new(2, 0), Finished::default(), orphans, || true, |_| ()).unwrap().returned);
         let mine = a.sweep(Owner::new(2, 0), Finished::default(), orphans, || true, |_| ()).unwrap().returned;

@@ -5,12 +5,13 @@
 
 use multiproc_prim::model::{Arc, model, model_deaths, mortal, thread};
 use multiproc_prim::{AtomicU64, Heap, Ordering, Place, Region};
-use multiproc_ring::mpmc::{Completion, Finished, Geometry, Lane, Mpmc, Orphan, Orphans, Owner};
+use multiproc_ring::mpmc::{Completion, Finished, Geometry, Lane, Mpmc, Orphan, Orphans, Owner, Unfinished};
 
 const DEAD: Owner = Owner::new(3, 0);
 const SWEEPER: Owner = Owner::new(2, 0);
 const NOTHING: Finished = Finished { count: 0, last: Completion(0) };
-const AGAIN: Orphans = Orphans::Redeliver { max_deliveries: None };
+const DIED: Unfinished = Unfinished::Died { pid: 1 };
+const AGAIN: Orphans = Orphans::Redeliver { max_deliveries: None, how: DIED };
 
 /// A ring of 64-byte blocks with lanes for what comes back, and a word behind it for what the mortal one has finished.
 struct Model {
@@ -257,7 +258,7 @@ fn a_loss_is_counted_once_whichever_sweeper_dies_when() {
 fn a_dead_message_is_read_again_or_put_anew_whenever_its_reader_dies() {
     model_deaths(|steps| {
         let model = in_dead_hands();
-        let once = Orphans::Redeliver { max_deliveries: Some(1) };
+        let once = Orphans::Redeliver { max_deliveries: Some(1), how: DIED };
         assert_eq!(model.first.sweep(DEAD, NOTHING, once, || true, |_| ()).unwrap().dead, 1);
         let reader = model.handle(SWEEPER);
         let living = model.handle(Owner::new(1, 0));

@@ -4,7 +4,7 @@
 #![cfg(not(loom))]
 
 use multiproc_prim::{Memory, Region};
-use multiproc_ring::mpmc::{Finished, Geometry, Lane, Mpmc, Orphan, Orphans, Owner, PushError, Trimmed};
+use multiproc_ring::mpmc::{Finished, Geometry, Lane, Mpmc, Orphan, Orphans, Owner, PushError, Trimmed, Unfinished};
 use proptest::prelude::*;
 use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mmap_anonymous, mprotect, munmap};
 use std::any::Any;
@@ -15,6 +15,7 @@ use std::ptr::NonNull;
 use std::sync::{Arc, Mutex};
 
 const PAGE: usize = 4096;
+const DIED: Unfinished = Unfinished::Died { pid: 1 };
 
 /// How many pages may be committed, and which are.
 #[derive(Default)]
@@ -143,7 +144,7 @@ proptest! {
         let (a, b, _) = guarded(&geometry, usize::MAX);
         for (operation, bits, random) in operations {
             let len = random as usize & ((1 << bits) - 1);
-            let again = Orphans::Redeliver { max_deliveries: Some(2) };
+            let again = Orphans::Redeliver { max_deliveries: Some(2), how: DIED };
             match operation {
                 0 | 1 => {
                     let _ = if operation == 0 { &a } else { &b }.push(&vec![bits as u8; len]);
@@ -206,7 +207,7 @@ fn what_a_sweep_has_no_memory_to_bring_back_is_in_hand_of_the_sweeper_and_comes_
     }
     let used = pages.lock().unwrap().committed.len();
     pages.lock().unwrap().budget = used;
-    let again = Orphans::Redeliver { max_deliveries: None };
+    let again = Orphans::Redeliver { max_deliveries: None, how: DIED };
     let mut unsent = Vec::new();
     let keep = |orphan: Orphan<'_>| match orphan {
         Orphan::Unsent(held) => unsent.push(held),
@@ -318,7 +319,7 @@ fn a_sweep_after_a_burst_asks_for_no_memory_that_was_given_back() {
     let before = committed();
     // Nothing is left: a sweep needs none.
     pages.lock().unwrap().budget = before;
-    let again = Orphans::Redeliver { max_deliveries: None };
+    let again = Orphans::Redeliver { max_deliveries: None, how: DIED };
     assert_eq!(a.sweep(B, Finished::default(), again, || true, |_| ()).unwrap().returned, 1);
     assert_eq!(committed(), before);
     assert_eq!(a.pop_block(Lane::Returned).unwrap().deliveries(), 1);

@@ -15,7 +15,7 @@ mod watcher;
 pub use error::{AttachError, CreateError, Flaw, ParticipantError};
 pub use header::{Kind, MAX_PARTICIPANTS, table_rows};
 pub use liveness::Identity;
-pub use lock::ByteLock;
+pub use lock::{ByteLock, Voucher};
 pub use lookout::{Notice, Watched};
 /// What the signatures here name, and what a structure in a segment is made of.
 pub use multiproc_prim::{

@@ -2,9 +2,10 @@
 
 use crate::private::PrivateFd;
 use crate::segment::Segment;
+use multiproc_prim::descriptor::apart;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// An open file description of a segment that no other process has. Its locks fall when it is closed: when this process ends in any
 /// way, or becomes another program. A forked copy closes its descriptor at once.
@@ -17,9 +18,7 @@ const FIRST_BYTE: i64 = 1 << 50;
 impl LockFile {
     /// Opens the file behind `segment` anew through `/proc`: the kernel has no other way for a file without a name.
     pub(crate) fn open(segment: BorrowedFd<'_>) -> std::io::Result<Self> {
-        let path = path_of(segment);
-        let open = || rustix::fs::open(&path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
-        Ok(Self(PrivateFd::open(|| retry_on_intr(open))?))
+        Ok(Self(PrivateFd::open(|| open_anew(segment))?))
     }
 
     /// Takes the lock of `byte` unless another description has it.
@@ -37,6 +36,11 @@ impl LockFile {
             let _ = control(file, libc::F_OFD_SETLK, libc::F_UNLCK, byte);
         }
     }
+}
+
+fn open_anew(segment: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    let path = path_of(segment);
+    retry_on_intr(|| rustix::fs::open(&path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()))
 }
 
 /// The path by which the system opens an open file anew.
@@ -121,5 +125,65 @@ impl ByteLock {
 impl Drop for ByteLock {
     fn drop(&mut self) {
         self.file.unlock(self.number);
+    }
+}
+
+/// A share in a numbered lock of a segment that travels in a message, as a descriptor. Any number of vouchers share a lock.
+///
+/// It says that something is on its way. The kernel frees its share when the last copy of the descriptor is closed: also when the
+/// message is dropped unread, in whichever process or socket it was. [`ByteLock::is_taken`] tells whether any share is left.
+///
+/// ```
+/// use multiproc_shm::{ByteLock, Kind, Segment, Spec, Voucher};
+/// use std::os::fd::AsFd;
+///
+/// let segment = Segment::create(&Spec::new(Kind(*b"DEMO"), 4096))?;
+/// let voucher = Voucher::new(&segment, 7)?;
+/// // In the process that gets the message:
+/// let arrived = Voucher::from_descriptor(voucher.as_fd().try_clone_to_owned()?, 7);
+/// drop(voucher);
+/// assert_eq!(ByteLock::is_taken(&segment, 7), Some(true));
+/// drop(arrived);
+/// assert_eq!(ByteLock::is_taken(&segment, 7), Some(false));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "a voucher that is dropped vouches for nothing"]
+#[derive(Debug)]
+pub struct Voucher {
+    file: OwnedFd,
+    number: u32,
+    arrived: bool,
+}
+
+impl Voucher {
+    /// Makes a voucher: a share in the lock of this number, whose descriptor can be sent.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses, as it does for a [`ByteLock`]; or a `ByteLock` has the lock.
+    pub fn new(segment: &Segment, number: u32) -> std::io::Result<Self> {
+        let file = apart(|| open_anew(segment.as_fd()))?;
+        control(file.as_fd(), libc::F_OFD_SETLK, libc::F_RDLCK, number)?;
+        Ok(Self { file, number, arrived: false })
+    }
+
+    /// The voucher that arrived as a descriptor. Its share ends when this is dropped, even if a copy of this process that was forked
+    /// meanwhile has the descriptor open.
+    pub fn from_descriptor(file: OwnedFd, number: u32) -> Self {
+        Self { file, number, arrived: true }
+    }
+}
+
+impl AsFd for Voucher {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+impl Drop for Voucher {
+    fn drop(&mut self) {
+        if self.arrived {
+            let _ = control(self.file.as_fd(), libc::F_OFD_SETLK, libc::F_UNLCK, self.number);
+        }
     }
 }

@@ -240,6 +240,11 @@ impl Membership {
         who != self.me && !self.is_inherited() && self.table.is_dead(who)
     }
 
+    /// The process of a participant, this one included, until it has left or is buried.
+    pub fn process_of(&self, who: Participant) -> Option<Identity> {
+        self.table.process_of(who).map(|(process, _)| process)
+    }
+
     /// Whether a participant still has its row: it lives, or is dead and not buried.
     pub fn is_there(&self, who: Participant) -> bool {
         self.table.is_there(who)

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod block;
+mod census;
 mod channel;
 mod error;
 mod event;
@@ -16,6 +17,7 @@ mod wait;
 mod waitlist;
 
 pub use block::ChannelBlock;
+pub use census::Census;
 pub use channel::{Channel, ChannelEvent, Quiet, Told, channel_len, fixed_channel_len};
 pub use error::{ChannelError, ChannelPopError, ChannelPushError, StreamRecvError, StreamSendError};
 pub use event::{BusyEvent, Event, EventCount, Pace, SLICE};

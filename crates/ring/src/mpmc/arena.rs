@@ -2,7 +2,7 @@
 
 use super::block::Meta;
 use super::claim::smallest_window;
-use super::layout::{ALL_KEEP_PAGES, BlockHeader, Class, FIRST_KEEP_PAGES, Layout, PAGE, Stretch, WHOLE};
+use super::layout::{ALL_KEEP_PAGES, BlockHeader, Class, FIRST_KEEP_PAGES, Layout, Notes, PAGE, Stretch, WHOLE};
 use super::state::{BlockState, Phase};
 use super::stretches::Stretches;
 use super::trim;
@@ -55,6 +55,8 @@ pub(super) struct Level {
     pub(super) first: u32,
     pub(super) region: Region,
     pub(super) headers: Array<BlockHeader>,
+    /// The same bytes and more, in a ring with room for returns.
+    notes: Option<Array<Notes>>,
     /// The arena's.
     trims: Place<AtomicU64>,
     /// Which chunks of blocks this handle has seen committed, a bit each.
@@ -99,7 +101,11 @@ impl Arena {
         self.trims.make_fresh();
         for blocks in self.classes.iter().filter(|_| cfg!(loom)) {
             for level in 0..blocks.class.levels() {
-                self.level(blocks, level, true)?.headers.make_fresh();
+                let level = self.level(blocks, level, true)?;
+                match &level.notes {
+                    Some(notes) => notes.make_fresh(),
+                    None => level.headers.make_fresh(),
+                }
             }
         }
         Ok(())
@@ -128,12 +134,14 @@ impl Arena {
         };
         let (first, count) = (blocks.class.first_of(level), blocks.class.blocks_in(level));
         let headers = region.strided(0, count as usize, blocks.class.size).map_err(|_| io::ErrorKind::InvalidData)?;
+        let notes = self.stretches.layout.has_notes().then(|| region.strided(0, count as usize, blocks.class.size));
+        let notes = notes.transpose().map_err(|_| io::ErrorKind::InvalidData)?;
         let lengths = 0..if blocks.class.size > WHOLE { count } else { 0 };
         let lengths = lengths.map(|_| Known::new(0)).collect();
         let chunks = (count >> blocks.class.chunk) + 1;
         let committed = (0..chunks.div_ceil(64)).map(|_| Known::new(0)).collect();
         let trims = self.trims.clone();
-        Ok(place.get(ONLY, || Level { first, region, headers, trims, committed, lengths }))
+        Ok(place.get(ONLY, || Level { first, region, headers, notes, trims, committed, lengths }))
     }
 
     /// The block of a number that another process wrote, with its header's memory committed. The outer `None`: there is no such
@@ -214,6 +222,12 @@ impl<'a> Found<'a> {
         self.blocks.base | self.index
     }
 
+    /// Its notes, in a ring with room for returns.
+    #[inline(always)]
+    pub(super) fn notes(&self) -> Option<&'a Notes> {
+        self.level.notes.as_ref()?.get(self.within as usize)
+    }
+
     /// Longest message that it holds.
     #[inline(always)]
     pub(crate) fn capacity(&self) -> usize {
@@ -230,7 +244,7 @@ impl<'a> Found<'a> {
     #[inline(always)]
     pub(crate) fn payload(&self, len: usize) -> Bytes<'a> {
         let fits = len <= self.capacity();
-        let window = fits.then(|| self.level.region.bytes(self.start() + size_of::<BlockHeader>(), len).ok());
+        let window = fits.then(|| self.level.region.bytes(self.start() + self.blocks.class.header, len).ok());
         window.flatten().unwrap_or_else(|| self.level.region.nothing())
     }
 
@@ -270,7 +284,7 @@ impl<'a> Found<'a> {
             None => Ok(()),
             // Pages that are given back have to be committed every time.
             Some(known) if known.get() < len as u64 || !self.blocks.keeps_pages(self.index) => {
-                let start = self.start() + size_of::<BlockHeader>();
+                let start = self.start() + self.blocks.class.header;
                 // Acquire, beyond the models, whose memory never goes: as in `Level::commit` (pairs with: trim).
                 let trims = self.level.trims.load(Ordering::Acquire);
                 self.level.region.commit(start..start + len)?;
@@ -333,13 +347,13 @@ impl Level {
     #[inline(always)]
     fn is_there(&self, class: &Class, within: u32) -> bool {
         let header = within as usize * class.size;
-        self.is_known(within >> class.chunk) || self.region.has_pages(header..header + size_of::<BlockHeader>())
+        self.is_known(within >> class.chunk) || self.region.has_pages(header..header + class.header)
     }
 
     /// What of a chunk is committed at once.
     fn chunk_range(&self, class: &Class, chunk: u32) -> Range<usize> {
         let from = ((chunk << class.chunk) as usize) * class.size;
-        let len = if class.size > WHOLE { size_of::<BlockHeader>() } else { class.size << class.chunk };
+        let len = if class.size > WHOLE { class.header } else { class.size << class.chunk };
         from..(from + len).min(self.region.len())
     }
 
@@ -380,7 +394,7 @@ impl Level {
 impl Blocks {
     #[inline(always)]
     pub(super) fn capacity(&self) -> usize {
-        self.class.size - size_of::<BlockHeader>()
+        self.class.size - self.class.header
     }
 
     /// Whether a block keeps its pages when it is freed.

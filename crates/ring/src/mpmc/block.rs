@@ -1,6 +1,7 @@
 //! Messages in hand: blocks that free themselves when they are dropped.
 
 use super::arena::Found;
+use super::notes::Unfinished;
 use super::state::{Lane, Origin};
 use super::sweep::Finished;
 use multiproc_prim::{Bytes, Ordering, OwnBytes};
@@ -94,6 +95,13 @@ impl<'a> Taken<'a> {
         }
     }
 
+    /// Notes in the message's block when it was taken, in milliseconds of a clock that all participants share. Nothing, in a ring without
+    /// [room for returns](super::Geometry::returns).
+    #[inline(always)]
+    pub fn note_taken(&self, millis: u64) {
+        note_taken(self.found.as_ref(), self.from, millis);
+    }
+
     /// Frees the message's block.
     #[inline(always)]
     pub fn free(self) {
@@ -154,6 +162,13 @@ impl Held {
     /// What is finished once this message is, too.
     pub fn complete(&self, done: Finished) -> Finished {
         Finished { count: done.count.wrapping_add(1), last: done.last.with(self.from.ring(), self.from.ticket().low()) }
+    }
+}
+
+#[inline(always)]
+fn note_taken(found: Option<&Found<'_>>, from: Option<Origin>, millis: u64) {
+    if let (Some(notes), Some(from)) = (found.and_then(Found::notes), from) {
+        notes.take(from.ring(), from.ticket().low(), millis);
     }
 }
 
@@ -249,6 +264,31 @@ impl Block<'_> {
     /// How often the message was delivered before and came back.
     pub fn deliveries(&self) -> u16 {
         self.deliveries
+    }
+
+    /// Notes when the message was taken, as [`Taken::note_taken`] does.
+    pub fn note_taken(&self, millis: u64) {
+        note_taken(self.found(), self.from, millis);
+    }
+
+    /// Notes how this delivery ended, before the message is [given back](super::Mpmc::give_back). The first note of a delivery stays.
+    pub fn note_end(&self, how: Unfinished) {
+        if let (Some(notes), Some(from)) = (self.found().and_then(Found::notes), self.from) {
+            notes.end(from.ring(), from.ticket().low(), how);
+        }
+    }
+
+    /// How the last delivery ended that has; `None` if none has, or the ring has no room for returns. Of a message that was never
+    /// delivered it is about an earlier message in the same block.
+    pub fn last_end(&self) -> Option<Unfinished> {
+        self.found()?.notes()?.ended()
+    }
+
+    fn found(&self) -> Option<&Found<'_>> {
+        match &self.storage {
+            Storage::Own(_) => None,
+            Storage::Shared(found) => Some(found),
+        }
     }
 
     /// The message's bytes. They start on a multiple of 16.

@@ -61,6 +61,15 @@ shared_struct! {
         pub(crate) state: AtomicU64,
         pub(crate) meta: AtomicU64,
     }
+
+    /// The first bytes of every block in a ring with room for returns.
+    pub(crate) struct Notes {
+        header: BlockHeader,
+        /// When the message was taken.
+        pub(super) since: AtomicU64,
+        /// How its last delivery ended.
+        pub(super) ended: AtomicU64,
+    }
 }
 
 #[cfg(not(loom))]
@@ -69,6 +78,7 @@ mod frozen {
     static_assertions::const_assert_eq!(size_of::<Ends>(), 256);
     static_assertions::const_assert_eq!(size_of::<LaneWords>(), 384);
     static_assertions::const_assert_eq!(size_of::<BlockHeader>(), 16);
+    static_assertions::const_assert_eq!(size_of::<Notes>(), 32);
 }
 
 impl Label {
@@ -128,7 +138,7 @@ pub struct Geometry {
     /// from the region, behind [`fixed_len`](Self::fixed_len), as messages need them.
     pub memory: u64,
     /// Longest message in bytes that must fit. The largest blocks have a power of two of bytes or, above a page, a multiple of 4096,
-    /// with 16 for their own use. So a little more may fit: up to 2032 bytes for 1024.
+    /// with 16 for their own use (32 in a ring with room for returns). So a little more may fit: up to 2032 bytes for 1024.
     /// [`Mpmc::max_message`](super::Mpmc::max_message) says how much does.
     pub max_message: u64,
     /// The turn that tickets start in: for tests of what happens when tickets wrap. Everyone else has 1.
@@ -174,6 +184,8 @@ impl Geometry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Class {
     pub(crate) size: usize,
+    /// Bytes of each that come before the payload.
+    pub(crate) header: usize,
     /// Blocks that there can be.
     pub(crate) count: u32,
     /// Blocks of the first stretch, as a power of two.
@@ -284,7 +296,8 @@ impl Layout {
             return Err(LayoutError::Slots { asked: slots });
         }
         let index_bits = if AtomicPair::is_whole() { INDEX_BITS } else { INDEX_BITS_IN_CONTENT };
-        let classes = classes(slots, memory, max_message, index_bits)?;
+        let header = if has_notes(returns) { size_of::<Notes>() } else { size_of::<BlockHeader>() };
+        let classes = classes(slots, memory, max_message, index_bits, header)?;
         let mut end = 0usize;
         let mut claim = |len: usize, align: usize| {
             let start = end.next_multiple_of(align);
@@ -297,6 +310,11 @@ impl Layout {
         let stretches = claim(Stretch::MOST * size_of::<AtomicU64>(), 128);
         let fixed = claim(0, PAGE);
         Ok(Self { returns, lanes, used, stretches, fixed, classes, slots, grows, memory, index_bits })
+    }
+
+    /// Whether blocks have [`Notes`].
+    pub(crate) fn has_notes(&self) -> bool {
+        has_notes(self.returns)
     }
 
     pub(crate) fn lanes(&self) -> &'static [Lane] {
@@ -366,18 +384,23 @@ impl Layout {
     }
 }
 
+/// In a model there are none: notes order nothing, and each access to one would multiply the executions.
+const fn has_notes(returns: bool) -> bool {
+    returns && !cfg!(loom)
+}
+
 fn lanes_of(returns: bool) -> &'static [Lane] {
     if returns { &Lane::ALL } else { &Lane::ALL[..1] }
 }
 
 /// Sizes grow from a cache line up to what holds the longest message: twofold while they are [small](SMALL_BLOCK), then fourfold. Each
 /// class gets an equal share of the memory.
-fn classes(slots: u32, memory: u64, max_message: u64, index_bits: u32) -> Result<Vec<Class>, LayoutError> {
+fn classes(slots: u32, memory: u64, max_message: u64, index_bits: u32, header: usize) -> Result<Vec<Class>, LayoutError> {
     let too_large = || LayoutError::TooLarge { slots, memory };
-    let longest = usize::try_from(max_message).ok().and_then(|max| max.checked_add(size_of::<BlockHeader>()));
+    let longest = usize::try_from(max_message).ok().and_then(|max| max.checked_add(header));
     let longest = longest.filter(|&longest| longest < 1 << 40).ok_or_else(too_large)?;
     let mut sizes = Vec::new();
-    let mut size = SMALLEST_BLOCK.max(size_of::<BlockHeader>().next_power_of_two());
+    let mut size = SMALLEST_BLOCK.max(header.next_power_of_two());
     while size < longest && sizes.len() < MOST_CLASSES - 1 {
         sizes.push(size);
         size *= if size < SMALL_BLOCK { 2 } else { 4 };
@@ -391,7 +414,7 @@ fn classes(slots: u32, memory: u64, max_message: u64, index_bits: u32) -> Result
         let count = (share / size as u64).min(most) as u32;
         let first = (FIRST_STRETCH / size).max(1).ilog2();
         let chunk = (COMMIT_CHUNK / size).max(1).ilog2();
-        (count > 0).then_some(Class { size, count, first, chunk })
+        (count > 0).then_some(Class { size, header, count, first, chunk })
     };
     let least = || sizes.iter().map(|&size| size as u64).max().unwrap_or(0) * sizes.len() as u64;
     let classes: Option<Vec<Class>> = sizes.iter().map(|&size| class(size)).collect();
@@ -405,7 +428,7 @@ mod tests {
     #[test]
     fn every_block_is_in_one_stretch() {
         for (first, count) in [(0, 1), (0, 7), (3, 8), (3, 100), (10, 5000)] {
-            let class = Class { size: 64, count, first, chunk: 0 };
+            let class = Class { size: 64, header: 16, count, first, chunk: 0 };
             let blocks: u32 = (0..class.levels()).map(|level| class.blocks_in(level)).sum();
             assert_eq!(blocks, count);
             for index in 0..count {

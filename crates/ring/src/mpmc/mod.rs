@@ -3,7 +3,7 @@
 //! A message is written into a block that only its producer owns and then pushed by one compare-and-swap on a slot, so
 //! that no half-written message is ever in the ring and a process that stops or dies at any instruction blocks nobody.
 //! Read in this order: the words (`state.rs`, `era.rs`), the bytes (`layout.rs`), memory (`stretches.rs`), blocks (`arena.rs`, `trim.rs`), the algorithm
-//! (`ring.rs`, `walk.rs`), growing (`lane.rs`), what users hold (`handle.rs`, `block.rs`), what happens after a death (`sweep.rs`).
+//! (`ring.rs`, `walk.rs`), growing (`lane.rs`), what users hold (`handle.rs`, `block.rs`, `notes.rs`), what happens after a death (`sweep.rs`).
 
 mod arena;
 mod block;
@@ -13,6 +13,7 @@ mod error;
 mod handle;
 mod lane;
 mod layout;
+mod notes;
 mod ring;
 mod state;
 mod stretches;
@@ -24,6 +25,7 @@ pub use block::{Block, Held, Taken};
 pub use error::{AllocError, GiveBackError, LayoutError, PopError, PushError, Refused, SweepError};
 pub use handle::Mpmc;
 pub use layout::{Geometry, MAX_SLOTS};
+pub use notes::{InHand, Unfinished};
 pub use state::{Completion, Lane, MAX_ROWS, Owner};
 pub use sweep::{Finished, Orphan, Orphans, Swept};
 pub use trim::Trimmed;

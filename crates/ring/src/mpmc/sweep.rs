@@ -17,6 +17,7 @@ use super::arena::Found;
 use super::block::{Held, Meta};
 use super::error::{GiveBackError, SweepError};
 use super::handle::Mpmc;
+use super::notes::Unfinished;
 use super::ring::Filling;
 use super::state::{BlockState, Completion, Lane, Origin, Owner, Phase, Ticket};
 use multiproc_prim::Ordering;
@@ -30,6 +31,8 @@ pub enum Orphans {
     Redeliver {
         /// Deliveries after which a message goes to [`Lane::Dead`]; `None`: never.
         max_deliveries: Option<u16>,
+        /// How their delivery ended, which is noted beside them.
+        how: Unfinished,
     },
 }
 
@@ -166,7 +169,12 @@ impl Mpmc {
                             continue;
                         }
                         Orphans::Drop => None,
-                        Orphans::Redeliver { max_deliveries } => max_deliveries,
+                        Orphans::Redeliver { max_deliveries, how } => {
+                            if let Some(notes) = block.notes().filter(|_| !ring.lane().is_dead()) {
+                                notes.end(ring, ticket.0, how);
+                            }
+                            max_deliveries
+                        }
                     };
                     match self.deliver_again(block, ours, ring.lane(), max_deliveries) {
                         Ok(Lane::DeadReturned) => {}

@@ -3,7 +3,8 @@
 use crate::make::{NOBODY, become_user, make_all, report};
 use crate::table::worlds;
 use crate::{Failure, views};
-use multiproc::{Connection, Exit, JoinableQueue, Process, Queue, RecvError, active_children, pipe};
+use multiproc::pipe::RecvError;
+use multiproc::{Connection, Exit, JoinableQueue, Process, Queue, active_children, pipe};
 use std::io::Write;
 use std::time::{Duration, Instant};
 

@@ -2,7 +2,8 @@
 
 use crate::make::unshare;
 use crate::programs::{PATIENCE, Program, Told, a_while, ended, expect, hold, look, text};
-use multiproc::{Connection, JoinableQueue, Process, Queue, RecvError, pipe};
+use multiproc::pipe::RecvError;
+use multiproc::{Connection, JoinableQueue, Process, Queue, pipe};
 use std::time::{Duration, Instant};
 
 pub(crate) const ACROSS_PID: Program = Program { name: "across pid", run: || across(libc::CLONE_NEWPID) };

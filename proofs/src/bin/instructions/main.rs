@@ -6,6 +6,8 @@
 //! `cargo run --release -p multiproc-proofs --bin instructions -- 0` tries every instruction; another number N tries at most N of
 //! each operation, spread evenly.
 
+mod ends;
+
 use multiproc_proofs::spread;
 
 use multiproc::{JoinableQueue, Queue, remove_queue};
@@ -31,7 +33,7 @@ struct Case {
     run: fn(&mut Victim) -> Result<(), String>,
 }
 
-const CASES: [Case; 25] = [
+const CASES: [Case; 29] = [
     Case {
         name: "put",
         run: |victim| queue(victim, &[10, 11], |q| ignore(q.put(99)), |left| is_one_of(left, &[&[10, 11], &[10, 11, 99]])),
@@ -108,6 +110,10 @@ const CASES: [Case; 25] = [
     Case { name: "recv", run: |victim| receiving(victim, 8) },
     Case { name: "recv of several records", run: |victim| receiving(victim, 17_000) },
     Case { name: "closing a pipe", run: closing },
+    Case { name: "dropping a sender", run: ends::dropping },
+    Case { name: "dropping the last sender", run: ends::dropping_the_last },
+    Case { name: "sending a sender", run: ends::sending },
+    Case { name: "receiving a sender", run: ends::receiving },
     Case {
         name: "opening and leaving",
         run: |victim| {
@@ -212,7 +218,7 @@ fn joinable(
     operation: impl Fn(&JoinableQueue<u64>),
     allowed: &[&[u64]],
 ) -> Result<(), String> {
-    let builder = JoinableQueue::builder().bounded(1000).memory(64 * BLOCKS as u64).max_message(40);
+    let builder = JoinableQueue::builder().bounded(1000).memory(64 * BLOCKS as u64).max_message(24);
     let q: JoinableQueue<u64> = builder.build().map_err(text)?;
     q.put_many([1, 2, 3]).map_err(text)?;
     let before = || if in_hand { ignore(q.get()) } else { ignore(q.get_many(0)) };
@@ -315,7 +321,7 @@ fn delivery(victim: &mut Victim, then: Then) -> Result<(), String> {
 }
 
 fn small_joinable() -> Result<JoinableQueue<u64>, String> {
-    let builder = JoinableQueue::builder().bounded(1000).memory(64 * BLOCKS as u64).max_message(40);
+    let builder = JoinableQueue::builder().bounded(1000).memory(64 * BLOCKS as u64).max_message(24);
     builder.max_deliveries(3).build().map_err(text)
 }
 
@@ -415,7 +421,7 @@ fn closing(victim: &mut Victim) -> Result<(), String> {
     drop(theirs);
     let (first, second) = (ours.recv_timeout(LOOK), ours.recv_timeout(LOOK));
     match (first, second, ours.send(&vec![2])) {
-        (Ok(_), Err(multiproc::RecvError::Disconnected), Err(multiproc::SendError::Disconnected)) => Ok(()),
+        (Ok(_), Err(multiproc::pipe::RecvError::Disconnected), Err(multiproc::pipe::SendError::Disconnected)) => Ok(()),
         other => Err(format!("{other:?}")),
     }
 }

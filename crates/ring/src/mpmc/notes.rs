@@ -1,0 +1,116 @@
+//! What a block records of its deliveries, in a ring with [room for returns](super::Geometry::returns): since when it is in hand, and
+//! how the last delivery ended that did not finish its message.
+//!
+//! A note carries a mark of the ticket under which the block was taken. So a note that an earlier delivery left is not taken for one of
+//! this delivery, whoever dies between taking the block and writing the note.
+
+use super::block::Meta;
+use super::handle::Mpmc;
+use super::layout::Notes;
+use super::state::{BlockState, Owner, Phase, RingId};
+use multiproc_prim::Ordering;
+
+/// How a delivery ended that did not finish its message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unfinished {
+    /// Its consumer gave it back.
+    GivenBack,
+    /// Its consumer could not read it.
+    Unreadable,
+    /// Its consumer's process died.
+    Died {
+        /// The process, as its own pid namespace numbers it.
+        pid: u32,
+    },
+}
+
+/// A message in some participant's hands, as it was when [`Mpmc::in_hand`] looked at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InHand {
+    state: BlockState,
+    /// How often the message was delivered, this time included.
+    pub deliveries: u16,
+    /// When it was taken, in milliseconds of the clock of [`Taken::note_taken`](super::Taken::note_taken). `None`: its owner has not
+    /// said so yet.
+    pub since: Option<u64>,
+}
+
+impl InHand {
+    /// Whether it may be in the hands of this owner: one in the same row, whose epoch ends in the same bits.
+    pub fn may_be_of(&self, owner: Owner) -> bool {
+        self.state.may_be_of(owner)
+    }
+}
+
+/// Bits of a mark beside a time, and beside an end. The two highest are the lane, the others the lowest ones of the ticket.
+const SINCE_MARK: u32 = 24;
+const END_MARK: u32 = 30;
+const PID_BITS: u32 = 32;
+const GIVEN_BACK: u64 = 1;
+const UNREADABLE: u64 = 2;
+const DIED: u64 = 3;
+
+const fn mark(ring: RingId, ticket_low: u64, bits: u32) -> u64 {
+    (ring.lane() as u64) << (bits - 2) | ticket_low & ((1 << (bits - 2)) - 1)
+}
+
+impl Notes {
+    /// The message was taken now. The caller has it in hand.
+    #[inline(always)]
+    pub(super) fn take(&self, ring: RingId, ticket_low: u64, millis: u64) {
+        // Relaxed, here and below: notes order nothing. A sweeper reads them after the death of the process that wrote them.
+        self.since.store(millis << SINCE_MARK | mark(ring, ticket_low, SINCE_MARK), Ordering::Relaxed);
+    }
+
+    fn since(&self, state: BlockState) -> Option<u64> {
+        let since = self.since.load(Ordering::Relaxed);
+        let is_of_this = since & ((1 << SINCE_MARK) - 1) == mark(state.ring(), state.ticket_low(), SINCE_MARK);
+        is_of_this.then_some(since >> SINCE_MARK)
+    }
+
+    /// The delivery under which the block is taken has ended. The first note of its end counts: another process may have said so and died
+    /// before the message was brought back.
+    pub(super) fn end(&self, ring: RingId, ticket_low: u64, how: Unfinished) {
+        let mark = mark(ring, ticket_low, END_MARK) << PID_BITS;
+        let kind = |kind: u64| kind << (END_MARK + PID_BITS);
+        let note = match how {
+            Unfinished::GivenBack => kind(GIVEN_BACK),
+            Unfinished::Unreadable => kind(UNREADABLE),
+            Unfinished::Died { pid } => kind(DIED) | u64::from(pid),
+        };
+        let before = self.ended.load(Ordering::Relaxed);
+        let is_known = before >> (END_MARK + PID_BITS) != 0 && before << 2 >> (2 + PID_BITS) << PID_BITS == mark;
+        if !is_known {
+            self.ended.store(note | mark, Ordering::Relaxed);
+        }
+    }
+
+    /// How the last delivery ended; `None` if none has.
+    pub(super) fn ended(&self) -> Option<Unfinished> {
+        let note = self.ended.load(Ordering::Relaxed);
+        match note >> (END_MARK + PID_BITS) {
+            GIVEN_BACK => Some(Unfinished::GivenBack),
+            UNREADABLE => Some(Unfinished::Unreadable),
+            DIED => Some(Unfinished::Died { pid: note as u32 }),
+            _ => None,
+        }
+    }
+}
+
+impl Mpmc {
+    /// The messages that some participant has taken and not finished, but for those of the dead lanes. None, in a ring without room for
+    /// returns. Looks at all blocks.
+    pub fn in_hand(&self) -> impl Iterator<Item = InHand> {
+        self.arena.ever_used().flatten().filter_map(|found| {
+            let notes = found.notes()?;
+            // Relaxed, all three: it is a view of what goes on, and the mark tells whether the time is of this delivery.
+            let state = BlockState(found.header.state.load(Ordering::Relaxed));
+            if state.phase() != Phase::Taken || state.ring().lane().is_dead() {
+                return None;
+            }
+            let deliveries = Meta::unpack(found.header.meta.load(Ordering::Relaxed)).counted() + 1;
+            Some(InHand { state, deliveries, since: notes.since(state) })
+        })
+    }
+}
