@@ -1,0 +1,25 @@
+#![doc = include_str!("../README.md")]
+
+mod board;
+mod builder;
+mod error;
+mod function;
+mod gather;
+mod group;
+mod imap;
+mod ledger;
+mod member;
+mod message;
+mod policy;
+mod pool;
+mod task;
+mod worker;
+
+pub use builder::PoolBuilder;
+pub use error::{JoinPoolError, MapError, StartError, SubmitError, TaskError, WorkersError};
+pub use function::Function;
+pub use group::Ended;
+pub use imap::Imap;
+pub use pool::Pool;
+pub use task::Task;
+pub use worker::Initialized;
