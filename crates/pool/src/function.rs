@@ -100,7 +100,7 @@ impl Key {
     }
 
     pub(crate) fn name(self, enter: Enter) -> Name {
-        let offset = (enter as usize).wrapping_sub(anchor as usize) as u64;
+        let offset = (enter as *const () as usize).wrapping_sub(anchor as *const () as usize) as u64;
         Name { offset, tag: self.tag(offset) }
     }
 
@@ -109,7 +109,7 @@ impl Key {
         if self.tag(name.offset) != name.tag {
             return None;
         }
-        let address = (anchor as usize).wrapping_add(name.offset as usize);
+        let address = (anchor as *const () as usize).wrapping_add(name.offset as usize);
         // SAFETY: the tag says that the parent made the name, from an `Enter`. This process runs the same executable file
         // (`Process::spawn` compared them, and refuses a worker whose code is outside of it), and both `anchor` and the `Enter` are in
         // that file: both are compiled for the one program that this crate is linked into. So their distance is the same here.
