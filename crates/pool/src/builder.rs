@@ -8,7 +8,7 @@ use crate::ledger::Ledger;
 use crate::member::{Member, NotStarted};
 use crate::message::MAX_MESSAGE;
 use crate::policy::{Launch, PoolPolicy};
-use crate::pool::{Pool, collect};
+use crate::pool::Pool;
 use crate::worker::{Initialized, Instructions, work};
 use multiproc_process::{Process, ProcessBuilder};
 use multiproc_queue::{JoinableQueue, Queue};
@@ -17,7 +17,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::num::NonZero;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Starts a worker.
@@ -130,14 +130,14 @@ impl PoolBuilder {
         let workers = if workers == 0 { std::thread::available_parallelism().map_or(1, NonZero::get) } else { workers };
         let orders: JoinableQueue<Vec<u8>> = JoinableQueue::builder().max_message(MAX_MESSAGE as u64).build()?;
         let reports: Queue<Vec<u8>> = Queue::builder().max_message(MAX_MESSAGE as u64).build()?;
-        let ledger = Arc::new(Ledger::new(Board::create(workers)?, orders, retries));
-        let (of_start, reports_of_start, prefix) = (Arc::clone(&ledger), reports.clone(), name.clone());
+        let ledger = Arc::new(Ledger::new(Board::create(workers)?, orders, reports, retries));
+        let (of_start, prefix) = (Arc::clone(&ledger), name.clone());
         let mut started = 0;
         let launch: Launch = Box::new(move |worker| {
             started += 1;
             let told = Instructions {
                 orders: of_start.orders.clone(),
-                reports: reports_of_start.clone(),
+                reports: of_start.reports.queue.clone(),
                 board: Descriptor::from(of_start.board.descriptor()?),
                 worker,
                 key: of_start.key,
@@ -146,17 +146,12 @@ impl PoolBuilder {
             };
             starter(Process::builder().name(format!("{prefix}-{started}")).ignore_interrupts(true), told)
         });
-        let policy = PoolPolicy { launch, ledger: Arc::clone(&ledger), limit, late: vec![None; workers], failures: 0 };
+        let policy = PoolPolicy { launch, ledger: Arc::clone(&ledger), limit, late: vec![None; workers], failures: 0, died: None };
         let group = Group::start(workers, &name, policy).map_err(|error| match error {
             GroupError::Member(failure) => StartError::Process { name: name.clone(), why: failure.why },
             GroupError::System(error) => StartError::Thread(error),
         })?;
-        let (for_collector, reports_for_collector) = (Arc::clone(&ledger), reports.clone());
-        let collector = std::thread::Builder::new()
-            .name(format!("{name}-collector"))
-            .spawn(move || collect(&reports_for_collector, &for_collector))?;
-        let collector = Mutex::new(Some(collector));
-        Ok(Pool { ledger, group, reports, collector, workers, chunk_size, timed: limit.is_some() })
+        Ok(Pool { ledger, group, workers, chunk_size, timed: limit.is_some() })
     }
 }
 

@@ -6,13 +6,12 @@ use crate::message::Results;
 use multiproc_travel::pass;
 use serde::de::DeserializeOwned;
 use std::ops::Range;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Results as they come, until the thread that asked for them takes them.
 #[derive(Default)]
 pub(crate) struct Gather {
     inbox: Mutex<Inbox>,
-    came: Condvar,
 }
 
 #[derive(Default)]
@@ -20,8 +19,6 @@ struct Inbox {
     pieces: Vec<Piece>,
     /// Elements in the pieces.
     elements: usize,
-    /// Elements for which a thread waits; 0: none does.
-    wanted: usize,
 }
 
 /// What became of some elements that follow each other.
@@ -45,21 +42,16 @@ impl Gather {
         let mut inbox = self.lock();
         inbox.elements += piece.len();
         inbox.pieces.push(piece);
-        if inbox.wanted > 0 && inbox.elements >= inbox.wanted {
-            inbox.wanted = 0;
-            self.came.notify_one();
-        }
     }
 
-    /// Waits until the pieces have at least this many elements, and takes all pieces. Only one thread does so.
-    pub(crate) fn take(&self, wanted: usize) -> Vec<Piece> {
+    /// Takes all pieces, if they have at least this many elements.
+    pub(crate) fn take(&self, wanted: usize) -> Option<Vec<Piece>> {
         let mut inbox = self.lock();
-        while inbox.elements < wanted {
-            inbox.wanted = wanted;
-            inbox = self.came.wait(inbox).unwrap_or_else(PoisonError::into_inner);
+        if inbox.elements < wanted {
+            return None;
         }
         inbox.elements = 0;
-        std::mem::take(&mut inbox.pieces)
+        Some(std::mem::take(&mut inbox.pieces))
     }
 }
 

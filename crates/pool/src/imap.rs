@@ -153,7 +153,13 @@ where
             if self.under_way == 0 {
                 return None;
             }
-            for piece in self.job.take(1) {
+            let pieces = self.pool.take(&self.job, 1);
+            if pieces.is_empty() {
+                self.under_way = 0;
+                self.input = None;
+                return Some(Err(TaskError::Ended { why: "its results can't be read here".into() }));
+            }
+            for piece in pieces {
                 let first = piece.first;
                 self.under_way -= piece.len();
                 self.arrive(first, piece.decode().each());

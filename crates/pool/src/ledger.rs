@@ -5,16 +5,17 @@
 //! under the lock for what the other one has left.
 
 use crate::board::{At, Board, Hand, MOST_ELEMENTS, NO_SLOT, NUMBERS};
+use crate::collect::Reports;
 use crate::error::{JoinPoolError, SubmitError, TaskError};
 use crate::function::{Enter, Key, Name};
 use crate::message::{MAX_MESSAGE, Order, Report, Results, What};
 use multiproc_prim::stamp;
 use multiproc_process::Exit;
-use multiproc_queue::{JoinableQueue, PutError};
+use multiproc_queue::{JoinableQueue, PutError, Queue};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Where the results of one call go.
@@ -45,6 +46,9 @@ struct Entry {
     /// The order as it came back, when the supervisor has not seen the death yet.
     returned: Option<Vec<u8>>,
 }
+
+/// Orders after which a thread that submits takes the reports.
+const COLLECT_EVERY: u64 = 128;
 
 /// Deaths while arguments are read or results written, after which an order is split in two.
 const STRIKES: u32 = 3;
@@ -82,8 +86,7 @@ struct State {
 /// The orders of one pool.
 pub(crate) struct Ledger {
     state: Mutex<State>,
-    /// Notified when there are no entries, or the phase changes.
-    idle: Condvar,
+    pub(crate) reports: Reports,
     pub(crate) board: Board,
     pub(crate) orders: JoinableQueue<Vec<u8>>,
     pub(crate) key: Key,
@@ -101,7 +104,7 @@ pub(crate) struct Lot {
 }
 
 impl Ledger {
-    pub(crate) fn new(board: Board, orders: JoinableQueue<Vec<u8>>, retries: u32) -> Self {
+    pub(crate) fn new(board: Board, orders: JoinableQueue<Vec<u8>>, reports: Queue<Vec<u8>>, retries: u32) -> Self {
         let state = State {
             entries: HashMap::default(),
             last: 0,
@@ -112,8 +115,8 @@ impl Ledger {
             failure: None,
             worked: false,
         };
-        let idle = Condvar::new();
-        Self { state: Mutex::new(state), idle, board, orders, key: Key::new(), retries, stamp: stamp() }
+        let reports = Reports::new(reports);
+        Self { state: Mutex::new(state), reports, board, orders, key: Key::new(), retries, stamp: stamp() }
     }
 
     /// Whether this process is a forked copy of the one that made the pool. A copy takes no lock of it.
@@ -152,24 +155,22 @@ impl Ledger {
         drop(state);
         let order = Order { number, function, slot, from: open.start, to: open.end };
         order.write(&mut bytes);
-        let Err(error) = self.orders.put(bytes) else { return Ok(number) };
-        let mut state = self.lock();
+        let Err(error) = self.orders.put(bytes) else {
+            // A program that submits and never waits must not have its reports pile up.
+            if number % COLLECT_EVERY == 0 {
+                self.collect_now();
+            }
+            return Ok(number);
+        };
         // If the pool has ended meanwhile, the job knows already.
-        if state.leave(number).is_none() {
+        if self.lock().leave(number).is_none() {
             return Ok(number);
         }
-        self.notify(&state);
+        self.reports.nudge();
         Err(match error {
             PutError::ShutDown(_) => SubmitError::Closed,
             error => SubmitError::NoMemory { why: error.to_string() },
         })
-    }
-
-    fn notify(&self, state: &State) {
-        // While the pool is open nobody waits for it.
-        if state.entries.is_empty() && !matches!(state.phase, Phase::Open) {
-            self.idle.notify_all();
-        }
     }
 
     /// Cancels an order if it has not begun. Its job hears of it, and the worker that meets it skips it.
@@ -183,6 +184,7 @@ impl Ledger {
         let (job, elements) = (Arc::clone(&entry.job), entry.elements());
         drop(state);
         job.fail(elements, &TaskError::Cancelled);
+        self.reports.nudge();
         true
     }
 
@@ -212,11 +214,10 @@ impl Ledger {
                     self.returned(&mut state, report.number, rest, &mut later);
                 }
                 What::Failed => state.failure = Some(String::from_utf8_lossy(rest).into_owned()),
+                What::Nudge => {}
             }
         }
-        self.notify(&state);
         drop(state);
-        // Outside of the lock: each wakes the thread that waits.
         for (job, first, results) in delivered {
             job.deliver(first, results);
         }
@@ -228,14 +229,13 @@ impl Ledger {
             job.fail(elements, &error);
         }
         for (number, bytes) in later.again {
-            if self.orders.put(bytes).is_err() {
-                // Shut down, or out of memory for good.
-                let entry = self.lock().leave(number);
-                if let Some(entry) = entry {
-                    let error = TaskError::Ended { why: "its order could not be sent again".into() };
-                    entry.job.fail(entry.elements(), &error);
-                }
-                self.notify(&self.lock());
+            if self.orders.put(bytes).is_ok() {
+                continue;
+            }
+            // Shut down, or out of memory for good.
+            let entry = self.lock().leave(number);
+            if let Some(entry) = entry {
+                entry.job.fail(entry.elements(), &TaskError::Ended { why: "its order could not be sent again".into() });
             }
         }
     }
@@ -269,9 +269,9 @@ impl Ledger {
                 }
             }
         }
-        self.notify(&state);
         drop(state);
         self.finish(later);
+        self.reports.nudge();
     }
 
     /// Decides what becomes of an order whose worker has died: the element in hand failed or runs again, the others run elsewhere.
@@ -327,7 +327,6 @@ impl Ledger {
         if matches!(state.phase, Phase::Open) {
             state.phase = Phase::Closed;
         }
-        self.idle.notify_all();
     }
 
     /// Ends all tasks. The first reason stays.
@@ -345,7 +344,7 @@ impl Ledger {
         for entry in entries.into_values().filter(|entry| !entry.cancelled) {
             entry.job.fail(entry.elements(), &error);
         }
-        self.idle.notify_all();
+        self.reports.nudge();
     }
 
     /// Waits until a closed ledger has no orders, or has ended.
@@ -354,16 +353,17 @@ impl Ledger {
     ///
     /// It still takes orders, or it has ended although nobody asked for it.
     pub(crate) fn wait_idle(&self) -> Result<(), JoinPoolError> {
-        let mut state = self.lock();
-        loop {
+        let ended = self.wait(None, || {
+            let state = self.lock();
             match &state.phase {
-                Phase::Open => return Err(JoinPoolError::NotClosed),
-                Phase::Ended(_, true) => return Ok(()),
-                Phase::Ended(why, false) => return Err(JoinPoolError::Ended { why: why.clone() }),
-                Phase::Closed if state.entries.is_empty() => return Ok(()),
-                Phase::Closed => state = self.idle.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Phase::Open => Some(Err(JoinPoolError::NotClosed)),
+                Phase::Ended(_, true) => Some(Ok(())),
+                Phase::Ended(why, false) => Some(Err(JoinPoolError::Ended { why: why.clone() })),
+                Phase::Closed => state.entries.is_empty().then_some(Ok(())),
             }
-        }
+        });
+        // Reports end when the pool has.
+        ended.unwrap_or(Ok(()))
     }
 
     pub(crate) fn is_idle(&self) -> bool {

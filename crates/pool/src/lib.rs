@@ -2,6 +2,7 @@
 
 mod board;
 mod builder;
+mod collect;
 mod error;
 mod function;
 mod gather;
@@ -14,6 +15,7 @@ mod policy;
 mod pool;
 mod task;
 mod worker;
+mod workers;
 
 pub use builder::PoolBuilder;
 pub use error::{JoinPoolError, MapError, StartError, SubmitError, TaskError, WorkersError};
@@ -23,3 +25,4 @@ pub use imap::Imap;
 pub use pool::Pool;
 pub use task::Task;
 pub use worker::Initialized;
+pub use workers::{Workers, WorkersBuilder};

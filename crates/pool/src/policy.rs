@@ -7,7 +7,7 @@ use crate::member::{Member, NotStarted};
 use multiproc_prim::monotonic_millis;
 use multiproc_process::Exit;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The clock of the board may be that late, in milliseconds: no task is killed before its time.
 const TICK: u64 = 10;
@@ -20,6 +20,10 @@ const BY_SIGNAL: u32 = 1;
 /// The weight in a row, for each worker of the pool, at which the pool gives up.
 const ENOUGH: u32 = 3 * BY_ITSELF;
 
+/// How often a supervisor takes the reports after a death, and for how long. Another process sends back what the dead one had within 100 ms.
+const SETTLE_EVERY: Duration = Duration::from_millis(10);
+const SETTLING: Duration = Duration::from_millis(500);
+
 pub(crate) type Launch = Box<dyn FnMut(usize) -> Result<Member, NotStarted> + Send>;
 
 pub(crate) struct PoolPolicy {
@@ -30,6 +34,8 @@ pub(crate) struct PoolPolicy {
     pub(crate) late: Vec<Option<Hand>>,
     /// The weight of the failures in a row.
     pub(crate) failures: u32,
+    /// When a worker died last.
+    pub(crate) died: Option<Instant>,
 }
 
 impl PoolPolicy {
@@ -61,6 +67,7 @@ impl Policy for PoolPolicy {
         let stage = self.ledger.board.stage(end.worker);
         let was_busy = self.ledger.board.hand(end.worker).0.order().is_some();
         self.ledger.died(end.worker, end.exit, late);
+        self.died = Some(Instant::now());
         let weight = if is_from_outside(end.exit) { BY_SIGNAL } else { BY_ITSELF };
         match stage {
             // All tasks have ended.
@@ -82,7 +89,10 @@ impl Policy for PoolPolicy {
     }
 
     fn look(&mut self, kill: &mut dyn FnMut(usize)) -> Option<Duration> {
-        let limit = self.limit.filter(|_| !self.ledger.is_idle())?;
+        // What the dead had comes back as a report, and so does the word of a worker that can't work.
+        self.ledger.collect_now();
+        let settles = self.died.is_some_and(|died| died.elapsed() < SETTLING).then_some(SETTLE_EVERY);
+        let Some(limit) = self.limit.filter(|_| !self.ledger.is_idle()) else { return settles };
         let limit_millis = limit.as_millis() as u64 + TICK;
         let mut next = limit_millis;
         for worker in 0..self.late.len() {
@@ -98,7 +108,8 @@ impl Policy for PoolPolicy {
                 next = next.min(limit_millis - age);
             }
         }
-        Some(Duration::from_millis(next))
+        let next = Duration::from_millis(next);
+        Some(settles.map_or(next, |settles| settles.min(next)))
     }
 
     fn over(&mut self, why: Option<&str>) {

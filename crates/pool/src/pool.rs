@@ -4,29 +4,25 @@ use crate::board::MOST_ELEMENTS;
 use crate::builder::PoolBuilder;
 use crate::error::{JoinPoolError, MapError, StartError, SubmitError, TaskError};
 use crate::function::{Function, Name};
-use crate::gather::{Gather, Values};
+use crate::gather::{Gather, Piece, Values};
 use crate::group::Group;
 use crate::imap::Imap;
 use crate::ledger::{Job, Ledger, Lot};
 use crate::message::Order;
 use crate::task::{Cell, Task};
 use crate::worker::{enter_many, enter_one};
-use multiproc_queue::{GetError, Queue};
 use multiproc_travel::pass;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::Arc;
 
 /// Chunks for each worker that `map` makes of its arguments, as in Python.
 const CHUNKS: usize = 4;
 /// Chunks for each worker that `imap` keeps under way, and some more.
 const AHEAD: usize = 16;
 const AHEAD_ANYWAY: usize = 64;
-/// Reports that are taken at once.
-const BATCH: usize = 128;
 /// Why the tasks of a pool end that was terminated.
 const TERMINATED: &str = "it was terminated";
 
@@ -54,8 +50,6 @@ const TERMINATED: &str = "it was terminated";
 pub struct Pool {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) group: Group,
-    pub(crate) reports: Queue<Vec<u8>>,
-    pub(crate) collector: Mutex<Option<JoinHandle<()>>>,
     pub(crate) workers: usize,
     /// `None`: as each method has it.
     pub(crate) chunk_size: Option<usize>,
@@ -136,7 +130,11 @@ impl Pool {
         let mut missing = len;
         while missing > 0 {
             // A few times, so that decoding goes on beside the work.
-            for piece in gather.take(missing.min(len.div_ceil(CHUNKS))) {
+            let pieces = self.take(gather, missing.min(len.div_ceil(CHUNKS)));
+            if pieces.is_empty() {
+                return Err(SubmitError::Ended { why: "its results can't be read here".into() }.into());
+            }
+            for piece in pieces {
                 missing -= piece.len();
                 parts.insert(piece.first, piece.decode());
             }
@@ -270,6 +268,16 @@ impl Pool {
         }
     }
 
+    /// Waits until at least this many results have come.
+    pub(crate) fn take(&self, gather: &Gather, wanted: usize) -> Vec<Piece> {
+        if self.ledger.is_inherited() {
+            return Vec::new();
+        }
+        let came = self.ledger.wait(None, || gather.take(wanted));
+        // Nothing comes any more: take what there is.
+        came.or_else(|| gather.take(0)).unwrap_or_default()
+    }
+
     pub(crate) fn abandon(&self, job: &Arc<dyn Job>) {
         if !self.ledger.is_inherited() {
             self.ledger.abandon(job);
@@ -328,30 +336,10 @@ impl Pool {
         self.finish();
     }
 
-    /// Waits for the workers, then for the thread that takes their reports.
+    /// Waits for the workers.
     fn finish(&self) {
         let _ = self.group.wait(None);
-        self.reports.shutdown();
-        let collector = self.collector.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let _ = collector.map(JoinHandle::join);
-    }
-}
-
-/// Takes reports until there are no more.
-pub(crate) fn collect(reports: &Queue<Vec<u8>>, ledger: &Ledger) {
-    loop {
-        match reports.get_many(BATCH) {
-            Ok(some) => ledger.take(some),
-            Err(failed) => {
-                ledger.take(failed.values);
-                match failed.error {
-                    GetError::ShutDown => return,
-                    // A hostile peer put something else.
-                    GetError::Decode(_) | GetError::Form { .. } => {}
-                    error => return ledger.end(&format!("its results can't be read: {error:#}"), false),
-                }
-            }
-        }
+        self.ledger.reports.queue.shutdown();
     }
 }
 

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Range;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A task that [`spawn`](crate::Pool::spawn) submitted (Python: `AsyncResult`). Dropping it changes nothing for the task: it runs, and its
@@ -40,14 +40,11 @@ pub struct Task<R> {
 #[derive(Default)]
 pub(crate) struct Cell {
     state: Mutex<State>,
-    ended: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     outcome: Option<Result<Results, TaskError>>,
-    /// Whether a thread waits: to wake nobody takes a system call, too.
-    waited_for: bool,
     /// The number of the task's order.
     number: u64,
 }
@@ -58,29 +55,7 @@ impl Cell {
     }
 
     fn set(&self, outcome: Result<Results, TaskError>) {
-        let mut state = self.lock();
-        state.outcome.get_or_insert(outcome);
-        if state.waited_for {
-            self.ended.notify_all();
-        }
-    }
-}
-
-impl Cell {
-    /// Waits for the outcome, and takes it; `None` at the deadline.
-    fn wait(&self, deadline: Option<Instant>) -> Option<Result<Results, TaskError>> {
-        let mut state = self.lock();
-        loop {
-            if let Some(outcome) = state.outcome.take() {
-                return Some(outcome);
-            }
-            state.waited_for = true;
-            state = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
-                Some(Duration::ZERO) => return None,
-                Some(left) => self.ended.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
-                None => self.ended.wait(state).unwrap_or_else(PoisonError::into_inner),
-            };
-        }
+        self.lock().outcome.get_or_insert(outcome);
     }
 }
 
@@ -99,13 +74,21 @@ impl Job for Cell {
 }
 
 impl<R> Task<R> {
+    fn has_ended(&self) -> bool {
+        self.cell.lock().outcome.is_some()
+    }
+
     pub(crate) fn new(cell: Arc<Cell>, ledger: Arc<Ledger>) -> Self {
         Self { cell, ledger, returns: PhantomData }
     }
 
     /// Returns whether the task has ended, well or not (Python: `ready`).
     pub fn is_ready(&self) -> bool {
-        self.ledger.is_inherited() || self.cell.lock().outcome.is_some()
+        if self.ledger.is_inherited() || self.has_ended() {
+            return true;
+        }
+        self.ledger.collect_now();
+        self.has_ended()
     }
 
     /// Cancels the task if it has not begun. Then it never runs, and [`wait`](Self::wait) gives
@@ -144,8 +127,9 @@ impl<R: DeserializeOwned> Task<R> {
         if self.ledger.is_inherited() {
             return Ok(Err(forked()));
         }
-        match self.cell.wait(deadline) {
+        match self.ledger.wait(deadline, || self.cell.lock().outcome.take()) {
             Some(outcome) => Ok(outcome.and_then(|results| value_of(&results))),
+            None if deadline.is_none() => Ok(Err(TaskError::Ended { why: "its results can't be read".into() })),
             None => Err(self),
         }
     }
