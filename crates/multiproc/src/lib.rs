@@ -4,6 +4,8 @@
 //! [`pipe`]: crate::pipe()
 //! [`pipe_oneway`]: crate::pipe_oneway
 //! [`Process`]: crate::Process
+//! [`Pool`]: crate::Pool
+//! [`Workers`]: crate::Workers
 //! [guide]: crate::guide
 //! [examples]: https://github.com/multiproc/multiproc/tree/main/crates/multiproc/examples
 // Of two definitions of a link the first one counts. Those above lead to rustdoc's pages, those in the file to GitHub's.
@@ -16,12 +18,19 @@
 /// [`SimpleQueue`]: crate::SimpleQueue
 /// [`Connection`]: crate::Connection
 /// [`Process`]: crate::Process
+/// [`Pool`]: crate::Pool
+/// [`Workers`]: crate::Workers
+/// [`TaskError`]: crate::TaskError
 #[doc = include_str!("../GUIDE.md")]
 pub mod guide {}
 
 pub use multiproc_pipe::{
     Connection, DescriptorError, PipeEnd, PipeError, Receiver, RecvError, RecvIntoError, SendError, Sender, Standby,
     StandbyError, pipe, pipe_oneway,
+};
+pub use multiproc_pool::{
+    Function, Imap, Initialized, JoinPoolError, MapError, Pool, PoolBuilder, StartError, SubmitError, Task, TaskError, WorkerEnd,
+    Workers, WorkersBuilder, WorkersError,
 };
 pub use multiproc_process::{
     Captureless, Current, Ending, Exit, JoinError, Main, Outcome, Process, ProcessBuilder, SignalError, SpawnError,
@@ -40,8 +49,8 @@ pub use multiproc_travel::pass::{DecodeError, Descriptor, EncodeError, Lends, Pl
 /// A program that also uses the `Sender` or `Receiver` of `std::sync::mpsc` names those explicitly, which takes precedence.
 pub mod prelude {
     pub use crate::{
-        Connection, DeadLetter, Delivery, Exit, GetError, JoinableQueue, OpenError, Process, PutError, Queue, Receiver,
-        RecvError, SendError, Sender, SimpleQueue, SpawnError, Standby, active_children, current_process, init, pipe,
-        pipe_oneway, remove_queue,
+        Connection, DeadLetter, Delivery, Exit, GetError, JoinableQueue, MapError, OpenError, Pool, Process, PutError, Queue,
+        Receiver, RecvError, SendError, Sender, SimpleQueue, SpawnError, Standby, Task, TaskError, Workers, active_children,
+        current_process, init, pipe, pipe_oneway, remove_queue,
     };
 }

@@ -25,7 +25,7 @@ const HISTORY: usize = 1000;
 /// How a process of a group ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Ended {
+pub struct WorkerEnd {
     /// The number of the worker, from 0. Its replacement has the same one.
     pub worker: usize,
     /// The process id.
@@ -51,7 +51,7 @@ pub(crate) trait Policy: Send {
     fn start(&mut self, worker: usize) -> Result<Member, NotStarted>;
 
     /// A member ended. `draining`: members are expected to end.
-    fn ended(&mut self, end: &Ended, draining: bool) -> Verdict;
+    fn ended(&mut self, end: &WorkerEnd, draining: bool) -> Verdict;
 
     fn not_started(&mut self, failure: &NotStarted) -> Verdict;
 
@@ -74,7 +74,7 @@ enum Mode {
 struct State {
     mode: Mode,
     processes: Vec<Option<Process>>,
-    history: VecDeque<Ended>,
+    history: VecDeque<WorkerEnd>,
     replaced: u64,
     /// Set when no member is left: `Some(why)` if the group gave up.
     over: Option<Option<String>>,
@@ -178,7 +178,7 @@ impl Group {
         self.shared.lock().processes.iter().flatten().cloned().collect()
     }
 
-    pub(crate) fn history(&self) -> Vec<Ended> {
+    pub(crate) fn history(&self) -> Vec<WorkerEnd> {
         self.shared.lock().history.iter().cloned().collect()
     }
 
@@ -289,7 +289,7 @@ impl Supervisor {
                 exit => exit,
             };
             let Some(exit) = exit else { return None };
-            let end = Ended { worker, pid: member.process.pid(), exit, lived: seat.began.elapsed() };
+            let end = WorkerEnd { worker, pid: member.process.pid(), exit, lived: seat.began.elapsed() };
             shared.bell.forget(&member.wire);
             seat.member = None;
             let verdict = self.policy.ended(&end, mode >= Mode::Draining);

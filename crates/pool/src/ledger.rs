@@ -132,8 +132,8 @@ impl Ledger {
         self.key.name(enter)
     }
 
-    /// Takes an order for a job. Returns its number.
-    pub(crate) fn submit(&self, job: &Arc<dyn Job>, function: Name, lot: Lot) -> Result<u64, SubmitError> {
+    /// Takes an order for a job.
+    pub(crate) fn submit(&self, job: &Arc<dyn Job>, function: Name, lot: Lot) -> Result<(), SubmitError> {
         let Lot { base, count, mut bytes } = lot;
         if bytes.len() > MAX_MESSAGE {
             return Err(SubmitError::TooLong { len: bytes.len() - Order::LEN, max: MAX_MESSAGE - Order::LEN });
@@ -160,11 +160,11 @@ impl Ledger {
             if number % COLLECT_EVERY == 0 {
                 self.collect_now();
             }
-            return Ok(number);
+            return Ok(());
         };
         // If the pool has ended meanwhile, the job knows already.
         if self.lock().leave(number).is_none() {
-            return Ok(number);
+            return Ok(());
         }
         self.reports.nudge();
         Err(match error {

@@ -20,7 +20,7 @@ mod workers;
 pub use builder::PoolBuilder;
 pub use error::{JoinPoolError, MapError, StartError, SubmitError, TaskError, WorkersError};
 pub use function::Function;
-pub use group::Ended;
+pub use group::WorkerEnd;
 pub use imap::Imap;
 pub use pool::Pool;
 pub use task::Task;

@@ -1,7 +1,7 @@
 //! What a pool wants of its group: time limits, replacements, and when to give up.
 
 use crate::board::{Hand, Stage};
-use crate::group::{Ended, Policy, Verdict};
+use crate::group::{WorkerEnd, Policy, Verdict};
 use crate::ledger::Ledger;
 use crate::member::{Member, NotStarted};
 use multiproc_prim::monotonic_millis;
@@ -62,7 +62,7 @@ impl Policy for PoolPolicy {
         (self.launch)(worker)
     }
 
-    fn ended(&mut self, end: &Ended, draining: bool) -> Verdict {
+    fn ended(&mut self, end: &WorkerEnd, draining: bool) -> Verdict {
         let late = self.late[end.worker].take().zip(self.limit);
         let stage = self.ledger.board.stage(end.worker);
         let was_busy = self.ledger.board.hand(end.worker).0.order().is_some();

@@ -20,6 +20,10 @@ use std::sync::Arc;
 
 /// Chunks for each worker that `map` makes of its arguments, as in Python.
 const CHUNKS: usize = 4;
+/// Bytes of arguments that a chunk has at most, unless one argument has more or the program says otherwise.
+const CHUNK: usize = 1 << 20;
+/// Arguments in the first chunk of a `map`.
+const FIRST_CHUNK: usize = 64;
 /// Chunks for each worker that `imap` keeps under way, and some more.
 const AHEAD: usize = 16;
 const AHEAD_ANYWAY: usize = 64;
@@ -75,8 +79,8 @@ impl Pool {
     /// Calls `function` with each of the arguments; returns the results in their order (Python: `map`, and `starmap` with arguments that
     /// are tuples). Waits for all of them.
     ///
-    /// The arguments go to the workers in chunks: their number divided by four times the number of workers, rounded up, unless
-    /// [`chunk_size`](PoolBuilder::chunk_size) says otherwise. If a worker dies, elements of its chunk that it finished within the last 8 ms
+    /// The arguments go to the workers in chunks. A chunk has their number divided by four times the number of workers, as in Python, but not
+    /// more than about 1 MiB, unless [`chunk_size`](PoolBuilder::chunk_size) says otherwise. If a worker dies, elements of its chunk that it finished within the last 8 ms
     /// of that chunk's work run again. With a chunk size of 1 none do.
     ///
     /// ```
@@ -107,7 +111,9 @@ impl Pool {
         if self.ledger.is_inherited() {
             return Err(SubmitError::Forked.into());
         }
-        let chunk = self.chunk_size.unwrap_or_else(|| len.div_ceil(CHUNKS * self.workers)).clamp(1, MOST_ELEMENTS);
+        let most = self.chunk_size.unwrap_or_else(|| len.div_ceil(CHUNKS * self.workers)).clamp(1, MOST_ELEMENTS);
+        // How long an argument is, only the first ones tell.
+        let mut chunk = if self.chunk_size.is_none() { most.min(FIRST_CHUNK) } else { most };
         let function = self.ledger.name(enter_many::<F, A, S>);
         let gather = Arc::new(Gather::default());
         let job: Arc<dyn Job> = gather.clone();
@@ -115,11 +121,17 @@ impl Pool {
         let mut submitted = 0;
         while submitted < len {
             let lot: Vec<A> = arguments.by_ref().take(chunk).collect();
-            if let Err(error) = self.submit_parts(&job, function, submitted, lot) {
-                self.abandon(&job);
-                return Err(error.into());
-            }
+            let bytes = match self.submit_parts(&job, function, submitted, lot) {
+                Ok(bytes) => bytes,
+                Err(error) => {
+                    self.abandon(&job);
+                    return Err(error.into());
+                }
+            };
             submitted = (submitted + chunk).min(len);
+            if self.chunk_size.is_none() {
+                chunk = (chunk * CHUNK / bytes.max(1)).clamp(1, most);
+            }
         }
         self.collect(&gather, len)
     }
@@ -215,7 +227,7 @@ impl Pool {
         Ok(Task::new(cell, Arc::clone(&self.ledger)))
     }
 
-    /// Encodes arguments and submits an order.
+    /// Encodes arguments and submits an order. Returns their bytes.
     fn submit<A: Serialize + DeserializeOwned>(
         &self,
         job: &Arc<dyn Job>,
@@ -223,48 +235,48 @@ impl Pool {
         base: usize,
         count: usize,
         arguments: &A,
-    ) -> Result<u64, SubmitError> {
+    ) -> Result<usize, SubmitError> {
         if self.ledger.is_inherited() {
             return Err(SubmitError::Forked);
         }
         let mut bytes = vec![0; Order::LEN];
         pass::encode_plain(arguments, &mut bytes).map_err(SubmitError::Encode)?;
         let begins = self.timed && self.ledger.is_idle();
-        let number = self.ledger.submit(job, function, Lot { base, count, bytes })?;
+        let len = bytes.len();
+        self.ledger.submit(job, function, Lot { base, count, bytes })?;
         if begins {
             // From now on the supervisor has to look at the clock.
             self.group.ring();
         }
-        Ok(number)
+        Ok(len)
     }
 
-    /// Submits a chunk.
+    /// Submits a chunk. Returns its bytes.
     pub(crate) fn submit_lot<A: Serialize + DeserializeOwned>(
         &self,
         job: &Arc<dyn Job>,
         function: Name,
         base: usize,
         lot: &Vec<A>,
-    ) -> Result<u64, SubmitError> {
+    ) -> Result<usize, SubmitError> {
         self.submit(job, function, base, lot.len(), lot)
     }
 
-    /// Submits a chunk, in parts if it is too long.
+    /// Submits a chunk, in parts if it is too long. Returns its bytes.
     fn submit_parts<A: Serialize + DeserializeOwned>(
         &self,
         job: &Arc<dyn Job>,
         function: Name,
         base: usize,
         mut lot: Vec<A>,
-    ) -> Result<(), SubmitError> {
+    ) -> Result<usize, SubmitError> {
         match self.submit_lot(job, function, base, &lot) {
             Err(SubmitError::TooLong { .. }) if lot.len() > 1 => {
                 let half = lot.len() / 2;
                 let later = lot.split_off(half);
-                self.submit_parts(job, function, base, lot)?;
-                self.submit_parts(job, function, base + half, later)
+                Ok(self.submit_parts(job, function, base, lot)? + self.submit_parts(job, function, base + half, later)?)
             }
-            done => done.map(drop),
+            done => done,
         }
     }
 

@@ -26,6 +26,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Results that are older than this are sent before the next element begins, in milliseconds. A death takes younger ones with it.
 const KEEP_RESULTS: u64 = 8;
 
+/// Bytes of results that one report should have: they stay in the cache, and the parent decodes while the worker works.
+const REPORT: usize = 256 << 10;
+/// Results in the first report of an order, whose length is unknown yet.
+const FIRST_REPORT: usize = 64;
+
 /// What a worker is told, but for the arguments of its initializer.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Instructions {
@@ -146,7 +151,7 @@ impl Worker {
                 enter
             }
         };
-        let mut run = Run { worker: self, order, failed: None };
+        let mut run = Run { worker: self, order, failed: None, sent: 0 };
         run.at(At::Reading);
         if self.board.begin(order.slot, order.number) {
             enter(&mut run, arguments);
@@ -170,6 +175,8 @@ pub(crate) struct Run<'w> {
     order: Order,
     /// Why this worker can't go on.
     failed: Option<String>,
+    /// Bytes of the last report.
+    sent: usize,
 }
 
 impl Run<'_> {
@@ -207,6 +214,7 @@ impl Run<'_> {
         }
         let report = Report { first, count, faults: faults_len as u32, ..Report::of(What::Results, self.order.number) };
         report.write(&mut bytes);
+        self.sent = bytes.len();
         match self.worker.reports.put(bytes) {
             Ok(()) => {}
             Err(PutError::TooLong { .. } | PutError::NoMemory(_)) if count > 1 => {
@@ -312,21 +320,22 @@ where
     };
     let (from, to) = (run.order.from, run.order.to);
     let (mut first, mut values, mut faults) = (from, Vec::new(), Vec::new());
-    let mut sent = monotonic_millis();
+    let (mut last, mut most) = (monotonic_millis(), FIRST_REPORT);
     for (element, arguments) in (0..to).zip(arguments).skip(from as usize) {
         run.at(At::Element(element));
         match attempt::<F, A, S>(arguments) {
             Ok(value) => values.push(value),
             Err(fault) => faults.push((element - first, fault)),
         }
-        let now = monotonic_millis();
-        if now.wrapping_sub(sent) >= KEEP_RESULTS && element + 1 < to {
+        let count = (element + 1 - first) as usize;
+        if (count >= most || monotonic_millis().wrapping_sub(last) >= KEEP_RESULTS) && element + 1 < to {
             run.at(At::Writing);
             run.send(first, std::mem::take(&mut values), std::mem::take(&mut faults), &encode);
-            (first, sent) = (element + 1, now);
             if run.failed.is_some() {
                 return;
             }
+            most = (count * REPORT / run.sent.max(1)).clamp(1, most * 8);
+            (first, last) = (element + 1, monotonic_millis());
         }
     }
     run.at(At::Writing);

@@ -2,7 +2,7 @@
 
 use crate::error::{StartError, WorkersError};
 use crate::function::Function;
-use crate::group::{Ended, Group, GroupError, Policy, Verdict};
+use crate::group::{WorkerEnd, Group, GroupError, Policy, Verdict};
 use crate::member::{Member, NotStarted};
 use multiproc_process::{Ending, Exit, Process};
 use serde::Serialize;
@@ -131,7 +131,7 @@ impl Workers {
     }
 
     /// How the last thousand processes ended, the oldest first.
-    pub fn history(&self) -> Vec<Ended> {
+    pub fn history(&self) -> Vec<WorkerEnd> {
         if self.0.is_inherited() { Vec::new() } else { self.0.history() }
     }
 
@@ -216,7 +216,7 @@ impl Policy for Replace {
         (self.launch)()
     }
 
-    fn ended(&mut self, end: &Ended, draining: bool) -> Verdict {
+    fn ended(&mut self, end: &WorkerEnd, draining: bool) -> Verdict {
         match end.exit {
             exit if exit.success() => Verdict::Finished,
             Exit::Code(code) if draining && code != PANIC => Verdict::Finished,

@@ -6,8 +6,6 @@ use multiproc_queue::Queue;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-const WATCHDOG: Duration = Duration::from_secs(60);
-
 /// Ends this process as `kill -9` does.
 fn die() -> ! {
     signal(std::process::id(), libc::SIGKILL);
