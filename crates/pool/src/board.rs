@@ -14,10 +14,10 @@ const ELEMENT_BITS: u32 = 24;
 const ELEMENTS: u64 = 1 << ELEMENT_BITS;
 /// The worker reads the arguments.
 const READING: u64 = ELEMENTS - 1;
-/// The worker writes the results.
-const WRITING: u64 = ELEMENTS - 2;
+/// The worker writes results, those of the element below and of some behind it.
+const WRITING: u64 = ELEMENTS / 2;
 /// Elements that an order can have.
-pub(crate) const MOST_ELEMENTS: usize = (ELEMENTS - 16) as usize;
+pub(crate) const MOST_ELEMENTS: usize = (WRITING - 1) as usize;
 /// Numbers of orders come again after that many. Full speed takes days.
 pub(crate) const NUMBERS: u64 = 1 << (64 - ELEMENT_BITS);
 
@@ -64,9 +64,12 @@ pub(crate) struct Hand(u64);
 /// What a worker does with an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum At {
+    /// Reads the arguments.
     Reading,
+    /// Calls the function with those of an element.
     Element(u32),
-    Writing,
+    /// Writes results, from those of this element on.
+    Writing(u32),
 }
 
 impl Hand {
@@ -74,7 +77,7 @@ impl Hand {
         let element = match at {
             At::Reading => READING,
             At::Element(element) => u64::from(element),
-            At::Writing => WRITING,
+            At::Writing(first) => WRITING | u64::from(first),
         };
         Self(order << ELEMENT_BITS | element)
     }
@@ -87,7 +90,7 @@ impl Hand {
     pub(crate) fn at(self) -> At {
         match self.0 & (ELEMENTS - 1) {
             READING => At::Reading,
-            WRITING => At::Writing,
+            writing if writing & WRITING != 0 => At::Writing((writing & !WRITING) as u32),
             element => At::Element(element as u32),
         }
     }

@@ -146,7 +146,8 @@ impl PoolBuilder {
             };
             starter(Process::builder().name(format!("{prefix}-{started}")).ignore_interrupts(true), told)
         });
-        let policy = PoolPolicy { launch, ledger: Arc::clone(&ledger), limit, late: vec![None; workers], failures: 0, died: None };
+        let policy =
+            PoolPolicy { launch, ledger: Arc::clone(&ledger), limit, late: vec![None; workers], failures: 0, died: None };
         let group = Group::start(workers, &name, policy).map_err(|error| match error {
             GroupError::Member(failure) => StartError::Process { name: name.clone(), why: failure.why },
             GroupError::System(error) => StartError::Thread(error),

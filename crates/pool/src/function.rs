@@ -59,7 +59,12 @@ impl<F: Fn(A) -> R + Captureless + Send + 'static, A, R> Function<A, fn(A) -> R>
 
 /// Calls a function that the type alone names. In a worker, there is no value of it.
 pub(crate) fn call<F: Function<A, S>, A, S>(args: A) -> F::Returned {
-    const { assert!(size_of::<F>() == 0, "a worker can't run a function pointer or a closure that captures something: name the function") };
+    const {
+        assert!(
+            size_of::<F>() == 0,
+            "a worker can't run a function pointer or a closure that captures something: name the function"
+        )
+    };
     // SAFETY: `F` has no bytes (asserted above). It is a function item, or a closure that captures at most values without bytes, which
     // are `Copy` and `Send`: the parent was given one, and this is a copy. (The type can't tell whether such a value stands for something
     // that only the parent has: the page of `multiproc_process::Target` forbids that.)

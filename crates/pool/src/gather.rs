@@ -91,7 +91,9 @@ impl Piece {
             0 => Vec::new(),
             _ => match pass::decode_plain::<Vec<R>>(results.values()) {
                 Ok(values) if values.len() == expected => values,
-                Ok(_) => return all(results.count, TaskError::Result { why: "its worker sent another number of results".into() }),
+                Ok(_) => {
+                    return all(results.count, TaskError::Result { why: "its worker sent another number of results".into() });
+                }
                 Err(error) => return all(results.count, TaskError::Result { why: error.to_string() }),
             },
         };

@@ -1,9 +1,9 @@
 //! `imap`: results as they come, from an input that is read only as far as needed.
 
 use crate::error::{SubmitError, TaskError};
+use crate::function::Name;
 use crate::gather::Gather;
 use crate::ledger::Job;
-use crate::function::Name;
 use crate::pool::Pool;
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -60,6 +60,8 @@ pub(crate) struct Death {
     exit: Exit,
     /// The limit that the element ran past, if that is why.
     late: Option<Duration>,
+    /// It was killed for being late, and was an element further by then.
+    spared: bool,
 }
 
 enum Phase {
@@ -147,8 +149,16 @@ impl Ledger {
             Phase::Ended(why, _) => return Err(SubmitError::Ended { why: why.clone() }),
         }
         let slot = state.slot(&self.board);
-        let entry =
-            Entry { job: Arc::clone(job), base, open: open.clone(), attempts: 0, strikes: 0, slot, cancelled: false, returned: None };
+        let entry = Entry {
+            job: Arc::clone(job),
+            base,
+            open: open.clone(),
+            attempts: 0,
+            strikes: 0,
+            slot,
+            cancelled: false,
+            returned: None,
+        };
         let number = state.enter(&self.board, entry);
         // Under the lock: once it is free, the order may fail and come under another number.
         job.renumber(number);
@@ -259,9 +269,8 @@ impl Ledger {
         let (hand, _) = self.board.hand(worker);
         self.board.clear(worker);
         if let Some(number) = hand.order() {
-            // The signal may have come when the worker was an element further.
-            let late = late.and_then(|(meant, limit)| (meant == hand).then_some(limit));
-            let death = Death { hand, exit, late };
+            let spared = late.is_some_and(|(meant, _)| meant != hand);
+            let death = Death { hand, exit, late: late.map(|(_, limit)| limit), spared };
             if let Some(entry) = state.entries.get_mut(&number) {
                 match entry.returned.take() {
                     Some(bytes) => self.resolve(&mut state, number, &bytes, Some(death), &mut later),
@@ -280,9 +289,12 @@ impl Ledger {
         let Some((order, _)) = Order::read(bytes).filter(|_| !entry.cancelled) else { return };
         let open = entry.open.clone();
         let is_single = open.len() == 1;
+        // If the results that it wrote have arrived, it died between two elements.
+        let has_written = |death: &Death| matches!(death.hand.at(), At::Writing(first) if first < open.start);
+        let death = death.filter(|death| !death.spared && !has_written(death));
         let guilty = death.and_then(|death| match death.hand.at() {
             At::Element(element) if open.contains(&element) => Some((element, death)),
-            At::Reading | At::Writing if is_single => Some((open.start, death)),
+            At::Reading | At::Writing(_) if is_single => Some((open.start, death)),
             _ => None,
         });
         let mut again = |range: Range<u32>, attempts, strikes| {
@@ -476,3 +488,6 @@ impl Hasher for Mix {
         self.0 = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -123,7 +123,9 @@ impl Report {
     /// The report, and what follows.
     pub(crate) fn read(bytes: &[u8]) -> Option<(Self, &[u8])> {
         let ([what, number, range, faults], rest) = words(bytes)?;
-        let what = [What::Results, What::Skipped, What::Returned, What::Failed, What::Nudge].into_iter().find(|&known| known as u64 == what)?;
+        let what = [What::Results, What::Skipped, What::Returned, What::Failed, What::Nudge]
+            .into_iter()
+            .find(|&known| known as u64 == what)?;
         let (first, count) = halves(range);
         let faults = u32::try_from(faults).ok()?;
         (faults as usize <= rest.len()).then_some((Self { what, number, first, count, faults }, rest))

@@ -1,7 +1,7 @@
 //! What a pool wants of its group: time limits, replacements, and when to give up.
 
 use crate::board::{Hand, Stage};
-use crate::group::{WorkerEnd, Policy, Verdict};
+use crate::group::{Policy, Verdict, WorkerEnd};
 use crate::ledger::Ledger;
 use crate::member::{Member, NotStarted};
 use multiproc_prim::monotonic_millis;
@@ -79,7 +79,9 @@ impl Policy for PoolPolicy {
             }
             // The orders were shut down.
             Stage::Ready if end.exit.success() => Verdict::Finished,
-            Stage::Ready | Stage::Starting => self.failed(weight, format!("a worker ended with {} before it was ready", end.exit)),
+            Stage::Ready | Stage::Starting => {
+                self.failed(weight, format!("a worker ended with {} before it was ready", end.exit))
+            }
         }
     }
 

@@ -21,7 +21,7 @@ use std::sync::Arc;
 /// Chunks for each worker that `map` makes of its arguments, as in Python.
 const CHUNKS: usize = 4;
 /// Bytes of arguments that a chunk has at most, unless one argument has more or the program says otherwise.
-const CHUNK: usize = 1 << 20;
+const CHUNK: usize = 60 << 10;
 /// Arguments in the first chunk of a `map`.
 const FIRST_CHUNK: usize = 64;
 /// Chunks for each worker that `imap` keeps under way, and some more.
@@ -80,7 +80,7 @@ impl Pool {
     /// are tuples). Waits for all of them.
     ///
     /// The arguments go to the workers in chunks. A chunk has their number divided by four times the number of workers, as in Python, but not
-    /// more than about 1 MiB, unless [`chunk_size`](PoolBuilder::chunk_size) says otherwise. If a worker dies, elements of its chunk that it finished within the last 8 ms
+    /// more than about 60 KiB, unless [`chunk_size`](PoolBuilder::chunk_size) says otherwise. If a worker dies, elements of its chunk that it finished within the last 8 ms
     /// of that chunk's work run again. With a chunk size of 1 none do.
     ///
     /// ```
@@ -239,7 +239,9 @@ impl Pool {
         if self.ledger.is_inherited() {
             return Err(SubmitError::Forked);
         }
-        let mut bytes = vec![0; Order::LEN];
+        // Room for small arguments, so that the buffer need not grow.
+        let mut bytes = Vec::with_capacity(Order::LEN + 24);
+        bytes.resize(Order::LEN, 0);
         pass::encode_plain(arguments, &mut bytes).map_err(SubmitError::Encode)?;
         let begins = self.timed && self.ledger.is_idle();
         let len = bytes.len();

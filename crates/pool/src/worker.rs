@@ -27,7 +27,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 const KEEP_RESULTS: u64 = 8;
 
 /// Bytes of results that one report should have: they stay in the cache, and the parent decodes while the worker works.
-const REPORT: usize = 256 << 10;
+const REPORT: usize = 60 << 10;
 /// Results in the first report of an order, whose length is unknown yet.
 const FIRST_REPORT: usize = 64;
 
@@ -195,7 +195,8 @@ impl Run<'_> {
     /// Sends results of elements from `first` on. `encode` writes the values.
     fn send<R>(&mut self, first: u32, values: Vec<R>, faults: Vec<(u32, Fault)>, encode: Encode<'_, R>) {
         let count = (values.len() + faults.len()) as u32;
-        let mut bytes = vec![0; Report::LEN];
+        let mut bytes = Vec::with_capacity(Report::LEN + 24);
+        bytes.resize(Report::LEN, 0);
         if !faults.is_empty() && pass::encode_plain(&faults, &mut bytes).is_err() {
             // Texts always have an encoding.
             self.failed = Some("it can't encode an error".into());
@@ -298,7 +299,7 @@ where
         Ok(value) => (vec![value], Vec::new()),
         Err(fault) => (Vec::new(), vec![(0, fault)]),
     };
-    run.at(At::Writing);
+    run.at(At::Writing(0));
     run.send(0, values, faults, &|values, bytes| match values.first() {
         Some(value) => pass::encode_plain(value, bytes).map_err(|error| error.to_string()),
         None => Ok(()),
@@ -329,7 +330,7 @@ where
         }
         let count = (element + 1 - first) as usize;
         if (count >= most || monotonic_millis().wrapping_sub(last) >= KEEP_RESULTS) && element + 1 < to {
-            run.at(At::Writing);
+            run.at(At::Writing(first));
             run.send(first, std::mem::take(&mut values), std::mem::take(&mut faults), &encode);
             if run.failed.is_some() {
                 return;
@@ -338,7 +339,7 @@ where
             (first, last) = (element + 1, monotonic_millis());
         }
     }
-    run.at(At::Writing);
+    run.at(At::Writing(first));
     run.send(first, values, faults, &encode);
 }
 

@@ -2,7 +2,7 @@
 
 use crate::error::{StartError, WorkersError};
 use crate::function::Function;
-use crate::group::{WorkerEnd, Group, GroupError, Policy, Verdict};
+use crate::group::{Group, GroupError, Policy, Verdict, WorkerEnd};
 use crate::member::{Member, NotStarted};
 use multiproc_process::{Ending, Exit, Process};
 use serde::Serialize;
@@ -189,7 +189,10 @@ impl Workers {
 
 impl fmt::Debug for Workers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Workers").field("processes", &self.processes()).field("replaced", &self.replaced()).finish_non_exhaustive()
+        f.debug_struct("Workers")
+            .field("processes", &self.processes())
+            .field("replaced", &self.replaced())
+            .finish_non_exhaustive()
     }
 }
 

@@ -194,7 +194,13 @@ fn an_argument_that_can_not_be_encoded_is_an_error_of_the_call() {
 #[test]
 fn large_arguments_and_results_are_the_same_on_the_other_side() {
     let pool = Pool::new(2).unwrap();
-    let reversed = pool.map(|mut bytes: Vec<u8>| -> Vec<u8> { bytes.reverse(); bytes }, (0..4).map(|n| vec![n, 0, 1]).chain([vec![7; 5 << 20]]));
+    let reversed = pool.map(
+        |mut bytes: Vec<u8>| -> Vec<u8> {
+            bytes.reverse();
+            bytes
+        },
+        (0..4).map(|n| vec![n, 0, 1]).chain([vec![7; 5 << 20]]),
+    );
     let expected: Vec<Vec<u8>> = (0..4).map(|n| vec![1, 0, n]).chain([vec![7; 5 << 20]]).collect();
     assert!(reversed.unwrap() == expected);
 }

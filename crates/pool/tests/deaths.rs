@@ -144,7 +144,11 @@ fn an_initializer_that_always_fails_ends_the_pool_with_its_reason() {
 
 #[test]
 fn an_initializer_that_panics_or_kills_its_worker_ends_the_pool() {
-    let pool = Pool::builder().workers(1).initializer(|word: String| assert!(word.is_empty(), "no way"), "word".to_string()).build().unwrap();
+    let pool = Pool::builder()
+        .workers(1)
+        .initializer(|word: String| assert!(word.is_empty(), "no way"), "word".to_string())
+        .build()
+        .unwrap();
     let Err(TaskError::Ended { why }) = pool.spawn(die_at_seven, 1).unwrap().wait() else { panic!("it must end") };
     assert!(why.contains("no way"), "{why}");
     let pool = Pool::builder().workers(1).initializer(|| -> () { std::process::abort() }, ()).build().unwrap();
@@ -178,7 +182,10 @@ fn with_every_worker_killed_every_50_ms_each_task_ends_once_with_its_result_or_i
         let results: Vec<_> = std::thread::scope(|scope| {
             scope.spawn(|| {
                 let stopped = stopped;
-                while stopped.recv_timeout(Duration::from_millis(50)).is_err_and(|error| error == std::sync::mpsc::RecvTimeoutError::Timeout) {
+                while stopped
+                    .recv_timeout(Duration::from_millis(50))
+                    .is_err_and(|error| error == std::sync::mpsc::RecvTimeoutError::Timeout)
+                {
                     pool.pids().into_iter().for_each(|pid| signal(pid, libc::SIGKILL));
                 }
             });
@@ -219,7 +226,8 @@ fn a_forked_copy_that_drops_the_pool_ends_nothing() {
     // SAFETY: the copy drops the pool and ends at once.
     let copy = unsafe { libc::fork() };
     if copy == 0 {
-        let refused = matches!(pool.spawn(die_at_seven, 1), Err(SubmitError::Forked)) && pool.join() == Err(JoinPoolError::Forked);
+        let refused =
+            matches!(pool.spawn(die_at_seven, 1), Err(SubmitError::Forked)) && pool.join() == Err(JoinPoolError::Forked);
         drop(pool);
         // SAFETY: ends the copy.
         unsafe { libc::_exit(i32::from(!refused)) };
