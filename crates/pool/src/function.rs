@@ -16,11 +16,11 @@ use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 ///
 /// A function *pointer* is not: name the function itself.
 ///
-/// ```compile_fail
-/// # fn check(pool: &multiproc_pool::Pool) {
+/// ```compile_fail,E0080
+/// # use multiproc_pool as multiproc;
+/// let pool = multiproc::Pool::new(1).unwrap();
 /// let double: fn(u32) -> u32 = |n| 2 * n;
-/// let _ = pool.map(double, [1, 2, 3]);
-/// # }
+/// let doubled = pool.map(double, [1, 2, 3]).unwrap();
 /// ```
 #[diagnostic::on_unimplemented(
     message = "a worker can't run `{Self}` with these arguments",

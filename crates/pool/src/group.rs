@@ -288,7 +288,7 @@ impl Supervisor {
                 None if member.wire.is_hung_up() => member.process.join_timeout(ENDING).ok().flatten(),
                 exit => exit,
             };
-            let Some(exit) = exit else { return None };
+            let exit = exit?;
             let end = WorkerEnd { worker, pid: member.process.pid(), exit, lived: seat.began.elapsed() };
             shared.bell.forget(&member.wire);
             seat.member = None;

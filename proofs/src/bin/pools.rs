@@ -131,7 +131,7 @@ fn round(number: u64, blows: u64) -> Result<(u64, u64), String> {
     let retries = (number % 3) as u32;
     let chunk = [1, 10, 300][number as usize / 3 % 3];
     let builder = Pool::builder().workers(WORKERS).retries(retries).chunk_size(chunk).task_timeout(LIMIT);
-    let builder = builder.max_tasks_per_worker(if number % 2 == 0 { 0 } else { 5_000 });
+    let builder = builder.max_tasks_per_worker(if number.is_multiple_of(2) { 0 } else { 5_000 });
     let pool = builder.initializer(remember, runs.clone()).build().map_err(|error| say(&error))?;
     let mut counts: Vec<u32> = Vec::new();
     let count = |counts: &mut Vec<u32>| {
@@ -159,12 +159,12 @@ fn round(number: u64, blows: u64) -> Result<(u64, u64), String> {
     pool.close();
     pool.join().map_err(|error| say(&error))?;
     count(&mut counts);
-    let ended = counts.iter().take(checked as usize);
+    let mut ended = counts.iter().take(checked as usize);
     // A worker may be killed between the run and its word of it, so a task may be missing here; none may have run too often.
-    if chunk == 1 {
-        if let Some(at) = ended.clone().position(|&ran| ran > retries + 1) {
-            return Err(format!("task {at} ran {} times with {retries} retries", counts[at]));
-        }
+    if chunk == 1
+        && let Some(at) = ended.position(|&ran| ran > retries + 1)
+    {
+        return Err(format!("task {at} ran {} times with {retries} retries", counts[at]));
     }
     if !pool.pids().is_empty() {
         return Err("workers are left over".into());
