@@ -123,7 +123,9 @@ fn the_program_in_the_readme_is_one_that_compiles() {
 fn the_guide_names_methods_and_types_that_exist() {
     let sources: String = files(&[".rs"])
         .into_iter()
-        .filter(|(path, _)| ["queue", "pipe", "process", "pool"].iter().any(|name| path.starts_with(&format!("crates/{name}/src/"))))
+        .filter(|(path, _)| {
+            ["queue", "pipe", "process", "pool"].iter().any(|name| path.starts_with(&format!("crates/{name}/src/")))
+        })
         .map(|(_, text)| text)
         .collect();
     let is_defined = |name: &str| {

@@ -53,7 +53,8 @@ fn mapped(task: fn(&Pool, u64) -> Result<()>) -> impl Fn(u64) -> Result<f64> {
 }
 
 fn python_peer(name: &'static str, what: &'static str, task: &'static str, operations: u64, target: f64) -> Option<Peer> {
-    python::is_here("Pool").then(|| Peer::new(name, operations, move |n| python::pool_cost(what, task, workers(), n), target).seldom())
+    python::is_here("Pool")
+        .then(|| Peer::new(name, operations, move |n| python::pool_cost(what, task, workers(), n), target).seldom())
 }
 
 /// Threads that share an address space.
@@ -126,7 +127,16 @@ pub fn all() -> Vec<Scenario> {
         Scenario::timed("Pool::imap, empty tasks one by one", 500_000, mapped(imap_empty), one_by_one.into_iter().flatten()),
         Scenario::timed("Pool::spawn, empty tasks, then wait", 300_000, mapped(spawn_empty), all_at_once.into_iter().flatten()),
         Scenario::timed("Pool::imap, results of 64 KiB", 10_000, mapped(imap_large), large_results.into_iter().flatten()),
-        of_length("Pool::map, tasks of 1 us", 1_000_000, |pool, n| Ok(drop(pool.map(micro, 0..n)?)), micro, "1", 200_000, 1.5, 1.0),
+        of_length(
+            "Pool::map, tasks of 1 us",
+            1_000_000,
+            |pool, n| Ok(drop(pool.map(micro, 0..n)?)),
+            micro,
+            "1",
+            200_000,
+            1.5,
+            1.0,
+        ),
         of_length(
             "Pool::map, tasks of 100 us",
             10_000,

@@ -259,6 +259,11 @@ impl Supervisor {
             // A signal or a refusal of the system: look around.
             let _ = bell.wait_readable(limit);
         }
+        self.end(why);
+    }
+
+    /// Tells everyone that no member is left.
+    fn end(&mut self, why: Option<String>) {
         self.policy.over(why.as_deref());
         self.shared.lock().over = Some(why);
         self.shared.changed.notify_all();
@@ -351,6 +356,16 @@ impl Supervisor {
             }
             Some(at) if at <= Instant::now() => members.for_each(|member| drop(member.process.kill())),
             Some(_) => {}
+        }
+    }
+}
+
+/// Nobody waits for ever for a supervisor that panicked.
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            kill(&mut self.seats);
+            self.end(Some("its supervisor panicked".into()));
         }
     }
 }

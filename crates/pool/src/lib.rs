@@ -1,9 +1,11 @@
 #![doc = include_str!("../README.md")]
+#![deny(unsafe_code)]
 
 mod board;
 mod builder;
 mod collect;
 mod error;
+#[allow(unsafe_code)]
 mod function;
 mod gather;
 mod group;

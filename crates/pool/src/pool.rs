@@ -50,7 +50,8 @@ const TERMINATED: &str = "it was terminated";
 /// # }
 /// ```
 ///
-/// Dropping it [terminates](Self::terminate) it. A forked copy that is dropped does nothing.
+/// Dropping it [terminates](Self::terminate) it. A forked copy that is dropped does nothing. A process that a task starts and leaves
+/// running keeps its worker from ending by itself, and so [`join`](Self::join) from returning: let tasks wait for what they start.
 pub struct Pool {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) group: Group,
