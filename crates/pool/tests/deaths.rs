@@ -35,7 +35,8 @@ fn a_worker_that_is_killed_fails_only_the_task_that_it_had_in_hand() {
     assert_eq!(results, (0..40).map(expected).collect::<Vec<_>>());
     assert_eq!(pool.spawn(die_at_seven, 7).unwrap().wait(), Err(killed));
     assert_eq!(pool.map(die_at_seven, [1, 2]).unwrap(), [10, 20]);
-    assert_eq!(pool.replaced(), 2);
+    pool.close();
+    assert_eq!((pool.join(), pool.replaced()), (Ok(()), 2));
 }
 
 #[test]
