@@ -36,6 +36,7 @@ struct Options {
 
 fn main() -> anyhow::Result<()> {
     let _main = multiproc::init();
+    procspawn::init();
     iceoryx2::prelude::set_log_level(iceoryx2::prelude::LogLevel::Fatal);
     let options = Options::parse();
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/compare");

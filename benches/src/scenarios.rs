@@ -4,6 +4,7 @@ pub mod attached;
 pub mod large;
 pub mod memory;
 mod message;
+mod pool;
 mod python;
 mod ring;
 mod round_trip;
@@ -25,6 +26,7 @@ pub fn all() -> Vec<Scenario> {
         round_trip::all(),
         large::all(),
         spawn::all(),
+        pool::all(),
         tail::all(),
         attached::all(),
         memory::all(),

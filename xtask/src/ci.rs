@@ -16,7 +16,7 @@ enum Report {
 }
 
 /// Crates in the order in which they are published.
-pub(crate) const CRATES: [&str; 10] = [
+pub(crate) const CRATES: [&str; 11] = [
     "multiproc-prim",
     "multiproc-shm",
     "multiproc-travel",
@@ -25,6 +25,7 @@ pub(crate) const CRATES: [&str; 10] = [
     "multiproc-process",
     "multiproc-pipe",
     "multiproc-queue",
+    "multiproc-pool",
     "multiproc",
     "multiproc-cli",
 ];

@@ -27,7 +27,7 @@ struct Entry {
     in_ci: bool,
 }
 
-const PROOFS: [Entry; 15] = [
+const PROOFS: [Entry; 16] = [
     Entry {
         name: "loom",
         about: "the models with more preemptions",
@@ -74,6 +74,12 @@ const PROOFS: [Entry; 15] = [
         name: "storm",
         about: "workers killed at random times under load: nothing lost, nothing doubled without a raised count",
         run: |short| program("storm", &[if short { "300" } else { "10000" }]),
+        in_ci: true,
+    },
+    Entry {
+        name: "pools",
+        about: "workers of pools killed and stopped at random times, beside tasks that panic, exit and hang: each task ends once",
+        run: |short| program("pools", &[if short { "200" } else { "5000" }]),
         in_ci: true,
     },
     Entry {

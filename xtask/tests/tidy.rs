@@ -242,7 +242,7 @@ fn documents_are_a_hundred_columns_wide() {
 
 #[test]
 fn examples_that_the_facade_shows_name_the_facade() {
-    let ours = ["queue", "pipe", "process"];
+    let ours = ["queue", "pipe", "process", "pool"];
     let shown =
         files(&[".rs"]).into_iter().filter(|(path, _)| ours.iter().any(|name| path.starts_with(&format!("crates/{name}/src/"))));
     let mut offences = Vec::new();

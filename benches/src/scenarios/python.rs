@@ -33,6 +33,14 @@ pub fn peer(what: &'static str, message: &'static str, operations: u64, target: 
     is_here(what).then(|| Peer::new(name, operations, move |n| cost(what, message, n), target).seldom())
 }
 
+/// Seconds per task of a pool in Python, measured by Python itself: what to use, and what a task does.
+pub fn pool_cost(what: &str, task: &str, workers: usize, n: u64) -> Result<f64> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/pools.py");
+    let output = Command::new("python3").args([script, what, task, &workers.to_string(), &n.to_string()]).output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?.trim().parse()?)
+}
+
 /// Seconds per message, measured by Python itself. A message is `int`, `dict`, or `str` or `bytes` and a size.
 pub fn cost(what: &str, message: &str, n: u64) -> Result<f64> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/queues.py");

@@ -4,6 +4,8 @@
 //! [`pipe`]: crate::pipe()
 //! [`pipe_oneway`]: crate::pipe_oneway
 //! [`Process`]: crate::Process
+//! [`Pool`]: crate::Pool
+//! [`Workers`]: crate::Workers
 //! [guide]: crate::guide
 //! [examples]: https://github.com/multiproc/multiproc/tree/main/crates/multiproc/examples
 // Of two definitions of a link the first one counts. Those above lead to rustdoc's pages, those in the file to GitHub's.
@@ -16,6 +18,9 @@
 /// [`SimpleQueue`]: crate::SimpleQueue
 /// [`Connection`]: crate::Connection
 /// [`Process`]: crate::Process
+/// [`Pool`]: crate::Pool
+/// [`Workers`]: crate::Workers
+/// [`TaskError`]: crate::TaskError
 #[doc = include_str!("../GUIDE.md")]
 pub mod guide {}
 
@@ -24,6 +29,10 @@ pub use multiproc_pipe::{
 };
 #[cfg(feature = "async")]
 pub use multiproc_pipe::{MessageSink, Messages};
+pub use multiproc_pool::{
+    Function, Imap, Initialized, JoinPoolError, MapError, Pool, PoolBuilder, StartError, SubmitError, Task, TaskError, WorkerEnd,
+    Workers, WorkersBuilder, WorkersError,
+};
 pub use multiproc_process::{
     Captureless, Current, Ending, Exit, JoinError, Main, Outcome, Process, ProcessBuilder, SignalError, SpawnError,
     SpawnErrorKind, Target, active_children, current_process, init,
@@ -61,8 +70,8 @@ pub mod queue {
 /// are: `queue::Sender`, `pipe::Sender`.
 pub mod prelude {
     pub use crate::{
-        Connection, DeadLetter, Delivery, Exit, GetError, JoinableQueue, OpenError, Process, PutError, Queue, Readable, Selector,
-        SimpleQueue, SpawnError, Standby, Writable, active_children, current_process, init, pipe, pipe_oneway, queue,
-        remove_queue, wait,
+        Connection, DeadLetter, Delivery, Exit, GetError, JoinableQueue, MapError, OpenError, Pool, Process, PutError, Queue,
+        Readable, Selector, SimpleQueue, SpawnError, Standby, Task, TaskError, Workers, Writable, active_children,
+        current_process, init, pipe, pipe_oneway, queue, remove_queue, wait,
     };
 }
