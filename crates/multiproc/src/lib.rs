@@ -29,6 +29,8 @@ pub use multiproc_pipe::{
 };
 #[cfg(feature = "async")]
 pub use multiproc_pipe::{MessageSink, Messages};
+#[cfg(feature = "async")]
+pub use multiproc_pool::TaskFuture;
 pub use multiproc_pool::{
     Function, Imap, Initialized, JoinPoolError, MapError, Pool, PoolBuilder, StartError, SubmitError, Task, TaskError, WorkerEnd,
     Workers, WorkersBuilder, WorkersError,

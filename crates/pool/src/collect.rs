@@ -6,6 +6,10 @@
 use crate::ledger::Ledger;
 use crate::message::{Report, What};
 use multiproc_queue::{GetError, GetManyError, Queue};
+#[cfg(feature = "async")]
+use multiproc_sync::{Awaited, Source, WaitList};
+#[cfg(feature = "async")]
+use std::sync::Arc;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -40,6 +44,12 @@ impl Drop for Collecting<'_> {
         if role.sleepers > 0 {
             self.0.changed.notify_all();
         }
+        drop(role);
+        // A future that wanted to collect meanwhile, and could not, collects what is left.
+        #[cfg(feature = "async")]
+        if let Some(list) = list(&self.0.queue) {
+            list.hand_on();
+        }
     }
 }
 
@@ -70,7 +80,22 @@ impl Reports {
     }
 }
 
+/// The list of the futures that wait for reports; `None` in a forked copy.
+#[cfg(feature = "async")]
+fn list(reports: &Queue<Vec<u8>>) -> Option<Arc<WaitList>> {
+    match reports.awaited() {
+        Awaited::Condition(list) => Some(list),
+        _ => None,
+    }
+}
+
 impl Ledger {
+    /// A waiter for reports.
+    #[cfg(feature = "async")]
+    pub(crate) fn waiter(&self) -> Option<multiproc_sync::Waiter> {
+        list(&self.reports.queue).as_ref().map(multiproc_sync::Waiter::new)
+    }
+
     /// Waits until `ready` gives something, and takes reports meanwhile; `None` at the deadline.
     pub(crate) fn wait<T>(&self, deadline: Option<Instant>, mut ready: impl FnMut() -> Option<T>) -> Option<T> {
         let left = || deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));

@@ -3,7 +3,7 @@
 //! It is one thread. It sleeps until a socket of a member hangs up, a member is due to start, its policy wants to look, or somebody rings.
 
 use crate::member::{Member, NotStarted};
-use multiproc_prim::stamp;
+use multiproc_prim::{stamp, with_signals_blocked};
 use multiproc_process::{Exit, Process};
 use multiproc_travel::{Link, Readiness};
 use std::collections::VecDeque;
@@ -128,7 +128,8 @@ impl Group {
         let state = State { mode: Mode::Running, processes, history: VecDeque::new(), replaced: 0, over: None };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new(), bell });
         let supervisor = Supervisor { shared: Arc::clone(&shared), seats, policy: Box::new(policy), kill_at: None };
-        let thread = std::thread::Builder::new().name(format!("{name}-supervisor")).spawn(move || supervisor.run(&waits))?;
+        let thread = std::thread::Builder::new().name(format!("{name}-supervisor"));
+        let thread = with_signals_blocked(|| thread.spawn(move || supervisor.run(&waits)))?;
         Ok(Self { shared, thread: Some(thread), stamp: stamp() })
     }
 

@@ -26,5 +26,7 @@ pub use group::WorkerEnd;
 pub use imap::Imap;
 pub use pool::Pool;
 pub use task::Task;
+#[cfg(feature = "async")]
+pub use task::TaskFuture;
 pub use worker::Initialized;
 pub use workers::{Workers, WorkersBuilder};

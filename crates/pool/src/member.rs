@@ -4,6 +4,7 @@
 //! which could have no children.
 
 use crate::function::{Function, call};
+use multiproc_prim::background;
 use multiproc_process::{Ending, Exit, Process, ProcessBuilder, SpawnErrorKind};
 use multiproc_travel::pass::Descriptor;
 use multiproc_travel::{Link, Wire};
@@ -83,5 +84,5 @@ fn end_with_parent(wire: Descriptor) -> io::Result<()> {
         });
         std::process::exit(1);
     };
-    std::thread::Builder::new().name("multiproc-member".into()).spawn(watch).map(drop)
+    background("multiproc-member", watch)
 }

@@ -3,12 +3,21 @@
 use crate::error::TaskError;
 use crate::ledger::{Job, Ledger};
 use crate::message::Results;
+#[cfg(feature = "async")]
+use multiproc_sync::Waiter;
 use multiproc_travel::pass;
 use serde::de::DeserializeOwned;
 use std::fmt;
+#[cfg(feature = "async")]
+use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
 use std::ops::Range;
+#[cfg(feature = "async")]
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+#[cfg(feature = "async")]
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 /// A task that [`spawn`](crate::Pool::spawn) submitted (Python: `AsyncResult`). Dropping it changes nothing for the task: it runs, and its
@@ -47,6 +56,8 @@ struct State {
     outcome: Option<Result<Results, TaskError>>,
     /// The number of the task's order.
     number: u64,
+    /// The future that waits for it.
+    waker: Option<Waker>,
 }
 
 impl Cell {
@@ -55,7 +66,11 @@ impl Cell {
     }
 
     fn set(&self, outcome: Result<Results, TaskError>) {
-        self.lock().outcome.get_or_insert(outcome);
+        let mut state = self.lock();
+        state.outcome.get_or_insert(outcome);
+        let waker = state.waker.take();
+        drop(state);
+        waker.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -131,6 +146,60 @@ impl<R: DeserializeOwned> Task<R> {
             Some(outcome) => Ok(outcome.and_then(|results| value_of(&results))),
             None if deadline.is_none() => Ok(Err(TaskError::Ended { why: "its results can't be read".into() })),
             None => Err(self),
+        }
+    }
+}
+
+/// A [`Task`] that is awaited.
+#[cfg(feature = "async")]
+#[derive(Debug)]
+#[must_use = "a future does nothing until it is polled"]
+pub struct TaskFuture<R> {
+    task: Task<R>,
+    /// Among those that wait for reports: where no thread takes them, this future does.
+    waiter: Option<Waiter>,
+}
+
+/// Waits for the result, as [`wait`](Task::wait) does, in a future.
+///
+/// # Cancel safety
+///
+/// A future that is dropped changes nothing for the task: it runs, and its result is dropped.
+#[cfg(feature = "async")]
+impl<R: DeserializeOwned> IntoFuture for Task<R> {
+    type Output = Result<R, TaskError>;
+    type IntoFuture = TaskFuture<R>;
+
+    fn into_future(self) -> TaskFuture<R> {
+        TaskFuture { task: self, waiter: None }
+    }
+}
+
+#[cfg(feature = "async")]
+impl<R: DeserializeOwned> Future for TaskFuture<R> {
+    type Output = Result<R, TaskError>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<R, TaskError>> {
+        let Self { task: Task { cell, ledger, .. }, waiter } = self.get_mut();
+        if ledger.is_inherited() {
+            return Poll::Ready(Err(forked()));
+        }
+        let waker = context.waker().clone();
+        let before = cell.lock().waker.replace(waker);
+        drop(before);
+        let attempt = || {
+            ledger.collect_now();
+            let mut state = cell.lock();
+            let outcome = state.outcome.take()?;
+            state.waker = None;
+            Some(outcome.and_then(|results| value_of(&results)))
+        };
+        if waiter.is_none() {
+            *waiter = ledger.waiter();
+        }
+        match waiter {
+            Some(waiter) => waiter.poll(context.waker(), attempt),
+            None => Poll::Ready(attempt().unwrap_or_else(|| Err(forked()))),
         }
     }
 }

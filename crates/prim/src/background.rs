@@ -17,7 +17,8 @@ pub fn background(name: &str, work: impl FnOnce() + Send + 'static) -> io::Resul
     with_signals_blocked(|| thread.spawn(work)).map(drop)
 }
 
-fn with_signals_blocked<R>(call: impl FnOnce() -> R) -> R {
+/// Runs `call` with all signals blocked in this thread. A thread that `call` starts is never interrupted by one.
+pub fn with_signals_blocked<R>(call: impl FnOnce() -> R) -> R {
     let mut all = MaybeUninit::<libc::sigset_t>::uninit();
     let mut before = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: both sets are ours; the first is filled by the first call, and the second by the second one.

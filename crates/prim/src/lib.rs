@@ -26,7 +26,7 @@ mod time;
 mod base;
 
 pub use ahead::fetch_to_write;
-pub use background::background;
+pub use background::{background, with_signals_blocked};
 pub use backoff::Backoff;
 pub use base::atomic::{AtomicU32, AtomicU64, Ordering, fence, fence_after_exchange};
 pub use base::explore as model;

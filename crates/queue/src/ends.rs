@@ -79,6 +79,14 @@ macro_rules! methods_of_ends {
                 Self { part, queue }
             }
 
+            /// The queue, from a process that counts as one that has this end.
+            pub(crate) fn queue_here(&self) -> Result<&Queue<T>, Uncounted> {
+                match self.part.here() {
+                    Ok(_) => Ok(&self.queue),
+                    Err(why) => Err(Uncounted { queue: self.part.share().name().into(), why }),
+                }
+            }
+
             /// Returns the number of values waiting, at some moment during the call.
             pub fn len(&self) -> usize {
                 self.queue.len()
@@ -122,6 +130,24 @@ macro_rules! methods_of_ends {
     };
 }
 
+/// A forked copy can't join the queue as itself, so it counts for neither side.
+pub(crate) struct Uncounted {
+    queue: String,
+    why: OpenError,
+}
+
+impl Uncounted {
+    pub(crate) fn refuse<T>(self, value: T) -> PutError<T> {
+        PutError::Forked { value, queue: self.queue, why: self.why.into() }
+    }
+}
+
+impl From<Uncounted> for GetError {
+    fn from(uncounted: Uncounted) -> Self {
+        Self::Forked { queue: uncounted.queue, why: uncounted.why.into() }
+    }
+}
+
 methods_of_ends!(Sender, "Sender", Side::Sends);
 methods_of_ends!(Receiver, "Receiver", Side::Receives);
 
@@ -155,11 +181,10 @@ impl<T: Serialize + DeserializeOwned> Sender<T> {
 
     #[inline]
     fn send_by(&self, value: T, deadline: Deadline) -> Result<(), SendError<T>> {
-        if let Err(error) = self.part.here() {
-            let (queue, why) = (self.part.share().name().into(), error.into());
-            return Err(SendError::Other(PutError::Forked { value, queue, why }));
+        match self.queue_here() {
+            Ok(queue) => queue.put_by(value, deadline).map_err(SendError::from),
+            Err(why) => Err(SendError::Other(why.refuse(value))),
         }
-        self.queue.put_by(value, deadline).map_err(SendError::from)
     }
 }
 
@@ -197,11 +222,8 @@ impl<T: Serialize + DeserializeOwned> Receiver<T> {
 
     #[inline]
     fn recv_by(&self, deadline: Deadline) -> Result<T, RecvError> {
-        if let Err(error) = self.part.here() {
-            let (queue, why) = (self.part.share().name().into(), error.into());
-            return Err(RecvError::Other(GetError::Forked { queue, why }));
-        }
-        self.queue.get_by(deadline).map_err(RecvError::from)
+        let queue = self.queue_here().map_err(|why| RecvError::Other(why.into()))?;
+        queue.get_by(deadline).map_err(RecvError::from)
     }
 
     /// Iterates over the values as [`recv`](Self::recv) gives them, until the last sender is gone and everything is received.

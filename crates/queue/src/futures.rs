@@ -4,9 +4,9 @@
 //! returns it. So a future that is dropped loses nothing, and one that was called and dropped calls the next one.
 
 use crate::attachment::Attachment;
-use crate::error::{GetError, OpenError, PutError, QueueJoinError};
+use crate::error::{GetError, OpenError, PutError, QueueJoinError, RecvError, SendError};
 use crate::registry::Share;
-use crate::{Delivery, JoinableQueue, Queue, SimpleQueue};
+use crate::{Delivery, JoinableQueue, Queue, Receiver, Sender, SimpleQueue};
 use futures_core::Stream;
 use futures_sink::Sink;
 use multiproc_prim::Deadline;
@@ -260,6 +260,44 @@ impl<T> JoinableQueue<T> {
             waiter_in(&mut waiter, here.list_of_all_done()).poll(context.waker(), is_done)
         })
         .await
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> Sender<T> {
+    /// Sends a value as [`send`](Self::send) does, and waits in a future for room and memory.
+    ///
+    /// # Cancel safety
+    ///
+    /// The value goes into the queue in the poll that returns `Ready`. A future that is dropped before that sends nothing, and its value is
+    /// dropped with it.
+    ///
+    /// # Errors
+    ///
+    /// As `send`.
+    pub async fn send_async(&self, value: T) -> Result<(), SendError<T>> {
+        let queue = match self.queue_here() {
+            Ok(queue) => queue,
+            Err(why) => return Err(SendError::Other(why.refuse(value))),
+        };
+        let mut putting = Putting::new(Some(value));
+        poll_fn(|context| putting.poll(queue, context.waker())).await.map_err(SendError::from)
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> Receiver<T> {
+    /// Receives the oldest value as [`recv`](Self::recv) does, and waits for it in a future.
+    ///
+    /// # Cancel safety
+    ///
+    /// The value is taken out of the queue in the poll that returns it. A future that is dropped before that takes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As `recv`.
+    pub async fn recv_async(&self) -> Result<T, RecvError> {
+        let queue = self.queue_here().map_err(|why| RecvError::Other(why.into()))?;
+        let mut waiter = None;
+        poll_fn(|context| poll_get(queue.here(), &mut waiter, context.waker(), || queue.try_get())).await.map_err(RecvError::from)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::attachment::Attachment;
 use crate::layout::{Flavor, QueueWords};
-use crate::{JoinableQueue, Queue, SimpleQueue};
+use crate::{JoinableQueue, Queue, Receiver, Sender, SimpleQueue};
 use multiproc_prim::{Mutex, Place, Signal};
 use multiproc_sync::{Awaited, ChannelEvent, Condition, Event, Look, Quiet, Reactor, Source, Told, WaitList, Waiter};
 use std::fmt;
@@ -205,6 +205,20 @@ impl<T> JoinableQueue<T> {
     /// counterpart.
     pub fn all_done(&self) -> AllDone<'_, T> {
         AllDone(self)
+    }
+}
+
+/// Ready while there is something to receive, and once the last sender is gone.
+impl<T> Source for Receiver<T> {
+    fn awaited(&self) -> Awaited<'_> {
+        self.queue_here().map_or(Awaited::Nothing, |queue| queue.awaits(Told::Message))
+    }
+}
+
+/// Ready while there is room to send, and once the last receiver is gone.
+impl<T> Source for Sender<T> {
+    fn awaited(&self) -> Awaited<'_> {
+        self.queue_here().map_or(Awaited::Nothing, |queue| queue.awaits(Told::Room))
     }
 }
 
