@@ -113,6 +113,7 @@ fn samples_of_pipes() -> Vec<Sample> {
         Box::new(pipe::RecvError::Empty),
         Box::new(pipe::RecvError::Unusable(unusable())),
         Box::new(pipe::RecvError::Descriptors(full())),
+        Box::new(pipe::RecvError::Wait(full())),
         Box::new(RecvIntoError::TooShort { buffer: 1, message: vec![1, 2] }),
         Box::new(RecvIntoError::Recv(pipe::RecvError::Descriptors(full()))),
         Box::new(StandbyError::Taken),

@@ -11,7 +11,7 @@ use thiserror::Error;
 error_debug! {
     PipeError { Create, Attach, Layout, System }
     SendError { Disconnected, Full, Timeout, TooLong, Encode, Moved, ThroughItself, InUse, Unusable, TooManyDescriptors, Descriptors }
-    RecvError { Empty, Timeout, Disconnected, TooLong, Decode, Moved, InUse, Unusable, Corrupt, Descriptors }
+    RecvError { Empty, Timeout, Disconnected, TooLong, Decode, Moved, InUse, Unusable, Corrupt, Descriptors, Wait }
     RecvIntoError { TooShort, Recv }
     StandbyError { Taken, Half, Moved, InUse, Unusable }
     DescriptorError { Encode, Nothing, Decode, OtherTypes, System }
@@ -36,6 +36,10 @@ fn not_sent(source: &io::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 
 fn not_received(source: &io::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     fmt_refusal(f, format_args!("can't receive the message's descriptors, so it stays in the pipe"), source)
+}
+
+fn not_waited(source: &io::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fmt_refusal(f, format_args!("can't wait for a message in a future, which takes a descriptor and a thread"), source)
 }
 
 fn not_moved(source: &io::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -161,6 +165,9 @@ pub enum RecvError {
     /// it again, or receive its bytes alone.
     #[error(fmt = not_received)]
     Descriptors(#[source] io::Error),
+    /// The system refuses what it takes to wait in a future: a descriptor or a thread.
+    #[error(fmt = not_waited)]
+    Wait(#[source] io::Error),
 }
 
 /// Why there is no stand-by, or why it does not take over.

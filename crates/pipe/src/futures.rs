@@ -81,10 +81,10 @@ impl Handle {
         let readiness = match self.readiness() {
             Ok(readiness) => readiness,
             // Where the end has left, that is the error. Where the process has no descriptors left, nothing else tells of a message.
-            Err(error) => return Poll::Ready(attempt().unwrap_or(Err(RecvError::Descriptors(error)))),
+            Err(error) => return Poll::Ready(attempt().unwrap_or(Err(RecvError::Wait(error)))),
         };
         let waiting = poll_descriptor(polled, readiness, Direction::Read, waker, attempt);
-        waiting.map(|received| received.unwrap_or_else(|error| Err(RecvError::Descriptors(error))))
+        waiting.map(|received| received.unwrap_or_else(|error| Err(RecvError::Wait(error))))
     }
 
     fn poll_send<T, Q>(&self, value: &Q, waiter: &mut Option<Waiter>, waker: &Waker) -> Poll<Result<(), SendError>>
@@ -125,7 +125,7 @@ macro_rules! recvs {
             ///
             /// # Errors
             ///
-            /// As `recv`, and [`RecvError::Descriptors`] if the process has no descriptors left to wait with.
+            /// As `recv`, and [`RecvError::Wait`] if the process has no descriptors left to wait with.
             pub async fn recv_async(&mut self) -> Result<$Value, RecvError> {
                 // An end is not `Sync`. So the future keeps the exclusive borrow, which may go to another thread.
                 let (this, mut polled) = (self, None);

@@ -23,9 +23,6 @@ pub enum Direction {
 #[derive(Debug)]
 pub struct PollSet(OwnedFd);
 
-/// Numbers returned by one call.
-const MOST_AT_ONCE: usize = 256;
-
 impl PollSet {
     /// An empty set.
     ///
@@ -65,11 +62,11 @@ impl PollSet {
         let _ = epoll::delete(&self.0, descriptor);
     }
 
-    /// Waits until a descriptor of the set is ready or the deadline has passed, and puts the numbers of those that are into `ready`. A
-    /// signal ends the wait early, with nothing.
-    pub fn wait(&self, deadline: Deadline, ready: &mut Vec<u64>) {
+    /// Waits until a descriptor of the set is ready or the deadline has passed, and puts the numbers of those that are into `ready`, up to
+    /// `most` of them. A signal ends the wait early, with nothing.
+    pub fn wait(&self, deadline: Deadline, most: usize, ready: &mut Vec<u64>) {
         ready.clear();
-        let mut events = Vec::with_capacity(MOST_AT_ONCE);
+        let mut events = Vec::with_capacity(most.max(1));
         let limit = deadline.remaining().map(timespec);
         if epoll::wait(&self.0, rustix::buffer::spare_capacity(&mut events), limit.as_ref()).is_ok() {
             ready.extend(events.iter().map(|event| event.data.u64()));

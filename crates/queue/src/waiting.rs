@@ -171,8 +171,9 @@ impl Light {
     fn shine(self: &Arc<Self>, attachment: &Attachment) {
         // Before the look: whatever comes after it sets the signal again.
         self.signal.clear();
-        self.waiter.lock().wait(&Waker::from(Arc::clone(self)));
-        if attachment.has(Told::Message) {
+        let is_told = self.waiter.lock().wait(&Waker::from(Arc::clone(self)));
+        // Where no thread can be had, its user has to ask again and again.
+        if !is_told || attachment.has(Told::Message) {
             self.signal.set();
         }
     }
@@ -240,8 +241,8 @@ macro_rules! waits {
         }
 
         impl<T> $Kind<T> {
-            /// Room in the queue, for a [`Selector`](multiproc_sync::Selector): ready while a put finds a free slot. Python has no
-            /// counterpart.
+            /// Room in the queue, for a [`Selector`](multiproc_sync::Selector): ready while a put finds a free slot. A wait that has begun
+            /// does not learn that this handle was [closed](Self::close), as a put that waits does not. Python has no counterpart.
             pub fn room(&self) -> Room<'_, T> {
                 Room(self.queue())
             }

@@ -177,6 +177,28 @@ fn futures_that_are_dropped_at_any_moment_lose_no_value_and_leave_none_behind() 
 }
 
 #[test]
+fn streams_that_are_kept_and_not_polled_hold_no_value_back() {
+    under_each(|| async {
+        let queue = Queue::unbounded().unwrap();
+        let mut kept: Vec<_> = (0..5).map(|_| queue.stream()).collect();
+        for stream in &mut kept {
+            assert!(stream.next().now_or_never().is_none());
+        }
+        for value in 0..3u64 {
+            let theirs = queue.clone();
+            let gets = spawn(async move { theirs.get_async().await.map(|got| (got, std::time::Instant::now())) });
+            spawn(async {}).await;
+            std::thread::sleep(Duration::from_millis(5));
+            let begin = std::time::Instant::now();
+            queue.put(value).unwrap();
+            let (got, end) = gets.await.unwrap();
+            assert_eq!(got, value);
+            assert!(end - begin < Duration::from_millis(75), "after {:?}", end - begin);
+        }
+    });
+}
+
+#[test]
 fn a_sink_puts_in_order_and_keeps_one_value_at_most() {
     under_each(|| async {
         let queue = Queue::bounded(1).unwrap();

@@ -38,10 +38,13 @@ impl Poller {
     }
 }
 
+/// Descriptors that the thread hears of at once.
+const MOST_AT_ONCE: usize = 256;
+
 fn run(set: &PollSet) {
     let mut ready = Vec::new();
     loop {
-        set.wait(Deadline::NEVER, &mut ready);
+        set.wait(Deadline::NEVER, MOST_AT_ONCE, &mut ready);
         if ready.is_empty() {
             // Not to be expected, as no signal interrupts this thread. It must not spin.
             std::thread::sleep(Duration::from_millis(1));

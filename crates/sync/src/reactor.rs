@@ -9,7 +9,7 @@ use crate::waitlist::WaitList;
 use multiproc_prim::{AtomicU32, Mutex, Ordering, PerProcess, background, futex};
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The reactor of a process. A forked copy has its own.
 #[derive(Debug, Default)]
@@ -18,6 +18,9 @@ pub struct Reactor {
 }
 
 static OF_PROCESS: PerProcess<Arc<Reactor>> = PerProcess::new(Arc::default);
+
+/// How long a waiter that was called may take, before the next one is called: it may be one that nobody polls.
+const PATIENCE: Duration = Duration::from_millis(1);
 
 /// Lists that one thread sleeps for. Its bell is one word more.
 const MOST_LISTS: usize = futex::MOST_WORDS - 1;
@@ -78,6 +81,8 @@ struct Entry {
     sleeper: Sleeper,
     /// When to look around next.
     look_at: Instant,
+    /// Whether the last look called a waiter.
+    has_called: bool,
 }
 
 impl Station {
@@ -119,7 +124,9 @@ impl Station {
                 entries.extend(post.new.drain(..).map(Entry::new));
             }
             let before = entries.len();
-            entries.retain_mut(Entry::look);
+            let now = Instant::now();
+            let any_due = entries.iter().any(|entry| entry.look_at <= now);
+            entries.retain_mut(|entry| entry.look(now, any_due));
             self.post.lock().lists -= before - entries.len();
             let words: Vec<_> = std::iter::once((&self.bell, rung)).chain(entries.iter().map(Entry::word)).collect();
             let next = entries.iter().map(|entry| entry.look_at).min();
@@ -130,7 +137,7 @@ impl Station {
 
 impl Entry {
     fn new(list: Arc<WaitList>) -> Self {
-        Self { list, sleeper: Sleeper::new(), look_at: Instant::now() + SLICE }
+        Self { list, sleeper: Sleeper::new(), look_at: Instant::now() + SLICE, has_called: false }
     }
 
     fn word(&self) -> (&AtomicU32, u32) {
@@ -138,37 +145,43 @@ impl Entry {
     }
 
     /// Looks at the list if there was a wake-up, or if it is time to. Returns whether to sleep for it again.
-    fn look(&mut self) -> bool {
-        let Self { list, sleeper, look_at } = self;
-        let (event, now) = (list.event(), Instant::now());
+    ///
+    /// `any_due`: it is time to look at some list. Looks that come soon are made together, so that the thread wakes up once for all.
+    fn look(&mut self, now: Instant, any_due: bool) -> bool {
+        let Self { list, sleeper, look_at, has_called } = self;
+        let event = list.event();
         let is_new = !sleeper.is_announced();
         let was_woken = sleeper.was_woken(event.count());
         // A model has no time.
-        let is_due = !cfg!(loom) && *look_at <= now;
+        let is_due = !cfg!(loom) && any_due && *look_at <= now + sleeper.slice / 4;
         if !(is_new || was_woken || is_due) {
             return !list.is_over();
         }
-        let was_on_watch = sleeper.is_on_watch();
+        let may_owe = was_woken || sleeper.is_on_watch() || *has_called;
         sleeper.leave(event.count());
         let mut most = SLICE;
-        if is_due {
+        // After a call there is only the question whether the waiter came.
+        if is_due && !*has_called {
             match list.condition().look_around() {
                 Look::Sleep(rest) => most = rest,
                 Look::Leave => list.close(),
             }
         }
         if !list.is_wanted() {
-            // The wake-up may have been meant for another process.
-            if was_woken || was_on_watch {
+            // The wake-up may have been meant for another process, and a waiter that was called may not have come.
+            if may_owe {
                 list.hand_on();
             }
             return false;
         }
         sleeper.go_on(event.count(), was_woken, most);
+        sleeper.announce(event.count(), || event.fence());
+        *has_called = list.look(is_new || was_woken);
+        if *has_called {
+            sleeper.slice = PATIENCE;
+        }
         let next = now + sleeper.slice;
         *look_at = if is_due { next } else { next.min(*look_at) };
-        sleeper.announce(event.count(), || event.fence());
-        list.look(is_new || was_woken);
         true
     }
 }

@@ -266,7 +266,7 @@ impl<'s> Selector<'s> {
         ready.clear();
         let mut told: &[u64] = &[];
         if let Some(known) = descriptors {
-            known.set.wait(Deadline::NOW, &mut known.told);
+            known.set.wait(Deadline::NOW, entries.len(), &mut known.told);
             known.told.sort_unstable();
             told = &known.told;
         }
@@ -299,17 +299,18 @@ impl<'s> Selector<'s> {
         let events = self.places().count();
         if let (0, Some(known)) = (events, &mut self.descriptors) {
             // What it tells is asked again by the next look, together with the descriptors that can't be in a set.
-            known.set.wait(deadline, &mut known.told);
+            known.set.wait(deadline, 1, &mut known.told);
             return Ok(false);
         }
         let needs_bell = events == 0 || events > MOST_EVENTS || self.descriptors.is_some();
         let bell = needs_bell.then(|| Arc::clone(self.bell.get_or_insert_with(Arc::default)));
         // Acquire: what a thread rings for comes before the ring (pairs with: selector's bell).
         let rung = bell.as_ref().map_or(0, |bell| bell.0.load(Ordering::Acquire));
+        let mut all_told = true;
         if let Some(bell) = &bell {
             let waker = Waker::from(Arc::clone(bell));
             for place in self.places().skip(MOST_EVENTS) {
-                place.waiter.wait(&waker);
+                all_told &= place.waiter.wait(&waker);
             }
             if let Some(Descriptors { set, polled, .. }) = &mut self.descriptors {
                 call_when_ready(polled, set.as_fd(), Direction::Read, &waker)?;
@@ -331,6 +332,10 @@ impl<'s> Selector<'s> {
             return Ok(true);
         }
         let mut next = deadline.remaining();
+        if !all_told {
+            // No thread can be had that sleeps for the others.
+            next = Some(deadline.within(Duration::from_millis(1)));
+        }
         let now = Instant::now();
         for place in self.places().take(MOST_EVENTS) {
             let left = place.look_at.saturating_duration_since(now);
@@ -349,10 +354,12 @@ impl<'s> Selector<'s> {
     /// After a sleep that was in vain; `is_last`: none follows.
     fn look_around(&mut self, is_last: bool) {
         let now = Instant::now();
+        let any_due = self.places().take(MOST_EVENTS).any(|place| place.look_at <= now);
         for place in self.places().take(MOST_EVENTS) {
             let (condition, count) = (place.list.condition(), place.list.event().count());
             let was_woken = place.sleeper.was_woken(count);
-            let is_due = is_last || place.look_at <= now;
+            // Looks that come soon are made together, so that the thread wakes up once for all.
+            let is_due = is_last || any_due && place.look_at <= now + place.sleeper.slice / 4;
             if !was_woken && !is_due {
                 continue;
             }

@@ -20,6 +20,7 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 /// The waiters of this process at one condition, the first to come first.
 #[derive(Debug)]
@@ -76,12 +77,14 @@ impl WaitList {
     }
 
     /// Calls the next waiter, or wakes a sleeper of another process, if the condition is met. For a waiter that was called, and that
-    /// leaves or takes nothing.
-    pub fn hand_on(&self) {
+    /// leaves or takes nothing. Returns whether it was met.
+    pub fn hand_on(&self) -> bool {
         // Where it is not known, all waiters were called.
-        if self.condition.is_known() && self.condition.is_met() && !self.call_one() {
+        let is_met = self.condition.is_known() && self.condition.is_met();
+        if is_met && !self.call_one() {
             self.event().wake();
         }
+        is_met
     }
 
     /// Calls the first waiter. Returns whether there was one.
@@ -102,13 +105,16 @@ impl WaitList {
         list.is_armed
     }
 
-    /// The reactor's look, after it has announced its next sleep. `is_told`: it was woken, or has just come to this list.
-    pub(crate) fn look(&self, is_told: bool) {
-        match self.condition.is_known() {
-            true => self.hand_on(),
-            false if is_told => self.call_all(),
-            false => {}
+    /// The reactor's look, after it has announced its next sleep. `is_told`: it was woken, or has just come to this list. Returns whether
+    /// it called a waiter that may be long in coming: a stream that is kept, and not polled.
+    pub(crate) fn look(&self, is_told: bool) -> bool {
+        if self.condition.is_known() {
+            return self.hand_on();
         }
+        if is_told {
+            self.call_all();
+        }
+        false
     }
 
     /// Calls all waiters: what the condition is about is gone, and each attempt says so. The reactor sleeps for this list no longer.
@@ -157,7 +163,11 @@ impl Waiter {
             self.leave();
             return Poll::Ready(done);
         }
-        self.wait(waker);
+        if !self.wait(waker) {
+            // No thread can be had. Until one can, the waiters poll, as often as that does no harm.
+            std::thread::sleep(Duration::from_millis(1));
+            self.list.call_all();
+        }
         match attempt() {
             Some(done) => {
                 self.leave();
@@ -167,14 +177,15 @@ impl Waiter {
         }
     }
 
-    /// Comes into the list. Look at the condition once more afterwards.
-    pub fn wait(&mut self, waker: &Waker) {
+    /// Comes into the list. Look at the condition once more afterwards. Returns `false` if no thread can be had that would call `waker`.
+    pub fn wait(&mut self, waker: &Waker) -> bool {
         // Its copying and its dropping are the user's code, and happen outside of the lock.
         let waker = waker.clone();
         let mut list = self.list.list();
         if list.is_over {
             drop(list);
-            return call(waker);
+            call(waker);
+            return true;
         }
         let mut before = None;
         match list.place_of(self.number) {
@@ -190,11 +201,10 @@ impl Waiter {
         drop(list);
         drop(before);
         if arms && self.list.reactor.sleep_for(&self.list).is_err() {
-            // No thread can be had. Until one can, the waiters poll.
             self.list.list().is_armed = false;
-            std::thread::yield_now();
-            self.list.call_all();
+            return false;
         }
+        true
     }
 
     /// Waits no longer. A waiter that was called calls the next one, unless nothing is left to take.
