@@ -32,7 +32,7 @@ fn main() -> Result<(), Failure> {
     let _main = init();
     let (scatter, parts) = Queue::bounded(8)?.split()?;
     let (results, gather) = Queue::bounded(8)?.split()?;
-    let hanging = Process::spawn(hang, results.clone())?;
+    let hanging = Process::builder().daemon(true).spawn(hang, results.clone())?;
     for _ in 0..3 {
         Process::builder().daemon(true).spawn(work, (parts.clone(), results.clone()))?;
     }

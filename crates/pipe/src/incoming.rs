@@ -296,7 +296,13 @@ impl Incoming {
         let gone = shared.wire.is_hung_up();
         match self.stream.wait(Deadline::NOW) {
             // The stream was looked at after the hang-up, so everything that was sent before the end was seen.
-            Err(sync::StreamRecvError::Empty) if gone => Err(sync::StreamRecvError::Closed),
+            Err(sync::StreamRecvError::Empty) if gone => {
+                // A sender may have died between the descriptors of a message and the message. Nobody sends it any more, and what the
+                // descriptors stand for must not wait for this end to be dropped.
+                shared.wire.finish(u64::MAX);
+                self.arriving = (0, Vec::new());
+                Err(sync::StreamRecvError::Closed)
+            }
             other => other,
         }
     }

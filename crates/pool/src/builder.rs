@@ -102,13 +102,14 @@ impl PoolBuilder {
         self
     }
 
-    /// How often a task runs again whose worker died or which ran past its time. Default: 0. A panic is no death: it is the task's result.
+    /// How often a task runs again after its worker died, or after it ran past its time. Default: 0. A panic is no death: it is the task's result.
     pub fn retries(mut self, retries: u32) -> Self {
         self.retries = retries;
         self
     }
 
-    /// How long a task may run. A worker that runs one for longer is killed, up to 20 ms late. Default: no limit.
+    /// How long a task may run. A worker that runs one for longer is killed: 20 ms late as a rule, and later
+    /// while the pool starts another worker. Default: no limit.
     pub fn task_timeout(mut self, limit: Duration) -> Self {
         self.limit = Some(limit);
         self

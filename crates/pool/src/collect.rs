@@ -74,8 +74,8 @@ impl Reports {
             self.changed.notify_all();
         }
         if role.taken {
-            // If that fails, the queue is shut down, and nobody waits for reports.
-            let _ = self.queue.put(Report::of(What::Nudge, 0).with(&[]));
+            // If that fails, reports are there, or the queue is shut down and nobody waits for any.
+            let _ = self.queue.try_put(Report::of(What::Nudge, 0).with(&[]));
         }
     }
 }
@@ -140,22 +140,23 @@ impl Ledger {
                 Some(left) => self.reports.queue.get_many_timeout(BATCH, left),
                 None => self.reports.queue.get_many(BATCH),
             };
-            if !self.received(got) {
+            // Reports may come as fast as they are taken.
+            if !self.received(got) || left() == Some(Duration::ZERO) {
                 return ready();
             }
         }
     }
 
-    /// Takes what reports there are, unless another thread does so.
-    pub(crate) fn collect_now(&self) {
-        if let Some(_collecting) = self.reports.try_role() {
-            // Bounded: workers may report as fast as this thread takes.
-            for _ in 0..BATCHES {
-                if !self.received(self.reports.queue.try_get_many(BATCH)) {
-                    break;
-                }
+    /// Takes what reports there are, unless another thread does so. Returns whether this one did.
+    pub(crate) fn collect_now(&self) -> bool {
+        let Some(_collecting) = self.reports.try_role() else { return false };
+        // Bounded: workers may report as fast as this thread takes.
+        for _ in 0..BATCHES {
+            if !self.received(self.reports.queue.try_get_many(BATCH)) {
+                break;
             }
         }
+        true
     }
 
     /// Returns whether more reports may come.

@@ -6,6 +6,7 @@ use crate::message::Results;
 use multiproc_travel::pass;
 use serde::de::DeserializeOwned;
 use std::ops::Range;
+use std::panic::catch_unwind;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Results as they come, until the thread that asked for them takes them.
@@ -89,12 +90,12 @@ impl Piece {
         let expected = results.count - results.faults.len();
         let values = match expected {
             0 => Vec::new(),
-            _ => match pass::decode_plain::<Vec<R>>(results.values()) {
+            _ => match decode::<Vec<R>>(results.values()) {
                 Ok(values) if values.len() == expected => values,
                 Ok(_) => {
                     return all(results.count, TaskError::Result { why: "its worker sent another number of results".into() });
                 }
-                Err(error) => return all(results.count, TaskError::Result { why: error.to_string() }),
+                Err(why) => return all(results.count, TaskError::Result { why }),
             },
         };
         if results.faults.is_empty() {
@@ -107,6 +108,14 @@ impl Piece {
             None => values.next().map(Ok),
         });
         Values::Some(merged.collect())
+    }
+}
+
+/// Decodes values. A panic of their `Deserialize` is an error, too.
+pub(crate) fn decode<V: DeserializeOwned>(bytes: &[u8]) -> Result<V, String> {
+    match catch_unwind(|| pass::decode_plain(bytes)) {
+        Ok(decoded) => decoded.map_err(|error| error.to_string()),
+        Err(_) => Err("its decoding panicked".into()),
     }
 }
 

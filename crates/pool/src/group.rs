@@ -279,7 +279,9 @@ impl Supervisor {
             }
         };
         let look = policy.look(&mut kill);
-        let due = seats.iter().filter_map(|seat| seat.due).chain(self.kill_at).min();
+        // Once they were killed, the end of each member rings.
+        let kill_at = self.kill_at.filter(|at| *at > Instant::now());
+        let due = seats.iter().filter_map(|seat| seat.due).chain(kill_at).min();
         let due = due.map(|due| due.saturating_duration_since(Instant::now()));
         due.into_iter().chain(look).fold(PERIOD, Duration::min)
     }

@@ -12,7 +12,7 @@ use crate::message::{MAX_MESSAGE, Order, Report, Results, What};
 use multiproc_prim::stamp;
 use multiproc_process::Exit;
 use multiproc_queue::{JoinableQueue, PutError, Queue};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -52,6 +52,8 @@ const COLLECT_EVERY: u64 = 128;
 
 /// Deaths while arguments are read or results written, after which an order is split in two.
 const STRIKES: u32 = 3;
+/// How often an order may come back that no worker had in hand: workers may have died while they got it.
+const UNSEEN: u32 = 10;
 
 /// How a worker ended, and with what in hand.
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +81,8 @@ struct State {
     made: usize,
     phase: Phase,
     deaths: HashMap<u64, Death>,
+    /// Orders to be sent again, for which there was no room.
+    again: VecDeque<(u64, Vec<u8>)>,
     /// Why a worker could not work, by its own words.
     failure: Option<String>,
     /// Whether a worker has sent results since the last question.
@@ -114,6 +118,7 @@ impl Ledger {
             made: 0,
             phase: Phase::Open,
             deaths: HashMap::new(),
+            again: VecDeque::new(),
             failure: None,
             worked: false,
         };
@@ -238,14 +243,27 @@ impl Ledger {
         for (job, elements, error) in later.failed {
             job.fail(elements, &error);
         }
-        for (number, bytes) in later.again {
-            if self.orders.put(bytes).is_ok() {
-                continue;
-            }
-            // Shut down, or out of memory for good.
-            let entry = self.lock().leave(number);
-            if let Some(entry) = entry {
-                entry.job.fail(entry.elements(), &TaskError::Ended { why: "its order could not be sent again".into() });
+        self.lock().again.extend(later.again);
+        self.send_again();
+    }
+
+    /// Sends orders again whose worker has died. It never waits: the thread that does it also takes the reports, which make room. Returns
+    /// whether some are left for lack of room.
+    pub(crate) fn send_again(&self) -> bool {
+        loop {
+            let Some((number, bytes)) = self.lock().again.pop_front() else { return false };
+            match self.orders.try_put(bytes) {
+                Ok(()) => {}
+                Err(PutError::Full(bytes) | PutError::NoMemory(bytes)) => {
+                    self.lock().again.push_front((number, bytes));
+                    return true;
+                }
+                Err(_) => {
+                    let entry = self.lock().leave(number);
+                    if let Some(entry) = entry {
+                        entry.job.fail(entry.elements(), &TaskError::Ended { why: "its order could not be sent again".into() });
+                    }
+                }
             }
         }
     }
@@ -323,7 +341,12 @@ impl Ledger {
                     later.failed.push((Arc::clone(&entry.job), index..index + 1, death.error(attempts)));
                 }
             }
-            None if death.is_none() || is_single => again(open, entry.attempts, entry.strikes),
+            None if death.is_none() && entry.strikes + 1 < UNSEEN => again(open, entry.attempts, entry.strikes + 1),
+            None if death.is_none() && is_single => {
+                let error = TaskError::WorkerDied { exit: Exit::Unknown, attempts: entry.attempts + 1 };
+                later.failed.push((Arc::clone(&entry.job), entry.elements(), error));
+            }
+            None if is_single => again(open, entry.attempts, entry.strikes),
             None if entry.strikes + 1 < STRIKES => again(open, 0, entry.strikes + 1),
             None => {
                 let half = open.start + open.len() as u32 / 2;
@@ -357,6 +380,20 @@ impl Ledger {
             entry.job.fail(entry.elements(), &error);
         }
         self.reports.nudge();
+    }
+
+    /// Ends what is left once no worker is: all of it, unless it was closed and everything has its result.
+    pub(crate) fn end_what_is_left(&self, why: Option<&str>) {
+        let state = self.lock();
+        let is_done = matches!(state.phase, Phase::Closed) && state.entries.is_empty();
+        drop(state);
+        if why.is_some() || !is_done {
+            self.end(why.unwrap_or("its workers have ended"), false);
+        }
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(self.lock().phase, Phase::Ended(..))
     }
 
     /// Waits until a closed ledger has no orders, or has ended.
@@ -460,7 +497,7 @@ impl State {
         let entry = self.entries.get_mut(&report.number)?;
         let end = report.first.checked_add(report.count)?;
         // Elements come in order, each once. Only a hostile peer says something else.
-        if report.first != entry.open.start || end > entry.open.end {
+        if report.count == 0 || report.first != entry.open.start || end > entry.open.end {
             return None;
         }
         let results = Results::of(report, bytes)?;

@@ -78,9 +78,9 @@ impl Policy for PoolPolicy {
                 Verdict::Replace(Duration::ZERO)
             }
             // The orders were shut down.
-            Stage::Ready if end.exit.success() => Verdict::Finished,
+            Stage::Ready if end.exit.success() && self.ledger.has_ended() => Verdict::Finished,
             Stage::Ready | Stage::Starting => {
-                self.failed(weight, format!("a worker ended with {} before it was ready", end.exit))
+                self.failed(weight, format!("a worker ended with {} although it had nothing to do", end.exit))
             }
         }
     }
@@ -93,9 +93,10 @@ impl Policy for PoolPolicy {
     fn look(&mut self, kill: &mut dyn FnMut(usize)) -> Option<Duration> {
         // What the dead had comes back as a report, and so does the word of a worker that can't work.
         self.ledger.collect_now();
-        let settles = self.died.is_some_and(|died| died.elapsed() < SETTLING).then_some(SETTLE_EVERY);
+        let has_more = self.ledger.send_again();
+        let settles = (has_more || self.died.is_some_and(|died| died.elapsed() < SETTLING)).then_some(SETTLE_EVERY);
         let Some(limit) = self.limit.filter(|_| !self.ledger.is_idle()) else { return settles };
-        let limit_millis = limit.as_millis() as u64 + TICK;
+        let limit_millis = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX).saturating_add(TICK);
         let mut next = limit_millis;
         for worker in 0..self.late.len() {
             let (hand, since) = self.ledger.board.hand(worker);
@@ -115,8 +116,7 @@ impl Policy for PoolPolicy {
     }
 
     fn over(&mut self, why: Option<&str>) {
-        if let Some(why) = why {
-            self.ledger.end(why, false);
-        }
+        // Without workers nothing that is left can end.
+        self.ledger.end_what_is_left(why);
     }
 }

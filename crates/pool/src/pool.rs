@@ -62,6 +62,18 @@ pub struct Pool {
     pub(crate) timed: bool,
 }
 
+/// Dropped, it abandons what was submitted of a job.
+struct Abandons<'j> {
+    pool: &'j Pool,
+    job: &'j Arc<dyn Job>,
+}
+
+impl Drop for Abandons<'_> {
+    fn drop(&mut self) {
+        self.pool.abandon(self.job);
+    }
+}
+
 impl Pool {
     /// Starts a pool of `workers` processes; 0: one for each processor that this process may use (Python: `Pool(n)`).
     ///
@@ -100,7 +112,7 @@ impl Pool {
     ///
     /// # Panics
     ///
-    /// Only if `Deserialize` of the result does.
+    /// Only if the iterator does, or `Serialize` of an argument.
     pub fn map<F, A, S, I>(&self, _function: F, arguments: I) -> Result<Vec<F::Returned>, MapError<F::Returned>>
     where
         F: Function<A, S, Returned: Serialize + DeserializeOwned>,
@@ -120,20 +132,17 @@ impl Pool {
         let job: Arc<dyn Job> = gather.clone();
         let mut arguments = arguments.into_iter();
         let mut submitted = 0;
+        // The code of the arguments may panic.
+        let abandons = Abandons { pool: self, job: &job };
         while submitted < len {
             let lot: Vec<A> = arguments.by_ref().take(chunk).collect();
-            let bytes = match self.submit_parts(&job, function, submitted, lot) {
-                Ok(bytes) => bytes,
-                Err(error) => {
-                    self.abandon(&job);
-                    return Err(error.into());
-                }
-            };
+            let bytes = self.submit_parts(&job, function, submitted, lot)?;
             submitted = (submitted + chunk).min(len);
             if self.chunk_size.is_none() {
                 chunk = (chunk * CHUNK / bytes.max(1)).clamp(1, most);
             }
         }
+        std::mem::forget(abandons);
         self.collect(&gather, len)
     }
 
@@ -341,7 +350,7 @@ impl Pool {
     }
 
     /// Ends the workers at once, by SIGTERM, and by SIGKILL half a second later. Tasks without a result end with [`TaskError::Ended`]
-    /// (Python: `terminate`, which leaves who waits for them waiting).
+    /// (Python: `terminate`; a thread that waits for a result there waits for ever).
     pub fn terminate(&self) {
         if self.ledger.is_inherited() {
             return;

@@ -1,17 +1,18 @@
 //! One task of a pool, and its result to come.
 
 use crate::error::TaskError;
+use crate::gather::decode;
 use crate::ledger::{Job, Ledger};
 use crate::message::Results;
 #[cfg(feature = "async")]
 use multiproc_sync::Waiter;
-use multiproc_travel::pass;
 use serde::de::DeserializeOwned;
 use std::fmt;
 #[cfg(feature = "async")]
 use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 #[cfg(feature = "async")]
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -70,7 +71,8 @@ impl Cell {
         state.outcome.get_or_insert(outcome);
         let waker = state.waker.take();
         drop(state);
-        waker.into_iter().for_each(Waker::wake);
+        // The user's code: its panic must not take the results of others along.
+        let _ = catch_unwind(AssertUnwindSafe(|| waker.into_iter().for_each(Waker::wake)));
     }
 }
 
@@ -176,6 +178,16 @@ impl<R: DeserializeOwned> IntoFuture for Task<R> {
 }
 
 #[cfg(feature = "async")]
+impl<R> Drop for TaskFuture<R> {
+    fn drop(&mut self) {
+        if !self.task.ledger.is_inherited() {
+            let waker = self.task.cell.lock().waker.take();
+            drop(waker);
+        }
+    }
+}
+
+#[cfg(feature = "async")]
 impl<R: DeserializeOwned> Future for TaskFuture<R> {
     type Output = Result<R, TaskError>;
 
@@ -187,16 +199,23 @@ impl<R: DeserializeOwned> Future for TaskFuture<R> {
         let waker = context.waker().clone();
         let before = cell.lock().waker.replace(waker);
         drop(before);
-        let attempt = || {
-            ledger.collect_now();
-            let mut state = cell.lock();
-            let outcome = state.outcome.take()?;
-            state.waker = None;
-            Some(outcome.and_then(|results| value_of(&results)))
-        };
         if waiter.is_none() {
             *waiter = ledger.waiter();
         }
+        let list = waiter.as_ref().map(|waiter| Arc::clone(waiter.list()));
+        let attempt = || {
+            if let (false, Some(list)) = (ledger.collect_now(), &list) {
+                // A thread that sleeps takes the reports. The wake-up that called this future was meant for it.
+                list.condition().event().wake();
+            }
+            let mut state = cell.lock();
+            let outcome = state.outcome.take()?;
+            let waker = state.waker.take();
+            drop(state);
+            // Both are the user's code, and run outside of the lock.
+            drop(waker);
+            Some(outcome.and_then(|results| value_of(&results)))
+        };
         match waiter {
             Some(waiter) => waiter.poll(context.waker(), attempt),
             None => Poll::Ready(attempt().unwrap_or_else(|| Err(forked()))),
@@ -214,7 +233,7 @@ fn value_of<R: DeserializeOwned>(results: &Results) -> Result<R, TaskError> {
     if let Some((_, fault)) = results.faults.first() {
         return Err(fault.clone().into());
     }
-    pass::decode_plain(results.values()).map_err(|error| TaskError::Result { why: error.to_string() })
+    decode(results.values()).map_err(|why| TaskError::Result { why })
 }
 
 impl<R> fmt::Debug for Task<R> {

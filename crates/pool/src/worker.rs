@@ -129,8 +129,9 @@ impl Worker {
 
     /// Returns how many tasks it ran.
     fn carry_out(&self, delivery: Delivery<Vec<u8>>, last: &mut Option<(Name, Enter)>) -> Result<u64, String> {
-        let Some((order, arguments)) = Order::read(&delivery) else {
-            // A hostile peer wrote it.
+        // Each element takes a byte at least. A hostile peer may say that there are more.
+        let is_possible = |(order, arguments): &(Order, &[u8])| order.to as usize <= arguments.len().max(1);
+        let Some((order, arguments)) = Order::read(&delivery).filter(is_possible) else {
             delivery.done();
             return Ok(0);
         };
@@ -158,10 +159,13 @@ impl Worker {
         } else {
             self.report(Report::of(What::Skipped, order.number).with(&[]))?;
         }
-        let failed = run.failed.take();
+        if let Some(why) = run.failed.take() {
+            // The order goes back, and the row says what was in hand.
+            return Err(why);
+        }
         self.board.put_down(self.number);
         delivery.done();
-        failed.map_or(Ok(u64::from(order.to - order.from)), Err)
+        Ok(u64::from(order.to - order.from))
     }
 
     fn report(&self, bytes: Vec<u8>) -> Result<(), String> {

@@ -240,3 +240,68 @@ fn a_forked_copy_that_drops_the_pool_ends_nothing() {
     assert_eq!(pool.spawn(die_at_seven, 1).unwrap().wait(), Ok(10));
     assert_eq!(pool.replaced(), 0);
 }
+
+fn exit_soon() {
+    std::thread::spawn(|| {
+        std::thread::sleep(Duration::from_millis(30));
+        std::process::exit(0);
+    });
+}
+
+#[test]
+fn workers_that_exit_while_they_have_nothing_to_do_are_replaced() {
+    let pool = Pool::builder().workers(1).build().unwrap();
+    for round in 0..3 {
+        pool.spawn(exit_soon, ()).unwrap().wait().unwrap();
+        let before = pool.replaced();
+        let begin = Instant::now();
+        while pool.replaced() == before {
+            assert!(begin.elapsed() < Duration::from_secs(30), "it is not replaced in round {round}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(pool.map(die_at_seven, [1, 2]).unwrap(), [10, 20]);
+    }
+}
+
+fn take_a_while() -> u32 {
+    std::thread::sleep(Duration::from_millis(50));
+    1
+}
+
+#[test]
+fn a_time_limit_beyond_every_clock_kills_nobody() {
+    let pool = Pool::builder().workers(1).task_timeout(Duration::MAX).build().unwrap();
+    assert_eq!(pool.spawn(take_a_while, ()).unwrap().wait(), Ok(1));
+}
+
+/// The main process can't read the result 13: its `Deserialize` panics.
+#[derive(Debug, PartialEq, serde::Serialize)]
+struct Unlucky(u32);
+
+impl<'de> serde::Deserialize<'de> for Unlucky {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = u32::deserialize(deserializer)?;
+        let is_main = multiproc_process::current_process().parent_pid().is_none();
+        assert!(!(is_main && number == 13), "unlucky");
+        Ok(Self(number))
+    }
+}
+
+fn unlucky(number: u32) -> Unlucky {
+    Unlucky(number)
+}
+
+#[test]
+fn a_result_whose_decoding_panics_is_an_error_of_its_task_and_of_no_other() {
+    let pool = Pool::builder().workers(2).chunk_size(1).build().unwrap();
+    let results: Vec<_> = pool.imap(unlucky, 10..16).collect();
+    assert_eq!(results.len(), 6);
+    for (number, result) in (10..16).zip(results) {
+        match number {
+            13 => assert!(matches!(result, Err(TaskError::Result { .. }))),
+            _ => assert_eq!(result, Ok(Unlucky(number))),
+        }
+    }
+    assert!(matches!(pool.spawn(unlucky, 13).unwrap().wait(), Err(TaskError::Result { .. })));
+    assert_eq!(pool.spawn(unlucky, 14).unwrap().wait(), Ok(Unlucky(14)));
+}

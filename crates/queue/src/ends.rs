@@ -17,7 +17,7 @@ use std::time::Duration;
 impl<T> Queue<T> {
     /// Splits the queue into a sender and a receiver, as `std::sync::mpsc::channel` makes them. Python has no counterpart.
     ///
-    /// Each side ends when the last handle of the other side is gone: it was dropped, or its process has died, however that came.
+    /// Each side ends when the last handle of the other side is gone: it was dropped, or its process has died, however it died.
     /// Receivers then get what is left, and [`RecvError::Disconnected`]. Senders get their values back, with
     /// [`SendError::Disconnected`]. A process that is stopped, or slow, is not gone.
     ///
@@ -56,7 +56,7 @@ impl<T> Queue<T> {
 ///
 /// A clone is another sender. A sender travels to another process as an argument of a new process or through a connection, and
 /// counts on its way: until the message is read and its sender dropped, or until nobody can read the message any more. A copy of
-/// this process that was forked counts once it sends.
+/// this process that was forked counts once it sends, and until it ends.
 pub struct Sender<T> {
     part: Arc<Part>,
     queue: Queue<T>,
@@ -79,7 +79,7 @@ macro_rules! methods_of_ends {
                 Self { part, queue }
             }
 
-            /// The queue, from a process that counts as one that has this end.
+            /// The queue, once this process counts among those that have this end.
             pub(crate) fn queue_here(&self) -> Result<&Queue<T>, Uncounted> {
                 match self.part.here() {
                     Ok(_) => Ok(&self.queue),
@@ -182,7 +182,11 @@ impl<T: Serialize + DeserializeOwned> Sender<T> {
     #[inline]
     fn send_by(&self, value: T, deadline: Deadline) -> Result<(), SendError<T>> {
         match self.queue_here() {
-            Ok(queue) => queue.put_by(value, deadline).map_err(SendError::from),
+            Ok(queue) => {
+                // A put that finds room looks for the dead too seldom for a sender that sends now and then.
+                queue.share().look_to_answer();
+                queue.put_by(value, deadline).map_err(SendError::from)
+            }
             Err(why) => Err(SendError::Other(why.refuse(value))),
         }
     }
@@ -223,6 +227,10 @@ impl<T: Serialize + DeserializeOwned> Receiver<T> {
     #[inline]
     fn recv_by(&self, deadline: Deadline) -> Result<T, RecvError> {
         let queue = self.queue_here().map_err(|why| RecvError::Other(why.into()))?;
+        if deadline == Deadline::NOW {
+            // A get that does not wait looks for the dead too seldom for a receiver that asks now and then.
+            queue.share().look_to_answer();
+        }
         queue.get_by(deadline).map_err(RecvError::from)
     }
 

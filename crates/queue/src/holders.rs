@@ -16,7 +16,7 @@ pub struct Holder {
     pub is_alive: bool,
     /// How often the value was delivered, this time included.
     pub deliveries: u16,
-    /// How long the process has had the value, to a few milliseconds.
+    /// How long the process has had the value, by a clock of a few milliseconds; a little longer where its get looked for the dead first.
     pub held_for: Duration,
 }
 

@@ -7,20 +7,20 @@
 //!
 //! A process that finds nothing left on one side shuts the queue down. So there is one kind of end: receivers drain what is left,
 //! and senders get their values back. It is found by the process that drops its last handle, and by every look for the dead:
-//! the process that should have found it may be stopped or dead.
+//! the process that should have found it may be stopped or dead. If it is stopped, a look finds the end seconds later.
 
 use crate::attachment::Attachment;
 use crate::error::OpenError;
 use crate::layout::{Side, Tally, tally_of};
 use crate::registry::Share;
 use multiproc_prim::{Renewed, stamp};
-use multiproc_shm::{ByteLock, Voucher};
+use multiproc_shm::{ByteLock, Voucher, file_id};
 use multiproc_travel::pass::{self, Descriptor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, OnceLock};
 
-/// One that counts among the senders or the receivers of a queue. The clones of a handle in one process share it.
+/// What counts among the senders or the receivers of a queue. The clones of a handle in one process share it.
 #[derive(Debug)]
 pub(crate) struct Part {
     side: Side,
@@ -70,12 +70,12 @@ impl Part {
                 Side::Receives => "receiver",
             };
             pass::refuse_to_leave(format_args!(
-                "a {what} can't be sent from here: this process may not open the queue's memory anew, which takes /proc and a queue of \
-                 its own user ({why})"
+                "a {what} can't be sent from here: the system refuses to open the queue's memory anew ({why}). That takes a free \
+                 descriptor, /proc, and a queue of this process's own user"
             ))
         })?;
         // Before this handle can be dropped: the voucher counts from here on.
-        self.side.census(&part.share.words).say_that_one_has_begun();
+        self.side.census(&part.share.words).announce();
         (Lent(part.share.segment.as_fd()), Lent(voucher.as_fd())).serialize(serializer)
     }
 
@@ -89,6 +89,10 @@ impl Part {
             return pass::deserialize_stand_in(|part: &Arc<Self>| part.side == side, false, deserializer);
         }
         let (segment, voucher) = <(Descriptor, Descriptor)>::deserialize(deserializer)?;
+        let is_of = |descriptor: &Descriptor| file_id(descriptor.as_fd()).map_err(pass::refuse);
+        if is_of(&segment)? != is_of(&voucher)? {
+            return Err(pass::refuse("a sender or receiver of a queue came with a file that is not the queue's"));
+        }
         let voucher = Voucher::from_descriptor(voucher.into(), side.lock());
         let part = attach(segment).and_then(|share| Self::new(&share, side)).map_err(pass::refuse)?;
         // Now the part counts.
@@ -128,6 +132,11 @@ impl Attachment {
                 self.end_if_left();
             }
         }
+    }
+
+    /// Whether the queue was split into senders and receivers.
+    pub(crate) fn is_split(&self) -> bool {
+        Side::Sends.census(&self.words).has_begun()
     }
 
     /// Shuts the queue down if one of its sides is left for good. Idempotent.

@@ -62,9 +62,9 @@ impl Attachment {
         }
     }
 
-    /// Before what waits is counted: what the dead had in hand may come back.
+    /// Before what waits is counted: what the dead had in hand may come back, and the end of a queue that was split may have come.
     pub(crate) fn look_to_count(&self) -> &Self {
-        if self.shape.flavor == Flavor::Joinable {
+        if self.shape.flavor == Flavor::Joinable || self.is_split() {
             self.look_to_answer();
         }
         self

@@ -326,3 +326,25 @@ fn workers_that_ignore_ctrl_c_finish_what_is_queued_when_it_ends_their_parent() 
     assert_eq!(process.join().unwrap(), Exit::Signal(libc::SIGINT));
     assert_eq!(results.into_iter().sum::<u64>(), (1..=100).map(|job| job * job).sum());
 }
+
+#[test]
+fn receivers_that_only_ask_now_and_then_and_senders_that_send_now_and_then_learn_of_the_end() {
+    let (sender, receiver) = bounded(1000);
+    let process = start(send_and_stay, (sender, 7));
+    assert_eq!(receiver.recv().unwrap(), 7);
+    let killed = kill(&process);
+    process.join().unwrap();
+    while receiver.try_recv() != Err(RecvError::Disconnected) {
+        assert!(killed.elapsed() < Duration::from_secs(5), "it asks in vain");
+        thread::sleep(Duration::from_millis(50));
+    }
+    let (sender, receiver) = bounded(1000);
+    let process = start(receive_and_stay, receiver);
+    sender.send(1).unwrap();
+    let killed = kill(&process);
+    process.join().unwrap();
+    while sender.send(2).is_ok() {
+        assert!(killed.elapsed() < Duration::from_secs(5), "it sends to nobody");
+        thread::sleep(Duration::from_millis(50));
+    }
+}

@@ -22,7 +22,7 @@ pub const MAX_PARTICIPANTS: u32 = 1024 - JANITORS;
 pub(crate) const JANITORS: u32 = 8;
 
 /// Change it whenever the bytes of any structure change.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 const MAGIC: [u8; 8] = *b"mproc\0\r\n";
 /// Where the participant table starts.
 pub(crate) const HEADER_LEN: usize = 4096;

@@ -39,13 +39,19 @@ impl Census {
     pub fn enter(&self, own: &AtomicU64) {
         // Relaxed: saying so orders it.
         own.fetch_add(1, Ordering::Relaxed);
-        self.say_that_one_has_begun();
+        self.announce();
     }
 
     /// Says that something begins to count that is in no process's word, as a lock of the kernel. Call it once it counts.
-    pub fn say_that_one_has_begun(&self) {
+    pub fn announce(&self) {
         // Release: a reader that sees this sees the count, too (pairs with: census).
         self.begun.fetch_add(1, Ordering::Release);
+    }
+
+    /// Whether any process has ever counted.
+    pub fn has_begun(&self) -> bool {
+        // Relaxed: a process that does not see the beginning yet asks again later.
+        self.begun.load(Ordering::Relaxed) != 0
     }
 
     /// Subtracts one from the count of the calling process, and returns its word as it was before. If it was the last one, ask
@@ -65,7 +71,13 @@ impl Census {
     pub fn is_over(&self, is_counted: impl FnOnce() -> bool) -> bool {
         // Acquire: the counts whose beginning this shows are read below (pairs with: census).
         let begun = self.begun.load(Ordering::Acquire);
+        if begun == 0 || is_counted() {
+            return false;
+        }
+        // Acquire, beyond the models, whose words are all read with acquire: the second look at the shared word comes after the words,
+        // and after the rows of participants that have left (pairs with: census).
+        fence(Ordering::Acquire);
         // Relaxed: a count that was handed on began before the word was left in which it was no longer found.
-        begun != 0 && !is_counted() && self.begun.load(Ordering::Relaxed) == begun
+        self.begun.load(Ordering::Relaxed) == begun
     }
 }

@@ -101,11 +101,7 @@ impl Arena {
         self.trims.make_fresh();
         for blocks in self.classes.iter().filter(|_| cfg!(loom)) {
             for level in 0..blocks.class.levels() {
-                let level = self.level(blocks, level, true)?;
-                match &level.notes {
-                    Some(notes) => notes.make_fresh(),
-                    None => level.headers.make_fresh(),
-                }
+                self.level(blocks, level, true)?.headers.make_fresh();
             }
         }
         Ok(())

@@ -273,7 +273,10 @@ impl Block<'_> {
 
     /// Notes how this delivery ended, before the message is [given back](super::Mpmc::give_back). The first note of a delivery stays.
     pub fn note_end(&self, how: Unfinished) {
-        if let (Some(notes), Some(from)) = (self.found().and_then(Found::notes), self.from) {
+        // A dead letter keeps the note that made it one.
+        if let (Some(notes), Some(from)) =
+            (self.found().and_then(Found::notes), self.from.filter(|from| !from.ring().lane().is_dead()))
+        {
             notes.end(from.ring(), from.ticket().low(), how);
         }
     }

@@ -2,7 +2,7 @@
 //! how the last delivery ended that did not finish its message.
 //!
 //! A note carries a mark of the ticket under which the block was taken. So a note that an earlier delivery left is not taken for one of
-//! this delivery, whoever dies between taking the block and writing the note.
+//! this delivery, whichever process dies between taking the block and writing the note.
 
 use super::block::Meta;
 use super::handle::Mpmc;
@@ -104,13 +104,16 @@ impl Mpmc {
     pub fn in_hand(&self) -> impl Iterator<Item = InHand> {
         self.arena.ever_used().flatten().filter_map(|found| {
             let notes = found.notes()?;
-            // Relaxed, all three: it is a view of what goes on, and the mark tells whether the time is of this delivery.
-            let state = BlockState(found.header.state.load(Ordering::Relaxed));
+            // Acquire: what is read below is not older than the state.
+            let state = BlockState(found.header.state.load(Ordering::Acquire));
             if state.phase() != Phase::Taken || state.ring().lane().is_dead() {
                 return None;
             }
-            let deliveries = Meta::unpack(found.header.meta.load(Ordering::Relaxed)).counted() + 1;
-            Some(InHand { state, deliveries, since: notes.since(state) })
+            // Acquire: the state is read again after it. The mark tells whether the time is of this delivery.
+            let deliveries = Meta::unpack(found.header.meta.load(Ordering::Acquire)).counted() + 1;
+            let since = notes.since(state);
+            // Relaxed: if another delivery began meanwhile, the count may be that one's. Then this one is no longer in hand.
+            (found.header.state.load(Ordering::Relaxed) == state.0).then_some(InHand { state, deliveries, since })
         })
     }
 }
