@@ -4,7 +4,7 @@
 //! in hand. Both sides may come first: the supervisor that clears the dead worker's row, or the thread that reads the report. Each looks
 //! under the lock for what the other one has left.
 
-use crate::board::{At, Board, Hand, MOST_ELEMENTS, NO_SLOT, NUMBERS};
+use crate::board::{At, Board, Hand, MOST_ELEMENTS};
 use crate::collect::Reports;
 use crate::error::{JoinPoolError, SubmitError, TaskError};
 use crate::function::{Enter, Key, Name};
@@ -13,10 +13,12 @@ use multiproc_prim::stamp;
 use multiproc_process::Exit;
 use multiproc_queue::{JoinableQueue, PutError, Queue};
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+mod entries;
 
 /// Where the results of one call go.
 pub(crate) trait Job: Send + Sync {
@@ -74,7 +76,7 @@ enum Phase {
 }
 
 struct State {
-    entries: HashMap<u64, Entry, BuildHasherDefault<Mix>>,
+    entries: HashMap<u64, Entry, BuildHasherDefault<entries::Mix>>,
     last: u64,
     /// Slots that no order has, and how many were ever made.
     free: Vec<u32>,
@@ -450,79 +452,6 @@ impl Entry {
     /// The job's numbers of the elements without results.
     fn elements(&self) -> Range<usize> {
         self.base + self.open.start as usize..self.base + self.open.end as usize
-    }
-}
-
-impl State {
-    fn slot(&mut self, board: &Board) -> u32 {
-        if let Some(slot) = self.free.pop() {
-            return slot;
-        }
-        let next = Board::next_slots(self.made);
-        if !board.commit_slots(next) {
-            return NO_SLOT;
-        }
-        self.free.extend((self.made as u32..next as u32).rev());
-        self.made = next;
-        self.free.pop().unwrap_or(NO_SLOT)
-    }
-
-    fn enter(&mut self, board: &Board, entry: Entry) -> u64 {
-        let number = loop {
-            self.last = (self.last + 1) % NUMBERS;
-            // A task may run while all numbers are used once.
-            if self.last != 0 && !self.entries.contains_key(&self.last) {
-                break self.last;
-            }
-        };
-        board.enter(entry.slot, number);
-        self.entries.insert(number, entry);
-        number
-    }
-
-    fn leave(&mut self, number: u64) -> Option<Entry> {
-        let entry = self.entries.remove(&number)?;
-        if !self.deaths.is_empty() {
-            self.deaths.remove(&number);
-        }
-        if entry.slot != NO_SLOT {
-            self.free.push(entry.slot);
-        }
-        Some(entry)
-    }
-
-    /// Results for an order that is still open and has not got them yet.
-    fn results(&mut self, report: &Report, bytes: Vec<u8>) -> Option<(Arc<dyn Job>, usize, Results)> {
-        self.worked = true;
-        let entry = self.entries.get_mut(&report.number)?;
-        let end = report.first.checked_add(report.count)?;
-        // Elements come in order, each once. Only a hostile peer says something else.
-        if report.count == 0 || report.first != entry.open.start || end > entry.open.end {
-            return None;
-        }
-        let results = Results::of(report, bytes)?;
-        entry.open.start = end;
-        let base = entry.base + report.first as usize;
-        if !entry.open.is_empty() {
-            return Some((Arc::clone(&entry.job), base, results));
-        }
-        self.leave(report.number).map(|entry| (entry.job, base, results))
-    }
-}
-
-/// Spreads numbers that follow each other. They are ours, so nobody chooses them to collide.
-#[derive(Default)]
-struct Mix(u64);
-
-impl Hasher for Mix {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, _: &[u8]) {}
-
-    fn write_u64(&mut self, number: u64) {
-        self.0 = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 }
 
