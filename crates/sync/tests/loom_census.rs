@@ -70,7 +70,7 @@ fn a_count_that_a_voucher_carries_is_never_overlooked() {
         let sends = thread::spawn(move || {
             // The kernel's lock, taken and freed.
             theirs_too.store(1, Ordering::Release);
-            theirs.census.say_that_one_has_begun();
+            theirs.census.announce();
             theirs.census.leave(&theirs.of[0]);
             theirs.enter(1);
             theirs_too.store(0, Ordering::Release);
