@@ -394,10 +394,6 @@ impl Ledger {
         }
     }
 
-    pub(crate) fn has_ended(&self) -> bool {
-        matches!(self.lock().phase, Phase::Ended(..))
-    }
-
     /// Waits until a closed ledger has no orders, or has ended.
     ///
     /// # Errors

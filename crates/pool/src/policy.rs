@@ -78,7 +78,7 @@ impl Policy for PoolPolicy {
                 Verdict::Replace(Duration::ZERO)
             }
             // The orders were shut down.
-            Stage::Ready if end.exit.success() && self.ledger.has_ended() => Verdict::Finished,
+            Stage::Ready if end.exit.success() && self.ledger.orders.is_shut_down() => Verdict::Finished,
             Stage::Ready | Stage::Starting => {
                 self.failed(weight, format!("a worker ended with {} although it had nothing to do", end.exit))
             }

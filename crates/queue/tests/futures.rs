@@ -193,7 +193,8 @@ fn streams_that_are_kept_and_not_polled_hold_no_value_back() {
             queue.put(value).unwrap();
             let (got, end) = gets.await.unwrap();
             assert_eq!(got, value);
-            assert!(end - begin < Duration::from_millis(75), "after {:?}", end - begin);
+            // Five that are called one after the other, in vain, would take seconds between two looks of a sleeper.
+            assert!(end - begin < Duration::from_secs(1), "after {:?}", end - begin);
         }
     });
 }
