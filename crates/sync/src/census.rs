@@ -74,8 +74,8 @@ impl Census {
         if begun == 0 || is_counted() {
             return false;
         }
-        // Acquire, beyond the models, whose words are all read with acquire: the second look at the shared word comes after the words,
-        // and after the rows of participants that have left (pairs with: census).
+        // Acquire: the second look at the shared word comes after the words, and after the rows of participants that have left, which
+        // the caller reads without an order (pairs with: census).
         fence(Ordering::Acquire);
         // Relaxed: a count that was handed on began before the word was left in which it was no longer found.
         self.begun.load(Ordering::Relaxed) == begun
