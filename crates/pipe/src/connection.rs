@@ -130,13 +130,6 @@ impl<Tx, Rx> Source for Connection<Tx, Rx> {
     }
 }
 
-#[cfg(feature = "async")]
-impl<Tx, Rx> Connection<Tx, Rx> {
-    pub(crate) fn handle(&self) -> &Handle {
-        &self.0
-    }
-}
-
 impl<Tx, Rx> PipeEnd for Connection<Tx, Rx> {}
 
 impl<Tx, Rx> FromHandle for Connection<Tx, Rx> {

@@ -7,7 +7,7 @@ use crate::outgoing::Outgoing;
 use crate::{Connection, Receiver, Sender};
 use futures_core::Stream;
 use futures_sink::Sink;
-use multiproc_prim::{Deadline, Direction};
+use multiproc_prim::{Deadline, Direction, stamp};
 use multiproc_sync::{Condition, Event, Look, Polled, Reactor, SLICE, StreamEvent, WaitList, Waiter, poll_descriptor};
 use multiproc_travel::Wire;
 use multiproc_travel::pass::Lends;
@@ -53,18 +53,15 @@ impl Condition for RoomInStream {
 }
 
 impl End {
-    /// A waiter for room to send. All waiters of an end share one list.
+    /// A waiter for room to send. All waiters of an end share one list, which is this process's: a forked copy makes its own.
     fn room_waiter(&mut self) -> Option<Waiter> {
         let Self { shared, outgoing, .. } = self;
-        let Outgoing { stream, since, room, .. } = outgoing.as_mut()?;
-        let known = room.take().filter(|(of, _)| of == since);
-        let (_, list) = known.unwrap_or_else(|| {
+        let Outgoing { stream, room, .. } = outgoing.as_mut()?;
+        if room.as_ref().is_none_or(|(of, _)| *of != stamp()) {
             let condition = RoomInStream { event: stream.room_event(), wire: Arc::downgrade(&shared.wire) };
-            (*since, WaitList::new(condition, Reactor::of_process()))
-        });
-        let waiter = Waiter::new(&list);
-        *room = Some((*since, list));
-        Some(waiter)
+            *room = Some((stamp(), WaitList::new(condition, Reactor::of_process())));
+        }
+        room.as_ref().map(|(_, list)| Waiter::new(list))
     }
 }
 
@@ -98,9 +95,6 @@ impl Handle {
         };
         // A forked copy's parent waited in a list of its own.
         if waiter.as_ref().is_none_or(|waiter| !waiter.is_ours()) {
-            if let Some(done) = attempt() {
-                return Poll::Ready(done);
-            }
             *waiter = self.room_waiter();
         }
         match waiter {

@@ -90,26 +90,12 @@ impl<T> Source for Receiver<T> {
     }
 }
 
-#[cfg(feature = "async")]
-impl<T> Receiver<T> {
-    pub(crate) fn handle(&self) -> &Handle {
-        &self.0
-    }
-}
-
 impl<T> PipeEnd for Receiver<T> {}
 
 impl<T> FromHandle for Receiver<T> {
     const WAYS: (bool, bool) = (false, true);
     fn from_handle(handle: Handle) -> Self {
         Self(handle, PhantomData)
-    }
-}
-
-#[cfg(feature = "async")]
-impl<T> Sender<T> {
-    pub(crate) fn handle(&self) -> &Handle {
-        &self.0
     }
 }
 

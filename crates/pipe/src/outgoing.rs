@@ -17,8 +17,8 @@ const PART: usize = CAPACITY / 4;
 pub(crate) struct Outgoing {
     pub(crate) stream: StreamSender,
     /// The stamp of the process that has claimed this direction and knows its positions.
-    pub(crate) since: u64,
-    /// Where futures of that process wait for room.
+    since: u64,
+    /// Where futures wait for room, and the stamp of their process.
     #[cfg(feature = "async")]
     pub(crate) room: Option<(u64, std::sync::Arc<multiproc_sync::WaitList>)>,
     /// When this end last asked the kernel whether the other end is there, in milliseconds.

@@ -236,6 +236,11 @@ macro_rules! own {
         ///
         /// After a `fork`, each process closes the end that it does not need. A copy that was never used leaves the other process's alone.
         pub fn close(self) {}
+
+        #[cfg(feature = "async")]
+        pub(crate) fn handle(&self) -> &Handle {
+            &self.0
+        }
     };
 }
 

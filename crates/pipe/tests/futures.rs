@@ -4,6 +4,7 @@ use futures_util::{FutureExt, SinkExt, StreamExt};
 use multiproc_pipe::{Connection, Receiver, RecvError, SendError, Sender, pipe, pipe_oneway};
 use multiproc_process::Process;
 use multiproc_sync::{Source, wait};
+use std::pin::pin;
 use std::time::Duration;
 
 /// For waits that must end much sooner.
@@ -90,13 +91,10 @@ fn a_send_that_waits_for_room_ends_when_the_receiver_is_killed() {
         let process = Process::spawn(sleep, receiver).unwrap();
         let message = vec![0; 5000];
         while sender.send_async(&message).now_or_never().is_some() {}
-        let killer = process.clone();
-        let kills = tokio::task::spawn_blocking(move || {
-            std::thread::sleep(Duration::from_millis(50));
-            killer.kill().unwrap();
-        });
-        assert!(matches!(sender.send_async(&message).await, Err(SendError::Disconnected)));
-        kills.await.unwrap();
+        let mut send = pin!(sender.send_async(&message));
+        assert!(send.as_mut().now_or_never().is_none(), "it waits");
+        process.kill().unwrap();
+        assert!(matches!(send.await, Err(SendError::Disconnected)));
         assert_eq!(process.wait_async().await.unwrap().signal(), Some(9));
     });
 }

@@ -6,13 +6,13 @@ use crate::ledger::{Job, Ledger};
 use crate::message::Results;
 #[cfg(feature = "async")]
 use multiproc_sync::Waiter;
+use multiproc_sync::call;
 use serde::de::DeserializeOwned;
 use std::fmt;
 #[cfg(feature = "async")]
 use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 #[cfg(feature = "async")]
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -71,8 +71,8 @@ impl Cell {
         state.outcome.get_or_insert(outcome);
         let waker = state.waker.take();
         drop(state);
-        // The user's code: its panic must not take the results of others along.
-        let _ = catch_unwind(AssertUnwindSafe(|| waker.into_iter().for_each(Waker::wake)));
+        // Its panic does not take the results of others along.
+        waker.into_iter().for_each(call);
     }
 }
 

@@ -1,6 +1,8 @@
 //! Tasks that are awaited.
 
 use multiproc_pool::{Pool, TaskError};
+use std::future::IntoFuture;
+use std::pin::pin;
 use std::time::Duration;
 
 /// The process ends with a task that asks for it.
@@ -38,11 +40,8 @@ fn sleep() {
 #[test]
 fn a_task_that_is_awaited_ends_with_its_pool() {
     let pool = Pool::new(1).unwrap();
-    let task = pool.spawn(sleep, ()).unwrap();
-    let ends = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(100));
-        pool.terminate();
-    });
-    assert!(smol::block_on(async { task.await }).is_err());
-    ends.join().unwrap();
+    let mut task = pin!(pool.spawn(sleep, ()).unwrap().into_future());
+    assert!(smol::block_on(smol::future::poll_once(task.as_mut())).is_none(), "it waits");
+    pool.terminate();
+    assert!(smol::block_on(task).is_err());
 }

@@ -9,6 +9,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::{DupFlags, Errno, FdFlags, dup3, fcntl_dupfd_cloexec, fcntl_getfd, retry_on_intr};
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 /// The first number after the standard streams.
 const FIRST: RawFd = 3;
@@ -61,8 +62,18 @@ pub fn cover(number: RawFd) -> std::io::Result<()> {
 
 /// Whether one of `events` has happened to the descriptor. Never waits.
 pub fn is_ready(descriptor: impl AsFd, events: PollFlags) -> bool {
+    matches!(ask(descriptor, events), Ok(1))
+}
+
+/// How many of one descriptor have an event: one or none.
+pub(crate) fn ask(descriptor: impl AsFd, events: PollFlags) -> Result<usize, Errno> {
     let mut asked = [PollFd::new(&descriptor, events)];
-    matches!(retry_on_intr(|| poll(&mut asked, Some(&Timespec::default()))), Ok(1))
+    retry_on_intr(|| poll(&mut asked, Some(&Timespec::default())))
+}
+
+/// How long a call may wait, as the system takes it. What is too long for it is as good as for ever.
+pub fn timespec(limit: Duration) -> Timespec {
+    Timespec::try_from(limit).unwrap_or(Timespec { tv_sec: i64::MAX / 4, tv_nsec: 0 })
 }
 
 /// Makes one or more descriptors and moves those that have a standard stream's number to another one.

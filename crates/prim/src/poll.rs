@@ -1,12 +1,11 @@
 //! Waiting for descriptors: many at once, and one of our own that says what a thread found.
 
 use crate::Deadline;
-use crate::descriptor::apart;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd, poll};
+use crate::descriptor::{apart, ask, timespec};
+use rustix::event::{EventfdFlags, PollFlags, epoll, eventfd};
 use rustix::io::Errno;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
 
 /// What a descriptor is to be ready for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,8 +93,7 @@ pub fn is_ready_for(descriptor: impl AsFd, direction: Direction) -> bool {
         Direction::Read => PollFlags::IN | PollFlags::RDHUP,
         Direction::Write => PollFlags::OUT,
     };
-    let mut asked = [PollFd::new(&descriptor, flags)];
-    !matches!(rustix::io::retry_on_intr(|| poll(&mut asked, Some(&Timespec::default()))), Ok(0))
+    !matches!(ask(descriptor, flags), Ok(0))
 }
 
 /// A descriptor that is readable while it is set.
@@ -128,8 +126,4 @@ impl AsFd for Signal {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
-}
-
-fn timespec(duration: Duration) -> Timespec {
-    Timespec::try_from(duration).unwrap_or(Timespec { tv_sec: i64::MAX / 4, tv_nsec: 0 })
 }

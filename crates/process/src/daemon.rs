@@ -1,7 +1,7 @@
 //! A daemon's watch over its parent.
 
 use crate::rights::{Parent, Refusal, system};
-use crate::signals::Blocked;
+use multiproc_prim::background;
 use multiproc_travel::Link;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -44,8 +44,5 @@ pub(crate) fn end_with_parent(parent: Parent, pidfd: Option<OwnedFd>, link: &Lin
         // SAFETY: ends the process at once; nothing runs after it.
         unsafe { libc::_exit(128 + libc::SIGKILL) }
     };
-    // The program's signal handlers must not run in this thread.
-    let _blocked = Blocked::all();
-    let started = std::thread::Builder::new().name("multiproc-daemon".into()).spawn(watch);
-    started.map(drop).map_err(system("start the thread that watches the parent"))
+    background("multiproc-daemon", watch).map_err(system("start the thread that watches the parent"))
 }

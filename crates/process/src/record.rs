@@ -3,17 +3,15 @@
 use crate::error::{JoinError, SignalError};
 use crate::exit::Exit;
 use crate::family;
-use multiproc_prim::descriptor::is_ready;
+use multiproc_prim::descriptor::{is_ready, timespec};
 use multiproc_prim::{Deadline, Signal as Told, background, stamp};
 use multiproc_travel::Link;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process, pidfd_send_signal, waitid};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
-
-const FAR: Timespec = Timespec { tv_sec: i64::MAX / 4, tv_nsec: 0 };
 
 /// How often to look for the end of a child where no descriptor is certain to tell of it.
 const PERIOD: Duration = Duration::from_millis(20);
@@ -78,7 +76,7 @@ impl Record {
             // A process that the child forked may keep the other end open.
             Watch::Connection(_) => (Some(deadline.within(PERIOD)), false),
         };
-        let limit = limit.map(|limit| Timespec::try_from(limit).unwrap_or(FAR));
+        let limit = limit.map(timespec);
         let mut entry = [PollFd::from_borrowed_fd(self.descriptor(), PollFlags::IN | PollFlags::RDHUP)];
         match poll(&mut entry, limit.as_ref()) {
             Ok(0) | Err(Errno::INTR) => Ok(()),
@@ -148,7 +146,7 @@ impl Record {
                     theirs.ended.get().inspect(|ended| ended.set());
                 };
                 if self.ended.set(told).is_ok() && background("multiproc-join", waits).is_err() {
-                    // Without a thread it is readable at once: whoever waits then asks again and again.
+                    // Without a thread it is readable at once, and the user asks again and again.
                     self.ended.get().inspect(|ended| ended.set());
                 }
             }

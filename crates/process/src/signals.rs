@@ -12,24 +12,12 @@ pub(crate) struct Blocked {
 impl Blocked {
     /// Blocks one more signal.
     pub(crate) fn also(signal: libc::c_int) -> Self {
-        let mut set = empty();
-        // SAFETY: `set` is an initialised set of this function's own.
-        unsafe { libc::sigaddset(&raw mut set, signal) };
-        Self::add(&set)
-    }
-
-    /// Blocks every signal. A thread that is started meanwhile inherits that mask.
-    pub(crate) fn all() -> Self {
-        let mut set = empty();
-        // SAFETY: as above.
-        unsafe { libc::sigfillset(&raw mut set) };
-        Self::add(&set)
-    }
-
-    fn add(set: &libc::sigset_t) -> Self {
-        let mut before = empty();
-        // SAFETY: both sets are initialised and outlive the call, which changes the calling thread's mask alone.
-        unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, set, &raw mut before) };
+        let (mut set, mut before) = (empty(), empty());
+        // SAFETY: both sets are initialised and this function's own; the second call changes the calling thread's mask alone.
+        unsafe {
+            libc::sigaddset(&raw mut set, signal);
+            libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, &raw mut before);
+        }
         Self { before, _not_send: std::marker::PhantomData }
     }
 }

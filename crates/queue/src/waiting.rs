@@ -132,14 +132,15 @@ impl Attachment {
     }
 
     fn light(&self) -> io::Result<&Light> {
-        let lights = &self.wait_lists.light;
-        if lights.get().is_none() {
-            let list = Arc::clone(self.list_of(Told::Message));
-            let new = Arc::new(Light { signal: Signal::new()?, waiter: Mutex::new(Waiter::new(&list)), list });
-            lights.get_or_init(|| new).shine(self);
+        let known = &self.wait_lists.light;
+        if let Some(light) = known.get() {
+            return Ok(light);
         }
-        // It was there, or it is now.
-        lights.get().map(|light| &**light).ok_or_else(|| io::ErrorKind::NotFound.into())
+        let list = Arc::clone(self.list_of(Told::Message));
+        let new = Arc::new(Light { signal: Signal::new()?, waiter: Mutex::new(Waiter::new(&list)), list });
+        let light = known.get_or_init(|| new);
+        light.shine(self);
+        Ok(light)
     }
 }
 

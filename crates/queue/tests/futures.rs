@@ -2,13 +2,13 @@
 
 use futures_util::future::{Either, select};
 use futures_util::{FutureExt, SinkExt, StreamExt};
+use multiproc_prim::{AtomicU64, Ordering};
 use multiproc_process::Process;
 use multiproc_queue::{GetError, JoinableQueue, PutError, Queue};
 use static_assertions::assert_impl_all;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// For waits that must end much sooner.

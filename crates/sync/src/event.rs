@@ -15,7 +15,7 @@ use multiproc_prim::{
     AtomicU32, Deadline, Hint, Ordering, fence, fence_after_exchange, futex, heavy_fence, light_fence, monotonic_millis,
     shared_struct, spin_loop, yield_now,
 };
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 shared_struct! {
     /// Where processes wait for something to happen. Zero is its fresh state.
@@ -245,6 +245,32 @@ impl EventCount {
             // nobody once. Release: our change of `wakes` comes before (pairs with: answer).
             self.answered.store(announced, Ordering::Release);
         }
+    }
+}
+
+/// When a thread that sleeps at many events looks around for one of them next.
+#[derive(Debug)]
+pub(crate) struct NextLook(Instant);
+
+impl NextLook {
+    pub(crate) fn after(pause: Duration) -> Self {
+        Self(Instant::now() + pause)
+    }
+
+    pub(crate) const fn at(&self) -> Instant {
+        self.0
+    }
+
+    /// Whether it is time to. Looks that come soon are made together, so that the thread wakes up once for all: `any_is` says whether it is
+    /// time to for some event.
+    pub(crate) fn is_due(&self, sleeper: &Sleeper, now: Instant, any_is: bool) -> bool {
+        any_is && self.0 <= now + sleeper.slice / 4
+    }
+
+    /// The sleeper goes on. A look that was not due comes no later than it would have.
+    pub(crate) fn go_on(&mut self, sleeper: &Sleeper, now: Instant, was_due: bool) {
+        let next = now + sleeper.slice;
+        self.0 = if was_due { next } else { next.min(self.0) };
     }
 }
 

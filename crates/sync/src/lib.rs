@@ -27,7 +27,7 @@ pub use selector::{Selector, WaitError, wait};
 pub use source::{Awaited, Condition, Readable, Source, Writable};
 pub use stream::{StreamEvent, StreamReceiver, StreamRecord, StreamSender, stream_len};
 pub use wait::{Look, Wait};
-pub use waitlist::{WaitList, Waiter};
+pub use waitlist::{WaitList, Waiter, call};
 
 pub use multiproc_prim::{Bytes, Deadline, Direction, Heap, Memory, OutOfBounds, Place, Region};
 pub use multiproc_ring::mpmc::{LayoutError, Refused};

@@ -61,6 +61,7 @@ fn run(set: &PollSet) {
 /// A descriptor that the thread in the background waits for. It uses one more descriptor as long as it lives.
 #[derive(Debug)]
 pub struct Polled {
+    set: Arc<PollSet>,
     copy: OwnedFd,
     number: u64,
     direction: Direction,
@@ -80,31 +81,24 @@ impl Polled {
             state.last += 1;
             state.last
         };
-        let polled = Self { copy, number, direction, stamp: stamp() };
-        Ok(set.add(&polled.copy, number, direction, true)?.then_some(polled))
+        let polled = Self { set, copy, number, direction, stamp: stamp() };
+        Ok(polled.set.add(&polled.copy, number, direction, true)?.then_some(polled))
     }
 
     fn call(&self, waker: &Waker) -> io::Result<()> {
-        let poller = OF_PROCESS.get();
         // Its copying and its dropping are the user's code, and happen outside of the lock.
         let waker = waker.clone();
-        let before = poller.0.lock().wakers.insert(self.number, waker);
+        let before = OF_PROCESS.get().0.lock().wakers.insert(self.number, waker);
         drop(before);
-        poller.set()?.again(&self.copy, self.number, self.direction)
+        self.set.again(&self.copy, self.number, self.direction)
     }
 }
 
 impl Drop for Polled {
     fn drop(&mut self) {
         if self.stamp == stamp() {
-            let poller = OF_PROCESS.get();
-            let before = {
-                let mut state = poller.0.lock();
-                if let Some(set) = &state.set {
-                    set.remove(&self.copy);
-                }
-                state.wakers.remove(&self.number)
-            };
+            self.set.remove(&self.copy);
+            let before = OF_PROCESS.get().0.lock().wakers.remove(&self.number);
             drop(before);
         }
     }

@@ -3,7 +3,7 @@
 //! It is one thread for 127 lists, as many as the kernel lets a thread sleep for at once. The first thread starts when a waiter first
 //! waits. A list without waiters costs nothing: the thread that is woken for it in vain sleeps for it no longer.
 
-use crate::event::{SLICE, Sleeper};
+use crate::event::{NextLook, SLICE, Sleeper};
 use crate::wait::Look;
 use crate::waitlist::WaitList;
 use multiproc_prim::{AtomicU32, Mutex, Ordering, PerProcess, background, futex};
@@ -79,8 +79,7 @@ struct Post {
 struct Entry {
     list: Arc<WaitList>,
     sleeper: Sleeper,
-    /// When to look around next.
-    look_at: Instant,
+    next_look: NextLook,
     /// Whether the last look called a waiter.
     has_called: bool,
 }
@@ -125,11 +124,11 @@ impl Station {
             }
             let before = entries.len();
             let now = Instant::now();
-            let any_due = entries.iter().any(|entry| entry.look_at <= now);
+            let any_due = entries.iter().any(|entry| entry.next_look.at() <= now);
             entries.retain_mut(|entry| entry.look(now, any_due));
             self.post.lock().lists -= before - entries.len();
             let words: Vec<_> = std::iter::once((&self.bell, rung)).chain(entries.iter().map(Entry::word)).collect();
-            let next = entries.iter().map(|entry| entry.look_at).min();
+            let next = entries.iter().map(|entry| entry.next_look.at()).min();
             futex::wait_any(&words, next.map(|next| next.saturating_duration_since(Instant::now())));
         }
     }
@@ -137,7 +136,7 @@ impl Station {
 
 impl Entry {
     fn new(list: Arc<WaitList>) -> Self {
-        Self { list, sleeper: Sleeper::new(), look_at: Instant::now() + SLICE, has_called: false }
+        Self { list, sleeper: Sleeper::new(), next_look: NextLook::after(SLICE), has_called: false }
     }
 
     fn word(&self) -> (&AtomicU32, u32) {
@@ -146,14 +145,14 @@ impl Entry {
 
     /// Looks at the list if there was a wake-up, or if it is time to. Returns whether to sleep for it again.
     ///
-    /// `any_due`: it is time to look at some list. Looks that come soon are made together, so that the thread wakes up once for all.
+    /// `any_due`: it is time to look at some list.
     fn look(&mut self, now: Instant, any_due: bool) -> bool {
-        let Self { list, sleeper, look_at, has_called } = self;
+        let Self { list, sleeper, next_look, has_called } = self;
         let event = list.event();
         let is_new = !sleeper.is_announced();
         let was_woken = sleeper.was_woken(event.count());
         // A model has no time.
-        let is_due = !cfg!(loom) && any_due && *look_at <= now + sleeper.slice / 4;
+        let is_due = !cfg!(loom) && next_look.is_due(sleeper, now, any_due);
         if !(is_new || was_woken || is_due) {
             return !list.is_over();
         }
@@ -180,8 +179,7 @@ impl Entry {
         if *has_called {
             sleeper.slice = PATIENCE;
         }
-        let next = now + sleeper.slice;
-        *look_at = if is_due { next } else { next.min(*look_at) };
+        next_look.go_on(sleeper, now, is_due);
         true
     }
 }

@@ -1,6 +1,6 @@
 //! Waiting for many sources at once.
 
-use crate::event::{Event, Pace, SLICE, Sleeper};
+use crate::event::{Event, NextLook, Pace, SLICE, Sleeper};
 use crate::poller::{Polled, call_when_ready};
 use crate::source::{Awaited, Source};
 use crate::wait::Look;
@@ -47,9 +47,7 @@ pub fn wait(sources: &[&dyn Source], timeout: impl Into<Option<Duration>>) -> Re
     for source in sources {
         selector.add(*source);
     }
-    let mut ready = selector.wait(timeout)?;
-    ready.sort_unstable();
-    Ok(ready)
+    selector.wait(timeout)
 }
 
 /// A call that waits for many sources has nothing to wait with.
@@ -118,7 +116,7 @@ enum Kind<'s> {
 struct Place {
     list: Arc<WaitList>,
     sleeper: Sleeper,
-    look_at: Instant,
+    next_look: NextLook,
     /// Waits where the reactor sleeps for this one.
     waiter: Waiter,
 }
@@ -154,7 +152,7 @@ impl<'s> Selector<'s> {
     /// A selector without sources.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self { stamp: stamp(), ..Self::default() }
     }
 
     /// Adds a source. Returns its key: the keys count up from 0.
@@ -210,8 +208,7 @@ impl<'s> Selector<'s> {
         if self.look() || deadline.is_over() || self.spin(deadline) {
             return Ok(());
         }
-        let now = Instant::now();
-        self.places().for_each(|place| (place.sleeper, place.look_at) = (Sleeper::new(), now + SLICE));
+        self.places().for_each(|place| (place.sleeper, place.next_look) = (Sleeper::new(), NextLook::after(SLICE)));
         loop {
             if self.sleep(deadline)? || self.look() {
                 return Ok(());
@@ -229,7 +226,7 @@ impl<'s> Selector<'s> {
     /// Makes sure that all of it is this process's, and that the descriptors are in a set of the kernel.
     fn begin(&mut self) -> io::Result<()> {
         if self.stamp != stamp() {
-            // It is new, or a forked copy's: what the parent waited with is of no use here.
+            // It is a forked copy's: what the parent waited with is of no use here.
             (self.stamp, self.descriptors, self.bell) = (stamp(), None, None);
             self.entries.values_mut().for_each(|entry| entry.kind = Kind::of(entry.source));
         }
@@ -338,7 +335,7 @@ impl<'s> Selector<'s> {
         }
         let now = Instant::now();
         for place in self.places().take(MOST_EVENTS) {
-            let left = place.look_at.saturating_duration_since(now);
+            let left = place.next_look.at().saturating_duration_since(now);
             next = Some(next.map_or(left, |next| next.min(left)));
         }
         let places = self.entries.values().filter_map(|entry| match &entry.kind {
@@ -354,12 +351,11 @@ impl<'s> Selector<'s> {
     /// After a sleep that was in vain; `is_last`: none follows.
     fn look_around(&mut self, is_last: bool) {
         let now = Instant::now();
-        let any_due = self.places().take(MOST_EVENTS).any(|place| place.look_at <= now);
+        let any_due = self.places().take(MOST_EVENTS).any(|place| place.next_look.at() <= now);
         for place in self.places().take(MOST_EVENTS) {
             let (condition, count) = (place.list.condition(), place.list.event().count());
             let was_woken = place.sleeper.was_woken(count);
-            // Looks that come soon are made together, so that the thread wakes up once for all.
-            let is_due = is_last || any_due && place.look_at <= now + place.sleeper.slice / 4;
+            let is_due = is_last || place.next_look.is_due(&place.sleeper, now, any_due);
             if !was_woken && !is_due {
                 continue;
             }
@@ -369,8 +365,7 @@ impl<'s> Selector<'s> {
                 _ => SLICE,
             };
             place.sleeper.go_on(count, was_woken, most);
-            let next = now + place.sleeper.slice;
-            place.look_at = if is_due { next } else { next.min(place.look_at) };
+            place.next_look.go_on(&place.sleeper, now, is_due);
         }
     }
 
@@ -400,6 +395,6 @@ impl<'s> Kind<'s> {
 
 impl Place {
     fn new(list: Arc<WaitList>) -> Self {
-        Self { waiter: Waiter::new(&list), list, sleeper: Sleeper::new(), look_at: Instant::now() }
+        Self { waiter: Waiter::new(&list), list, sleeper: Sleeper::new(), next_look: NextLook::after(SLICE) }
     }
 }

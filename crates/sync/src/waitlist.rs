@@ -135,8 +135,8 @@ impl WaitList {
     }
 }
 
-/// Calls a waker, which is the user's code. Its panic has been reported, and must not end the reactor.
-pub(crate) fn call(waker: Waker) {
+/// Calls a waker, which is the user's code. Its panic has been reported, and takes nothing of the caller's along.
+pub fn call(waker: Waker) {
     let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
 }
 

@@ -6,7 +6,7 @@
 use multiproc_prim::model::{model, thread};
 use multiproc_prim::{AtomicU32, Deadline, Heap, Ordering, Place, Region, futex};
 use multiproc_sync::{
-    Awaited, BusyEvent, Condition, Event, EventCount, Look, Pace, Reactor, SLICE, Selector, Source, Station, WaitList, Waiter,
+    Awaited, BusyEvent, Condition, Event, EventCount, Look, Pace, Reactor, SLICE, Selector, Source, WaitList, Waiter,
 };
 use std::sync::Arc;
 use std::task::{Poll, Wake, Waker};
@@ -109,80 +109,68 @@ fn put_while_a_future_gives_up(list: &Arc<WaitList>, items: &Items) {
     waiter.leave();
 }
 
-fn run(station: &Arc<Station>) -> thread::JoinHandle<()> {
-    let station = Arc::clone(station);
-    thread::spawn(move || station.run())
-}
-
-fn a_future_is_called(is_busy: bool) {
+/// Runs a story about items and the futures that wait for them, beside a reactor.
+fn beside_a_reactor(is_busy: bool, story: impl FnOnce(&Items, &Arc<WaitList>)) {
     let items = Items::new(is_busy);
     let (reactor, station) = Reactor::of_model();
-    let background = run(&station);
-    let list = items.list(&reactor);
-    let theirs = items.clone();
-    let producer = thread::spawn(move || theirs.put());
-    await_one(&list, &items);
-    producer.join().unwrap();
+    let theirs = Arc::clone(&station);
+    let background = thread::spawn(move || theirs.run());
+    story(&items, &items.list(&reactor));
     station.end();
     background.join().unwrap();
 }
 
+fn a_future_is_called(items: &Items, list: &Arc<WaitList>) {
+    let theirs = items.clone();
+    let producer = thread::spawn(move || theirs.put());
+    await_one(list, items);
+    producer.join().unwrap();
+}
+
 #[test]
 fn a_future_is_called_for_a_put_at_any_moment() {
-    model(|| a_future_is_called(false));
+    model(|| beside_a_reactor(false, a_future_is_called));
 }
 
 #[test]
 fn a_future_is_called_by_a_producer_that_runs_no_fence() {
-    model(|| a_future_is_called(true));
+    model(|| beside_a_reactor(true, a_future_is_called));
 }
 
 #[test]
 fn a_future_that_waits_again_and_again_is_called_each_time() {
     model(|| {
-        let items = Items::new(false);
-        let (reactor, station) = Reactor::of_model();
-        let background = run(&station);
-        let list = items.list(&reactor);
-        let theirs = items.clone();
-        let producer = thread::spawn(move || (theirs.put(), theirs.put()));
-        await_one(&list, &items);
-        await_one(&list, &items);
-        producer.join().unwrap();
-        station.end();
-        background.join().unwrap();
+        beside_a_reactor(false, |items, list| {
+            let theirs = items.clone();
+            let producer = thread::spawn(move || (theirs.put(), theirs.put()));
+            await_one(list, items);
+            await_one(list, items);
+            producer.join().unwrap();
+        });
     });
 }
 
 #[test]
 fn a_future_that_is_dropped_after_its_call_calls_the_next_one() {
     model(|| {
-        let items = Items::new(false);
-        let (reactor, station) = Reactor::of_model();
-        let background = run(&station);
-        let list = items.list(&reactor);
-        let (their_list, theirs) = (Arc::clone(&list), items.clone());
-        let next = thread::spawn(move || await_one(&their_list, &theirs));
-        put_while_a_future_gives_up(&list, &items);
-        next.join().unwrap();
-        station.end();
-        background.join().unwrap();
+        beside_a_reactor(false, |items, list| {
+            let (their_list, theirs) = (Arc::clone(list), items.clone());
+            let next = thread::spawn(move || await_one(&their_list, &theirs));
+            put_while_a_future_gives_up(list, items);
+            next.join().unwrap();
+        });
     });
 }
 
 #[test]
 fn a_future_that_is_dropped_after_its_call_wakes_a_sleeper_elsewhere() {
     model(|| {
-        let items = Items::new(false);
-        let (reactor, station) = Reactor::of_model();
-        let background = run(&station);
-        let list = items.list(&reactor);
-        let theirs = items.clone();
-        let sleeper = thread::spawn(move || theirs.event.wait_until(Deadline::NEVER, &Pace::default(), || theirs.take()));
-        put_while_a_future_gives_up(&list, &items);
-        sleeper.join().unwrap().unwrap();
-        station.end();
-        background.join().unwrap();
+        beside_a_reactor(false, |items, list| {
+            let theirs = items.clone();
+            let sleeper = thread::spawn(move || theirs.event.wait_until(Deadline::NEVER, &Pace::default(), || theirs.take()));
+            put_while_a_future_gives_up(list, items);
+            sleeper.join().unwrap().unwrap();
+        });
     });
 }
 

@@ -1,7 +1,7 @@
 //! A pair of sockets that carries bytes with descriptors, and whose hang-up tells of a death at once.
 
-use multiproc_prim::descriptor::{Apart, apart, is_ready, occupy_standard_streams};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use multiproc_prim::descriptor::{Apart, apart, is_ready, occupy_standard_streams, timespec};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
@@ -156,7 +156,7 @@ impl Link {
     ///
     /// The system refuses.
     pub fn wait_readable(&self, limit: Duration) -> io::Result<bool> {
-        let limit = Timespec::try_from(limit).unwrap_or(Timespec { tv_sec: i64::MAX / 2, tv_nsec: 0 });
+        let limit = timespec(limit);
         let mut entry = [PollFd::new(&self.0, PollFlags::IN | PollFlags::RDHUP)];
         match poll(&mut entry, Some(&limit)) {
             Ok(ready) => Ok(ready > 0),

@@ -4,9 +4,9 @@
 //! A packet is a *ring*, which carries nothing and wakes the reader, or it carries descriptors under a number. The reader looks at a
 //! packet before it takes it out: descriptors that its process has no room for stay in the socket.
 
-use multiproc_prim::Deadline;
 use multiproc_prim::descriptor::{Apart, apart, is_ready, occupy_standard_streams};
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd, poll};
+use multiproc_prim::{Deadline, Signal};
+use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::io::Errno;
 use rustix::net::sockopt::{socket_domain, socket_type};
 use rustix::net::{
@@ -303,7 +303,7 @@ impl AsFd for Wire {
 #[derive(Debug)]
 pub struct Readiness {
     set: OwnedFd,
-    flag: OwnedFd,
+    flag: Signal,
 }
 
 impl Readiness {
@@ -314,7 +314,7 @@ impl Readiness {
     /// The process or the system has no descriptors left.
     pub fn new() -> io::Result<Self> {
         let set = apart(|| epoll::create(epoll::CreateFlags::CLOEXEC))?;
-        let flag = apart(|| eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK))?;
+        let flag = Signal::new()?;
         epoll::add(&set, &flag, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
         Ok(Self { set, flag })
     }
@@ -343,11 +343,7 @@ impl Readiness {
 
     /// Makes it readable whatever the wire does, or ends that.
     pub fn set(&self, ready: bool) {
-        let _ = match ready {
-            // A counter that is full is readable already.
-            true => rustix::io::write(&self.flag, &1u64.to_ne_bytes()),
-            false => rustix::io::read(&self.flag, &mut [0; 8]),
-        };
+        if ready { self.flag.set() } else { self.flag.clear() }
     }
 }
 
