@@ -51,7 +51,9 @@ pub(crate) fn press(key: KeyEvent, view: &mut View, snapshot: &Snapshot) -> Acti
         KeyCode::Char('?' | 'h') => view.is_help = true,
         KeyCode::Char('k') if holders => return Action::Ask(Order::Kill),
         KeyCode::Char('g') if holders => return Action::Ask(Order::GiveBack),
-        KeyCode::Char('g') => view.footer = Footer::Notice("Tab goes to the messages in hand: select there what is to be given back".into()),
+        KeyCode::Char('g') => {
+            view.footer = Footer::Notice("Tab goes to the messages in hand: select there what is to be given back".into())
+        }
         KeyCode::Char('d') => {
             view.pane = if view.pane == Pane::Dead { Pane::Holders } else { Pane::Dead };
             view.message = None;

@@ -21,7 +21,7 @@ use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 use terminal::Screen;
-use text::Text;
+pub(crate) use text::{Text, size};
 use view::{Footer, View};
 use who::{Order, Target};
 
@@ -179,7 +179,8 @@ impl App {
         let Some((target, message)) = self.asked.take() else { return };
         self.look();
         let queue = self.view.queue.as_ref().and_then(|name| self.snapshot.row(name)?.queue.as_ref().ok());
-        let has_it = queue.is_some_and(|queue| queue.holders.iter().any(|holder| holder.pid == target.pid && holder.id == message));
+        let has_it =
+            queue.is_some_and(|queue| queue.holders.iter().any(|holder| holder.pid == target.pid && holder.id == message));
         if !has_it {
             return self.notice(&format!("process {} does not have message {message} any more: nothing was done", target.pid));
         }

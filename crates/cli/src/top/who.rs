@@ -44,7 +44,8 @@ pub(crate) fn command(pid: u32, queue: &QueueFile) -> Option<Text> {
     }
     let words = arguments(pid);
     // A program is as good by its name as by its path.
-    let program = words.first().map(|program| Path::new(program).file_name().map_or(program.clone(), |name| name.to_string_lossy().into()));
+    let program =
+        words.first().map(|program| Path::new(program).file_name().map_or(program.clone(), |name| name.to_string_lossy().into()));
     let line: Vec<String> = program.into_iter().chain(words.into_iter().skip(1)).collect();
     Some(Text::of(line.join(" ")))
 }
@@ -103,7 +104,8 @@ impl Target {
 /// Whether a process gives back on SIGUSR1. Any other one would be ended by it.
 fn gives_back(pid: u32) -> Result<(), String> {
     let words = arguments(pid);
-    let is_multiproc = words.first().is_some_and(|program| Path::new(program).file_name().is_some_and(|name| name == "multiproc"));
+    let is_multiproc =
+        words.first().is_some_and(|program| Path::new(program).file_name().is_some_and(|name| name == "multiproc"));
     if !is_multiproc || !words.iter().skip(1).any(|word| matches!(word.as_str(), "work" | "run")) {
         return Err(format!("process {pid} is no \"multiproc work\": it can't be told to give back (k kills it)"));
     }
