@@ -109,7 +109,7 @@ fn line(name: &str, result: Outcome, bytes: Option<u64>) -> String {
 }
 
 fn bar(nanoseconds: f64) -> String {
-    let eighths = ((nanoseconds / BEGIN).ln() / FACTOR.ln() * 8.0).clamp(1.0, BAR as f64 * 8.0) as usize;
+    let eighths = ((nanoseconds / BEGIN).ln() / FACTOR.ln() * 8.0).round().clamp(1.0, BAR as f64 * 8.0) as usize;
     let rest = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"][eighths % 8];
     "█".repeat(eighths / 8) + rest
 }

@@ -57,7 +57,7 @@ pub(crate) fn press(key: KeyEvent, view: &mut View, snapshot: &Snapshot) -> Acti
         KeyCode::Char('d') => {
             view.pane = if view.pane == Pane::Dead { Pane::Holders } else { Pane::Dead };
             view.message = None;
-            view.follow(snapshot, snapshot);
+            return Action::Look;
         }
         KeyCode::Tab | KeyCode::BackTab | KeyCode::Enter => view.is_below = !view.is_below,
         KeyCode::Esc => view.is_below = false,

@@ -71,12 +71,12 @@ impl Top {
     fn print(self) -> anyhow::Result<Exit> {
         let mut view = View { footer: Footer::Notice(String::new()), ..self.view() };
         let mut sampler = Sampler::default();
-        sampler.look(None);
+        sampler.look(&view);
         std::thread::sleep(Duration::from_secs_f64(self.interval));
-        let mut snapshot = sampler.look(view.queue.as_ref());
+        let mut snapshot = sampler.look(&view);
         if view.queue.is_none() {
             view.follow(&snapshot, &snapshot);
-            snapshot = sampler.look(view.queue.as_ref());
+            snapshot = sampler.look(&view);
         }
         let text: String = screen::page(&snapshot, &view, terminal::columns()).into_iter().map(|line| line + "\n").collect();
         match std::io::stdout().lock().write_all(text.as_bytes()) {
@@ -134,11 +134,11 @@ impl App {
     }
 
     fn look(&mut self) {
-        let mut now = self.sampler.look(self.view.queue.as_ref());
+        let mut now = self.sampler.look(&self.view);
         let before = self.view.queue.clone();
         self.view.follow(&self.snapshot, &now);
         if self.view.queue != before {
-            now = self.sampler.look(self.view.queue.as_ref());
+            now = self.sampler.look(&self.view);
             self.view.follow(&now, &now);
         }
         self.snapshot = now;

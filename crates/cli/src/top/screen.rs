@@ -211,10 +211,14 @@ fn draw_messages(row: &Row, view: &View, area: Rect, buffer: &mut Buffer) {
     if lines.is_empty() {
         let words = match (view.pane, queue.dead, queue.in_hand) {
             (Pane::Dead, 0, _) => "No message of this queue is dead.",
+            (Pane::Dead, ..) => "So many messages wait that the dead are not listed here: \"multiproc dead\" lists them.",
+            (Pane::Holders, ..) if !queue.knows_holders => {
+                "A queue of this kind does not note who has a message: \"create --joinable\" makes one that does."
+            }
             (Pane::Holders, _, 0) => "No process has a message of this queue in hand.",
-            _ => "",
+            (Pane::Holders, ..) => "",
         };
-        return Words::from(words).render(area, buffer);
+        return Paragraph::new(words).wrap(Wrap { trim: true }).render(area, buffer);
     }
     let widths = table::widths(columns, area.width);
     table::draw(columns, &widths, &lines, view.is_below, area, buffer);

@@ -34,6 +34,8 @@ pub(crate) struct Queue {
     pub(crate) participants: u64,
     pub(crate) memory: u64,
     pub(crate) is_shut_down: bool,
+    /// Whether it is of the kind that notes who has what in hand.
+    pub(crate) knows_holders: bool,
     /// Of the selected queue alone.
     pub(crate) holders: Vec<Holder>,
     /// Of the selected queue alone.

@@ -83,14 +83,9 @@ pub(crate) fn widths(columns: &[Column], width: u16) -> Vec<u16> {
             (false, _) => 0,
             (true, false) => column.least,
             (true, true) => {
-                // The first one gets as much as all others together.
-                let extra = if takers == 1 {
-                    spare
-                } else if given == 0 {
-                    spare.div_ceil(2)
-                } else {
-                    spare / 2 / (takers - 1) + u16::from(given <= spare / 2 % (takers - 1))
-                };
+                // The first one gets half and what does not divide, the others the same each.
+                let share = if takers > 1 { spare / 2 / (takers - 1) } else { 0 };
+                let extra = if given == 0 { spare - share * (takers - 1) } else { share };
                 given += 1;
                 column.least + extra
             }

@@ -15,17 +15,25 @@ use std::path::Path;
 pub(crate) struct QueueFile(String, String);
 
 impl QueueFile {
-    /// Finds it among the memory of this process. `None`: no queue with this name is open, or its name was removed meanwhile.
-    pub(crate) fn of(queue: &str) -> Option<Self> {
-        let maps = fs::read("/proc/self/maps").ok()?;
+    /// Finds it in this process's [memory](own_memory). `None`: no queue with this name is open, or its name was removed meanwhile.
+    pub(crate) fn of(queue: &str, memory: &str) -> Option<Self> {
         let ending = format!("/{queue}");
-        files(&String::from_utf8_lossy(&maps)).find(|(_, path)| path.ends_with(&ending)).map(|(file, _)| file)
+        files(memory).find(|(_, path)| path.ends_with(&ending)).map(|(file, _)| file)
     }
 
     fn is_in(&self, pid: u32) -> bool {
-        let maps = fs::read(format!("/proc/{pid}/maps")).unwrap_or_default();
-        files(&String::from_utf8_lossy(&maps)).any(|(file, _)| file == *self)
+        files(&memory(pid)).any(|(file, _)| file == *self)
     }
+}
+
+/// What this process has in memory, as `/proc` writes it.
+pub(crate) fn own_memory() -> String {
+    memory(std::process::id())
+}
+
+fn memory(pid: u32) -> String {
+    let maps = fs::read(format!("/proc/{pid}/maps")).unwrap_or_default();
+    String::from_utf8_lossy(&maps).into_owned()
 }
 
 /// The files in a process's memory: `address rights offset device inode path`.

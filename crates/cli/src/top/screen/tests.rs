@@ -32,6 +32,7 @@ fn snapshot() -> Snapshot {
     };
     let jobs = Queue {
         kind: Text::of("joinable"),
+        knows_holders: true,
         depth: 12_345,
         in_hand: 4,
         rate_in: wave(60, 250.0),
