@@ -74,7 +74,7 @@ impl Finding {
 impl Doctor {
     pub(crate) fn run(self) -> anyhow::Result<Exit> {
         let checks: [fn() -> Vec<Finding>; 5] =
-            [trial::findings, calls::findings, place::findings, limits::findings, surroundings::findings];
+            [calls::findings, place::findings, limits::findings, surroundings::findings, trial::findings];
         let mut worst = Mark::Ok;
         let mut warnings = 0;
         for finding in checks.into_iter().flat_map(|check| check()) {

@@ -27,7 +27,7 @@ pub(super) fn findings() -> Vec<Finding> {
 fn finding(check: &'static str, found: &str, means: &str, trial: Result<(), String>) -> Finding {
     match trial {
         Ok(()) => Finding::new(check, Good, found, means, ""),
-        Err(why) => Finding::new(check, Bad, why, "it does not work here", "see what is marked below; without a mark, report it"),
+        Err(why) => Finding::new(check, Bad, why, "it does not work here", "what is marked above; if nothing is, report it"),
     }
 }
 
