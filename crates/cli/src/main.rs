@@ -5,6 +5,7 @@ mod bench;
 mod demo;
 mod doctor;
 mod exit;
+mod text;
 mod top;
 
 use clap::{Parser, Subcommand};

@@ -182,7 +182,7 @@ fn dead_letters_are_listed_with_their_reason() {
     top.wait_for("dead 1");
     top.press("d");
     let screen = top.wait_for("broken.wav");
-    assert!(screen.contains("given back: exit 7"), "{screen}");
+    assert!(screen.contains("failed: exit 7"), "{screen}");
     top.press("q");
     assert_eq!(top.end(), 0);
 }

@@ -2,7 +2,7 @@
 
 use super::Finding;
 use super::Mark::{Bad, Ok as Good, Warn};
-use crate::top::size;
+use crate::text::size;
 use rustix::process::{Resource, getrlimit};
 use std::fs::read_to_string;
 

@@ -7,7 +7,7 @@ mod surroundings;
 mod trial;
 
 use crate::exit::Exit;
-use crate::top::Text;
+use crate::text::Text;
 use clap::Args;
 use ratatui::crossterm::style::{Color, Stylize};
 use serde_json::json;

@@ -2,7 +2,7 @@
 
 use super::Finding;
 use super::Mark::{Bad, Ok as Good, Warn};
-use crate::top::size;
+use crate::text::size;
 use rustix::fs::{Access, access, stat, statfs, statvfs};
 use rustix::process::geteuid;
 use std::fs::{read_dir, read_to_string};

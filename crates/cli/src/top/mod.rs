@@ -7,21 +7,22 @@ mod screen;
 mod snapshot;
 mod table;
 mod terminal;
-mod text;
 mod view;
 mod who;
 
 use crate::exit::{Exit, say};
+use crate::text::Text;
+use anyhow::{Context, bail};
 use clap::Args;
 use events::Happened;
 use keys::Action;
+use multiproc::queue_names;
 use sample::Sampler;
 use snapshot::Snapshot;
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 use terminal::Screen;
-pub(crate) use text::{Text, size};
 use view::{Footer, View};
 use who::{Order, Target};
 
@@ -54,6 +55,9 @@ fn interval(word: &str) -> Result<f64, String> {
 
 impl Top {
     pub(crate) fn run(self) -> anyhow::Result<Exit> {
+        if let Some(name) = self.queue.as_ref().filter(|name| queue_names().is_ok_and(|names| !names.contains(name))) {
+            bail!("there is no queue named {}: make it with \"multiproc create\", or let top show all", Text::of(name));
+        }
         if self.once {
             return self.print();
         }
@@ -128,7 +132,7 @@ impl App {
                 Ok(Happened::Stopped) => self.stop(&mut screen)?,
                 Ok(Happened::Continued) => screen.take_again()?,
                 Ok(Happened::Ended(signal)) => return Ok(Exit::Signal(signal)),
-                Ok(Happened::Lost(error)) => return Err(error.into()),
+                Ok(Happened::Lost(error)) => return Err(error).context("can't read the terminal"),
             }
         }
     }
@@ -168,7 +172,7 @@ impl App {
                     Order::Kill => format!("Kill process {} ({:.24})?", holder.pid, holder.command.unwrap_or_default()),
                     Order::GiveBack => format!("Have process {} give back what it has?", holder.pid),
                 };
-                self.view.footer = Footer::Question(question.into());
+                self.view.footer = Footer::Question(question);
                 self.asked = Some((target, holder.id));
             }
         }

@@ -1,9 +1,9 @@
 //! Looks at the queues: opened once, kept open, and left alone.
 
 use super::snapshot::{DeadLetter, Holder, Queue, Row, Snapshot};
-use super::text::{MOST_BYTES, Text};
 use super::view::{Pane, View};
 use super::who::{QueueFile, command, own_memory};
+use crate::text::{MOST_BYTES, Text};
 use multiproc::{Glimpse, MessageId, Overview, Place, QueueKind, Unfinished, queue_names};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -214,7 +214,10 @@ fn message(glimpse: &Glimpse) -> Text {
 fn dead_letter(glimpse: &Glimpse) -> DeadLetter {
     let reason = match &glimpse.ended {
         Some(Unfinished::GivenBack { note: 0 }) => "given back".to_owned(),
-        Some(Unfinished::GivenBack { note }) => format!("given back: exit {note}"),
+        // As "multiproc work" notes how a job failed.
+        Some(Unfinished::GivenBack { note: 124 }) => "failed: ran past its time".to_owned(),
+        Some(Unfinished::GivenBack { note: note @ 129..192 }) => format!("failed: signal {}", note - 128),
+        Some(Unfinished::GivenBack { note }) => format!("failed: exit {note}"),
         Some(Unfinished::Unreadable) => "could not be read".to_owned(),
         Some(Unfinished::Died { pid }) => format!("process {pid} died"),
         _ => String::new(),

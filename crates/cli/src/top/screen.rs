@@ -2,8 +2,8 @@
 
 use super::snapshot::{DeadLetter, Holder, Row, Snapshot};
 use super::table::{self, Column, Line, width_of};
-use super::text::{Text, age, count, rate, size};
 use super::view::{Footer, Pane, View};
+use crate::text::{Text, age, count, rate, size};
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Style, Stylize};

@@ -1,6 +1,6 @@
 //! What `top` shows at one moment. Everything in it is safe to print.
 
-use super::text::Text;
+use crate::text::Text;
 use std::time::Duration;
 
 /// Every queue that has a name, sorted by name.

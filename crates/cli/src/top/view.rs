@@ -1,7 +1,7 @@
 //! What the user looks at: which queue, which pane, which line.
 
 use super::snapshot::{Holder, Queue, Snapshot};
-use super::text::Text;
+use crate::text::Text;
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct View {

@@ -3,7 +3,7 @@
 //! A queue knows its holders by the numbers of their own pid namespaces. In another namespace the same number is another process, so a
 //! process counts as the holder only if the queue's file is in its memory.
 
-use super::text::Text;
+use crate::text::Text;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::fs;
@@ -89,7 +89,7 @@ impl Target {
             other => format!("can't get hold of process {pid}: {}", std::io::Error::from(other)),
         })?;
         if !queue.is_some_and(|queue| queue.is_in(pid)) {
-            return Err(format!("process {pid} of this terminal's container does not have the queue open: it is another one"));
+            return Err(format!("process {pid} here does not have the queue open: it is another one"));
         }
         if order == Order::GiveBack {
             gives_back(pid)?;
@@ -114,7 +114,7 @@ fn gives_back(pid: u32) -> Result<(), String> {
     let words = arguments(pid);
     let is_multiproc =
         words.first().is_some_and(|program| Path::new(program).file_name().is_some_and(|name| name == "multiproc"));
-    if !is_multiproc || !words.iter().skip(1).any(|word| matches!(word.as_str(), "work" | "run")) {
+    if !is_multiproc || !words.get(1).is_some_and(|word| matches!(word.as_str(), "work" | "run")) {
         return Err(format!("process {pid} is no \"multiproc work\": it can't be told to give back (k kills it)"));
     }
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();

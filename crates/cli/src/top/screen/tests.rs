@@ -46,7 +46,7 @@ fn snapshot() -> Snapshot {
             Holder { is_alive: false, ..holder(19, 4713, None, 0.0, 1, "日本語.wav") },
             holder(1_000_020, 1_234_567, None, 90_000.0, 1, &"long/".repeat(60)),
         ],
-        dead_letters: vec![letter("3", "given back: exit 1", "broken.wav"), letter("b17", "its process 99 died", "huge.wav")],
+        dead_letters: vec![letter("3", "failed: exit 1", "broken.wav"), letter("b17", "process 99 died", "huge.wav")],
         ..Queue::default()
     };
     let full = Queue {
