@@ -144,6 +144,35 @@ fn a_process_that_does_not_give_back_is_not_told_to() {
     assert!(holder.is_alive());
 }
 
+/// Puts one job, for a worker that is a command.
+fn put_one((name, ready): (String, Ready)) {
+    jobs(&name).put(b"slow.wav".to_vec()).unwrap();
+    ready.put(()).unwrap();
+}
+
+#[test]
+#[ignore = "needs the command work"]
+fn a_worker_gives_back_what_it_has_and_goes_on() {
+    let place = place();
+    with(place.path(), put_one, "jobs");
+    let mut work = Command::new(env!("CARGO_BIN_EXE_multiproc"));
+    work.args(["work", "jobs", "--", "sleep", "60"]).env("MULTIPROC_DIR", place.path()).stdin(Stdio::null());
+    let mut work = work.spawn().unwrap();
+    let mut top = top(&place, USUAL);
+    let screen = top.wait_for("in hand 1");
+    assert!(screen.contains("multiproc work jobs") && screen.contains("1st"), "{screen}");
+    top.press("\tg");
+    top.wait_for(&format!("Have process {} give back", work.id()));
+    top.press("y");
+    // It takes the message again, since nobody else does.
+    top.wait_for("2nd");
+    assert!(work.try_wait().unwrap().is_none());
+    top.press("q");
+    assert_eq!(top.end(), 0);
+    work.kill().unwrap();
+    work.wait().unwrap();
+}
+
 #[test]
 fn queues_come_and_go_and_one_made_anew_is_another_queue() {
     let place = place();

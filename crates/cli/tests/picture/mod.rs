@@ -3,6 +3,8 @@
 
 use crate::terminal::Terminal;
 use std::fmt::Write;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
@@ -10,17 +12,19 @@ use vt100::{Cell, Color, Screen};
 
 const SIZE: (u16, u16) = (110, 22);
 
-/// What runs while the picture is taken: three queues, as a user would have them.
-const SCRIPT: &str = r#"
+/// Three queues, as a user would have them.
+const MAKE: &str = r#"
 multiproc create encode --joinable --max-deliveries 3
 multiproc create upload --joinable --maxsize 40
 multiproc create log
-seq -f 'music/track-%03g.wav' 400 | multiproc put encode
-printf 'broken.wav' | multiproc put encode
-multiproc work encode -j3 -- sh -c 'sleep 1.$((RANDOM % 9)); test "$1" != broken.wav' encode {} &
+(seq -f 'music/track-%03g.wav' 4; echo broken.wav; seq -f 'music/track-%03g.wav' 5 400) | multiproc put encode
+"#;
+/// What goes on while the picture is taken.
+const RUN: &str = r#"
+multiproc work encode -j3 --retry-delay 0.5 -- sh -c 'test "$1" != broken.wav && sleep 2' encode {} 2>/dev/null &
 multiproc work upload -j2 -- sh -c 'sleep 0.4' upload {} &
-while sleep 0.2; do echo s3://albums/$((RANDOM)).mp3; done | multiproc put upload &
-while sleep 0.05; do seq $((RANDOM % 40)); done | multiproc put log &
+while sleep 0.2; do seq -f "s3://albums/$RANDOM/%g.mp3" $((RANDOM % 3)); done | multiproc put upload &
+while sleep 0.1; do seq $((RANDOM % 40)); done | multiproc put log &
 while sleep 0.3; do multiproc get log -n 100 >/dev/null; done &
 wait
 "#;
@@ -29,34 +33,34 @@ wait
 #[ignore = "draws a picture for the documents, in half a minute"]
 fn draw_the_picture_of_top() {
     let place = tempfile::tempdir_in("/dev/shm").unwrap();
-    let mut script = Running::start(place.path());
+    assert!(shell(MAKE, place.path()).status().unwrap().success());
+    let running = Running(shell(RUN, place.path()).process_group(0).spawn().unwrap());
     let top = Terminal::start(&["top", "encode", "--interval", "0.5"], place.path(), SIZE);
-    sleep(Duration::from_secs(20));
-    top.wait(|screen| screen.contains("encode") && screen.contains("upload"));
+    sleep(Duration::from_secs(25));
+    top.wait_for("music/track");
     let svg = top.screen(svg);
-    script.end();
+    drop(running);
     let pictures = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/pictures");
     std::fs::create_dir_all(pictures).unwrap();
     std::fs::write(format!("{pictures}/top.svg"), svg).unwrap();
 }
 
-/// A script with all that it starts.
+fn shell(script: &str, place: &Path) -> Command {
+    let binaries = Path::new(env!("CARGO_BIN_EXE_multiproc")).parent().unwrap();
+    let path = format!("{}:{}", binaries.display(), std::env::var("PATH").unwrap());
+    let mut command = Command::new("bash");
+    command.args(["-c", script]).env("PATH", path).env("MULTIPROC_DIR", place).stdin(Stdio::null());
+    command
+}
+
+/// A script that is killed at the end, with all that it started.
 struct Running(Child);
 
-impl Running {
-    fn start(place: &std::path::Path) -> Self {
-        use std::os::unix::process::CommandExt;
-        let binary = std::path::Path::new(env!("CARGO_BIN_EXE_multiproc")).parent().unwrap();
-        let path = format!("{}:{}", binary.display(), std::env::var("PATH").unwrap());
-        let mut command = Command::new("bash");
-        command.args(["-c", SCRIPT]).env("PATH", path).env("MULTIPROC_DIR", place).process_group(0).stdin(Stdio::null());
-        Self(command.spawn().unwrap())
-    }
-
-    fn end(&mut self) {
+impl Drop for Running {
+    fn drop(&mut self) {
         let group = format!("-{}", self.0.id());
-        assert!(Command::new("kill").args(["-s", "KILL", "--", &group]).status().unwrap().success());
-        self.0.wait().unwrap();
+        let _ = Command::new("kill").args(["-s", "KILL", "--", &group]).status();
+        let _ = self.0.wait();
     }
 }
 
