@@ -57,16 +57,28 @@ enum Command {
     Create(queue::Create),
     /// Remove queues.
     Rm(queue::Rm),
+    /// List the queues.
+    Ls(queue::Ls),
+    /// Tell everything about a queue.
+    Stat(queue::Stat),
     /// Put messages into a queue.
     Put(queue::Put),
     /// Take messages out of a queue and print them.
     Get(queue::Get),
+    /// Print messages that wait, and leave them.
+    Peek(queue::Peek),
+    /// List messages that were given up; put them back to work, or drop them.
+    Dead(queue::Dead),
     /// Take out all messages that wait, and throw them away.
     Clear(queue::Clear),
     /// Wait until everything that was put is done.
     Join(queue::Join),
     /// Say that no more messages come.
     Shutdown(queue::Shutdown),
+    /// Print a queue as lines of JSON.
+    Export(queue::Export),
+    /// Put the messages of an export into a queue.
+    Import(queue::Import),
     /// Print the completions of a shell.
     Completions(shell::Completions),
     /// Print the manual page, of the whole or of one command.
@@ -80,11 +92,17 @@ impl Command {
         match self {
             Self::Create(command) => command.run(),
             Self::Rm(command) => command.run(),
+            Self::Ls(command) => command.run(),
+            Self::Stat(command) => command.run(),
             Self::Put(command) => command.run(),
             Self::Get(command) => command.run(),
+            Self::Peek(command) => command.run(),
+            Self::Dead(command) => command.run(),
             Self::Clear(command) => command.run(),
             Self::Join(command) => command.run(),
             Self::Shutdown(command) => command.run(),
+            Self::Export(command) => command.run(),
+            Self::Import(command) => command.run(),
             Self::Completions(command) => command.run(),
             Self::Man(command) => command.run(),
             Self::Demo(demo) => demo.run().map(|()| Exit::Done),

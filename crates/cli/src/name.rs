@@ -2,7 +2,9 @@
 
 use crate::exit::say;
 use anyhow::{Error, anyhow, bail};
-use multiproc::{AttachError, CreateError, Delivery, Flaw, GetError, JoinableQueue, OpenError, PutError, Queue, Room, Source};
+use multiproc::{
+    AttachError, CreateError, Delivery, Flaw, GetError, JoinableQueue, OpenError, Overview, PutError, Queue, Room, Source,
+};
 use std::time::Duration;
 
 /// A queue that has a name, and whose messages are bytes or text.
@@ -120,6 +122,11 @@ impl Drop for Value<'_> {
     }
 }
 
+/// Opens a queue of any kind and type, to look at it.
+pub(crate) fn look(name: &str) -> anyhow::Result<Overview> {
+    Overview::open(name).map_err(|error| refused(name, error))
+}
+
 /// The sentence for a queue that can't be opened.
 pub(crate) fn refused(name: &str, error: OpenError) -> Error {
     match error {
@@ -127,10 +134,11 @@ pub(crate) fn refused(name: &str, error: OpenError) -> Error {
         OpenError::Attach(AttachError::NotFound(_)) => {
             anyhow!("there is no queue named {name}: make it with \"multiproc create {name} --joinable\"")
         }
-        OpenError::Attach(AttachError::Refused { flaw: Flaw::MessageType { .. }, .. }) => anyhow!(
-            "queue {name} has messages of a type that a shell can't read: only queues of bytes (Vec<u8>) or text (String) are for it; \
-             \"multiproc stat {name}\" tells the type"
-        ),
+        OpenError::Attach(AttachError::Refused { flaw: Flaw::MessageType { .. }, .. }) => {
+            // Only a look tells what it is.
+            let of = Overview::open(name).map_or_else(|_| "another type".into(), |seen| seen.message_type());
+            not_readable(name, &of)
+        }
         OpenError::Attach(AttachError::Refused { flaw: Flaw::Kind { found, .. }, .. }) => {
             anyhow!("{name} is a {found}: the command uses a Queue or a JoinableQueue")
         }
@@ -140,4 +148,19 @@ pub(crate) fn refused(name: &str, error: OpenError) -> Error {
 
 pub(crate) fn wrong_name(name: &str) -> Error {
     anyhow!("{name:?} can't name a queue: use 1 to 200 letters, digits, '.', '_' or '-', not starting with a dot")
+}
+
+/// Fails for a queue whose messages are of a type that makes no sense to a shell.
+pub(crate) fn readable(name: &str, seen: &Overview) -> anyhow::Result<()> {
+    match seen.holds::<Vec<u8>>() || seen.holds::<String>() {
+        true => Ok(()),
+        false => Err(not_readable(name, &seen.message_type())),
+    }
+}
+
+fn not_readable(name: &str, of: &str) -> Error {
+    anyhow!(
+        "queue {name} has messages of type {of}, which only the program that made it can read: \
+         the command reads queues of bytes (Vec<u8>) and of text (String)"
+    )
 }

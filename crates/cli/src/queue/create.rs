@@ -6,8 +6,8 @@ use crate::name::refused;
 use anyhow::bail;
 use clap::Args;
 use multiproc::{AttachError, Builder, CreateError, Flaw, JoinableQueue, OpenError, Queue};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 /// Make a queue, which stays until it is removed or the machine starts again.
 ///
@@ -33,7 +33,8 @@ pub(crate) struct Create {
 }
 
 /// What makes two queues alike.
-#[derive(Args)]
+#[derive(Args, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Shape {
     /// The most messages that can wait: 1 to 4194304 [default: as many as memory holds].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4_194_304))]

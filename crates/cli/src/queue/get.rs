@@ -1,13 +1,14 @@
-//! `multiproc get`.
+//! `multiproc get` and `multiproc peek`.
 
+use super::json::Line;
 use super::number;
 use crate::exit::{Exit, Stop};
-use crate::name::{Message, Named};
+use crate::name::{Message, Named, look, readable};
 use crate::record::{Output, terminator};
 use crate::signals::Signals;
 use anyhow::Context;
 use clap::Args;
-use multiproc::{GetError, Source, wait};
+use multiproc::{GetError, Glimpse, Overview, Place, Source, wait};
 use std::time::Duration;
 
 /// Take messages out of a queue and print them, oldest first: one, without a wait, unless told otherwise.
@@ -116,4 +117,55 @@ fn take(queue: &Named, most: u64) -> (Vec<Message<'_>>, Result<(), GetError>) {
         }
     }
     (batch, Ok(()))
+}
+
+/// Print messages that wait, oldest first, and leave them where they are.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  multiproc peek jobs
+  multiproc peek jobs -n 10 --json | jq .deliveries
+
+Exit code 1: there was no message.")]
+pub(crate) struct Peek {
+    /// The queue.
+    name: String,
+    /// How many messages to print at most.
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 1)]
+    count: usize,
+    /// End each message with NUL, not with a newline.
+    #[arg(short = '0', long, conflicts_with = "json")]
+    null: bool,
+    /// Print each one as a line of JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Peek {
+    pub(crate) fn run(self) -> anyhow::Result<Exit> {
+        let seen = look(&self.name)?;
+        readable(&self.name, &seen)?;
+        let waiting = self.waiting(&seen);
+        let signals = Signals::watch()?;
+        let mut output = Output::new(&signals)?;
+        for message in &waiting {
+            let mut text = if self.json { serde_json::to_vec(&Line::of(message))? } else { message.bytes.clone() };
+            text.push(if self.json { b'\n' } else { terminator(self.null) });
+            output.write(&text)?;
+        }
+        Ok(if waiting.is_empty() { Exit::Nothing } else { Exit::Done })
+    }
+
+    fn waiting(&self, seen: &Overview) -> Vec<Glimpse> {
+        // Those in hand come first. There may be more of them by then; only a second look copies everything.
+        let in_hand = seen.holders().len();
+        let look = |most| {
+            let mut messages = seen.messages(most);
+            messages.retain(|message| matches!(message.place, Place::Waiting));
+            messages.truncate(self.count);
+            messages
+        };
+        let waiting = look(self.count.saturating_add(in_hand));
+        if waiting.len() < self.count.min(seen.len()) { look(usize::MAX) } else { waiting }
+    }
 }

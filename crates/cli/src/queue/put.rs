@@ -1,5 +1,6 @@
 //! `multiproc put`.
 
+use super::json::Given;
 use super::number;
 use crate::exit::{Exit, Stop, say};
 use crate::name::Named;
@@ -84,7 +85,11 @@ impl Put {
     }
 
     fn put_record(&self, putter: &mut Putter<'_>, record: Vec<u8>) -> anyhow::Result<()> {
-        putter.put(record)
+        if !self.json {
+            return putter.put(record);
+        }
+        // The first line of an export is about the queue.
+        Given::read(&record)?.message()?.map_or(Ok(()), |message| putter.put(message))
     }
 }
 
