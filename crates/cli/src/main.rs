@@ -47,41 +47,26 @@ Exit codes:
   129  ended by SIGHUP; 130: by SIGINT (Ctrl-C); 143: by SIGTERM
   141  the reader of standard output left
 
-Queues are files in /dev/shm/multiproc-UID, or in the directory that MULTIPROC_DIR names. They are in memory: they outlive every
-process, and end with a reboot."
+Queues are files in /dev/shm/multiproc-UID, or in multiproc-UID in the directory that MULTIPROC_DIR names. They are in memory: they
+outlive every process, and end with a reboot."
 );
 
 #[derive(Subcommand)]
 enum Command {
-    /// Make a queue.
     Create(queue::Create),
-    /// Remove queues.
     Rm(queue::Rm),
-    /// List the queues.
     Ls(queue::Ls),
-    /// Tell everything about a queue.
     Stat(queue::Stat),
-    /// Put messages into a queue.
     Put(queue::Put),
-    /// Take messages out of a queue and print them.
     Get(queue::Get),
-    /// Print messages that wait, and leave them.
     Peek(queue::Peek),
-    /// List messages that were given up; put them back to work, or drop them.
     Dead(queue::Dead),
-    /// Take out all messages that wait, and throw them away.
     Clear(queue::Clear),
-    /// Wait until everything that was put is done.
     Join(queue::Join),
-    /// Say that no more messages come.
     Shutdown(queue::Shutdown),
-    /// Print a queue as lines of JSON.
     Export(queue::Export),
-    /// Put the messages of an export into a queue.
     Import(queue::Import),
-    /// Print the completions of a shell.
     Completions(shell::Completions),
-    /// Print the manual page, of the whole or of one command.
     Man(shell::Man),
     /// Run the programs of a tutorial on multiprocessing, each with real processes.
     Demo(demo::Demo),

@@ -1,7 +1,7 @@
 //! `multiproc dead`: messages that were given up.
 
 use super::export::Letters;
-use super::json::{Ended, Line, abridged};
+use super::json::{self, Ended, Line, abridged};
 use super::list::table;
 use crate::exit::{Exit, say};
 use crate::name::{Named, look};
@@ -53,8 +53,8 @@ impl Dead {
         let mut messages = look(&self.name)?.messages(usize::MAX);
         messages.retain(|message| matches!(message.place, Place::Dead));
         let signals = Signals::watch()?;
-        let text = if self.json { lines(&messages)? } else { rows(&messages) };
-        Output::new(&signals)?.write(&text)?;
+        let text = if self.json { json::lines(messages.iter().map(Line::of))? } else { rows(&messages) };
+        Output::new(&signals)?.write(text.as_bytes())?;
         Ok(if messages.is_empty() { Exit::Nothing } else { Exit::Done })
     }
 
@@ -110,16 +110,7 @@ fn put_back(queue: &JoinableQueue<Vec<u8>>, mut letter: DeadLetter<Vec<u8>>, sig
     }
 }
 
-fn lines(messages: &[Glimpse]) -> anyhow::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    for message in messages {
-        serde_json::to_writer(&mut text, &Line::of(message))?;
-        text.push(b'\n');
-    }
-    Ok(text)
-}
-
-fn rows(messages: &[Glimpse]) -> Vec<u8> {
+fn rows(messages: &[Glimpse]) -> String {
     let row = |message: &Glimpse| {
         let ended = message.ended.map_or_else(String::new, |how| Ended::from(how).in_words());
         [message.id.to_string(), message.deliveries.to_string(), ended, format!("{:?}", abridged(&message.bytes))]

@@ -142,3 +142,9 @@ pub(crate) fn abridged(bytes: &[u8]) -> String {
     }
     start
 }
+
+/// Each thing as a line of JSON.
+pub(crate) fn lines<T: Serialize>(of: impl IntoIterator<Item = T>) -> anyhow::Result<String> {
+    let lines = of.into_iter().map(|one| Ok(serde_json::to_string(&one)? + "\n"));
+    lines.collect()
+}

@@ -1,5 +1,6 @@
 //! `multiproc ls` and `multiproc stat`: what there is, and what goes on.
 
+use super::json;
 use super::number::in_words;
 use crate::exit::Exit;
 use crate::name::look;
@@ -61,23 +62,14 @@ impl Ls {
     pub(crate) fn run(self) -> anyhow::Result<Exit> {
         let names = queue_names().context("can't list the queues")?;
         let listed: Vec<_> = names.iter().map(|name| Listed { name, what: What::of(name) }).collect();
-        let text = if self.json { lines(&listed)? } else { rows(&listed) };
+        let text = if self.json { json::lines(&listed)? } else { rows(&listed) };
         let signals = Signals::watch()?;
-        Output::new(&signals)?.write(&text)?;
+        Output::new(&signals)?.write(text.as_bytes())?;
         Ok(Exit::Done)
     }
 }
 
-fn lines(listed: &[Listed<'_>]) -> anyhow::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    for queue in listed {
-        serde_json::to_writer(&mut text, queue)?;
-        text.push(b'\n');
-    }
-    Ok(text)
-}
-
-fn rows(listed: &[Listed<'_>]) -> Vec<u8> {
+fn rows(listed: &[Listed<'_>]) -> String {
     let count = |count: &Option<usize>| count.map_or_else(|| "-".into(), |count| count.to_string());
     let rows = listed.iter().filter_map(|Listed { name, what }| match what {
         What::Error { .. } => None,
@@ -88,16 +80,16 @@ fn rows(listed: &[Listed<'_>]) -> Vec<u8> {
     let mut text = table(["NAME", "KIND", "WAITING", "IN HAND", "DEAD", "MEMORY"], rows.collect());
     for Listed { name, what } in listed {
         if let What::Error { error } = what {
-            text.extend_from_slice(format!("{name}: {error}\n").as_bytes());
+            let _ = writeln!(text, "{name}: {error}");
         }
     }
     text
 }
 
 /// Rows in columns. Without a row: nothing.
-pub(super) fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -> Vec<u8> {
+pub(super) fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -> String {
     if rows.is_empty() {
-        return Vec::new();
+        return String::new();
     }
     let rows: Vec<_> = std::iter::once(head.map(str::to_owned)).chain(rows).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
@@ -110,7 +102,7 @@ pub(super) fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -> 
         text.push_str(line.trim_end());
         text.push('\n');
     }
-    text.into_bytes()
+    text
 }
 
 /// Tell everything about a queue: what waits, what is in hand of which process and since when, rates, memory.
@@ -133,6 +125,8 @@ pub(crate) struct Stat {
 struct Figures<'a> {
     name: &'a str,
     kind: String,
+    #[serde(skip)]
+    is_joinable: bool,
     message_type: String,
     waiting: usize,
     maxsize: Option<usize>,
@@ -172,7 +166,7 @@ impl Stat {
     pub(crate) fn run(self) -> anyhow::Result<Exit> {
         let seen = look(&self.name)?;
         let figures = Figures::of(&self.name, &seen);
-        let text = if self.json { serde_json::to_string(&figures)? + "\n" } else { figures.in_words() };
+        let text = if self.json { json::lines([&figures])? } else { figures.in_words() };
         let signals = Signals::watch()?;
         Output::new(&signals)?.write(text.as_bytes())?;
         Ok(Exit::Done)
@@ -197,6 +191,7 @@ impl<'a> Figures<'a> {
         Self {
             name,
             kind: seen.kind().to_string(),
+            is_joinable: is_joinable(seen),
             message_type: seen.message_type(),
             waiting: seen.len(),
             maxsize: seen.capacity(),
@@ -215,36 +210,50 @@ impl<'a> Figures<'a> {
         }
     }
 
+    fn dead_in_words(&self) -> String {
+        match self.max_deliveries {
+            None => self.dead.to_string(),
+            Some(1) => format!("{}, after one delivery", self.dead),
+            Some(most) => format!("{}, after {most} deliveries", self.dead),
+        }
+    }
+
+    fn lines(&self) -> Vec<(&'static str, String)> {
+        let waiting = self.waiting.to_string();
+        let mut lines = vec![("waiting", self.maxsize.map_or(waiting.clone(), |most| format!("{waiting} of at most {most}")))];
+        if self.is_joinable {
+            lines.extend([("in hand", self.in_hand.len().to_string()), ("dead", self.dead_in_words())]);
+        } else {
+            lines.push(("lost", self.lost.to_string()));
+        }
+        let pids: Vec<_> = self.participants.iter().map(|other| process(other.pid, other.is_alive)).collect();
+        lines.extend([
+            ("put", format!("{}, {} a second", self.puts, self.puts_per_second)),
+            ("got", format!("{}, {} a second", self.gets, self.gets_per_second)),
+            ("memory", format!("{} of at most {}", in_words(self.memory), in_words(self.memory_limit))),
+            ("participants", if pids.is_empty() { "none".into() } else { pids.join(", ") }),
+        ]);
+        lines
+    }
+
     fn in_words(&self) -> String {
         let end = if self.is_shut_down { ", shut down" } else { "" };
         let mut text = format!("{}: a {} of {}{end}\n\n", self.name, self.kind, self.message_type);
-        let mut line = |what: &str, value: String| {
+        for (what, value) in self.lines() {
             let _ = writeln!(text, "{what:<13} {value}");
+        }
+        let row = |held: &InHand| {
+            let seconds = format!("{:.1} s", held.held_seconds);
+            [held.id.clone(), process(held.pid, held.is_alive), seconds, held.deliveries.to_string()]
         };
-        line(
-            "waiting",
-            self.maxsize.map_or_else(|| self.waiting.to_string(), |most| format!("{} of at most {most}", self.waiting)),
-        );
-        line("in hand", self.in_hand.len().to_string());
-        line(
-            "dead",
-            self.max_deliveries.map_or_else(|| self.dead.to_string(), |most| format!("{}, after {most} deliveries", self.dead)),
-        );
-        line("lost", self.lost.to_string());
-        line("put", format!("{}, {} a second", self.puts, self.puts_per_second));
-        line("got", format!("{}, {} a second", self.gets, self.gets_per_second));
-        line("memory", format!("{} of at most {}", in_words(self.memory), in_words(self.memory_limit)));
-        let pids = self.participants.iter().map(|other| format!("{}{}", other.pid, if other.is_alive { "" } else { " (dead)" }));
-        line("participants", pids.collect::<Vec<_>>().join(", "));
         if !self.in_hand.is_empty() {
-            let rows = self.in_hand.iter().map(|held| {
-                let pid = format!("{}{}", held.pid, if held.is_alive { "" } else { " (dead)" });
-                [held.id.clone(), pid, format!("{:.1} s", held.held_seconds), held.deliveries.to_string()]
-            });
-            let rows = table(["ID", "IN HAND OF", "FOR", "DELIVERY"], rows.collect());
             text.push('\n');
-            text.push_str(&String::from_utf8_lossy(&rows));
+            text.push_str(&table(["ID", "IN HAND OF", "FOR", "DELIVERY"], self.in_hand.iter().map(row).collect()));
         }
         text
     }
+}
+
+fn process(pid: u32, is_alive: bool) -> String {
+    format!("{pid}{}", if is_alive { "" } else { " (dead)" })
 }

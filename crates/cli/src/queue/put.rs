@@ -192,6 +192,7 @@ impl<'a> Putter<'a> {
             PutError::NoMemory(_) => anyhow!(
                 "there is no memory for the message, and nothing in queue {name} whose end would give some: see \"multiproc doctor\""
             ),
+            PutError::Encode { .. } => anyhow!("queue {name} takes text alone, and the message is not UTF-8"),
             other => anyhow!("{other:#}"),
         }
     }
