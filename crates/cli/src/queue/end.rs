@@ -2,7 +2,7 @@
 
 use super::number;
 use crate::exit::{Exit, say};
-use crate::name::{Named, wrong_name};
+use crate::name::{Named, look, wrong_name};
 use crate::signals::Signals;
 use anyhow::Context;
 use clap::Args;
@@ -121,10 +121,7 @@ pub(crate) struct Shutdown {
 
 impl Shutdown {
     pub(crate) fn run(self) -> anyhow::Result<Exit> {
-        match Named::open(&self.name)? {
-            Named::Queue(queue) => queue.shutdown(),
-            Named::Joinable(queue) => queue.shutdown(),
-        }
+        look(&self.name)?.shutdown();
         Ok(Exit::Done)
     }
 }
