@@ -13,7 +13,9 @@ use clap::{Parser, Subcommand};
 use exit::{Exit, Stop, say};
 use std::process::ExitCode;
 
-/// Work queues in shared memory, for the shell: nothing has to run, and any process may be killed at any time.
+/// Work queues in shared memory, for the shell.
+///
+/// Nothing has to run for them, and any process may be killed at any time.
 #[derive(Parser)]
 #[command(name = "multiproc", version, after_help = EXAMPLES, after_long_help = LONG)]
 struct Cli {
@@ -29,7 +31,8 @@ Examples:
   multiproc create jobs --joinable --max-deliveries 3
   find . -name '*.wav' -print0 | multiproc put jobs --null
   multiproc stat jobs
-  multiproc export jobs > jobs.jsonl     # before a reboot; multiproc import jobs < jobs.jsonl after it"
+  multiproc export jobs > jobs.jsonl     # before a reboot
+  multiproc import jobs < jobs.jsonl     # after it"
     };
 }
 
@@ -47,8 +50,8 @@ Exit codes:
   129  ended by SIGHUP; 130: by SIGINT (Ctrl-C); 143: by SIGTERM
   141  the reader of standard output left
 
-Queues are files in /dev/shm/multiproc-UID, or in multiproc-UID in the directory that MULTIPROC_DIR names. They are in memory: they
-outlive every process, and end with a reboot."
+Queues are files in /dev/shm/multiproc-UID, or in multiproc-UID in the directory that MULTIPROC_DIR
+names. They are in memory: they outlive every process, and end with a reboot."
 );
 
 #[derive(Subcommand)]

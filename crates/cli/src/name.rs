@@ -142,7 +142,15 @@ pub(crate) fn refused(name: &str, error: OpenError) -> Error {
         OpenError::Attach(AttachError::Refused { flaw: Flaw::Kind { found, .. }, .. }) => {
             anyhow!("{name} is a {found}: the command uses a Queue or a JoinableQueue")
         }
-        other => Error::new(other).context(format!("can't use queue {name}")),
+        OpenError::Create(CreateError::Directory(AttachError::Refused { segment, flaw }))
+        | OpenError::Attach(AttachError::Refused { segment, flaw }) => {
+            let what = if segment == name { format!("queue {name}") } else { segment };
+            anyhow!("{what} is refused: {flaw}")
+        }
+        other => match std::env::var_os("MULTIPROC_DIR") {
+            None => Error::new(other).context(format!("can't use queue {name}")),
+            Some(place) => Error::new(other).context(format!("can't use queue {name} in MULTIPROC_DIR, which is {place:?}")),
+        },
     }
 }
 

@@ -5,10 +5,10 @@ use crate::exit::Exit;
 use crate::record::Output;
 use crate::signals::Signals;
 use anyhow::Context;
-use clap::{Args, CommandFactory};
+use clap::{Args, Command, CommandFactory};
 use clap_complete::Shell;
 
-/// Print the completions of a shell to standard output.
+/// Print the completions of a shell.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -28,7 +28,9 @@ impl Completions {
     }
 }
 
-/// Print a manual page to standard output, in the form that man reads.
+/// Print a manual page.
+///
+/// It has the form that man reads.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -52,10 +54,27 @@ impl Man {
                 command.clone().display_name(format!("multiproc-{name}"))
             }
         };
-        let mut text = Vec::new();
-        clap_mangen::Man::new(page).render(&mut text)?;
-        print(&text)
+        print(&page_of(page)?)
     }
+}
+
+/// The page, with the examples as they are: a line each.
+fn page_of(command: Command) -> std::io::Result<Vec<u8>> {
+    let has_commands = command.has_subcommands();
+    let man = clap_mangen::Man::new(command);
+    let (mut text, mut extra) = (Vec::new(), Vec::new());
+    man.render_title(&mut text)?;
+    man.render_name_section(&mut text)?;
+    man.render_synopsis_section(&mut text)?;
+    man.render_description_section(&mut text)?;
+    man.render_options_section(&mut text)?;
+    if has_commands {
+        man.render_subcommands_section(&mut text)?;
+    }
+    man.render_extra_section(&mut extra)?;
+    let extra = String::from_utf8_lossy(&extra).replacen(".SH EXTRA\n", ".SH EXAMPLES\n.nf\n", 1);
+    text.extend_from_slice(extra.as_bytes());
+    Ok(text)
 }
 
 fn print(text: &[u8]) -> anyhow::Result<Exit> {

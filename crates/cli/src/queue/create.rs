@@ -9,16 +9,16 @@ use multiproc::{AttachError, Builder, CreateError, Flaw, JoinableQueue, OpenErro
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// Make a queue, which stays until it is removed or the machine starts again.
+/// Make a queue.
 ///
-/// With --joinable a message is out only when it is done: what a killed process had in hand is delivered again. Without it, a message
+/// It stays until it is removed or the machine starts again. With --joinable a message is out only when it is done: what a killed process had in hand is delivered again. Without it, a message
 /// that was got is out.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  multiproc create jobs --joinable --max-deliveries 3    # given up after three tries: see multiproc dead
-  multiproc create events --maxsize 1000                 # puts wait while 1000 messages wait
-  multiproc create jobs --joinable --if-missing          # at the start of each script that uses it")]
+  multiproc create jobs --joinable --max-deliveries 3    # three tries for each
+  multiproc create events --maxsize 1000                 # puts wait while it is full
+  multiproc create jobs --joinable --if-missing          # at the start of each script")]
 pub(crate) struct Create {
     /// The name: 1 to 200 letters, digits, '.', '_' or '-'.
     name: String,

@@ -12,10 +12,10 @@ use clap::Args;
 use multiproc::{DeadLetter, Glimpse, JoinableQueue, MessageId, Place, PutError, wait};
 use std::collections::BTreeSet;
 
-/// List the messages that were given up, oldest first: each was delivered --max-deliveries times and never done, or no program could
-/// read it.
+/// List the messages that were given up, put them back to work, or drop them.
 ///
-/// The last exit is the one of the command that "multiproc work" ran for it: 128 and more stand for a signal.
+/// A message is given up when it was delivered --max-deliveries times and never done, and when no program could read it. An exit is that
+/// of the command which "multiproc work" ran for the message; above 128 it stands for a signal.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:

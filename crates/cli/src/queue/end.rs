@@ -9,7 +9,9 @@ use clap::Args;
 use multiproc::{AttachError, GetError, RemoveError, remove_queue, wait};
 use std::time::Duration;
 
-/// Remove queues, with everything in them. Processes that have one open keep it until they end.
+/// Remove queues, with everything in them.
+///
+/// Processes that have one open keep it until they end.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -50,7 +52,9 @@ impl Rm {
     }
 }
 
-/// Take out all messages that wait, and throw them away. Those in the hands of other processes stay theirs.
+/// Throw away all messages that wait.
+///
+/// Messages in the hands of other processes stay there, and dead messages stay dead.
 #[derive(Args)]
 #[command(after_help = "\
 Example:
@@ -79,7 +83,7 @@ impl Clear {
     }
 }
 
-/// Wait until every message that was put is done, or given up.
+/// Wait until every message is done, or given up.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -108,7 +112,9 @@ impl Join {
     }
 }
 
-/// Say that no more messages come: puts are refused from now on, and workers end when everything is done.
+/// Say that no more messages come.
+///
+/// Puts are refused from now on. What is there can still be got. Workers end when everything is done.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:

@@ -14,9 +14,9 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Print a queue as lines of JSON: first how it was made, then each message. Nothing is taken out unless --take says so.
+/// Print a queue as lines of JSON.
 ///
-/// Messages in hand and dead messages are among them. Of a queue in use it is a view that was true message by message: end its workers
+/// The first line tells how the queue was made, each other one is a message. Nothing is taken out unless --take says so. Messages in hand and dead messages are among them. Of a queue in use it is a view that was true message by message: end its workers
 /// first for an exact one.
 #[derive(Args)]
 #[command(after_help = "\
@@ -156,9 +156,9 @@ impl Drop for Letters {
     }
 }
 
-/// Put the messages of an export into a queue, and make the queue first if there is none.
+/// Put the messages of an export into a queue.
 ///
-/// All of them are new messages: what was in hand or dead is to be done, and deliveries are counted from the start.
+/// The queue is made first if there is none. All of them are new messages: what was in hand or dead is to be done, and deliveries are counted from the start.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:

@@ -11,10 +11,12 @@ use clap::Args;
 use multiproc::{GetError, Glimpse, Overview, Place, Source, wait};
 use std::time::Duration;
 
-/// Take messages out of a queue and print them, oldest first: one, without a wait, unless told otherwise.
+/// Take messages out of a queue and print them.
 ///
-/// A message of a queue made with --joinable is done when it is written. If get is killed before that, it is delivered again. A message
-/// of another queue that could not be written goes back behind the others.
+/// It takes the oldest one, without a wait, unless told otherwise.
+///
+/// A message of a queue made with --joinable is done when it is written. If get is killed before that, the message is delivered again.
+/// A message of another queue that could not be written goes back behind the others, but dies with a get that is killed.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -119,7 +121,7 @@ fn take(queue: &Named, most: u64) -> (Vec<Message<'_>>, Result<(), GetError>) {
     (batch, Ok(()))
 }
 
-/// Print messages that wait, oldest first, and leave them where they are.
+/// Print messages that wait, and leave them there.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:

@@ -105,9 +105,9 @@ pub(super) fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -> 
     text
 }
 
-/// Tell everything about a queue: what waits, what is in hand of which process and since when, rates, memory.
+/// Tell everything about a queue.
 ///
-/// It works for queues of any program and any type of message.
+/// That is what waits, what is in hand of which process and for how long, rates, and memory. It works for queues of any program and any type of message.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:

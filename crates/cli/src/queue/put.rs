@@ -33,7 +33,7 @@ Examples:
 pub(crate) struct Put {
     /// The queue.
     name: String,
-    /// The messages; "-" stands for the lines of standard input.
+    /// The messages; "-" stands for the lines of standard input. Write -- before those that begin with a dash.
     #[arg(value_name = "MESSAGE")]
     messages: Vec<OsString>,
     /// Records of standard input end with NUL, not with a newline.
@@ -190,7 +190,8 @@ impl<'a> Putter<'a> {
                 "a message of {len} bytes is longer than any that queue {name} takes, which is {max}: make the queue with a larger --max-message"
             ),
             PutError::NoMemory(_) => anyhow!(
-                "there is no memory for the message, and nothing in queue {name} whose end would give some: see \"multiproc doctor\""
+                "there is no memory left for the message, and queue {name} has nothing that would free enough: \
+                 give it more --memory, or free some of the system's (df /dev/shm)"
             ),
             PutError::Encode { .. } => anyhow!("queue {name} takes text alone, and the message is not UTF-8"),
             other => anyhow!("{other:#}"),
