@@ -48,7 +48,7 @@ pub(crate) struct Shape {
     /// The most memory that messages may take, such as 64M or 2G [default: as much as there is].
     #[arg(long, value_name = "SIZE", value_parser = number::size)]
     pub(crate) memory: Option<u64>,
-    /// Refuse messages that are not UTF-8: Rust programs open it as a queue of String, not of Vec<u8>.
+    /// Refuse messages that are not UTF-8: Rust programs open it as a queue of String, not of bytes.
     #[arg(long)]
     pub(crate) text: bool,
 }

@@ -229,23 +229,27 @@ impl Progress {
     fn new() -> Self {
         let is_seen = std::io::stderr().is_terminal() && !std::io::stdin().is_terminal();
         Self(is_seen.then(|| {
-            let style = ProgressStyle::with_template("{pos} put, {per_sec} {msg}");
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            if let Ok(style) = style { bar.with_style(style) } else { bar }
+            match ProgressStyle::with_template("{pos} put, {msg}") {
+                Ok(style) => bar.with_style(style),
+                Err(_) => bar,
+            }
         }))
     }
 
     fn show(&self, put: u64) {
         if let Some(bar) = self.0.as_ref().filter(|_| put % STEP == 0) {
-            bar.set_message("");
             bar.set_position(put);
+            bar.set_message(format!("{:.0} a second", bar.per_sec()));
         }
     }
 
     fn wait(&self, put: u64) {
         if let Some(bar) = &self.0 {
             bar.set_position(put);
-            bar.set_message("(full: waiting for room)");
+            bar.set_message("and the queue is full: waiting for room");
+            // A wait has no end that is known: the line can't be drawn later.
+            bar.force_draw();
         }
     }
 
