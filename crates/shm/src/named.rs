@@ -129,16 +129,17 @@ fn tidy() {
 
 /// Creates a file without a name, on the file system where `name` will be.
 pub(crate) fn create_unnamed(name: &SegmentName) -> Result<OwnedFd, CreateError> {
-    let system = |source| CreateError::System {
-        segment: name.to_string(),
-        what: "create a file for it in the place of named segments",
-        source,
-    };
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     let mode = Mode::RUSR | Mode::WUSR;
-    let file = apart(|| retry_on_intr(|| rustix::fs::open(parent(), flags, mode))).map_err(system)?;
+    let file = apart(|| retry_on_intr(|| rustix::fs::open(parent(), flags, mode))).map_err(|source| {
+        let (segment, what) = (parent().display().to_string(), "make a file there (MULTIPROC_DIR can name another directory)");
+        CreateError::Directory(AttachError::System { segment, what, source })
+    })?;
     // Whatever the umask took.
-    rustix::fs::fchmod(&file, mode).map_err(|error| system(error.into()))?;
+    rustix::fs::fchmod(&file, mode).map_err(|error| {
+        let (segment, what) = (name.to_string(), "give its file the mode 600");
+        CreateError::System { segment, what, source: error.into() }
+    })?;
     Ok(file)
 }
 
