@@ -147,10 +147,7 @@ pub(crate) fn refused(name: &str, error: OpenError) -> Error {
             let what = if segment == name { format!("queue {name}") } else { segment };
             anyhow!("{what} is refused: {flaw}")
         }
-        other => match std::env::var_os("MULTIPROC_DIR") {
-            None => Error::new(other).context(format!("can't use queue {name}")),
-            Some(place) => Error::new(other).context(format!("can't use queue {name} in MULTIPROC_DIR, which is {place:?}")),
-        },
+        other => Error::new(other).context(format!("can't use queue {name}")),
     }
 }
 
@@ -167,6 +164,7 @@ pub(crate) fn readable(name: &str, seen: &Overview) -> anyhow::Result<()> {
 }
 
 fn not_readable(name: &str, of: &str) -> Error {
+    let of = of.escape_debug();
     anyhow!(
         "queue {name} has messages of type {of}, which only the program that made it can read: \
          the command reads queues of bytes (Vec<u8>) and of text (String)"

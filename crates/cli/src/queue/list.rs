@@ -238,7 +238,7 @@ impl<'a> Figures<'a> {
 
     fn in_words(&self) -> String {
         let end = if self.is_shut_down { ", shut down" } else { "" };
-        let mut text = format!("{}: a {} of {}{end}\n\n", self.name, self.kind, self.message_type);
+        let mut text = format!("{}: a {} of {}{end}\n\n", self.name, self.kind, self.message_type.escape_debug());
         for (what, value) in self.lines() {
             let _ = writeln!(text, "{what:<13} {value}");
         }
