@@ -50,7 +50,7 @@ fuzz_target!(|input: (u8, Vec<Op>)| {
             }
             Op::Sweep(drop_them, row) => {
                 let dead = Owner::new(u32::from(row % 4), u64::from(row / 4));
-                let again = Orphans::Redeliver { max_deliveries: Some(row % 5), how: Unfinished::GivenBack };
+                let again = Orphans::Redeliver { max_deliveries: Some(row % 5), how: Unfinished::GivenBack { note: 0 } };
                 let orphans = if drop_them { Orphans::Drop } else { again };
                 let mut done = Finished { count: u64::from(row), last: Completion(u64::from(row)) };
                 let _ = ring.sweep(dead, done, orphans, || true, |orphan| done = orphan.complete(done));

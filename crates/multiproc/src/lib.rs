@@ -41,9 +41,9 @@ pub use multiproc_process::{
 };
 pub use multiproc_queue::{
     AllDone, AttachError, Borrowed, Builder, ChannelError, CreateError, DeadLetter, Delivery, Flaw, GetError, GetManyError,
-    Holder, Iter, JoinThreadError, JoinableQueue, LayoutError, Loan, NameError, OpenError, OutOfBounds, ParticipantError,
-    PutError, PutManyError, Queue, QueueJoinError, RemoveError, Room, SimpleQueue, SpscError, TaskDoneError, Unfinished,
-    remove_queue,
+    Glimpse, Holder, Iter, JoinThreadError, JoinableQueue, LayoutError, Loan, MessageId, MessageIdError, NameError, OpenError,
+    OutOfBounds, Overview, ParticipantError, ParticipantInfo, Place, PutError, PutManyError, Queue, QueueJoinError, QueueKind,
+    RemoveError, Room, SimpleQueue, SpscError, TaskDoneError, Unfinished, queue_names, remove_queue,
 };
 #[cfg(feature = "async")]
 pub use multiproc_queue::{DeliveryStream, QueueSink, QueueStream, SimpleQueueStream};

@@ -157,7 +157,7 @@ pub(crate) fn spec(duplex: bool) -> Result<Spec, PipeError> {
     let one = stream_len(CAPACITY)?.next_multiple_of(4096);
     let len = STREAMS_AT + if duplex { 2 * one } else { one };
     let geometry = [CAPACITY as u64, u64::from(duplex), 0, 0, 0, 0, 0, 0];
-    Ok(Spec { kind: KIND, len, participants: 0, geometry })
+    Ok(Spec { geometry, ..Spec::new(KIND, len) })
 }
 
 /// Whether an attached segment is a pipe that we can use, and whether it goes both ways.

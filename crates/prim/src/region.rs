@@ -127,6 +127,12 @@ pub unsafe trait Memory: Send + Sync + 'static {
         true
     }
 
+    /// Copies the bytes from `start` on without touching them, where the owner has a way to: pages that were given back meanwhile read
+    /// as zero, and stay away. Returns whether it did.
+    fn copy_out(&self, _start: usize, _target: &mut [u8]) -> bool {
+        false
+    }
+
     /// Maps `range` of the same memory as an owner of its own. The range may lie behind [`len`](Self::len). With `grow`, memory that
     /// can grow does so.
     ///
@@ -249,6 +255,15 @@ impl Region {
     /// Whether some page of `range` may have been committed.
     pub fn has_pages(&self, range: Range<usize>) -> bool {
         range.end <= self.len && self.owner.has_pages(self.start + range.start..self.start + range.end)
+    }
+
+    /// A copy of `range`, whose pages another process may give back at any time; `None` if it is not in the region.
+    ///
+    /// Bytes that are written meanwhile are copied as they are at some moment: the caller finds out whether they were.
+    pub fn copy_out(&self, range: Range<usize>) -> Option<Vec<u8>> {
+        let window = self.bytes(range.start, range.len()).ok()?;
+        let mut copy = vec![0; range.len()];
+        (self.owner.copy_out(self.start + range.start, &mut copy) || window.read(&mut copy)).then_some(copy)
     }
 
     /// Length in bytes.

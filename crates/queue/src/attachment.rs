@@ -19,7 +19,7 @@ use multiproc_travel::pass;
 use serde::{Deserialize, Deserializer, Serializer};
 use std::cell::OnceCell;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 pub(crate) struct Attachment {
     pub(crate) segment: Segment,
@@ -36,8 +36,16 @@ pub(crate) struct Attachment {
     pub(crate) operations: Hint,
     /// The registry's key for it.
     pub(crate) file: FileId,
+    /// Whether it was made for messages of the type `String`. Then none of its messages is anything else.
+    pub(crate) texts_only: bool,
     /// For the watcher of the dead and the threads' lists, which must not keep the attachment alive.
     pub(crate) itself: Weak<Attachment>,
+}
+
+/// What stands for `String` and for `Vec<u8>`, whose messages are their bytes.
+fn texts_and_bytes() -> [u64; 2] {
+    static BOTH: OnceLock<[u64; 2]> = OnceLock::new();
+    *BOTH.get_or_init(|| [pass::identity::<String>(), pass::identity::<Vec<u8>>()])
 }
 
 impl std::fmt::Debug for Attachment {
@@ -66,10 +74,28 @@ impl Attachment {
         let file = file_id(segment.as_fd())?;
         let attachment = registry::attached(file, || Self::attach_segment(segment, file, flavor))?;
         attachment.check(flavor)?;
-        if attachment.shape.identity != identity {
-            return Err(attachment.segment.refuse(Flaw::MessageType { expected: message_type.to_owned() }).into());
+        if !attachment.holds(identity) {
+            let (found, expected) = (attachment.shape.label.to_string(), message_type.to_owned());
+            return Err(attachment.segment.refuse(Flaw::MessageType { found, expected }).into());
         }
         Ok(attachment)
+    }
+
+    /// The attachment to the queue of a name, whatever its kind and its messages.
+    pub(crate) fn open_any(name: &SegmentName) -> Result<Share, OpenError> {
+        let segment = Segment::open_any(name)?;
+        let refused = |found: &str| Flaw::Kind { found: found.into(), expected: "queue".into() };
+        let Some(flavor) = Flavor::of(segment.kind()) else {
+            return Err(segment.refuse(refused(&format!("{:?}", segment.kind()))).into());
+        };
+        let file = file_id(segment.as_fd())?;
+        registry::attached(file, || Self::attach_segment(segment, file, flavor))
+    }
+
+    /// Whether its messages are of the type that `identity` stands for. Texts and bytes are of one type here.
+    pub(crate) fn holds(&self, identity: u64) -> bool {
+        let recorded = self.shape.identity;
+        recorded == identity || [recorded, identity].iter().all(|identity| texts_and_bytes().contains(identity))
     }
 
     /// The attachment to the queue behind a descriptor, which is closed if this process has an attachment already.
@@ -134,6 +160,7 @@ impl Attachment {
             wait_lists: WaitLists::default(),
             operations: Hint::new(0),
             file,
+            texts_only: shape.identity == texts_and_bytes()[0],
             itself: itself.clone(),
         });
         // A new participant tidies up: where many processes come and die, none may ever be idle long enough to do it.

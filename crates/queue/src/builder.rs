@@ -5,7 +5,7 @@ use crate::error::{OpenError, RemoveError};
 use crate::joinable::JoinableQueue;
 use crate::layout::{Flavor, Shape};
 use crate::registry::Share;
-use multiproc_shm::{AttachError, CreateError, MAX_PARTICIPANTS, Segment, SegmentName};
+use multiproc_shm::{AttachError, CreateError, Label, MAX_PARTICIPANTS, Segment, SegmentName};
 use multiproc_travel::pass;
 use serde::de::DeserializeOwned;
 
@@ -77,6 +77,7 @@ impl<Q> Builder<Q> {
             max_deliveries: 0,
             participants: PARTICIPANTS,
             identity: 0,
+            label: Label::NONE,
         };
         Self { shape, max_message: None, name: None, message_type: String::new(), make }
     }
@@ -110,12 +111,17 @@ impl<Q> Builder<Q> {
 
     /// Gives the queue a name, under which other programs of the same user can open it until the name is [removed](remove_queue). The
     /// type of its messages is recorded: it can't be opened as a queue of another type.
+    ///
+    /// `String` and `Vec<u8>` are the exception: a queue of the one opens as a queue of the other, since both are their bytes. Puts of
+    /// bytes into a queue that was made for `String` check that they are UTF-8. A get of a `String` from a queue that was made for
+    /// bytes may find a message that is none: [`GetError::Decode`](crate::GetError::Decode).
     pub fn named(mut self, name: impl Into<String>) -> Self
     where
         Q: Typed,
     {
         self.shape.identity = pass::identity::<Q::Message>();
         self.message_type = pass::type_name::<Q::Message>();
+        self.shape.label = Label::new(&self.message_type);
         self.name = Some(name.into());
         self
     }

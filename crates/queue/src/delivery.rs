@@ -7,7 +7,7 @@ use crate::joinable::JoinableQueue;
 use crate::queue::Queue;
 use crate::registry::{Handles, Share};
 use multiproc_prim::Deadline;
-use multiproc_ring::mpmc::{Held, Lane, Unfinished};
+use multiproc_ring::mpmc::{Held, Lane, MessageId, Unfinished};
 use multiproc_sync::Refused;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -101,7 +101,7 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
         match value {
             Ok(value) => Ok(Delivery { value, count, claim }),
             Err(error) => {
-                claim.put_aside();
+                claim.put_aside(Unfinished::Unreadable);
                 Err(error)
             }
         }
@@ -134,7 +134,7 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
         let block = taken?;
         let count = block.deliveries();
         // A letter without a note is a hostile peer's work.
-        let ended = block.last_end().unwrap_or(Unfinished::GivenBack);
+        let ended = block.last_end().unwrap_or(Unfinished::GivenBack { note: 0 });
         let (held, value) = Queue::<T>::read_held(attachment, block.into_taken());
         let letter = Letter { attachment: share.handles(), held };
         Ok(DeadLetter { value: value?, count, ended, letter })
@@ -146,6 +146,11 @@ impl<T> Delivery<T> {
     /// or that its consumer died. At most 32,767.
     pub fn count(&self) -> u16 {
         self.count
+    }
+
+    /// Returns the id of the value, which stays the same for all its deliveries.
+    pub fn id(&self) -> MessageId {
+        self.claim.id()
     }
 
     /// Says that the value is done (Python: `task_done`), and returns it. In a forked copy it only returns the value.
@@ -160,12 +165,47 @@ impl<T> Delivery<T> {
     /// Gives the value to another consumer, before new values. It is put aside instead if it was delivered as often as
     /// [`max_deliveries`](crate::Builder::max_deliveries) allows.
     pub fn give_back(self) {}
+
+    /// Gives the value back as [`give_back`](Self::give_back) does, with a note for those who look at
+    /// [dead letters](DeadLetter::ended): a number of the caller's choice, as the exit status of a command.
+    pub fn give_back_noting(mut self, note: u32) {
+        if let Some(held) = self.claim.take() {
+            self.claim.attachment.give_back_noting(held, note);
+        }
+    }
+
+    /// Puts the value aside as a dead letter, however often it was delivered, with a note as
+    /// [`give_back_noting`](Self::give_back_noting) has it. For `join` it is done.
+    ///
+    /// ```
+    /// # use multiproc_queue as multiproc;
+    /// use multiproc::{JoinableQueue, Unfinished};
+    ///
+    /// let jobs = JoinableQueue::unbounded()?;
+    /// jobs.put("job".to_string())?;
+    /// let delivery = jobs.get_delivery()?;
+    /// let id = delivery.id();
+    /// delivery.put_aside(127);
+    /// let letter = jobs.try_get_dead()?;
+    /// assert_eq!((letter.id(), letter.ended()), (id, Unfinished::GivenBack { note: 127 }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn put_aside(mut self, note: u32) {
+        if let Some(held) = self.claim.take() {
+            self.claim.attachment.put_aside(held, Unfinished::GivenBack { note });
+        }
+    }
 }
 
 impl<T> DeadLetter<T> {
     /// Counts the deliveries of the value.
     pub fn count(&self) -> u16 {
         self.count
+    }
+
+    /// Returns the id that the value had in its [deliveries](Delivery::id).
+    pub fn id(&self) -> MessageId {
+        id_of(&self.letter.attachment, self.letter.held.as_ref())
     }
 
     /// Returns how the last of its deliveries ended, after which the value was put aside.
@@ -179,7 +219,7 @@ impl<T> DeadLetter<T> {
     /// jobs.get_delivery()?.give_back();
     /// match jobs.try_get_dead()?.ended() {
     ///     Unfinished::Died { pid } => println!("it killed process {pid}"),
-    ///     Unfinished::GivenBack => println!("nobody could do it"),
+    ///     Unfinished::GivenBack { .. } => println!("nobody could do it"),
     ///     other => println!("{other:?}"),
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -191,6 +231,14 @@ impl<T> DeadLetter<T> {
     /// Returns the value, which is out of the queue for good.
     pub fn into_inner(self) -> T {
         self.value
+    }
+
+    /// Leaves the value among the dead letters. Those that are left are read again before the others, in the order in which they were
+    /// left.
+    pub fn leave(mut self) {
+        if let Some(held) = self.letter.take() {
+            self.letter.attachment.give_back(held);
+        }
     }
 
     /// Puts the value into the queue again, behind all others, as if it had never been delivered; waits while a bounded queue is
@@ -274,11 +322,20 @@ impl Claim {
         Some(held)
     }
 
-    fn put_aside(mut self) {
+    fn id(&self) -> MessageId {
+        id_of(&self.attachment, self.held.as_ref())
+    }
+
+    fn put_aside(mut self, why: Unfinished) {
         if let Some(held) = self.take() {
-            self.attachment.put_aside(held);
+            self.attachment.put_aside(held, why);
         }
     }
+}
+
+/// The id of the message behind a delivery or a letter, which has one as long as its owner has it.
+fn id_of(attachment: &Attachment, held: Option<&Held>) -> MessageId {
+    held.map_or_else(MessageId::default, |held| attachment.channel.ring().id_of(held))
 }
 
 impl Drop for Claim {

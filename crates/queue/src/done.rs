@@ -217,13 +217,16 @@ impl Attachment {
     /// Gives a value that is in hand and in no list to another consumer. A value that was delivered too often goes to the dead
     /// letters, and so does one that came from there.
     pub(crate) fn give_back(&self, held: Held) {
-        self.hand_on(held, self.shape.max_deliveries(), Unfinished::GivenBack);
+        self.give_back_noting(held, 0);
     }
 
-    /// Puts a value that can't be read with the dead letters: `join` does not wait for it, and a program that can read it still
-    /// can.
-    pub(crate) fn put_aside(&self, held: Held) {
-        self.hand_on(held, Some(1), Unfinished::Unreadable);
+    pub(crate) fn give_back_noting(&self, held: Held, note: u32) {
+        self.hand_on(held, self.shape.max_deliveries(), Unfinished::GivenBack { note });
+    }
+
+    /// Puts a value with the dead letters: `join` does not wait for it. A program that can read what this one could not still can.
+    pub(crate) fn put_aside(&self, held: Held, why: Unfinished) {
+        self.hand_on(held, Some(1), why);
     }
 
     fn hand_on(&self, held: Held, max_deliveries: Option<u16>, how: Unfinished) {
@@ -248,7 +251,9 @@ impl Attachment {
         }
         let waiting = std::mem::take(&mut *self.in_hand.lock());
         // How their deliveries ended is noted already, and that note stays.
-        waiting.into_iter().for_each(|(held, max_deliveries)| self.hand_on(held, max_deliveries, Unfinished::GivenBack));
+        waiting
+            .into_iter()
+            .for_each(|(held, max_deliveries)| self.hand_on(held, max_deliveries, Unfinished::GivenBack { note: 0 }));
     }
 
     /// Gives back the newest values of this thread's list.

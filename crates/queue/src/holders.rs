@@ -3,6 +3,7 @@
 use crate::attachment::Attachment;
 use crate::sweep::owner;
 use multiproc_prim::monotonic_millis;
+use multiproc_ring::mpmc::{InHand, MessageId};
 use std::time::Duration;
 
 /// A process that has a value of a `JoinableQueue` in hand: what [`JoinableQueue::holders`](crate::JoinableQueue::holders) gives, once
@@ -10,6 +11,8 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Holder {
+    /// The value's id, as a [`Delivery`](crate::Delivery::id) has it.
+    pub id: MessageId,
     /// The process, as its own pid namespace numbers it.
     pub pid: u32,
     /// Whether it lives. What a dead process has in hand comes back, within 100 ms as a rule.
@@ -22,16 +25,21 @@ pub struct Holder {
 
 impl Attachment {
     pub(crate) fn holders(&self) -> Vec<Holder> {
+        self.in_hand().map(|(holder, _)| holder).collect()
+    }
+
+    /// Who has what in hand, and where it is.
+    pub(crate) fn in_hand(&self) -> impl Iterator<Item = (Holder, InHand)> {
         let me = self.membership.participant();
         let now = monotonic_millis();
         let everyone: Vec<_> = self.membership.others().chain([me]).collect();
-        let in_hand = self.channel.ring().in_hand().filter_map(|value| {
+        self.channel.ring().in_hand().filter_map(move |value| {
             let who = *everyone.iter().find(|who| value.may_be_of(owner(**who)))?;
             let pid = self.membership.process_of(who)?.pid;
             // A process that was stopped before it could note the time has only just got the value, for all that can be known.
             let held_for = Duration::from_millis(value.since.map_or(0, |since| now.saturating_sub(since)));
-            Some(Holder { pid, is_alive: !self.membership.is_dead(who), deliveries: value.deliveries, held_for })
-        });
-        in_hand.collect()
+            let (id, deliveries) = (value.id, value.deliveries);
+            Some((Holder { id, pid, is_alive: !self.membership.is_dead(who), deliveries, held_for }, value))
+        })
     }
 }

@@ -2,7 +2,7 @@
 
 use multiproc_prim::{Array, AtomicU64, Ordering, OutOfBounds, Padded, Place, Region, shared_struct};
 use multiproc_ring::mpmc::{Completion, Finished, Geometry, Held};
-use multiproc_shm::{Kind, MAX_PARTICIPANTS, Participant, Segment, Spec, table_rows};
+use multiproc_shm::{Kind, Label, MAX_PARTICIPANTS, Participant, Segment, Spec, table_rows};
 use multiproc_sync::{BusyEvent, Census, ChannelError, fixed_channel_len};
 
 shared_struct! {
@@ -159,6 +159,13 @@ pub(crate) enum Flavor {
 }
 
 impl Flavor {
+    const ALL: [Self; 3] = [Self::Queue, Self::Joinable, Self::Simple];
+
+    /// The flavor of a segment, if it is a queue's.
+    pub(crate) fn of(kind: Kind) -> Option<Self> {
+        Self::ALL.into_iter().find(|flavor| flavor.kind() == kind)
+    }
+
     pub(crate) fn kind(self) -> Kind {
         Kind(match self {
             Self::Queue => *b"QUEU",
@@ -191,6 +198,8 @@ pub(crate) struct Shape {
     pub(crate) participants: u32,
     /// A number for the type of its messages; 0: not recorded, as the queue has no name.
     pub(crate) identity: u64,
+    /// What the segment calls that type.
+    pub(crate) label: Label,
 }
 
 impl Shape {
@@ -242,6 +251,7 @@ impl Shape {
                 0,
                 0,
             ],
+            label: self.label,
         })
     }
 
@@ -258,6 +268,7 @@ impl Shape {
             max_deliveries: u16::try_from(max_deliveries).map_err(|_| format!("{max_deliveries} deliveries"))?,
             participants,
             identity,
+            label: segment.label(),
         };
         if participants == 0 || participants > MAX_PARTICIPANTS {
             return Err(format!("{participants} participants"));

@@ -16,6 +16,7 @@ mod joinable;
 mod layout;
 mod loan;
 mod methods;
+mod overview;
 mod queue;
 mod registry;
 mod sides;
@@ -37,12 +38,13 @@ pub use holders::Holder;
 pub use iter::Iter;
 pub use joinable::JoinableQueue;
 pub use loan::{Borrowed, Loan};
+pub use overview::{Glimpse, Overview, ParticipantInfo, Place, QueueKind, queue_names};
 pub use queue::Queue;
 pub use simple::SimpleQueue;
 pub use waiting::{AllDone, Room};
 
 // What errors, and dead letters, hold.
-pub use multiproc_ring::mpmc::Unfinished;
+pub use multiproc_ring::mpmc::{MessageId, MessageIdError, Unfinished};
 pub use multiproc_shm::{AttachError, CreateError, Flaw, NameError, ParticipantError};
 pub use multiproc_sync::{ChannelError, LayoutError, OutOfBounds, SpscError};
 pub use multiproc_travel::pass::{DecodeError, EncodeError};

@@ -10,6 +10,7 @@ use crate::layout::Flavor;
 use crate::queue::{IN_PLACE, Queue};
 use bytemuck::Pod;
 use multiproc_prim::{Bytes, Deadline};
+use multiproc_ring::mpmc::Unfinished;
 use multiproc_sync::{ChannelBlock, Refused};
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -66,7 +67,7 @@ impl<T: Pod> Queue<T> {
         let rest = block.len() % size_of::<T>().max(1);
         if form != IN_PLACE || rest != 0 {
             match attachment.shape.flavor {
-                Flavor::Joinable => block.hold().into_iter().for_each(|held| attachment.put_aside(held)),
+                Flavor::Joinable => block.hold().into_iter().for_each(|held| attachment.put_aside(held, Unfinished::Unreadable)),
                 _ => drop(block),
             }
             return Err(GetError::Form { written: "was not written as this type in place", asked: "in place (borrow)" });

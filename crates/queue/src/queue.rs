@@ -7,7 +7,7 @@ use crate::layout::Flavor;
 use crate::methods::{methods_of_all, methods_of_both};
 use crate::registry::Share;
 use multiproc_prim::{Deadline, Flag, monotonic_millis};
-use multiproc_ring::mpmc::{Held, PopError, Taken};
+use multiproc_ring::mpmc::{Held, PopError, Taken, Unfinished};
 use multiproc_sync as sync;
 use multiproc_travel::pass;
 use serde::Serialize;
@@ -204,6 +204,10 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         };
         // What went wrong is not handed on from call to call: moving large results costs as much as the whole rest.
         match pass::bare_bytes(&value) {
+            Some(bytes) if attachment.texts_only => match pass::check_text::<T>(bytes) {
+                Ok(()) => refused = push(bytes),
+                Err(why) => refused = Some(Err(why)),
+            },
             Some(bytes) => refused = push(bytes),
             None => with_scratch(|bytes| match pass::encode_plain(&value, bytes) {
                 Ok(()) => refused = push(bytes),
@@ -244,7 +248,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
             let (held, value) = Self::read_held(attachment, taken);
             match (&value, held) {
                 (Ok(_), Some(held)) => attachment.keep(held),
-                (Err(_), Some(held)) => attachment.put_aside(held),
+                (Err(_), Some(held)) => attachment.put_aside(held, Unfinished::Unreadable),
                 (_, None) => {}
             }
             return value;

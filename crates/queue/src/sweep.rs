@@ -44,7 +44,7 @@ impl Sweeper<'_> {
         let orphans = match self.shape.flavor {
             Flavor::Joinable => {
                 let died = || Unfinished::Died { pid: self.membership.process_of(who).map_or(0, |process| process.pid) };
-                let how = if who == me { Unfinished::GivenBack } else { died() };
+                let how = if who == me { Unfinished::GivenBack { note: 0 } } else { died() };
                 Orphans::Redeliver { max_deliveries: self.shape.max_deliveries(), how }
             }
             _ => Orphans::Drop,

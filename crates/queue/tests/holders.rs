@@ -89,11 +89,11 @@ fn a_dead_letter_tells_that_it_was_given_back_or_could_not_be_read() {
     jobs.put(7).unwrap();
     jobs.get_delivery().unwrap().give_back();
     let letter = jobs.try_get_dead().unwrap();
-    assert_eq!(letter.ended(), Unfinished::GivenBack);
+    assert_eq!(letter.ended(), Unfinished::GivenBack { note: 0 });
     // It is put anew, and what ends it then is told.
     letter.put_back().unwrap();
     std::thread::scope(|scope| scope.spawn(|| jobs.get().unwrap()).join().unwrap());
-    assert_eq!(jobs.try_get_dead().unwrap().ended(), Unfinished::GivenBack);
+    assert_eq!(jobs.try_get_dead().unwrap().ended(), Unfinished::GivenBack { note: 0 });
     // No text has these bytes.
     jobs.put(u64::MAX).unwrap();
     let parcel = pass::encode(&jobs).unwrap();

@@ -218,7 +218,7 @@ fn two_sweeps_at_once_return_a_message_once() {
         let [a, b, dead] = handles(&geometry);
         assert!(push(&a, 5));
         std::mem::forget(dead.pop_block(Lane::Main));
-        let orphans = Orphans::Redeliver { max_deliveries: None, how: Unfinished::GivenBack };
+        let orphans = Orphans::Redeliver { max_deliveries: None, how: Unfinished::GivenBack { note: 0 } };
         let other =
             thread::spawn(move || b.sweep(Owner::new(2, 0), Finished::default(), orphans, || true, |_| ()).unwrap().returned);
         let mine = a.sweep(Owner::new(2, 0), Finished::default(), orphans, || true, |_| ()).unwrap().returned;

@@ -74,11 +74,11 @@ fn what_was_noted_of_a_delivery_stays_though_its_sweeper_dies() {
     let (a, b) = pair(8);
     a.push(b"job").unwrap();
     let block = b.pop_block(Lane::Main).unwrap();
-    block.note_end(Unfinished::GivenBack);
+    block.note_end(Unfinished::GivenBack { note: 0 });
     // It dies before it has given it back.
     std::mem::forget(block);
     sweep(&a, B, 1, 77);
-    assert_eq!(a.pop_block(Lane::Dead).unwrap().last_end(), Some(Unfinished::GivenBack));
+    assert_eq!(a.pop_block(Lane::Dead).unwrap().last_end(), Some(Unfinished::GivenBack { note: 0 }));
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn a_note_of_an_earlier_message_in_the_same_block_is_not_taken_for_a_later_ones(
         a.push(message).unwrap();
         let block = b.pop_block(Lane::Main).unwrap();
         if message == b"one" {
-            block.note_end(Unfinished::GivenBack);
+            block.note_end(Unfinished::GivenBack { note: 0 });
             drop(block);
         } else {
             std::mem::forget(block);

@@ -141,8 +141,10 @@ pub enum Flaw {
         expected: String,
     },
     /// Its messages are of another type. This crate knows no messages: `multiproc-queue` says so of its segments.
-    #[error("its messages are not of type {expected}, or of another version of that type")]
+    #[error("its messages are of type {found}, and not {expected} as this program has it")]
     MessageType {
+        /// The type that the segment's label names.
+        found: String,
         /// The type asked for.
         expected: String,
     },

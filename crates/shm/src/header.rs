@@ -1,6 +1,7 @@
 //! The first page of every segment: the version of its layout, the kind of structure in it, and its size.
 
 use crate::error::Flaw;
+use crate::segment::Spec;
 use bytemuck::{Pod, Zeroable};
 use std::fmt;
 
@@ -22,7 +23,7 @@ pub const MAX_PARTICIPANTS: u32 = 1024 - JANITORS;
 pub(crate) const JANITORS: u32 = 8;
 
 /// Change it whenever the bytes of any structure change.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 const MAGIC: [u8; 8] = *b"mproc\0\r\n";
 /// Where the participant table starts.
 pub(crate) const HEADER_LEN: usize = 4096;
@@ -33,7 +34,7 @@ pub(crate) const HEADER_LEN: usize = 4096;
 pub(crate) struct Header {
     magic: [u8; 8],
     version: u32,
-    kind: Kind,
+    pub(crate) kind: Kind,
     /// Length of the segment in bytes as it was created.
     pub(crate) len: u64,
     /// Rows of the participant table.
@@ -41,24 +42,60 @@ pub(crate) struct Header {
     reserved: u32,
     /// Eight numbers of the structure.
     pub(crate) geometry: [u64; 8],
+    pub(crate) label: Label,
 }
 
-static_assertions::const_assert_eq!(size_of::<Header>(), 96);
+static_assertions::const_assert_eq!(size_of::<Header>(), 224);
+
+/// A few words for people about what is in a segment, as the name of a type. Nothing else depends on it.
+#[derive(Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[repr(transparent)]
+pub struct Label([u8; 128]);
+
+impl Label {
+    /// The label of a segment that says nothing.
+    pub const NONE: Self = Self([0; 128]);
+
+    /// A label with the first 128 bytes of a text, or a few less: no character is cut in two.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        let mut label = Self::NONE;
+        let len = (0..=label.0.len()).rev().find(|&len| text.is_char_boundary(len)).unwrap_or(0).min(text.len());
+        label.0[..len].copy_from_slice(&text.as_bytes()[..len]);
+        label
+    }
+}
+
+/// The text, without control characters: another process wrote it.
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let len = self.0.iter().position(|&byte| byte == 0).unwrap_or(self.0.len());
+        let text = String::from_utf8_lossy(&self.0[..len]);
+        text.chars().filter(|c| !c.is_control()).try_for_each(|c| fmt::Write::write_char(f, c))
+    }
+}
+
+impl fmt::Debug for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.to_string())
+    }
+}
 
 impl Header {
-    pub(crate) fn new(kind: Kind, len: u64, participants: u32, geometry: [u64; 8]) -> Self {
-        Self { magic: MAGIC, version: VERSION, kind, len, participants, reserved: 0, geometry }
+    pub(crate) fn new(spec: &Spec, len: u64) -> Self {
+        let &Spec { kind, participants, geometry, label, .. } = spec;
+        Self { magic: MAGIC, version: VERSION, kind, len, participants, reserved: 0, geometry, label }
     }
 
-    /// Checks all that can be wrong with a header on its own, on a private copy.
-    pub(crate) fn check(&self, kind: Kind, file_len: u64) -> Result<(), Flaw> {
+    /// Checks all that can be wrong with a header on its own, on a private copy. `kind`: the kind it must have.
+    pub(crate) fn check(&self, kind: Option<Kind>, file_len: u64) -> Result<(), Flaw> {
         if self.magic != MAGIC {
             return Err(Flaw::Magic);
         }
         if self.version != VERSION {
             return Err(Flaw::Version { found: self.version, known: VERSION });
         }
-        if self.kind != kind {
+        if let Some(kind) = kind.filter(|kind| self.kind != *kind) {
             return Err(Flaw::Kind { found: format!("{:?}", self.kind), expected: format!("{kind:?}") });
         }
         // The segment may have grown since.

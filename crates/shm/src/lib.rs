@@ -13,7 +13,7 @@ mod segment;
 mod watcher;
 
 pub use error::{AttachError, CreateError, Flaw, ParticipantError};
-pub use header::{Kind, MAX_PARTICIPANTS, table_rows};
+pub use header::{Kind, Label, MAX_PARTICIPANTS, table_rows};
 pub use liveness::Identity;
 pub use lock::{ByteLock, Voucher};
 pub use lookout::{Notice, Watched};

@@ -140,6 +140,20 @@ unsafe impl Memory for Map {
         }
     }
 
+    fn copy_out(&self, start: usize, mut target: &mut [u8]) -> bool {
+        let mut at = (self.start + start) as u64;
+        while !target.is_empty() {
+            match retry_on_intr(|| rustix::io::pread(&self.file, &mut *target, at)) {
+                Ok(count) if count > 0 => {
+                    at += count as u64;
+                    target = &mut target[count..];
+                }
+                _ => return false,
+            }
+        }
+        true
+    }
+
     fn extend(&self, range: Range<usize>, grow: bool) -> std::io::Result<Arc<dyn Memory>> {
         let start = self.start.checked_add(range.start).ok_or(Errno::INVAL)?;
         let end = self.start.checked_add(range.end).ok_or(Errno::INVAL)?;

@@ -5,8 +5,11 @@ use crate::lock::path_of;
 use multiproc_prim::descriptor::{apart, occupy_standard_streams};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
+use rustix::process::{getegid, geteuid, getgid, getuid};
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use thiserror::Error;
 
 /// A name of a segment: 1 to 200 letters, digits, `.`, `_` or `-`, not starting with a dot.
@@ -44,21 +47,41 @@ impl fmt::Display for SegmentName {
 /// Where named segments are: in memory, not on a disk.
 const PARENT: &str = "/dev/shm";
 
+/// Names another place for them. It is read once in the life of a process.
+const VARIABLE: &str = "MULTIPROC_DIR";
+
+/// Where the named segments of this process are: `/dev/shm`, or what `MULTIPROC_DIR` names.
+///
+/// A program with more rights than the user who started it does not read the variable.
+fn parent() -> &'static Path {
+    static PLACE: OnceLock<PathBuf> = OnceLock::new();
+    PLACE.get_or_init(|| {
+        let is_its_users = getuid() == geteuid() && getgid() == getegid();
+        let named = std::env::var_os(VARIABLE).filter(|named| is_its_users && !named.is_empty());
+        named.map_or_else(|| PARENT.into(), PathBuf::from)
+    })
+}
+
 /// Times that another process may remove the directory meanwhile before we give up.
 const TRIES: u32 = 100;
 
-fn path() -> String {
-    format!("{PARENT}/multiproc-{}", rustix::process::geteuid().as_raw())
+fn path() -> PathBuf {
+    parent().join(format!("multiproc-{}", geteuid().as_raw()))
+}
+
+/// What an error calls the directory.
+fn path_in_words() -> String {
+    path().display().to_string()
 }
 
 /// Opens the directory of this user's segments, and checks that nobody else may add, swap or read names in it. `None`: there is none.
 fn directory() -> Result<Option<OwnedFd>, AttachError> {
-    let (path, uid) = (path(), rustix::process::geteuid().as_raw());
+    let (path, uid) = (path(), geteuid().as_raw());
     // All files here are opened after this.
     occupy_standard_streams().map_err(|error| directory_error("open a closed standard stream", error))?;
     // As a place only: this works whatever the directory's mode is.
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let refused = |flaw| AttachError::Refused { segment: path.clone(), flaw };
+    let refused = |flaw| AttachError::Refused { segment: path.display().to_string(), flaw };
     let directory = match retry_on_intr(|| rustix::fs::open(&path, flags, Mode::empty())) {
         Err(Errno::NOENT) => return Ok(None),
         Err(Errno::LOOP | Errno::NOTDIR) => return Err(refused(Flaw::Symlink)),
@@ -81,7 +104,7 @@ fn directory() -> Result<Option<OwnedFd>, AttachError> {
 }
 
 fn directory_error(what: &'static str, error: impl Into<std::io::Error>) -> AttachError {
-    AttachError::System { segment: path(), what, source: error.into() }
+    AttachError::System { segment: path_in_words(), what, source: error.into() }
 }
 
 /// Opens the directory of this user's segments, and makes it if there is none.
@@ -106,12 +129,17 @@ fn tidy() {
 
 /// Creates a file without a name, on the file system where `name` will be.
 pub(crate) fn create_unnamed(name: &SegmentName) -> Result<OwnedFd, CreateError> {
-    let system = |source| CreateError::System { segment: name.to_string(), what: "create a file for it in /dev/shm", source };
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     let mode = Mode::RUSR | Mode::WUSR;
-    let file = apart(|| retry_on_intr(|| rustix::fs::open(PARENT, flags, mode))).map_err(system)?;
+    let file = apart(|| retry_on_intr(|| rustix::fs::open(parent(), flags, mode))).map_err(|source| {
+        let (segment, what) = (parent().display().to_string(), "make a file there (MULTIPROC_DIR can name another directory)");
+        CreateError::Directory(AttachError::System { segment, what, source })
+    })?;
     // Whatever the umask took.
-    rustix::fs::fchmod(&file, mode).map_err(|error| system(error.into()))?;
+    rustix::fs::fchmod(&file, mode).map_err(|error| {
+        let (segment, what) = (name.to_string(), "give its file the mode 600");
+        CreateError::System { segment, what, source: error.into() }
+    })?;
     Ok(file)
 }
 
@@ -169,5 +197,22 @@ pub(crate) fn remove(name: &SegmentName) -> Result<(), AttachError> {
 
 /// Whether a file lies where named segments do. A memory file never does, so a file there has, had or can get a name.
 pub(crate) fn is_at_home(device: u64) -> bool {
-    rustix::fs::stat(PARENT).is_ok_and(|parent| parent.st_dev == device)
+    [Path::new(PARENT), parent()].iter().any(|place| rustix::fs::stat(*place).is_ok_and(|place| place.st_dev == device))
+}
+
+/// The names in this user's directory that a segment can have, in order.
+pub(crate) fn list() -> Result<Vec<SegmentName>, AttachError> {
+    let Some(directory) = directory()? else { return Ok(Vec::new()) };
+    let listed = |error: Errno| directory_error("list the named segments", error);
+    // The directory was opened as a place only.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = apart(|| retry_on_intr(|| rustix::fs::openat(&directory, ".", flags, Mode::empty())));
+    let directory = directory.map_err(|error| directory_error("list the named segments", error))?;
+    let mut names = Vec::new();
+    for entry in rustix::fs::Dir::new(directory).map_err(listed)? {
+        let entry = entry.map_err(listed)?;
+        names.extend(entry.file_name().to_str().ok().and_then(|name| SegmentName::new(name).ok()));
+    }
+    names.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    Ok(names)
 }

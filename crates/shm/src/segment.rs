@@ -1,7 +1,7 @@
 //! A segment: created sealed, attached only after every check.
 
 use crate::error::{AttachError, CreateError, Flaw};
-use crate::header::{HEADER_LEN, Header, Kind, MAX_PARTICIPANTS, content_at};
+use crate::header::{HEADER_LEN, Header, Kind, Label, MAX_PARTICIPANTS, content_at};
 use crate::map::{Map, check_file_limit};
 use crate::named::{self, SegmentName};
 use crate::participant::Participants;
@@ -31,13 +31,15 @@ pub struct Spec {
     pub participants: u32,
     /// Numbers that each process needs to know which attaches.
     pub geometry: [u64; 8],
+    /// What it tells people about itself.
+    pub label: Label,
 }
 
 impl Spec {
-    /// A segment without participants, whose geometry is zeros.
+    /// A segment without participants and label, whose geometry is zeros.
     #[must_use]
     pub const fn new(kind: Kind, len: usize) -> Self {
-        Self { kind, len, participants: 0, geometry: [0; 8] }
+        Self { kind, len, participants: 0, geometry: [0; 8], label: Label::NONE }
     }
 }
 
@@ -58,8 +60,10 @@ impl Spec {
 pub struct Segment {
     region: Region,
     name: String,
+    kind: Kind,
     geometry: [u64; 8],
     participants: u32,
+    label: Label,
 }
 
 /// A file that can't become shorter, nor be sealed further, as against writing. It may grow.
@@ -208,10 +212,11 @@ impl Segment {
         let map = Map::new(Arc::new(file), 0..len).map_err(system("map its memory"))?;
         let region = Region::new(map);
         region.commit(0..start).map_err(system("get memory for its header"))?;
-        let header = Header::new(spec.kind, len as u64, spec.participants, spec.geometry);
+        let header = Header::new(spec, len as u64);
         let written = region.bytes(0, size_of::<Header>()).is_ok_and(|to| to.write(bytemuck::bytes_of(&header)));
         debug_assert!(written, "the header is shorter than its page");
-        let segment = Self { region, name, geometry: spec.geometry, participants: spec.participants };
+        let &Spec { kind, geometry, participants, label, .. } = spec;
+        let segment = Self { region, name, kind, geometry, participants, label };
         if let Some(table) = segment.participants() {
             table.make_fresh();
         }
@@ -224,8 +229,25 @@ impl Segment {
     ///
     /// The user has no such segment, it fails a check, or the system refuses.
     pub fn open(name: &SegmentName, kind: Kind) -> Result<Self, AttachError> {
-        let file = named::open(name)?;
-        Self::check(file, name.to_string(), kind)
+        Self::check(named::open(name)?, name.to_string(), Some(kind))
+    }
+
+    /// Opens this user's segment of a name, whatever its [`kind`](Self::kind).
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), but for the kind.
+    pub fn open_any(name: &SegmentName) -> Result<Self, AttachError> {
+        Self::check(named::open(name)?, name.to_string(), None)
+    }
+
+    /// The names that this user's segments have, in order. What has such a name may be no segment.
+    ///
+    /// # Errors
+    ///
+    /// The directory of named segments is not this user's own, or the system refuses.
+    pub fn names() -> Result<Vec<SegmentName>, AttachError> {
+        named::list()
     }
 
     /// Takes the name of a segment away. Processes that have the segment keep it.
@@ -243,11 +265,11 @@ impl Segment {
     ///
     /// The segment fails a check, or the system refuses.
     pub fn attach(file: OwnedFd, kind: Kind) -> Result<Self, AttachError> {
-        Self::check(file, format!("multiproc-{kind:?}"), kind)
+        Self::check(file, format!("multiproc-{kind:?}"), Some(kind))
     }
 
     /// Checks everything that could make a segment dangerous or useless, cheapest first. Each [`Flaw`] has a name of its own.
-    fn check(file: OwnedFd, name: String, kind: Kind) -> Result<Self, AttachError> {
+    fn check(file: OwnedFd, name: String, kind: Option<Kind>) -> Result<Self, AttachError> {
         let refused = |flaw| AttachError::Refused { segment: name.clone(), flaw };
         let segment = &name;
         let system = |what| move |source: std::io::Error| AttachError::System { segment: segment.clone(), what, source };
@@ -287,7 +309,8 @@ impl Segment {
         let len = len.ok_or_else(|| refused(Flaw::Length { len: file_len, expected: header.len }))?;
         let region = Region::new(Map::new(file, 0..len).map_err(system("map it"))?);
         region.commit(0..content_at(header.participants)).map_err(system("get memory for its table"))?;
-        Ok(Self { region, name, geometry: header.geometry, participants: header.participants })
+        let Header { kind, geometry, participants, label, .. } = header;
+        Ok(Self { region, name, kind, geometry, participants, label })
     }
 
     /// The memory of the whole segment, header included.
@@ -303,6 +326,26 @@ impl Segment {
     /// The length of the content in bytes, as the segment was created.
     pub fn content_len(&self) -> usize {
         self.region.len() - self.content_at()
+    }
+
+    /// The structure in it.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// What it tells people about itself, on a private copy.
+    pub fn label(&self) -> Label {
+        self.label
+    }
+
+    /// How much memory it has now, in bytes.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses.
+    pub fn resident(&self) -> std::io::Result<u64> {
+        // The kernel counts in units of 512 bytes.
+        Ok(u64::try_from(rustix::fs::fstat(self)?.st_blocks).unwrap_or(0) * 512)
     }
 
     /// The numbers of [`Spec::geometry`], on a private copy.

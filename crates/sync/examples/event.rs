@@ -24,7 +24,7 @@ fn main() -> Result<()> {
 }
 
 fn parent() -> Result<()> {
-    let segment = Segment::create(&Spec { kind: KIND, len: 4096, participants: 0, geometry: [0; 8] })?;
+    let segment = Segment::create(&Spec::new(KIND, 4096))?;
     let (event, flag) = event(&segment)?;
     // The waiter finds the memory behind its standard input.
     let memory = segment.as_fd().try_clone_to_owned()?;

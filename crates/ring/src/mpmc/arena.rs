@@ -244,6 +244,12 @@ impl<'a> Found<'a> {
         window.flatten().unwrap_or_else(|| self.level.region.nothing())
     }
 
+    /// A copy of the first `len` bytes of the payload, which others may write or give back meanwhile; `None` if there are fewer.
+    pub(super) fn copy_payload(&self, len: usize) -> Option<Vec<u8>> {
+        let start = self.start() + self.blocks.class.header;
+        if len <= self.capacity() { self.level.region.copy_out(start..start + len) } else { None }
+    }
+
     /// Whether a [`trim`](Arena::trim) would give its memory back, were it free.
     #[inline(always)]
     pub(super) fn goes(&self) -> bool {

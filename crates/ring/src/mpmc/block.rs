@@ -159,6 +159,10 @@ impl Held {
         Block { storage: Storage::Shared(found), len, tag, deliveries, from: Some(from) }
     }
 
+    pub(super) fn origin(&self) -> Origin {
+        self.from
+    }
+
     /// What is finished once this message is, too.
     pub fn complete(&self, done: Finished) -> Finished {
         Finished { count: done.count.wrapping_add(1), last: done.last.with(self.from.ring(), self.from.ticket().low()) }
@@ -196,7 +200,7 @@ impl Meta {
     }
 
     /// Deliveries of a message that lies in `lane`.
-    const fn deliveries_in(self, lane: Lane) -> u16 {
+    pub(super) const fn deliveries_in(self, lane: Lane) -> u16 {
         if lane.is_dead() { self.deliveries } else { self.counted() }
     }
 

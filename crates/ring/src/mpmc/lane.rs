@@ -20,7 +20,7 @@ use super::arena::{Arena, Found};
 use super::era::Era;
 use super::error::{FillError, LayoutError, PopError};
 use super::layout::{LaneWords, SLOTS_AT, Stretch};
-use super::ring::{Filling, Popped, Ring};
+use super::ring::{Filling, Popped, Ring, Spot, Waiting};
 use super::state::{Lane, Owner, RingId};
 use super::stretches::Stretches;
 use multiproc_prim::{Backoff, Ordering, Place, Region, Renewed};
@@ -330,6 +330,26 @@ impl Rings {
         let _ = self.filled();
         let last = self.words.rings.load(Ordering::Relaxed).min(self.more.len() as u64) as u32;
         (0..=last).fold(0, |sum, class| sum.wrapping_add(self.ring(class).map_or(0, Ring::pushed)))
+    }
+
+    /// How many messages were pushed into one of the rings up to the ticket that ends in these bits, that one included.
+    pub(crate) fn count_at(&self, class: u32, ticket_low: u64) -> Option<u64> {
+        Some(self.ring(class).ok()?.count_at(ticket_low))
+    }
+
+    /// Tells `visit` of each waiting message, the oldest first, until it says no more or there are none.
+    pub(crate) fn for_each_waiting<'a>(&self, arena: &'a Arena, mut visit: impl FnMut(&Spot<'_>, RingId, Waiting<'a>) -> bool) {
+        let mut now = self.drained();
+        loop {
+            let Ok(ring) = self.ring(now.class()) else { return };
+            if !ring.for_each_waiting(arena, |spot, waiting| visit(spot, ring.id, waiting)) {
+                return;
+            }
+            match now.next_towards(self.filled()) {
+                Some(next) => now = next,
+                None => return,
+            }
+        }
     }
 
     /// Whether the slot of a ticket of one of the rings holds `block` in that ticket's turn.

@@ -69,6 +69,10 @@ shared_struct! {
         pub(super) since: AtomicU64,
         /// How its last delivery ended.
         pub(super) ended: AtomicU64,
+        /// The message's id, once a delivery has ended.
+        pub(super) id: AtomicU64,
+        /// Payloads start on a multiple of 16.
+        reserved: AtomicU64,
     }
 }
 
@@ -78,7 +82,7 @@ mod frozen {
     static_assertions::const_assert_eq!(size_of::<Ends>(), 256);
     static_assertions::const_assert_eq!(size_of::<LaneWords>(), 384);
     static_assertions::const_assert_eq!(size_of::<BlockHeader>(), 16);
-    static_assertions::const_assert_eq!(size_of::<Notes>(), 32);
+    static_assertions::const_assert_eq!(size_of::<Notes>(), 48);
 }
 
 impl Label {

@@ -1,13 +1,12 @@
-//! What a block records of its deliveries, in a ring with [room for returns](super::Geometry::returns): since when it is in hand, and
-//! how the last delivery ended that did not finish its message.
+//! What a block records of its deliveries, in a ring with [room for returns](super::Geometry::returns): since when it is in hand, how the
+//! last delivery ended that did not finish its message, and the message's id once a delivery has ended so.
 //!
 //! A note carries a mark of the ticket under which the block was taken. So a note that an earlier delivery left is not taken for one of
 //! this delivery, whichever process dies between taking the block and writing the note.
 
-use super::block::Meta;
-use super::handle::Mpmc;
+use super::id::MessageId;
 use super::layout::Notes;
-use super::state::{BlockState, Owner, Phase, RingId};
+use super::state::{BlockState, RingId};
 use multiproc_prim::Ordering;
 
 /// How a delivery ended that did not finish its message.
@@ -15,7 +14,10 @@ use multiproc_prim::Ordering;
 #[non_exhaustive]
 pub enum Unfinished {
     /// Its consumer gave it back.
-    GivenBack,
+    GivenBack {
+        /// What the consumer noted, as the exit status of a command; 0 if it noted nothing.
+        note: u32,
+    },
     /// Its consumer could not read it.
     Unreadable,
     /// Its consumer's process died.
@@ -23,24 +25,6 @@ pub enum Unfinished {
         /// The process, as its own pid namespace numbers it.
         pid: u32,
     },
-}
-
-/// A message in some participant's hands, as it was when [`Mpmc::in_hand`] looked at it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InHand {
-    state: BlockState,
-    /// How often the message was delivered, this time included.
-    pub deliveries: u16,
-    /// When it was taken, in milliseconds of the clock of [`Taken::note_taken`](super::Taken::note_taken). `None`: its owner has not
-    /// said so yet.
-    pub since: Option<u64>,
-}
-
-impl InHand {
-    /// Whether it may be in the hands of this owner: one in the same row, whose epoch ends in the same bits.
-    pub fn may_be_of(&self, owner: Owner) -> bool {
-        self.state.may_be_of(owner)
-    }
 }
 
 /// Bits of a mark beside a time, and beside an end. The two highest are the lane, the others the lowest ones of the ticket.
@@ -63,7 +47,7 @@ impl Notes {
         self.since.store(millis << SINCE_MARK | mark(ring, ticket_low, SINCE_MARK), Ordering::Relaxed);
     }
 
-    fn since(&self, state: BlockState) -> Option<u64> {
+    pub(super) fn since(&self, state: BlockState) -> Option<u64> {
         let since = self.since.load(Ordering::Relaxed);
         let is_of_this = since & ((1 << SINCE_MARK) - 1) == mark(state.ring(), state.ticket_low(), SINCE_MARK);
         is_of_this.then_some(since >> SINCE_MARK)
@@ -75,7 +59,7 @@ impl Notes {
         let mark = mark(ring, ticket_low, END_MARK) << PID_BITS;
         let kind = |kind: u64| kind << (END_MARK + PID_BITS);
         let note = match how {
-            Unfinished::GivenBack => kind(GIVEN_BACK),
+            Unfinished::GivenBack { note } => kind(GIVEN_BACK) | u64::from(note),
             Unfinished::Unreadable => kind(UNREADABLE),
             Unfinished::Died { pid } => kind(DIED) | u64::from(pid),
         };
@@ -90,30 +74,20 @@ impl Notes {
     pub(super) fn ended(&self) -> Option<Unfinished> {
         let note = self.ended.load(Ordering::Relaxed);
         match note >> (END_MARK + PID_BITS) {
-            GIVEN_BACK => Some(Unfinished::GivenBack),
+            GIVEN_BACK => Some(Unfinished::GivenBack { note: note as u32 }),
             UNREADABLE => Some(Unfinished::Unreadable),
             DIED => Some(Unfinished::Died { pid: note as u32 }),
             _ => None,
         }
     }
-}
 
-impl Mpmc {
-    /// The messages that some participant has taken and not finished, but for those of the dead lanes. None, in a ring without room for
-    /// returns. Looks at all blocks.
-    pub fn in_hand(&self) -> impl Iterator<Item = InHand> {
-        self.arena.ever_used().flatten().filter_map(|found| {
-            let notes = found.notes()?;
-            // Acquire: what is read below is not older than the state.
-            let state = BlockState(found.header.state.load(Ordering::Acquire));
-            if state.phase() != Phase::Taken || state.ring().lane().is_dead() {
-                return None;
-            }
-            // Acquire: the state is read again after it. The mark tells whether the time is of this delivery.
-            let deliveries = Meta::unpack(found.header.meta.load(Ordering::Acquire)).counted() + 1;
-            let since = notes.since(state);
-            // Relaxed: if another delivery began meanwhile, the count may be that one's. Then this one is no longer in hand.
-            (found.header.state.load(Ordering::Relaxed) == state.0).then_some(InHand { state, deliveries, since })
-        })
+    /// Records the message's id. The caller has the block in hand, or sweeps it. A second call writes the same id.
+    pub(super) fn identify(&self, id: MessageId) {
+        self.id.store(id.0, Ordering::Relaxed);
+    }
+
+    /// The id of a message of which a delivery has ended.
+    pub(super) fn id(&self) -> MessageId {
+        MessageId(self.id.load(Ordering::Relaxed))
     }
 }

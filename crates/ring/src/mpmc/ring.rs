@@ -404,6 +404,12 @@ impl Ring {
         self.turns.number(tail).wrapping_sub(self.turns.number(self.first))
     }
 
+    /// How many messages were pushed up to the ticket that ends in these bits, that one included.
+    pub(crate) fn count_at(&self, ticket_low: u64) -> u64 {
+        let first = self.turns.number(Ticket(self.first.low()));
+        self.turns.number(Ticket(ticket_low)).wrapping_sub(first).wrapping_add(1)
+    }
+
     /// Whether the slot of a ticket, known by its low bits, holds `block` in that ticket's turn.
     pub(crate) fn holds(&self, ticket_low: u64, block: Found<'_>) -> io::Result<bool> {
         let (index, turn_low) = self.turns.split_low(ticket_low);

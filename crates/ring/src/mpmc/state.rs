@@ -199,6 +199,11 @@ impl BlockState {
         self.0 >> TICKET_SHIFT
     }
 
+    /// Where the message in it was, or is to be.
+    pub(crate) const fn origin(self) -> Origin {
+        Origin::new(self.ring(), Ticket(self.ticket_low()))
+    }
+
     /// Whether this block waits in `ring` under `ticket`, no matter which participant pushed it.
     pub(crate) const fn is_queued(self, ring: RingId, ticket: Ticket) -> bool {
         const OWNER: u64 = mask(ROW_BITS + EPOCH_BITS) << OWNER_SHIFT;

@@ -208,6 +208,9 @@ impl Mpmc {
             self.bring_back(block, seen, Lane::DeadReturned)?;
             return Ok(Lane::DeadReturned);
         }
+        if let (Lane::Main, Some(notes)) = (lane, block.notes()) {
+            notes.identify(self.id_at(seen.ring(), seen.ticket_low()));
+        }
         // Relaxed: only the block's owner touches it, and publishing orders it.
         let meta = Meta::unpack(block.header.meta.load(Ordering::Relaxed));
         let deliveries = (meta.counted() + 1).min(Meta::MOST_DELIVERIES);

@@ -73,6 +73,33 @@ impl Ring {
         }
     }
 
+    /// Tells `visit` of what waits, from the head on, as long as it answers yes. Returns whether it always did.
+    pub(super) fn for_each_waiting<'a>(&self, arena: &'a Arena, mut visit: impl FnMut(&Spot<'_>, Waiting<'a>) -> bool) -> bool {
+        let Ok((head, _)) = self.find_head(arena, &mut Backoff::new(), false) else { return true };
+        let mut walk = Walk { end: &self.ends.head, at: head.ticket, steps: 0, asked: true };
+        // One turn: what is put behind that came while we looked.
+        for _ in 0..self.slots.len() {
+            let Ok(spot) = self.look(&walk) else { return true };
+            if spot.word.turns_ahead_of(self.turns.turn(spot.ticket)) < 0 {
+                return true;
+            }
+            // What others took and filled anew meanwhile is passed over.
+            let is_of_this_turn = spot.word.turn() == self.turns.turn(spot.ticket);
+            let waiting = if is_of_this_turn { self.waiting(arena, &spot, false) } else { Ok(None) };
+            match waiting {
+                Ok(Some(Waiting::Closed)) => return true,
+                Ok(Some(waiting)) => {
+                    if !visit(&spot, waiting) {
+                        return false;
+                    }
+                }
+                _ => {}
+            }
+            walk.at = self.turns.next(walk.at);
+        }
+        true
+    }
+
     /// What a slot that was filled in this turn has for a consumer; `None`: it was taken.
     #[inline(always)]
     fn waiting<'a>(&self, arena: &'a Arena, spot: &Spot<'_>, takes: bool) -> Result<Option<Waiting<'a>>, Trouble> {

@@ -264,6 +264,12 @@ pub(super) fn bytes_lent<T, Q: ?Sized>(value: &Q) -> Option<&[u8]> {
     lends(type_id::<T>(), type_id::<Q>()).then(bytes)
 }
 
+/// Whether a type is `String`.
+#[inline(always)]
+pub(super) fn is_text<T>() -> bool {
+    type_id::<T>() == TypeId::of::<String>()
+}
+
 /// Whether messages of a type are bare bytes.
 pub(super) fn is_bare<T>() -> bool {
     let id = type_id::<T>();

@@ -167,6 +167,21 @@ pub fn bare_bytes<T>(value: &T) -> Option<&[u8]> {
     bare::bytes_of(value)
 }
 
+/// Checks the [bare bytes](bare_bytes) of a value that goes where only texts may be: those of a `String` are one.
+///
+/// # Errors
+///
+/// They are no UTF-8.
+#[inline]
+pub fn check_text<T>(bytes: &[u8]) -> Result<(), EncodeError> {
+    if bare::is_text::<T>() {
+        return Ok(());
+    }
+    let text = std::str::from_utf8(bytes);
+    text.map(drop)
+        .map_err(|error| EncodeError::of::<T>(Why::new(format!("it goes to a queue of String, and is no UTF-8: {error}"))))
+}
+
 /// Encodes a value without handles, and appends it to `target`. If that fails, `target` is as before.
 ///
 /// # Errors

@@ -1,0 +1,126 @@
+//! Looks at messages that others may take, finish or give back at the same time: nothing is taken, and nobody is disturbed.
+//!
+//! A message is copied, and then the word is read again that said where it was. If the word is the same, the copy is the message as
+//! it was there: each word carries the ticket under which the message is there, and a ticket is used once. If not, the message has
+//! gone on meanwhile, and the copy is thrown away.
+
+use super::arena::Found;
+use super::block::Meta;
+use super::handle::Mpmc;
+use super::id::MessageId;
+use super::notes::Unfinished;
+use super::ring::Waiting;
+use super::state::{BlockState, Lane, Origin, Owner, Phase};
+use multiproc_prim::{Ordering, fence};
+
+/// A waiting message, as it was when [`Mpmc::waiting`] passed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Its id.
+    pub id: MessageId,
+    /// How often it was delivered before.
+    pub deliveries: u16,
+    /// How the last of these deliveries ended.
+    pub ended: Option<Unfinished>,
+    /// The tag that its writer gave it.
+    pub tag: u8,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// A message in some participant's hands, as it was when [`Mpmc::in_hand`] looked at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InHand {
+    block: u32,
+    state: BlockState,
+    /// Its id.
+    pub id: MessageId,
+    /// How often the message was delivered, this time included.
+    pub deliveries: u16,
+    /// When it was taken, in milliseconds of the clock of [`Taken::note_taken`](super::Taken::note_taken). `None`: its owner has not
+    /// said so yet.
+    pub since: Option<u64>,
+}
+
+impl InHand {
+    /// Whether it may be in the hands of this owner: one in the same row, whose epoch ends in the same bits.
+    pub fn may_be_of(&self, owner: Owner) -> bool {
+        self.state.may_be_of(owner)
+    }
+}
+
+impl Mpmc {
+    /// Copies the messages that wait in a lane, the oldest first and at most `limit`. None is taken. One that is taken meanwhile may be
+    /// left out.
+    pub fn waiting(&self, lane: Lane, limit: usize) -> Vec<Seen> {
+        let mut seen = Vec::new();
+        if let Some(rings) = self.lane(lane) {
+            rings.for_each_waiting(&self.arena, |spot, ring, waiting| {
+                let from = Origin::new(ring, spot.ticket);
+                let found = match waiting {
+                    Waiting::Block(found, state) => self.copy(found, state, from),
+                    Waiting::Small(len, tag) => {
+                        let bytes = spot.slot.second(Ordering::Acquire).to_ne_bytes();
+                        let bytes = bytes.get(..len).unwrap_or(&bytes).to_vec();
+                        let id = self.id_at(ring, from.ticket().low());
+                        // Relaxed: read after the second word, which was read with Acquire.
+                        let is_there = spot.slot.first(Ordering::Relaxed) == spot.word.0;
+                        is_there.then_some(Seen { id, deliveries: 0, ended: None, tag, bytes })
+                    }
+                    Waiting::Nothing | Waiting::Closed => None,
+                };
+                seen.extend(found);
+                seen.len() < limit
+            });
+        }
+        seen.truncate(limit);
+        seen
+    }
+
+    /// A copy of a message whose block is in this state, if it still is afterwards.
+    fn copy(&self, found: Found<'_>, state: BlockState, from: Origin) -> Option<Seen> {
+        let meta = Meta::unpack(found.header.meta.load(Ordering::Relaxed));
+        let deliveries = meta.deliveries_in(from.ring().lane());
+        let id = self.id_from(found.number(), from);
+        let ended = found.notes().and_then(|notes| notes.ended()).filter(|_| deliveries > 0);
+        let bytes = found.copy_payload(meta.len)?;
+        let seen = Seen { id, deliveries, ended, tag: meta.tag, bytes };
+        is_still(found, state).then_some(seen)
+    }
+
+    /// The messages that some participant has taken and not finished, but for those of the dead lanes. None, in a ring without room for
+    /// returns. Looks at all blocks.
+    pub fn in_hand(&self) -> impl Iterator<Item = InHand> {
+        self.arena.ever_used().flatten().filter_map(|found| {
+            let notes = found.notes()?;
+            // Acquire: what is read below is not older than the state.
+            let state = BlockState(found.header.state.load(Ordering::Acquire));
+            if state.phase() != Phase::Taken || state.ring().lane().is_dead() {
+                return None;
+            }
+            let deliveries = Meta::unpack(found.header.meta.load(Ordering::Relaxed)).counted() + 1;
+            // The mark tells whether the time is of this delivery.
+            let since = notes.since(state);
+            let id = self.id_from(found.number(), state.origin());
+            let in_hand = InHand { block: found.number(), state, id, deliveries, since };
+            // If another delivery began meanwhile, the count may be that one's. Then this one is no longer in hand.
+            is_still(found, state).then_some(in_hand)
+        })
+    }
+
+    /// A copy of the bytes of a message in hand, and its tag; `None` if it is no longer in the same hands.
+    pub fn bytes_in_hand(&self, in_hand: &InHand) -> Option<(Vec<u8>, u8)> {
+        let found = self.arena.find(in_hand.block)?.ok()??;
+        let meta = Meta::unpack(found.header.meta.load(Ordering::Relaxed));
+        let bytes = found.copy_payload(meta.len)?;
+        is_still(found, in_hand.state).then_some((bytes, meta.tag))
+    }
+}
+
+/// Whether a block is still in a state, after something of it was read.
+fn is_still(found: Found<'_>, state: BlockState) -> bool {
+    // Acquire: what was read before comes before the state is read again. If a later owner's bytes were among it, then we see that
+    // owner's state, or a later one.
+    fence(Ordering::Acquire);
+    found.header.state.load(Ordering::Relaxed) == state.0
+}
