@@ -5,7 +5,7 @@ mod input;
 use crate::exit::Exit;
 use crate::work::joblog::{self, JobLog};
 use crate::work::options::Options;
-use crate::work::{Filling, MessageSource, Plan, Template, Traffic, Worker, item, print_command};
+use crate::work::{Commands, MessageSource, Plan, Template, Traffic, Worker, item};
 use anyhow::{Context, bail};
 use clap::Args;
 use input::Input;
@@ -44,7 +44,7 @@ pub(crate) struct Run {
     #[arg(long, requires = "joblog")]
     resume_failed: bool,
     /// The command with {} for the argument, which is appended without {}. After ":::" come arguments instead of input.
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
 
@@ -131,13 +131,12 @@ fn feed(queue: JoinableQueue<Vec<u8>>, input: Input, done: HashSet<u64>) -> anyh
 }
 
 fn print_all(template: &Template, input: Input) -> anyhow::Result<Exit> {
-    for (number, arguments) in (1..).zip(input) {
+    let mut commands = Commands::new(template);
+    for arguments in input {
         let arguments = arguments.context("can't read the arguments")?;
         let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
-        match print_command(template, Filling { arguments: &arguments, number, slot: 1 }) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(Exit::Closed),
-            Err(error) => return Err(error).context("can't write to standard output"),
+        if commands.print(&arguments).context("can't write to standard output")?.is_break() {
+            return Ok(Exit::Closed);
         }
     }
     Ok(Exit::Done)

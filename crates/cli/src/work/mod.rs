@@ -21,18 +21,21 @@ mod settle;
 mod slots;
 mod start;
 
-pub(crate) use command::{Filling, Template};
+pub(crate) use command::Template;
 pub(crate) use slots::{MessageSource, Plan, Worker};
 pub(crate) use start::Traffic;
 
 use crate::exit::Exit;
 use crate::name::Named;
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::Args;
+use command::{Filling, Nul};
 use joblog::JobLog;
+use multiproc::{Overview, Place};
 use options::Options;
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::ops::ControlFlow;
 
 /// Run a command for each message of a queue, as often as needed.
 #[derive(Args, Debug)]
@@ -55,7 +58,7 @@ pub(crate) struct Work {
     #[arg(long, hide = true)]
     resume_failed: bool,
     /// The command and its arguments, with {} for the message. Without {}, the message is its standard input.
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
 
@@ -104,8 +107,9 @@ impl Work {
         }
         let queue = Named::joinable(&self.name, "be worked on")?;
         let template = Template::new(&self.command);
+        let overview = Overview::open(&self.name).with_context(|| format!("can't look at queue {}", self.name))?;
         if self.options.dry_run {
-            return Ok(Exit::Done);
+            return print_all(&template, &overview);
         }
         let joblog = self.options.joblog.as_deref().map(|path| JobLog::open(path, false)).transpose()?;
         let plan = Plan {
@@ -114,18 +118,49 @@ impl Work {
             source: MessageSource::Named(self.name.into()),
             options: self.options,
             joblog,
-            limit: self.max_deliveries,
+            limit: self.max_deliveries.or(overview.max_deliveries()),
             until_empty: self.until_empty,
         };
-        let traffic = Traffic::Own { queue: &queue, taken: 0 };
-        Worker::new(&queue, plan, traffic)?.work()
+        Worker::new(&queue, plan, Traffic::Shared(overview))?.work()
     }
 }
 
-/// Prints the command that a job with these arguments would run.
-pub(crate) fn print_command(template: &Template, filling: Filling<'_>) -> io::Result<()> {
-    let command = template.fill(filling);
-    let mut line = command.map_or_else(|_| b"# a NUL byte, which no argument can hold".to_vec(), |command| quote::command(&command));
-    line.push(b'\n');
-    io::stdout().write_all(&line)
+/// Prints the commands for the messages that wait, and takes none.
+fn print_all(template: &Template, overview: &Overview) -> anyhow::Result<Exit> {
+    let waiting = overview.messages(usize::MAX).into_iter().filter(|message| message.place == Place::Waiting);
+    let mut commands = Commands::new(template);
+    for message in waiting {
+        if commands.print(&[&message.bytes]).context("can't write to standard output")?.is_break() {
+            return Ok(Exit::Closed);
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// The commands of a dry run.
+pub(crate) struct Commands<'t> {
+    template: &'t Template,
+    number: u64,
+}
+
+impl<'t> Commands<'t> {
+    pub(crate) fn new(template: &'t Template) -> Self {
+        Self { template, number: 0 }
+    }
+
+    /// Prints the command of the next job. It breaks off where the reader of standard output has left.
+    pub(crate) fn print(&mut self, arguments: &[&[u8]]) -> io::Result<ControlFlow<()>> {
+        self.number += 1;
+        let command = self.template.fill(Filling { arguments, number: self.number, slot: 1 });
+        let mut line = match command {
+            Ok(command) => quote::command(&command),
+            Err(Nul) => b"# a NUL byte, which no argument can hold".to_vec(),
+        };
+        line.push(b'\n');
+        match io::stdout().write_all(&line) {
+            Ok(()) => Ok(ControlFlow::Continue(())),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
+            Err(error) => Err(error),
+        }
+    }
 }

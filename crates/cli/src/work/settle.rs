@@ -11,6 +11,7 @@ use crate::work::joblog::Entry;
 use crate::work::halt::Tally;
 use crate::work::output::Target;
 use crate::work::slots::{MessageSource, Worker};
+use multiproc::MessageId;
 use std::collections::HashSet;
 use std::time::Instant;
 
@@ -40,12 +41,8 @@ pub(crate) struct Failed {
 
 impl Failed {
     pub(crate) fn give_back(self) {
-        give_back(self.taken, self.note);
+        self.taken.delivery.give_back_noting(self.note);
     }
-}
-
-fn give_back(taken: Taken, _note: u32) {
-    taken.delivery.give_back();
 }
 
 /// How jobs ended.
@@ -53,7 +50,7 @@ fn give_back(taken: Taken, _note: u32) {
 pub(crate) struct Tallies {
     halt: Tally,
     /// The messages whose last run in this worker failed.
-    failed: HashSet<u64>,
+    failed: HashSet<MessageId>,
 }
 
 /// The note of a job that ran past its time, as `timeout` ends.
@@ -132,14 +129,14 @@ impl Worker<'_> {
 
     /// Counts the end of a job, which may be the one that ends the work.
     fn count(&mut self, ended: &Ended, verdict: Verdict) {
-        let key = ended.taken.number;
+        let id = ended.taken.delivery.id();
         match verdict {
             Verdict::Done => {
-                self.tallies.failed.remove(&key);
+                self.tallies.failed.remove(&id);
                 self.tallies.halt.succeeded += 1;
             }
             Verdict::Failed { again, .. } => {
-                self.tallies.failed.insert(key);
+                self.tallies.failed.insert(id);
                 // Where nothing limits the runs of a message, each one counts.
                 self.tallies.halt.failed += u64::from(!again || self.plan.limit.is_none());
             }
@@ -179,16 +176,12 @@ impl Worker<'_> {
                 let due = Instant::now() + self.back_off().after(taken.delivery.count());
                 self.retries.keep(due, self.traffic.behind_all(), Failed { taken, note });
             }
-            Verdict::Failed { note, again: true } | Verdict::GivenBack { note } => give_back(taken, note),
+            Verdict::Failed { note, again: true } | Verdict::GivenBack { note } => taken.delivery.give_back_noting(note),
             // Nobody looks for the dead letters of a queue without a name.
             Verdict::Failed { .. } if self.plan.source == MessageSource::Input => drop(taken.delivery.done()),
-            Verdict::Failed { note, .. } => put_aside(taken, note),
+            Verdict::Failed { note, .. } => taken.delivery.put_aside(note),
         }
     }
-}
-
-fn put_aside(taken: Taken, _note: u32) {
-    taken.delivery.give_back();
 }
 
 /// 0 for success, else the code, or 128 and the signal, as a shell counts it.

@@ -9,7 +9,7 @@ use crate::work::job::{Capturing, Ended, Job, Launch};
 use crate::work::quote;
 use crate::work::slots::{MessageSource, Worker};
 use anyhow::Context;
-use multiproc::{GetError, JoinableQueue};
+use multiproc::{GetError, JoinableQueue, Overview};
 use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,8 @@ pub(crate) enum Next {
 
 /// Counts what goes in and out of the queue.
 pub(crate) enum Traffic<'q> {
+    /// Other processes use it as well.
+    Shared(Overview),
     /// This process alone takes messages out.
     Own { queue: &'q JoinableQueue<Vec<u8>>, taken: u64 },
 }
@@ -38,19 +40,22 @@ impl Traffic<'_> {
     /// So many messages have been taken once all are that wait now.
     pub(crate) fn behind_all(&self) -> u64 {
         match self {
+            Self::Shared(overview) => overview.puts(),
             Self::Own { queue, taken } => taken + queue.len() as u64,
         }
     }
 
     fn taken(&self) -> u64 {
         match self {
+            Self::Shared(overview) => overview.gets(),
             Self::Own { taken, .. } => *taken,
         }
     }
 
     fn count_one(&mut self) {
-        let Self::Own { taken, .. } = self;
-        *taken += 1;
+        if let Self::Own { taken, .. } = self {
+            *taken += 1;
+        }
     }
 }
 
@@ -155,14 +160,15 @@ impl Worker<'_> {
     fn environment(&self, taken: &Taken, slot: usize) -> Vec<(&'static str, OsString)> {
         let number = taken.number.to_string();
         let mut environment = vec![
-            ("MULTIPROC_ID", number.clone().into()),
             ("MULTIPROC_DELIVERY", taken.delivery.count().to_string().into()),
             ("MULTIPROC_SLOT", (slot + 1).to_string().into()),
-            ("PARALLEL_SEQ", number.into()),
+            ("PARALLEL_SEQ", number.clone().into()),
             ("PARALLEL_JOBSLOT", (slot + 1).to_string().into()),
         ];
-        if let MessageSource::Named(name) = &self.plan.source {
-            environment.push(("MULTIPROC_QUEUE", name.clone()));
+        match &self.plan.source {
+            MessageSource::Named(name) => environment
+                .extend([("MULTIPROC_ID", taken.delivery.id().to_string().into()), ("MULTIPROC_QUEUE", name.clone())]),
+            MessageSource::Input => environment.push(("MULTIPROC_ID", number.clone().into())),
         }
         environment
     }
@@ -176,6 +182,7 @@ impl Worker<'_> {
     /// Gives back the messages that may run again.
     pub(crate) fn give_back_due(&mut self) {
         while !self.retries.is_empty() {
+            // Whatever the counts say, nothing is left to be behind of in an empty queue.
             let taken = if self.retries.has_due() && self.queue.is_empty() { u64::MAX } else { self.traffic.taken() };
             let Some(failed) = self.retries.pop(Instant::now(), taken) else { break };
             failed.give_back();
