@@ -82,7 +82,9 @@ impl Piece {
     fn text(&self, with: Filling<'_>) -> Vec<u8> {
         match self {
             Self::Text(text) => text.clone(),
-            Self::Argument(Some(which), part) => with.arguments.get(which - 1).map_or_else(Vec::new, |argument| part.of(argument)),
+            Self::Argument(Some(which), part) => {
+                with.arguments.get(which - 1).map_or_else(Vec::new, |argument| part.of(argument))
+            }
             Self::Argument(None, part) => with.arguments.iter().map(|argument| part.of(argument)).collect::<Vec<_>>().join(&b' '),
             Self::Number => with.number.to_string().into(),
             Self::Slot => with.slot.to_string().into(),

@@ -68,6 +68,7 @@ impl Worker<'_> {
             1 => {
                 self.exit = Some(Exit::Signal(signal as u8));
                 self.drain();
+                self.say_draining(": once more ends them");
             }
             2 => {
                 self.stop_jobs(note);
@@ -84,6 +85,14 @@ impl Worker<'_> {
         let running: Vec<u64> = self.running().map(|job| job.taken.number).collect();
         self.order.leave_open(&running);
         self.print_in_order();
+    }
+
+    /// Tells what the worker waits for after a [`drain`](Self::drain).
+    pub(crate) fn say_draining(&mut self, then: &str) {
+        let running = self.running().count();
+        if running > 0 {
+            say!("no new jobs; {running} still running{then}");
+        }
     }
 
     fn give_back_kept(&mut self) {

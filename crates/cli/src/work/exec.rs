@@ -60,6 +60,7 @@ fn not_run(program: &OsStr, error: &io::Error) -> String {
     if error.kind() != io::ErrorKind::NotFound {
         return format!("can't run {name:?}: {error}");
     }
-    let hint = if name.contains([' ', '|', ';', '>']) { "; what a shell understands goes through one: -- sh -c '…'" } else { "" };
+    let hint =
+        if name.contains([' ', '|', ';', '>']) { "; what a shell understands goes through one: -- sh -c '…'" } else { "" };
     format!("can't run {name:?}: there is no such program{hint}")
 }

@@ -164,9 +164,12 @@ impl Job {
     pub(crate) fn awaits(&self, reads: bool) -> impl Iterator<Item = (Watch, BorrowedFd<'_>, PollFlags)> {
         let exit = self.exited.is_none().then(|| (Watch::Exit, self.pidfd.as_fd(), PollFlags::IN));
         let input = self.input.as_ref().map(|input| (Watch::Input, input.as_fd(), PollFlags::OUT));
-        let streams = self.streams.iter().enumerate().filter(move |_| reads).filter_map(|(which, stream)| {
-            Some((Watch::Stream(which), stream.as_ref()?.descriptor()?, PollFlags::IN))
-        });
+        let streams = self
+            .streams
+            .iter()
+            .enumerate()
+            .filter(move |_| reads)
+            .filter_map(|(which, stream)| Some((Watch::Stream(which), stream.as_ref()?.descriptor()?, PollFlags::IN)));
         exit.into_iter().chain(input).chain(streams)
     }
 
@@ -313,11 +316,7 @@ impl Launch<'_> {
     }
 
     #[allow(clippy::type_complexity)]
-    fn watch(
-        &self,
-        process: &mut Child,
-        guard: &Guard,
-    ) -> io::Result<(Pid, OwnedFd, Option<ChildStdin>, [Option<Capture>; 2])> {
+    fn watch(&self, process: &mut Child, guard: &Guard) -> io::Result<(Pid, OwnedFd, Option<ChildStdin>, [Option<Capture>; 2])> {
         let group = Pid::from_child(process);
         guard.set(self.slot, Some(group))?;
         let pidfd = pidfd_open(group, PidfdFlags::empty())?;

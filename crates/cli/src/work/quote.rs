@@ -54,7 +54,8 @@ mod tests {
 
     #[test]
     fn a_shell_reads_a_command_back() {
-        let arguments = ["printf", "%s|", "plain", "", "it's", "a b", "new\nline", "tab\t'\\", "\u{1}", "*~$x"].map(OsString::from);
+        let arguments =
+            ["printf", "%s|", "plain", "", "it's", "a b", "new\nline", "tab\t'\\", "\u{1}", "*~$x"].map(OsString::from);
         let line = String::from_utf8(command(&arguments)).unwrap();
         let printed = std::process::Command::new("bash").args(["-c", &line]).output().unwrap().stdout;
         assert_eq!(String::from_utf8(printed).unwrap(), "plain||it's|a b|new\nline|tab\t'\\|\u{1}|*~$x|");

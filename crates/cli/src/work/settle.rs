@@ -5,10 +5,10 @@
 
 use crate::exit::Exit;
 use crate::work::drain::Phase;
+use crate::work::halt::Tally;
 use crate::work::item::Taken;
 use crate::work::job::{Ended, Why};
 use crate::work::joblog::Entry;
-use crate::work::halt::Tally;
 use crate::work::output::Target;
 use crate::work::slots::{MessageSource, Worker};
 use multiproc::MessageId;
@@ -20,9 +20,14 @@ use std::time::Instant;
 pub(crate) enum Verdict {
     Done,
     /// `note`: the exit code, or 128 and the signal. `again`: it may run again.
-    Failed { note: u32, again: bool },
+    Failed {
+        note: u32,
+        again: bool,
+    },
     /// The worker ended the job for a reason of its own.
-    GivenBack { note: u32 },
+    GivenBack {
+        note: u32,
+    },
 }
 
 /// A job whose output is being printed.
@@ -154,6 +159,8 @@ impl Worker<'_> {
         self.drain();
         if halt.now {
             self.stop_jobs(128 + signal_hook::consts::SIGTERM as u32);
+        } else {
+            self.say_draining("");
         }
     }
 

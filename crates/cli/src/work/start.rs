@@ -166,8 +166,9 @@ impl Worker<'_> {
             ("PARALLEL_JOBSLOT", (slot + 1).to_string().into()),
         ];
         match &self.plan.source {
-            MessageSource::Named(name) => environment
-                .extend([("MULTIPROC_ID", taken.delivery.id().to_string().into()), ("MULTIPROC_QUEUE", name.clone())]),
+            MessageSource::Named(name) => {
+                environment.extend([("MULTIPROC_ID", taken.delivery.id().to_string().into()), ("MULTIPROC_QUEUE", name.clone())])
+            }
             MessageSource::Input => environment.push(("MULTIPROC_ID", number.clone().into())),
         }
         environment
