@@ -2,7 +2,7 @@
 
 mod input;
 
-use crate::exit::Exit;
+use crate::exit::{Exit, say};
 use crate::work::joblog::{self, JobLog};
 use crate::work::options::Options;
 use crate::work::{Commands, MessageSource, Plan, Template, Traffic, Worker, item};
@@ -12,7 +12,7 @@ use input::Input;
 use multiproc::JoinableQueue;
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -78,6 +78,9 @@ impl Run {
             template.append_arguments();
         }
         let input = Input::open(&sources, &self.files, self.null, self.max_args as usize)?;
+        if sources.is_empty() && self.files.is_empty() && io::stdin().is_terminal() {
+            say!("the arguments are read from the terminal, a line each, until Ctrl-D");
+        }
         if self.options.dry_run {
             return print_all(&template, input);
         }

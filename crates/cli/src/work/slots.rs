@@ -76,6 +76,13 @@ pub(crate) struct Worker<'q> {
     buffer: Vec<u8>,
 }
 
+/// What a wait ended for.
+struct Ready {
+    signals: Vec<i32>,
+    /// What jobs are ready for, each by its slot.
+    jobs: Vec<(usize, Watch)>,
+}
+
 const TARGETS: [Target; 2] = [Target::Stdout, Target::Stderr];
 /// The longest time before a failed message runs again.
 const MOST_BACK_OFF: Duration = Duration::from_secs(300);
@@ -85,6 +92,8 @@ const PORTION: usize = 64 << 10;
 impl<'q> Worker<'q> {
     pub(crate) fn new(queue: &'q JoinableQueue<Vec<u8>>, plan: Plan, traffic: Traffic<'q>) -> anyhow::Result<Self> {
         let slots = plan.options.jobs;
+        // Before the jobs have all the descriptors that this process may have.
+        queue.readiness().context("can't wait for the queue")?;
         Ok(Self {
             queue,
             plan,
@@ -134,11 +143,9 @@ impl<'q> Worker<'q> {
             if self.is_idle() && (next == Next::Never || self.phase != Phase::Working) {
                 return Ok(());
             }
-            let ready = self.wait(&next)?;
-            for signal in self.signals.take() {
-                self.on_signal(signal);
-            }
-            self.serve(ready)?;
+            let Ready { signals, jobs } = self.wait(&next)?;
+            signals.into_iter().for_each(|signal| self.on_signal(signal));
+            self.serve(jobs)?;
         }
     }
 
@@ -148,9 +155,10 @@ impl<'q> Worker<'q> {
         !has_jobs && self.output.is_empty() && self.order.len() == 0 && self.retries.is_empty()
     }
 
-    /// Waits for the next event. Returns what jobs are ready for, each by its slot.
-    fn wait(&self, next: &Next) -> anyhow::Result<Vec<(usize, Watch)>> {
+    /// Waits for the next event.
+    fn wait(&self, next: &Next) -> anyhow::Result<Ready> {
         let mut polled: Vec<PollFd<'_>> = self.signals.descriptors().map(|bell| PollFd::new(bell, PollFlags::IN)).collect();
+        let bells = polled.len();
         let target = self.output.awaits().map(|target| target.descriptor());
         polled.extend(target.map(|target| PollFd::from_borrowed_fd(target, PollFlags::OUT)));
         if *next == Next::Message {
@@ -167,12 +175,14 @@ impl<'q> Worker<'q> {
         let timeout = self.next_time(next).map(|at| at.saturating_duration_since(Instant::now()));
         match poll(&mut polled, timeout.and_then(|timeout| Timespec::try_from(timeout).ok()).as_ref()) {
             Ok(_) => {}
-            // Then nothing is known to be ready.
-            Err(Errno::INTR) => return Ok(Vec::new()),
+            // A signal came. Then nothing else is known to be ready.
+            Err(Errno::INTR) => return Ok(Ready { signals: self.signals.take(), jobs: Vec::new() }),
             Err(error) => return Err(error).context("can't wait for the jobs"),
         }
-        let ready = polled[first..].iter().zip(watched).filter(|(polled, _)| !polled.revents().is_empty());
-        Ok(ready.map(|(_, watch)| watch).collect())
+        let is_ready = |polled: &PollFd<'_>| !polled.revents().is_empty();
+        let signals = if polled[..bells].iter().any(is_ready) { self.signals.take() } else { Vec::new() };
+        let jobs = polled[first..].iter().zip(watched).filter(|(polled, _)| is_ready(polled)).map(|(_, watch)| watch).collect();
+        Ok(Ready { signals, jobs })
     }
 
     fn next_time(&self, next: &Next) -> Option<Instant> {

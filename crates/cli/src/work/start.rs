@@ -128,7 +128,7 @@ impl Worker<'_> {
             let tag = options.tag.then(|| tag(&taken).into());
             Capturing { tag, by_line: options.line_buffer }
         });
-        let shown = self.plan.joblog.is_some().then(|| quote::command(&command)).unwrap_or_default();
+        let shown = if self.plan.joblog.is_some() { quote::command(&command) } else { Vec::new() };
         let launch = Launch {
             slot,
             shown,
