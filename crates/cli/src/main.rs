@@ -6,8 +6,10 @@ mod exit;
 mod name;
 mod queue;
 mod record;
+mod run;
 mod shell;
 mod signals;
+mod work;
 
 use clap::{Parser, Subcommand};
 use exit::{Exit, Stop, say};
@@ -71,6 +73,10 @@ enum Command {
     Import(queue::Import),
     Completions(shell::Completions),
     Man(shell::Man),
+    /// Run a command for each message of a queue.
+    Work(work::Work),
+    /// Run a command for each argument or line, without a queue of its own.
+    Run(run::Run),
     /// Run the programs of a tutorial on multiprocessing, each with real processes.
     Demo(demo::Demo),
 }
@@ -93,12 +99,17 @@ impl Command {
             Self::Import(command) => command.run(),
             Self::Completions(command) => command.run(),
             Self::Man(command) => command.run(),
+            Self::Work(command) => command.run(),
+            Self::Run(command) => command.run(),
             Self::Demo(demo) => demo.run().map(|()| Exit::Done),
         }
     }
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = work::exec::behind_a_job(std::env::args_os()) {
+        return code;
+    }
     let _main = multiproc::init();
     let exit = Cli::parse().command.run().unwrap_or_else(|error| match error.downcast_ref::<Stop>() {
         Some(stop) => (*stop).into(),
