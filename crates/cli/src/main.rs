@@ -1,7 +1,9 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod bench;
 mod demo;
+mod doctor;
 mod exit;
 mod name;
 mod queue;
@@ -9,6 +11,8 @@ mod record;
 mod run;
 mod shell;
 mod signals;
+mod text;
+mod top;
 mod work;
 
 use clap::{Parser, Subcommand};
@@ -77,6 +81,12 @@ enum Command {
     Work(work::Work),
     /// Run a command for each argument or line, without a queue of its own.
     Run(run::Run),
+    /// Watch every queue: what waits, what is in hand by whom, how fast it goes.
+    Top(top::Top),
+    /// Tell what this machine allows, what that means, and how to change it.
+    Doctor(doctor::Doctor),
+    /// Measure queues, pipes and processes on this machine, in some ten seconds.
+    Bench(bench::Bench),
     /// Run the programs of a tutorial on multiprocessing, each with real processes.
     Demo(demo::Demo),
 }
@@ -101,6 +111,9 @@ impl Command {
             Self::Man(command) => command.run(),
             Self::Work(command) => command.run(),
             Self::Run(command) => command.run(),
+            Self::Top(command) => command.run(),
+            Self::Doctor(command) => command.run(),
+            Self::Bench(command) => command.run(),
             Self::Demo(demo) => demo.run().map(|()| Exit::Done),
         }
     }
