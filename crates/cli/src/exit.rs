@@ -11,6 +11,8 @@ pub(crate) enum Exit {
     Done,
     /// There was nothing to get, to list or to change.
     Nothing,
+    /// So many jobs failed: 1 to 100, and 101 for more.
+    Failed(u8),
     /// The arguments make no sense, or an error ended the command.
     Usage,
     /// A wait ended at its `--timeout`.
@@ -26,6 +28,7 @@ impl Exit {
         match self {
             Self::Done => 0,
             Self::Nothing => 1,
+            Self::Failed(jobs) => jobs,
             Self::Usage => 2,
             Self::TimedOut => 124,
             // As the shell counts a SIGPIPE.

@@ -5,14 +5,23 @@ mod bench;
 mod demo;
 mod doctor;
 mod exit;
+mod name;
+mod queue;
+mod record;
+mod run;
+mod shell;
+mod signals;
 mod text;
 mod top;
+mod work;
 
 use clap::{Parser, Subcommand};
 use exit::{Exit, Stop, say};
 use std::process::ExitCode;
 
-/// Work queues in shared memory, for the shell: nothing has to run, and any process may be killed at any time.
+/// Work queues in shared memory, for the shell.
+///
+/// Nothing has to run for them, and any process may be killed at any time.
 #[derive(Parser)]
 #[command(name = "multiproc", version, after_help = EXAMPLES, after_long_help = LONG)]
 struct Cli {
@@ -28,7 +37,8 @@ Examples:
   multiproc create jobs --joinable --max-deliveries 3
   find . -name '*.wav' -print0 | multiproc put jobs --null
   multiproc stat jobs
-  multiproc export jobs > jobs.jsonl     # before a reboot; multiproc import jobs < jobs.jsonl after it"
+  multiproc export jobs > jobs.jsonl     # before a reboot
+  multiproc import jobs < jobs.jsonl     # after it"
     };
 }
 
@@ -46,12 +56,31 @@ Exit codes:
   129  ended by SIGHUP; 130: by SIGINT (Ctrl-C); 143: by SIGTERM
   141  the reader of standard output left
 
-Queues are files in /dev/shm/multiproc-UID, or in the directory that MULTIPROC_DIR names. They are in memory: they outlive every
-process, and end with a reboot."
+Queues are files in /dev/shm/multiproc-UID, or in multiproc-UID in the directory that MULTIPROC_DIR
+names. They are in memory: they outlive every process, and end with a reboot."
 );
 
 #[derive(Subcommand)]
 enum Command {
+    Create(queue::Create),
+    Rm(queue::Rm),
+    Ls(queue::Ls),
+    Stat(queue::Stat),
+    Put(queue::Put),
+    Get(queue::Get),
+    Peek(queue::Peek),
+    Dead(queue::Dead),
+    Clear(queue::Clear),
+    Join(queue::Join),
+    Shutdown(queue::Shutdown),
+    Export(queue::Export),
+    Import(queue::Import),
+    Completions(shell::Completions),
+    Man(shell::Man),
+    /// Run a command for each message of a queue.
+    Work(work::Work),
+    /// Run a command for each argument or line, without a queue of its own.
+    Run(run::Run),
     /// Watch every queue: what waits, what is in hand by whom, how fast it goes.
     Top(top::Top),
     /// Tell what this machine allows, what that means, and how to change it.
@@ -65,6 +94,23 @@ enum Command {
 impl Command {
     fn run(self) -> anyhow::Result<Exit> {
         match self {
+            Self::Create(command) => command.run(),
+            Self::Rm(command) => command.run(),
+            Self::Ls(command) => command.run(),
+            Self::Stat(command) => command.run(),
+            Self::Put(command) => command.run(),
+            Self::Get(command) => command.run(),
+            Self::Peek(command) => command.run(),
+            Self::Dead(command) => command.run(),
+            Self::Clear(command) => command.run(),
+            Self::Join(command) => command.run(),
+            Self::Shutdown(command) => command.run(),
+            Self::Export(command) => command.run(),
+            Self::Import(command) => command.run(),
+            Self::Completions(command) => command.run(),
+            Self::Man(command) => command.run(),
+            Self::Work(command) => command.run(),
+            Self::Run(command) => command.run(),
             Self::Top(command) => command.run(),
             Self::Doctor(command) => command.run(),
             Self::Bench(command) => command.run(),
@@ -74,6 +120,9 @@ impl Command {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = work::exec::behind_a_job(std::env::args_os()) {
+        return code;
+    }
     let _main = multiproc::init();
     let exit = Cli::parse().command.run().unwrap_or_else(|error| match error.downcast_ref::<Stop>() {
         Some(stop) => (*stop).into(),

@@ -1,0 +1,146 @@
+//! `multiproc run`: runs a command for each argument or line of input. It makes a queue, puts, works and joins in one process.
+
+mod input;
+
+use crate::exit::{Exit, say};
+use crate::work::joblog::{self, JobLog};
+use crate::work::options::Options;
+use crate::work::{Commands, MessageSource, Plan, Template, Traffic, Worker, item};
+use anyhow::{Context, bail};
+use clap::Args;
+use input::Input;
+use multiproc::JoinableQueue;
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+
+/// Run a command for each argument or line of input, several at once.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES, after_long_help = LONG)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    options: Options,
+    /// Read the arguments from this file, a line each, instead of from standard input. Given twice: all combinations.
+    #[arg(short = 'a', long = "arg-file", value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Input is separated by NUL bytes instead of line ends, as find -print0 writes it.
+    #[arg(short = '0', long)]
+    null: bool,
+    /// Give each job so many arguments.
+    #[arg(short = 'n', long, visible_short_alias = 'N', value_name = "N", default_value = "1", hide_default_value = true,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    max_args: u32,
+    /// Run a job that fails up to so many times in all.
+    #[arg(long, alias = "retries", value_name = "N", default_value = "1", hide_default_value = true,
+          value_parser = clap::value_parser!(u16).range(1..))]
+    max_deliveries: u16,
+    /// Run only the jobs that the job log does not have.
+    #[arg(long, requires = "joblog")]
+    resume: bool,
+    /// Run the jobs that failed according to the job log, and those that it does not have.
+    #[arg(long, requires = "joblog")]
+    resume_failed: bool,
+    /// The command with {} for the argument, which is appended without {}. After ":::" come arguments instead of input.
+    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  multiproc run -- gzip -9 ::: *.log
+  find . -name '*.wav' -print0 | multiproc run -0 -j8 -- lame {} {.}.mp3
+  multiproc run --keep-order -- echo {1}-{2} ::: a b ::: 1 2";
+
+const LONG: &str = "\
+Examples:
+  multiproc run -- gzip -9 ::: *.log
+  find . -name '*.wav' -print0 | multiproc run -0 -j8 -- lame {} {.}.mp3
+  multiproc run --keep-order -- echo {1}-{2} ::: a b ::: 1 2
+  multiproc run --joblog log --resume-failed -- ./convert {} < list
+
+Several \":::\" make all combinations; \":::+\" goes along with the source before it. {1} and {2} are their arguments, {} is all.
+Placeholders, signals and exit codes are those of \"multiproc work\": see its --help.";
+
+/// Arguments that are read ahead.
+const READ_AHEAD: u32 = 256;
+
+impl Run {
+    pub(crate) fn run(self) -> anyhow::Result<Exit> {
+        let (command, sources) = input::split(&self.command);
+        let mut template = Template::new(command);
+        if command.is_empty() {
+            bail!("no command to run; lines that are commands themselves go through a shell: -- sh -c {{}}");
+        }
+        if !template.has_placeholder() {
+            template.append_arguments();
+        }
+        let input = Input::open(&sources, &self.files, self.null, self.max_args as usize)?;
+        if sources.is_empty() && self.files.is_empty() && io::stdin().is_terminal() {
+            say!("the arguments are read from the terminal, a line each, until Ctrl-D");
+        }
+        if self.options.dry_run {
+            return print_all(&template, input);
+        }
+        let resumes = self.resume || self.resume_failed;
+        let done = match self.options.joblog.as_deref().filter(|_| resumes) {
+            Some(path) => joblog::read_done(path, self.resume_failed)?,
+            None => HashSet::new(),
+        };
+        let joblog = self.options.joblog.as_deref().map(|path| JobLog::open(path, !resumes)).transpose()?;
+        let plan = Plan {
+            template,
+            has_input: false,
+            source: MessageSource::Input,
+            options: self.options,
+            joblog,
+            limit: Some(self.max_deliveries),
+            until_empty: false,
+        };
+        let queue = JoinableQueue::bounded(READ_AHEAD).context("can't make a queue")?;
+        let failure = feed(queue.clone(), input, done)?;
+        let traffic = Traffic::Own { queue: &queue, taken: 0 };
+        let exit = Worker::new(&queue, plan, traffic)?.work()?;
+        match failure.try_recv() {
+            Ok(error) => Err(error),
+            Err(_) => Ok(exit),
+        }
+    }
+}
+
+/// Puts the arguments into the queue, in a thread of its own that never reads far ahead. What it fails with comes out of the channel.
+fn feed(queue: JoinableQueue<Vec<u8>>, input: Input, done: HashSet<u64>) -> anyhow::Result<Receiver<anyhow::Error>> {
+    let (failure, failures) = channel();
+    let feed = move || {
+        let put = |(number, arguments): (u64, io::Result<Vec<Vec<u8>>>)| -> anyhow::Result<()> {
+            let arguments = arguments.context("can't read the arguments")?;
+            if done.contains(&number) {
+                return Ok(());
+            }
+            let message = item::encode(number, &arguments).context("an argument is longer than 4 GiB")?;
+            // Nothing but this thread ends the queue.
+            queue.put(message).map_err(|error| anyhow::anyhow!("can't keep an argument: {error}"))
+        };
+        if let Err(error) = (1..).zip(input).try_for_each(put) {
+            // Nobody listens any more if the work has ended.
+            let _ = failure.send(error);
+        }
+        queue.shutdown();
+    };
+    thread::Builder::new().name("input".into()).spawn(feed).context("can't start the thread that reads the arguments")?;
+    Ok(failures)
+}
+
+fn print_all(template: &Template, input: Input) -> anyhow::Result<Exit> {
+    let mut commands = Commands::new(template);
+    for arguments in input {
+        let arguments = arguments.context("can't read the arguments")?;
+        let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
+        if commands.print(&arguments).context("can't write to standard output")?.is_break() {
+            return Ok(Exit::Closed);
+        }
+    }
+    Ok(Exit::Done)
+}

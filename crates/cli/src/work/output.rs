@@ -1,0 +1,190 @@
+//! What goes to standard output and standard error, in order, without ever waiting for a slow reader.
+
+use crate::work::capture::Captured;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{FileType, fstat};
+use rustix::io::{Errno, write};
+use rustix::stdio::{stderr, stdout};
+use rustix::time::Timespec;
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, Read};
+use std::os::fd::BorrowedFd;
+use tempfile::SpooledTempFile;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    Stdout,
+    Stderr,
+}
+
+/// Everything that is to be printed. `F` stands for a job that has ended: it comes out once all before it is written.
+#[derive(Debug)]
+pub(crate) struct Output<F> {
+    pieces: VecDeque<Piece<F>>,
+    /// Bytes of lines that wait.
+    line_bytes: usize,
+    /// What one write to standard output and to standard error may take.
+    portions: [usize; 2],
+}
+
+#[derive(Debug)]
+enum Piece<F> {
+    Bytes { to: Target, bytes: Vec<u8>, at: usize },
+    File { to: Target, file: SpooledTempFile },
+    Finished(F),
+}
+
+/// A pipe that takes anything takes a page without waiting.
+const PAGE: usize = 4096;
+/// What is read of a file at a time.
+const PORTION: usize = 64 << 10;
+/// What is written before other things have their turn.
+const TURN: usize = 1 << 20;
+/// Jobs are read no further while this many bytes of their lines wait.
+const MOST_LINE_BYTES: usize = 1 << 20;
+
+impl<F> Output<F> {
+    pub(crate) fn new() -> Self {
+        let portion = |stream| {
+            let is_file = fstat(stream).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
+            if is_file { PORTION } else { PAGE }
+        };
+        Self { pieces: VecDeque::new(), line_bytes: 0, portions: [portion(stdout()), portion(stderr())] }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    pub(crate) fn is_backed_up(&self) -> bool {
+        self.line_bytes >= MOST_LINE_BYTES
+    }
+
+    pub(crate) fn print(&mut self, to: Target, bytes: Vec<u8>) {
+        self.line_bytes += bytes.len();
+        self.pieces.push_back(Piece::Bytes { to, bytes, at: 0 });
+    }
+
+    pub(crate) fn print_captured(&mut self, to: Target, captured: Captured) {
+        match captured {
+            Captured::Nothing => {}
+            Captured::Bytes(bytes) => self.print(to, bytes),
+            Captured::Spooled(file) => self.pieces.push_back(Piece::File { to, file }),
+        }
+    }
+
+    /// Says that a job has ended, and all its output is here.
+    pub(crate) fn finish(&mut self, finished: F) {
+        self.pieces.push_back(Piece::Finished(finished));
+    }
+
+    /// What has to be writable for [`write`](Self::write) to go on.
+    pub(crate) fn awaits(&self) -> Option<Target> {
+        match self.pieces.front()? {
+            Piece::Bytes { to, .. } | Piece::File { to, .. } => Some(*to),
+            Piece::Finished(_) => None,
+        }
+    }
+
+    /// Writes what can be written now, and moves the jobs whose output is out to `finished`. [`BrokenPipe`](io::ErrorKind::BrokenPipe):
+    /// the reader of standard output left.
+    pub(crate) fn write(&mut self, finished: &mut Vec<F>) -> io::Result<()> {
+        let mut written = 0;
+        while let Some(piece) = self.pieces.pop_front() {
+            match piece {
+                Piece::Finished(job) => finished.push(job),
+                Piece::File { to, mut file } => {
+                    let mut bytes = vec![0; PORTION];
+                    let len = file.read(&mut bytes)?;
+                    bytes.truncate(len);
+                    if len > 0 {
+                        self.pieces.push_front(Piece::File { to, file });
+                        self.line_bytes += len;
+                        self.pieces.push_front(Piece::Bytes { to, bytes, at: 0 });
+                    }
+                }
+                Piece::Bytes { bytes, at, .. } if at == bytes.len() => self.line_bytes -= bytes.len(),
+                Piece::Bytes { to, bytes, at } => {
+                    let end = bytes.len().min(at + self.portions[to as usize]);
+                    let len = write_now(to, &bytes[at..end])?;
+                    self.pieces.push_front(Piece::Bytes { to, bytes, at: at + len });
+                    written += len;
+                    if len == 0 || written >= TURN {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops what was not written. Returns the jobs whose output that was.
+    pub(crate) fn abandon(&mut self) -> Vec<F> {
+        self.line_bytes = 0;
+        let finished = |piece| if let Piece::Finished(job) = piece { Some(job) } else { None };
+        self.pieces.drain(..).filter_map(finished).collect()
+    }
+}
+
+impl Target {
+    pub(crate) fn descriptor(self) -> BorrowedFd<'static> {
+        match self {
+            Self::Stdout => stdout(),
+            Self::Stderr => stderr(),
+        }
+    }
+}
+
+/// Writes if that does not have to wait. Returns the number of bytes.
+fn write_now(to: Target, bytes: &[u8]) -> io::Result<usize> {
+    let mut polled = [PollFd::from_borrowed_fd(to.descriptor(), PollFlags::OUT)];
+    match poll(&mut polled, Some(&Timespec::default())) {
+        Ok(0) | Err(Errno::INTR) => return Ok(0),
+        Ok(_) => {}
+        Err(error) => return Err(error.into()),
+    }
+    match (write(to.descriptor(), bytes), to) {
+        (Ok(len), _) => Ok(len),
+        (Err(Errno::AGAIN | Errno::INTR), _) => Ok(0),
+        // There is nobody to tell.
+        (Err(_), Target::Stderr) => Ok(bytes.len()),
+        (Err(error), Target::Stdout) => Err(error.into()),
+    }
+}
+
+/// Jobs in the order of their numbers: each one's place is open from its first start until it ends for the last time.
+#[derive(Debug)]
+pub(crate) struct InOrder<T>(BTreeMap<u64, Option<T>>);
+
+impl<T> InOrder<T> {
+    pub(crate) fn new() -> Self {
+        Self(BTreeMap::new())
+    }
+
+    pub(crate) fn open(&mut self, number: u64) {
+        self.0.entry(number).or_insert(None);
+    }
+
+    pub(crate) fn fill(&mut self, number: u64, job: T) {
+        self.0.insert(number, Some(job));
+    }
+
+    /// Gives up a place whose job does not end here.
+    pub(crate) fn leave(&mut self, number: u64) {
+        self.0.remove(&number);
+    }
+
+    /// Gives up all open places but these.
+    pub(crate) fn leave_open(&mut self, but: &[u64]) {
+        self.0.retain(|number, job| job.is_some() || but.contains(number));
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Takes the next job in order, if it has ended.
+    pub(crate) fn pop(&mut self) -> Option<T> {
+        self.0.first_entry().filter(|first| first.get().is_some())?.remove()
+    }
+}

@@ -1,0 +1,199 @@
+//! When the next job starts, and with what.
+
+use crate::exit::say;
+use crate::work::command::Filling;
+use crate::work::drain::Phase;
+use crate::work::exec::NOT_RUN;
+use crate::work::item::Taken;
+use crate::work::job::{Capturing, Ended, Job, Launch};
+use crate::work::quote;
+use crate::work::slots::{MessageSource, Worker};
+use anyhow::Context;
+use multiproc::{GetError, JoinableQueue, Overview};
+use std::ffi::OsString;
+use std::time::{Duration, Instant};
+
+/// What the next start waits for, beside the jobs that run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// For nothing.
+    Now,
+    /// For a message.
+    Message,
+    /// For a time.
+    At(Instant),
+    /// For something that runs.
+    Later,
+    /// There is no next job.
+    Never,
+}
+
+/// Counts what goes in and out of the queue.
+pub(crate) enum Traffic<'q> {
+    /// Other processes use it as well.
+    Shared(Overview),
+    /// This process alone takes messages out.
+    Own { queue: &'q JoinableQueue<Vec<u8>>, taken: u64 },
+}
+
+impl Traffic<'_> {
+    /// So many messages have been taken once all are that wait now.
+    pub(crate) fn behind_all(&self) -> u64 {
+        match self {
+            Self::Shared(overview) => overview.puts(),
+            Self::Own { queue, taken } => taken + queue.len() as u64,
+        }
+    }
+
+    fn taken(&self) -> u64 {
+        match self {
+            Self::Shared(overview) => overview.gets(),
+            Self::Own { taken, .. } => *taken,
+        }
+    }
+
+    fn count_one(&mut self) {
+        if let Self::Own { taken, .. } = self {
+            *taken += 1;
+        }
+    }
+}
+
+/// How often a busy machine is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+/// When a start is tried again that the system refused.
+const LATER: Duration = Duration::from_millis(200);
+/// Jobs that may have ended and wait for an earlier one to be printed.
+const MOST_OUT_OF_ORDER: usize = 4096;
+/// A tag is cut after so many bytes.
+const MOST_TAG: usize = 200;
+
+impl Worker<'_> {
+    /// Starts the next job if one can start now. Returns what the one after it waits for.
+    pub(crate) fn start_next(&mut self) -> anyhow::Result<Next> {
+        let Some(slot) = self.free_slot() else { return Ok(Next::Later) };
+        if let Some(at) = self.next_start.filter(|at| *at > Instant::now()) {
+            return Ok(Next::At(at));
+        }
+        if let Some(taken) = self.unstarted.take() {
+            return self.start(taken, slot);
+        }
+        let gate = self.plan.options.gate();
+        if gate.is_used() && !self.queue.is_empty() && !gate.is_open() {
+            return Ok(Next::At(Instant::now() + LOOK));
+        }
+        match self.queue.try_get_delivery() {
+            Ok(delivery) => {
+                self.traffic.count_one();
+                let taken = Taken::new(delivery, self.plan.source.form(), self.next_number);
+                self.next_number += 1;
+                if self.plan.options.keep_order {
+                    self.order.open(taken.number);
+                }
+                self.start(taken, slot)
+            }
+            Err(GetError::Empty) if self.retries.has_due() => Ok(Next::Now),
+            Err(GetError::Empty) if self.plan.until_empty && self.is_idle() => Ok(Next::Never),
+            Err(GetError::Empty) => Ok(Next::Message),
+            Err(GetError::ShutDown) => Ok(Next::Never),
+            Err(error @ (GetError::Decode { .. } | GetError::Form { .. })) => {
+                say!("a message can't be read, and is among the dead letters now: {error}");
+                Ok(Next::Now)
+            }
+            Err(error) => Err(error).context("can't get a message"),
+        }
+    }
+
+    /// A slot for the next job, unless what has ended waits for its output to be printed.
+    fn free_slot(&self) -> Option<usize> {
+        let is_backed_up = match self.plan.options.keep_order {
+            true => self.order.len() >= MOST_OUT_OF_ORDER,
+            false => self.jobs.iter().flatten().count() + self.unprinted >= self.jobs.len(),
+        };
+        let is_working = self.phase == Phase::Working;
+        self.jobs.iter().position(Option::is_none).filter(|_| is_working && !is_backed_up)
+    }
+
+    fn start(&mut self, taken: Taken, slot: usize) -> anyhow::Result<Next> {
+        let arguments = taken.arguments();
+        let filling = Filling { arguments: &arguments, number: taken.number, slot: slot + 1 };
+        let filled = self.plan.template.fill(filling);
+        drop(arguments);
+        let Ok(command) = filled else {
+            self.on_unfit(taken, "it has a NUL byte, which no argument can hold")?;
+            return Ok(Next::Now);
+        };
+        let options = &self.plan.options;
+        let capture = (!options.ungroup).then(|| {
+            let tag = options.tag.then(|| tag(&taken).into());
+            Capturing { tag, by_line: options.line_buffer }
+        });
+        let shown = if self.plan.joblog.is_some() { quote::command(&command) } else { Vec::new() };
+        let launch = Launch {
+            slot,
+            shown,
+            command: &command,
+            environment: self.environment(&taken, slot),
+            has_input: self.plan.has_input,
+            capture,
+            timeout: options.timeout,
+        };
+        match Job::start(taken, launch, &self.guard) {
+            Ok(job) => {
+                self.jobs[slot] = Some(job);
+                self.next_start = options.delay.and_then(|delay| Instant::now().checked_add(delay));
+                Ok(Next::Now)
+            }
+            Err(refused) if refused.is_too_long() => {
+                self.on_unfit(refused.taken, "it is longer than an argument can be; without {} it goes to standard input")?;
+                Ok(Next::Now)
+            }
+            Err(refused) if refused.is_for_now() && self.jobs.iter().any(Option::is_some) => {
+                self.unstarted = Some(refused.taken);
+                self.next_start = Some(Instant::now() + LATER);
+                Ok(Next::Later)
+            }
+            Err(refused) => Err(refused.error).context("can't start a job"),
+        }
+    }
+
+    fn environment(&self, taken: &Taken, slot: usize) -> Vec<(&'static str, OsString)> {
+        let number = taken.number.to_string();
+        let mut environment = vec![
+            ("MULTIPROC_DELIVERY", taken.delivery.count().to_string().into()),
+            ("MULTIPROC_SLOT", (slot + 1).to_string().into()),
+            ("PARALLEL_SEQ", number.clone().into()),
+            ("PARALLEL_JOBSLOT", (slot + 1).to_string().into()),
+        ];
+        match &self.plan.source {
+            MessageSource::Named(name) => {
+                environment.extend([("MULTIPROC_ID", taken.delivery.id().to_string().into()), ("MULTIPROC_QUEUE", name.clone())])
+            }
+            MessageSource::Input => environment.push(("MULTIPROC_ID", number.clone().into())),
+        }
+        environment
+    }
+
+    /// A message that makes no command counts as a job that failed.
+    fn on_unfit(&mut self, taken: Taken, why: &str) -> anyhow::Result<()> {
+        say!("job {} can't be run: {why}", taken.number);
+        self.on_end(Ended::without_process(taken, NOT_RUN))
+    }
+
+    /// Gives back the messages that may run again.
+    pub(crate) fn give_back_due(&mut self) {
+        while !self.retries.is_empty() {
+            // Whatever the counts say, nothing is left to be behind of in an empty queue.
+            let taken = if self.retries.has_due() && self.queue.is_empty() { u64::MAX } else { self.traffic.taken() };
+            let Some(failed) = self.retries.pop(Instant::now(), taken) else { break };
+            failed.give_back();
+        }
+    }
+}
+
+fn tag(taken: &Taken) -> Vec<u8> {
+    let mut tag = quote::line(&taken.arguments().join(&b' '));
+    tag.truncate(MOST_TAG);
+    tag.push(b'\t');
+    tag
+}
