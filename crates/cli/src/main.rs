@@ -36,7 +36,8 @@ macro_rules! examples {
 Examples:
   multiproc create jobs --joinable --max-deliveries 3
   find . -name '*.wav' -print0 | multiproc put jobs --null
-  multiproc stat jobs
+  multiproc work jobs -j4 -- lame {} {.}.mp3     # in as many terminals as you like
+  multiproc top
   multiproc export jobs > jobs.jsonl     # before a reboot
   multiproc import jobs < jobs.jsonl     # after it"
     };
@@ -50,8 +51,9 @@ const LONG: &str = concat!(
 
 Exit codes:
   0    everything that was asked for is done
-  1    there was nothing to get or to change
+  1    there was nothing to get or to change; of work and run, 1 to 100: so many messages failed
   2    the arguments make no sense, or an error, which standard error tells
+  101  of work and run: more than 100 failed
   124  a wait ended at its --timeout
   129  ended by SIGHUP; 130: by SIGINT (Ctrl-C); 143: by SIGTERM
   141  the reader of standard output left
@@ -69,24 +71,24 @@ enum Command {
     Put(queue::Put),
     Get(queue::Get),
     Peek(queue::Peek),
+    /// Run a command for each message of a queue.
+    Work(work::Work),
+    /// Run a command for each argument or line, without a queue of its own.
+    Run(run::Run),
     Dead(queue::Dead),
     Clear(queue::Clear),
     Join(queue::Join),
     Shutdown(queue::Shutdown),
     Export(queue::Export),
     Import(queue::Import),
-    Completions(shell::Completions),
-    Man(shell::Man),
-    /// Run a command for each message of a queue.
-    Work(work::Work),
-    /// Run a command for each argument or line, without a queue of its own.
-    Run(run::Run),
     /// Watch every queue: what waits, what is in hand by whom, how fast it goes.
     Top(top::Top),
     /// Tell what this machine allows, what that means, and how to change it.
     Doctor(doctor::Doctor),
     /// Measure queues, pipes and processes on this machine, in some ten seconds.
     Bench(bench::Bench),
+    Completions(shell::Completions),
+    Man(shell::Man),
     /// Run the programs of a tutorial on multiprocessing, each with real processes.
     Demo(demo::Demo),
 }
