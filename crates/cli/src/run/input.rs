@@ -85,7 +85,9 @@ fn records(from: impl BufRead, end: u8) -> impl Iterator<Item = io::Result<Vec<u
 }
 
 fn product(rows: &[Row], arguments: &[Vec<u8>]) -> Vec<Row> {
-    rows.iter().flat_map(|row| arguments.iter().map(move |argument| [row.as_slice(), std::slice::from_ref(argument)].concat())).collect()
+    rows.iter()
+        .flat_map(|row| arguments.iter().map(move |argument| [row.as_slice(), std::slice::from_ref(argument)].concat()))
+        .collect()
 }
 
 /// Adds an argument to each tuple. The shorter list begins again where it has ended, as in GNU parallel.
