@@ -9,10 +9,14 @@ use std::process::ExitCode;
 pub(crate) enum Exit {
     /// Everything that was asked for is done.
     Done,
+    /// There was nothing to get, to list or to change.
+    Nothing,
     /// So many jobs failed: 1 to 100, and 101 for more.
     Failed(u8),
     /// The arguments make no sense, or an error ended the command.
     Usage,
+    /// A wait ended at its `--timeout`.
+    TimedOut,
     /// The reader of standard output left.
     Closed,
     /// A signal ended the command.
@@ -23,8 +27,10 @@ impl Exit {
     pub(crate) fn code(self) -> u8 {
         match self {
             Self::Done => 0,
+            Self::Nothing => 1,
             Self::Failed(jobs) => jobs,
             Self::Usage => 2,
+            Self::TimedOut => 124,
             // As the shell counts a SIGPIPE.
             Self::Closed => 128 + 13,
             Self::Signal(number) => 128 + number,
@@ -37,6 +43,36 @@ impl From<Exit> for ExitCode {
         exit.code().into()
     }
 }
+
+/// Why a command stops in the middle, without an error of its own. It goes up to `main` as an error does, so that everything in
+/// hand is given back on the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// A signal asks for the end.
+    Signal(u8),
+    /// The reader of standard output left.
+    Closed,
+}
+
+impl From<Stop> for Exit {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Signal(number) => Self::Signal(number),
+            Stop::Closed => Self::Closed,
+        }
+    }
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Signal(number) => write!(f, "interrupted by signal {number}"),
+            Self::Closed => f.write_str("standard output was closed"),
+        }
+    }
+}
+
+impl std::error::Error for Stop {}
 
 /// Says something on standard error. Where that is closed or full, nobody can be told, and the command goes on.
 pub(crate) fn tell(text: fmt::Arguments<'_>) {

@@ -1,32 +1,122 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod bench;
 mod demo;
+mod doctor;
 mod exit;
 mod name;
+mod queue;
+mod record;
 mod run;
+mod shell;
+mod signals;
+mod text;
+mod top;
 mod work;
 
 use clap::{Parser, Subcommand};
-use exit::{Exit, say};
+use exit::{Exit, Stop, say};
 use std::process::ExitCode;
 
-/// Message passing between processes, as in Python's multiprocessing.
+/// Work queues in shared memory, for the shell.
+///
+/// Nothing has to run for them, and any process may be killed at any time.
 #[derive(Parser)]
-#[command(name = "multiproc", version, after_help = "Example: multiproc demo runs six small programs, each with real processes.")]
+#[command(name = "multiproc", version, after_help = EXAMPLES, after_long_help = LONG)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
+/// The text between the two markers, for the short and the long help.
+macro_rules! examples {
+    () => {
+        "\
+Examples:
+  multiproc create jobs --joinable --max-deliveries 3
+  find . -name '*.wav' -print0 | multiproc put jobs --null
+  multiproc stat jobs
+  multiproc export jobs > jobs.jsonl     # before a reboot
+  multiproc import jobs < jobs.jsonl     # after it"
+    };
+}
+
+const EXAMPLES: &str = examples!();
+
+const LONG: &str = concat!(
+    examples!(),
+    "
+
+Exit codes:
+  0    everything that was asked for is done
+  1    there was nothing to get or to change
+  2    the arguments make no sense, or an error, which standard error tells
+  124  a wait ended at its --timeout
+  129  ended by SIGHUP; 130: by SIGINT (Ctrl-C); 143: by SIGTERM
+  141  the reader of standard output left
+
+Queues are files in /dev/shm/multiproc-UID, or in multiproc-UID in the directory that MULTIPROC_DIR
+names. They are in memory: they outlive every process, and end with a reboot."
+);
+
 #[derive(Subcommand)]
 enum Command {
+    Create(queue::Create),
+    Rm(queue::Rm),
+    Ls(queue::Ls),
+    Stat(queue::Stat),
+    Put(queue::Put),
+    Get(queue::Get),
+    Peek(queue::Peek),
+    Dead(queue::Dead),
+    Clear(queue::Clear),
+    Join(queue::Join),
+    Shutdown(queue::Shutdown),
+    Export(queue::Export),
+    Import(queue::Import),
+    Completions(shell::Completions),
+    Man(shell::Man),
     /// Run a command for each message of a queue.
     Work(work::Work),
     /// Run a command for each argument or line, without a queue of its own.
     Run(run::Run),
+    /// Watch every queue: what waits, what is in hand by whom, how fast it goes.
+    Top(top::Top),
+    /// Tell what this machine allows, what that means, and how to change it.
+    Doctor(doctor::Doctor),
+    /// Measure queues, pipes and processes on this machine, in some ten seconds.
+    Bench(bench::Bench),
     /// Run the programs of a tutorial on multiprocessing, each with real processes.
     Demo(demo::Demo),
+}
+
+impl Command {
+    fn run(self) -> anyhow::Result<Exit> {
+        match self {
+            Self::Create(command) => command.run(),
+            Self::Rm(command) => command.run(),
+            Self::Ls(command) => command.run(),
+            Self::Stat(command) => command.run(),
+            Self::Put(command) => command.run(),
+            Self::Get(command) => command.run(),
+            Self::Peek(command) => command.run(),
+            Self::Dead(command) => command.run(),
+            Self::Clear(command) => command.run(),
+            Self::Join(command) => command.run(),
+            Self::Shutdown(command) => command.run(),
+            Self::Export(command) => command.run(),
+            Self::Import(command) => command.run(),
+            Self::Completions(command) => command.run(),
+            Self::Man(command) => command.run(),
+            Self::Work(command) => command.run(),
+            Self::Run(command) => command.run(),
+            Self::Top(command) => command.run(),
+            Self::Doctor(command) => command.run(),
+            Self::Bench(command) => command.run(),
+            Self::Demo(demo) => demo.run().map(|()| Exit::Done),
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -34,14 +124,12 @@ fn main() -> ExitCode {
         return code;
     }
     let _main = multiproc::init();
-    let done = match Cli::parse().command {
-        Command::Work(work) => work.run(),
-        Command::Run(run) => run.run(),
-        Command::Demo(demo) => demo.run().map(|()| Exit::Done),
-    };
-    let exit = done.unwrap_or_else(|error| {
-        say!("{error:#}");
-        Exit::Usage
+    let exit = Cli::parse().command.run().unwrap_or_else(|error| match error.downcast_ref::<Stop>() {
+        Some(stop) => (*stop).into(),
+        None => {
+            say!("{error:#}");
+            Exit::Usage
+        }
     });
     exit.into()
 }

@@ -10,7 +10,7 @@ use multiproc_ring::spsc::{Consumer, Producer, Reader, Writer, channel, records_
 /// Rings whose tickets are about to wrap, with every message in a block, and with as few blocks as they can work with.
 fn geometry(slots: u32, blocks: u64) -> Geometry {
     let first_turn = (1 << 40) - 1;
-    Geometry { small_in_slots: false, memory: 64 * blocks, max_message: 32, first_turn, ..Geometry::new(slots) }
+    Geometry { small_in_slots: false, memory: 64 * blocks, max_message: 16, first_turn, ..Geometry::new(slots) }
 }
 
 /// Explores `body` for 1 and 2 slots, with messages in blocks and in the slots.

@@ -27,7 +27,7 @@ impl Model {
     }
 
     fn with(blocks: usize, geometry: Geometry) -> Self {
-        let geometry = Geometry { memory: 64 * blocks as u64, max_message: 32, first_turn: (1 << 40) - 1, ..geometry };
+        let geometry = Geometry { memory: 64 * blocks as u64, max_message: 16, first_turn: (1 << 40) - 1, ..geometry };
         let region = Region::new(Heap::new(geometry.region_len().unwrap() + 64));
         let first = Arc::new(Mpmc::create(&region, 0, &geometry, Owner::new(0, 0)).unwrap());
         Self { geometry, region, blocks, first }

@@ -12,7 +12,7 @@ const BLOCKS: u64 = 4;
 /// One slot, then four: as few as can grow. The tickets of the first ring are about to wrap.
 fn geometry(small_in_slots: bool) -> Geometry {
     let first_turn = (1 << 40) - 1;
-    Geometry { grows: true, small_in_slots, memory: BLOCKS * 64, max_message: 32, first_turn, ..Geometry::new(1) }
+    Geometry { grows: true, small_in_slots, memory: BLOCKS * 64, max_message: 16, first_turn, ..Geometry::new(1) }
 }
 
 fn handles<const N: usize>(geometry: &Geometry) -> [Arc<Mpmc>; N] {

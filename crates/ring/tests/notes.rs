@@ -10,7 +10,7 @@ const A: Owner = Owner::new(1, 0);
 const B: Owner = Owner::new(2, 0);
 
 fn pair(blocks: u64) -> (Mpmc, Mpmc) {
-    let geometry = Geometry { returns: true, small_in_slots: false, memory: 64 * blocks, max_message: 32, ..Geometry::new(8) };
+    let geometry = Geometry { returns: true, small_in_slots: false, memory: 64 * blocks, max_message: 16, ..Geometry::new(8) };
     let region = Region::new(Heap::new(geometry.region_len().unwrap()));
     (Mpmc::create(&region, 0, &geometry, A).unwrap(), Mpmc::attach(&region, 0, &geometry, B).unwrap())
 }

@@ -16,7 +16,7 @@ fn names_are_in_the_directory_that_the_variable_names() {
     let own = place.path().join(format!("multiproc-{}", rustix::process::geteuid().as_raw()));
     assert!(own.join("elsewhere").exists());
     std::fs::write(own.join("not a name"), "").unwrap();
-    assert_eq!(Segment::names().unwrap(), [name.clone()]);
+    assert_eq!(Segment::names().unwrap(), std::slice::from_ref(&name));
     assert_eq!(Segment::open_any(&name).unwrap().kind(), KIND);
     // A segment whose name is gone still travels.
     Segment::remove(&name).unwrap();

@@ -86,14 +86,12 @@ impl Ring {
             // What others took and filled anew meanwhile is passed over.
             let is_of_this_turn = spot.word.turn() == self.turns.turn(spot.ticket);
             let waiting = if is_of_this_turn { self.waiting(arena, &spot, false) } else { Ok(None) };
-            match waiting {
-                Ok(Some(Waiting::Closed)) => return true,
-                Ok(Some(waiting)) => {
-                    if !visit(&spot, waiting) {
-                        return false;
-                    }
-                }
-                _ => {}
+            if let Ok(Some(Waiting::Closed)) = waiting {
+                return true;
+            }
+            let goes_on = waiting.ok().flatten().is_none_or(|waiting| visit(&spot, waiting));
+            if !goes_on {
+                return false;
             }
             walk.at = self.turns.next(walk.at);
         }

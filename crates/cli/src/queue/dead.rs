@@ -1,0 +1,119 @@
+//! `multiproc dead`: messages that were given up.
+
+use super::export::Letters;
+use super::json::{self, Ended, Line, abridged};
+use super::list::table;
+use crate::exit::{Exit, say};
+use crate::name::{Named, look};
+use crate::record::Output;
+use crate::signals::Signals;
+use anyhow::anyhow;
+use clap::Args;
+use multiproc::{DeadLetter, Glimpse, JoinableQueue, MessageId, Place, PutError, wait};
+use std::collections::BTreeSet;
+
+/// List the messages that were given up, put them back to work, or drop them.
+///
+/// A message is given up when it was delivered --max-deliveries times and never done, and when no program could read it. An exit is that
+/// of the command which "multiproc work" ran for the message; above 128 it stands for a signal.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  multiproc dead jobs
+  multiproc dead jobs --json | jq -r 'select(.exit == 1).id' | xargs multiproc dead jobs --requeue
+  multiproc dead jobs --requeue            # all, behind what waits, as if never delivered
+  multiproc dead jobs --drop 17 23
+
+Exit code 1: there was none, or none with one of the ids.")]
+pub(crate) struct Dead {
+    /// The queue, made with --joinable.
+    name: String,
+    /// Put dead messages back to work: those with these ids, or all.
+    #[arg(long, value_name = "ID", num_args = 0.., conflicts_with = "drop")]
+    requeue: Option<Vec<String>>,
+    /// Throw dead messages away: those with these ids, or all.
+    #[arg(long, value_name = "ID", num_args = 0..)]
+    drop: Option<Vec<String>>,
+    /// Print each one as a line of JSON.
+    #[arg(long, conflicts_with_all = ["requeue", "drop"])]
+    json: bool,
+}
+
+impl Dead {
+    pub(crate) fn run(self) -> anyhow::Result<Exit> {
+        if let Some(ids) = &self.requeue {
+            return self.change(ids, put_back);
+        }
+        if let Some(ids) = &self.drop {
+            return self.change(ids, |_, letter, _| {
+                drop(letter);
+                Ok(())
+            });
+        }
+        let mut messages = look(&self.name)?.messages(usize::MAX);
+        messages.retain(|message| matches!(message.place, Place::Dead));
+        let signals = Signals::watch()?;
+        let text = if self.json { json::lines(messages.iter().map(Line::of))? } else { rows(&messages) };
+        Output::new(&signals)?.write(text.as_bytes())?;
+        Ok(if messages.is_empty() { Exit::Nothing } else { Exit::Done })
+    }
+
+    /// Does something with the dead messages of these ids, or with all.
+    fn change(&self, ids: &[String], change: Change) -> anyhow::Result<Exit> {
+        let mut left = ids.iter().map(|id| parse(id)).collect::<anyhow::Result<BTreeSet<MessageId>>>()?;
+        let queue = Named::joinable(&self.name, "have dead messages")?;
+        let signals = Signals::watch()?;
+        let mut letters = Letters::default();
+        let mut changed = 0u64;
+        // What dies meanwhile may be put back, and die again, without end.
+        for _ in 0..queue.dead_len() {
+            signals.check()?;
+            let Some(letter) = letters.next(&self.name, &queue)? else { break };
+            if !ids.is_empty() && !left.remove(&letter.id()) {
+                continue;
+            }
+            if let Some(letter) = letters.0.pop() {
+                change(&queue, letter, &signals)?;
+                changed += 1;
+            }
+        }
+        for id in &left {
+            say!("queue {} has no dead message {id}", self.name);
+        }
+        Ok(if changed == 0 || !left.is_empty() { Exit::Nothing } else { Exit::Done })
+    }
+}
+
+type Change = fn(&JoinableQueue<Vec<u8>>, DeadLetter<Vec<u8>>, &Signals) -> anyhow::Result<()>;
+
+fn parse(id: &str) -> anyhow::Result<MessageId> {
+    id.parse().map_err(|_| anyhow!("{id:?} is no id of a message: \"multiproc dead NAME\" lists them"))
+}
+
+/// Waits while the queue is full.
+fn put_back(queue: &JoinableQueue<Vec<u8>>, mut letter: DeadLetter<Vec<u8>>, signals: &Signals) -> anyhow::Result<()> {
+    loop {
+        match letter.try_put_back() {
+            Ok(()) => return Ok(()),
+            Err(PutError::Full(full)) => letter = full,
+            Err(error) => {
+                let why = format!("{error:#}");
+                error.into_inner().leave();
+                return Err(anyhow!("can't put a dead message back: {why}"));
+            }
+        }
+        wait(&[&queue.room(), &signals.source()], None)?;
+        if let Err(stop) = signals.check() {
+            letter.leave();
+            return Err(stop.into());
+        }
+    }
+}
+
+fn rows(messages: &[Glimpse]) -> String {
+    let row = |message: &Glimpse| {
+        let ended = message.ended.map_or_else(String::new, |how| Ended::from(how).in_words());
+        [message.id.to_string(), message.deliveries.to_string(), ended, format!("{:?}", abridged(&message.bytes))]
+    };
+    table(["ID", "DELIVERIES", "LAST END", "MESSAGE"], messages.iter().map(row).collect())
+}

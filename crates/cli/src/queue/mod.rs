@@ -1,0 +1,19 @@
+//! Commands on queues, a file for each that is not tiny.
+
+mod create;
+mod dead;
+mod end;
+mod export;
+mod get;
+mod json;
+mod list;
+mod number;
+mod put;
+
+pub(crate) use create::Create;
+pub(crate) use dead::Dead;
+pub(crate) use end::{Clear, Join, Rm, Shutdown};
+pub(crate) use export::{Export, Import};
+pub(crate) use get::{Get, Peek};
+pub(crate) use list::{Ls, Stat};
+pub(crate) use put::Put;

@@ -1,0 +1,261 @@
+//! `multiproc put`.
+
+use super::json::Given;
+use super::number;
+use crate::exit::{Exit, Stop, say};
+use crate::name::Named;
+use crate::record::{Records, terminator};
+use crate::signals::Signals;
+use anyhow::{Context, anyhow, bail};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use multiproc::{PutError, wait};
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::File;
+use std::io::IsTerminal;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Put messages into a queue: arguments, lines of standard input, or whole files.
+///
+/// Lines are read when no message is given and standard input is no terminal, and where a message is "-". A message may be empty, and
+/// need not be UTF-8. While the queue is full, put waits. Whatever ends it early, it says how many messages were put.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  multiproc put jobs one two three
+  seq 1000 | multiproc put jobs
+  find . -name '*.wav' -print0 | multiproc put jobs --null
+  multiproc put jobs --file a.json --file b.json      # one message each
+  multiproc put jobs -- --looks-like-an-option")]
+pub(crate) struct Put {
+    /// The queue.
+    name: String,
+    /// The messages; "-" stands for the lines of standard input. Write -- before those that begin with a dash.
+    #[arg(value_name = "MESSAGE")]
+    messages: Vec<OsString>,
+    /// Records of standard input end with NUL, not with a newline.
+    #[arg(short = '0', long)]
+    null: bool,
+    /// Put the content of a file as one message; may be given many times. "-" is all of standard input.
+    #[arg(short, long = "file", value_name = "FILE", conflicts_with_all = ["messages", "null"])]
+    files: Vec<PathBuf>,
+    /// Messages are JSON objects with "text" or "base64", as export writes them.
+    #[arg(long, conflicts_with = "files")]
+    json: bool,
+    /// Give up, with exit code 124, when there was no room for so many seconds.
+    #[arg(long, value_name = "S", value_parser = number::seconds)]
+    timeout: Option<Duration>,
+}
+
+impl Put {
+    pub(crate) fn run(self) -> anyhow::Result<Exit> {
+        let reads_nothing = self.messages.is_empty() && self.files.is_empty();
+        if reads_nothing && std::io::stdin().is_terminal() {
+            bail!("there is nothing to put: give messages, pipe lines in, or write - to type them");
+        }
+        let queue = Named::open(&self.name)?;
+        let signals = Signals::watch()?;
+        let mut putter = Putter::new(&self.name, &queue, &signals, self.timeout);
+        let result = if reads_nothing { self.put_stdin(&mut putter) } else { self.put_given(&mut putter) };
+        putter.finish(result)
+    }
+
+    fn put_given(&self, putter: &mut Putter<'_>) -> anyhow::Result<()> {
+        for message in &self.messages {
+            match message.as_encoded_bytes() {
+                b"-" => self.put_stdin(putter)?,
+                _ => self.put_record(putter, message.clone().into_vec())?,
+            }
+        }
+        for path in &self.files {
+            putter.put(content(path, putter.signals)?)?;
+        }
+        Ok(())
+    }
+
+    fn put_stdin(&self, putter: &mut Putter<'_>) -> anyhow::Result<()> {
+        let mut records = Records::of_stdin(terminator(self.null), putter.signals)?;
+        while let Some(record) = records.next()? {
+            self.put_record(putter, record)?;
+        }
+        Ok(())
+    }
+
+    fn put_record(&self, putter: &mut Putter<'_>, record: Vec<u8>) -> anyhow::Result<()> {
+        if !self.json {
+            return putter.put(record);
+        }
+        // The first line of an export is about the queue.
+        Given::read(&record)?.message()?.map_or(Ok(()), |message| putter.put(message))
+    }
+}
+
+fn content(path: &PathBuf, signals: &Signals) -> anyhow::Result<Vec<u8>> {
+    if path.as_os_str() == "-" {
+        return Records::of_stdin(b'\n', signals)?.rest();
+    }
+    let read = || Records::of(File::open(path)?, b'\n', signals).rest();
+    read().with_context(|| format!("can't read {}", path.display()))
+}
+
+/// Puts messages one after the other, and knows how many there were.
+pub(crate) struct Putter<'a> {
+    name: &'a str,
+    queue: &'a Named,
+    signals: &'a Signals,
+    timeout: Option<Duration>,
+    put: u64,
+    progress: Progress,
+}
+
+/// The queue had no room until the time-out.
+#[derive(Debug)]
+struct NoRoom;
+
+impl fmt::Display for NoRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("there was no room until the time-out")
+    }
+}
+
+impl std::error::Error for NoRoom {}
+
+/// How long a wait for memory lasts before it looks for signals.
+const SLICE: Duration = Duration::from_millis(200);
+
+impl<'a> Putter<'a> {
+    pub(crate) fn new(name: &'a str, queue: &'a Named, signals: &'a Signals, timeout: Option<Duration>) -> Self {
+        Self { name, queue, signals, timeout, put: 0, progress: Progress::new() }
+    }
+
+    /// Puts a message; waits while there is no room.
+    pub(crate) fn put(&mut self, message: Vec<u8>) -> anyhow::Result<()> {
+        self.signals.check()?;
+        match self.queue.try_put(message) {
+            Ok(()) => {}
+            Err(error) => self.put_later(error)?,
+        }
+        self.put += 1;
+        self.progress.show(self.put);
+        Ok(())
+    }
+
+    fn put_later(&self, mut error: PutError<Vec<u8>>) -> anyhow::Result<()> {
+        let end = self.timeout.map(|timeout| Instant::now() + timeout);
+        loop {
+            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+            let tried = match error {
+                PutError::Full(_) | PutError::Timeout(_) | PutError::NoMemory(_) if left == Some(Duration::ZERO) => {
+                    return Err(NoRoom.into());
+                }
+                PutError::Full(message) | PutError::Timeout(message) => {
+                    self.progress.wait(self.put);
+                    wait(&[&self.queue.room(), &self.signals.source()], left)?;
+                    self.signals.check()?;
+                    self.queue.try_put(message)
+                }
+                PutError::NoMemory(message) => self.wait_for_memory(message, left)?,
+                other => return Err(self.refused(other)),
+            };
+            match tried {
+                Ok(()) => return Ok(()),
+                Err(next) => error = next,
+            }
+            self.signals.check()?;
+        }
+    }
+
+    /// Waits for memory for a little while: only the library knows how, and it knows nothing of signals.
+    fn wait_for_memory(&self, message: Vec<u8>, left: Option<Duration>) -> anyhow::Result<Result<(), PutError<Vec<u8>>>> {
+        self.progress.wait(self.put);
+        let (begin, slice) = (Instant::now(), left.map_or(SLICE, |left| left.min(SLICE)));
+        match self.queue.put_timeout(message, slice) {
+            // At once: nothing that could come free is enough.
+            Err(error @ PutError::NoMemory(_)) if begin.elapsed() < slice / 2 => Err(self.refused(error)),
+            tried => Ok(tried),
+        }
+    }
+
+    /// The sentence for a message that can't be put at all.
+    fn refused(&self, error: PutError<Vec<u8>>) -> anyhow::Error {
+        let name = self.name;
+        match error {
+            PutError::ShutDown(_) => {
+                anyhow!("queue {name} was shut down: remove it with \"multiproc rm {name}\" and make it anew")
+            }
+            PutError::TooLong { len, max, .. } => anyhow!(
+                "a message of {len} bytes is longer than any that queue {name} takes, which is {max}: make the queue with a larger --max-message"
+            ),
+            PutError::NoMemory(_) => anyhow!(
+                "there is no memory left for the message, and queue {name} has nothing that would free enough: \
+                 give it more --memory, or free some of the system's (df /dev/shm)"
+            ),
+            PutError::Encode { .. } => anyhow!("queue {name} takes text alone, and the message is not UTF-8"),
+            other => anyhow!("{other:#}"),
+        }
+    }
+
+    /// Says how many were put, unless all were.
+    pub(crate) fn finish(self, result: anyhow::Result<()>) -> anyhow::Result<Exit> {
+        self.progress.clear();
+        let Self { name, put, .. } = self;
+        let messages = if put == 1 { "message was" } else { "messages were" };
+        match result {
+            Ok(()) => Ok(Exit::Done),
+            Err(error) if error.is::<Stop>() => {
+                say!("{error:#}: {put} {messages} put into queue {name}");
+                Err(error)
+            }
+            Err(error) if error.is::<NoRoom>() => {
+                say!("{error}: {put} {messages} put into queue {name}");
+                Ok(Exit::TimedOut)
+            }
+            Err(error) if put == 0 => Err(error),
+            Err(error) => Err(error.context(format!("{put} {messages} put into queue {name}, then one was not"))),
+        }
+    }
+}
+
+/// The progress line. It is only on a terminal, and only where nobody types the messages.
+struct Progress(Option<ProgressBar>);
+
+/// Messages between two looks at the clock.
+const STEP: u64 = 1 << 10;
+
+impl Progress {
+    fn new() -> Self {
+        let is_seen = std::io::stderr().is_terminal() && !std::io::stdin().is_terminal();
+        Self(is_seen.then(|| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            match ProgressStyle::with_template("{pos} put, {msg}") {
+                Ok(style) => bar.with_style(style),
+                Err(_) => bar,
+            }
+        }))
+    }
+
+    fn show(&self, put: u64) {
+        if let Some(bar) = self.0.as_ref().filter(|_| put.is_multiple_of(STEP)) {
+            bar.set_position(put);
+            bar.set_message(format!("{:.0} a second", bar.per_sec()));
+        }
+    }
+
+    fn wait(&self, put: u64) {
+        if let Some(bar) = &self.0 {
+            bar.set_position(put);
+            bar.set_message("and the queue is full: waiting for room");
+            // A wait has no end that is known: the line can't be drawn later.
+            bar.force_draw();
+        }
+    }
+
+    fn clear(&self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
