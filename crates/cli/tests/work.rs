@@ -27,7 +27,7 @@ fn each_message_is_done_once() {
 fn the_message_of_a_killed_worker_is_delivered_again_and_its_command_does_not_go_on() {
     let jobs = Jobs::new(&["a"]);
     // The shell has a child of its own, which the kernel does not end with the worker.
-    let script = "echo $MULTIPROC_DELIVERY; [ $MULTIPROC_DELIVERY = 2 ] || { sleep 1000 & wait; }";
+    let script = "[ $MULTIPROC_DELIVERY = 2 ] || sleep 1000 & echo $MULTIPROC_DELIVERY; [ $MULTIPROC_DELIVERY = 2 ] || wait";
     let mut first = Running::start(&mut jobs.work_script(&["--ungroup"], script));
     assert_eq!(first.line(), "1");
     first.child.kill().unwrap();

@@ -25,8 +25,8 @@ pub(crate) struct Capture {
 enum Kept {
     /// All of it, for the end of the job.
     Whole(SpooledTempFile),
-    /// The lines that were not taken yet, the last one perhaps in part.
-    Lines(Vec<u8>),
+    /// What was not taken yet: so many bytes of complete lines, and the beginning of one more.
+    Lines { bytes: Vec<u8>, complete: usize },
 }
 
 /// The output of a job that has ended.
@@ -41,7 +41,8 @@ pub(crate) enum Captured {
 impl Capture {
     pub(crate) fn new(pipe: OwnedFd, tag: Option<Rc<[u8]>>, by_line: bool) -> io::Result<Self> {
         ioctl_fionbio(&pipe, true)?;
-        let kept = if by_line { Kept::Lines(Vec::new()) } else { Kept::Whole(SpooledTempFile::new(IN_MEMORY)) };
+        let kept =
+            if by_line { Kept::Lines { bytes: Vec::new(), complete: 0 } } else { Kept::Whole(SpooledTempFile::new(IN_MEMORY)) };
         Ok(Self { pipe: Some(pipe), tag, is_at_line_start: true, kept, received: 0 })
     }
 
@@ -73,27 +74,35 @@ impl Capture {
     }
 
     fn keep(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let kept: &mut dyn Write = match &mut self.kept {
-            Kept::Whole(file) => file,
-            Kept::Lines(lines) => lines,
-        };
-        let Some(tag) = &self.tag else { return kept.write_all(bytes) };
-        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-            if self.is_at_line_start {
-                kept.write_all(tag)?;
+        let tagged = self.tag.as_ref().map(|tag| {
+            let mut tagged = Vec::with_capacity(2 * bytes.len());
+            for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+                if self.is_at_line_start {
+                    tagged.extend_from_slice(tag);
+                }
+                tagged.extend_from_slice(line);
+                self.is_at_line_start = line.ends_with(b"\n");
             }
-            kept.write_all(line)?;
-            self.is_at_line_start = line.ends_with(b"\n");
+            tagged
+        });
+        let bytes = tagged.as_deref().unwrap_or(bytes);
+        match &mut self.kept {
+            Kept::Whole(file) => file.write_all(bytes),
+            Kept::Lines { bytes: kept, complete } => {
+                if let Some(end) = bytes.iter().rposition(|byte| *byte == b'\n') {
+                    *complete = kept.len() + end + 1;
+                }
+                kept.extend_from_slice(bytes);
+                Ok(())
+            }
         }
-        Ok(())
     }
 
     /// Takes the lines that are complete, where lines are printed as they come.
     pub(crate) fn take_lines(&mut self) -> Option<Vec<u8>> {
-        let Kept::Lines(lines) = &mut self.kept else { return None };
-        let end = lines.iter().rposition(|byte| *byte == b'\n')? + 1;
-        let rest = lines.split_off(end);
-        Some(std::mem::replace(lines, rest))
+        let Kept::Lines { bytes, complete: complete @ 1.. } = &mut self.kept else { return None };
+        let rest = bytes.split_off(std::mem::take(complete));
+        Some(std::mem::replace(bytes, rest))
     }
 
     /// Closes the stream. Returns what was not printed yet. Where lines count, the last one gets its end.
@@ -102,11 +111,11 @@ impl Capture {
             return Ok(Captured::Nothing);
         }
         match self.kept {
-            Kept::Lines(mut lines) => {
-                if !lines.is_empty() {
-                    lines.push(b'\n');
+            Kept::Lines { mut bytes, complete } => {
+                if bytes.len() > complete {
+                    bytes.push(b'\n');
                 }
-                Ok(Captured::Bytes(lines))
+                Ok(Captured::Bytes(bytes))
             }
             Kept::Whole(mut file) => {
                 if !self.is_at_line_start {

@@ -8,11 +8,14 @@ use crate::work::exec::this_program;
 use anyhow::Context;
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, Signal, kill_process_group};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ExitCode, Stdio};
+use std::sync::Arc;
 
 /// The worker's end.
 #[derive(Debug)]
@@ -54,6 +57,10 @@ impl Drop for Guard {
 
 /// The guard's own life.
 pub(crate) fn stand() -> ExitCode {
+    // A signal to all processes of a service, or by the program's name, is the worker's to answer.
+    for signal in [SIGHUP, SIGINT, SIGTERM] {
+        let _ = flag::register(signal, Arc::default());
+    }
     let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
     let mut table = Vec::new();
     let mut at = 0;
