@@ -151,7 +151,6 @@ fn put_one((name, ready): (String, Ready)) {
 }
 
 #[test]
-#[ignore = "needs the command work"]
 fn a_worker_gives_back_what_it_has_and_goes_on() {
     let place = place();
     with(place.path(), put_one, "jobs");
