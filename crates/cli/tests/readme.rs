@@ -19,9 +19,8 @@ fn commands(block: &str) -> Vec<(&str, Vec<String>)> {
 /// A line without its amounts of memory, which depend on the system.
 fn comparable(line: &str) -> String {
     let words: Vec<&str> = line.split(' ').collect();
-    let is_unit = |place: usize| words.get(place).is_some_and(|word| matches!(*word, "B" | "KiB" | "MiB"));
-    let words = words.iter().enumerate().map(|(place, word)| if is_unit(place + 1) { "N" } else { word });
-    words.collect::<Vec<_>>().join(" ")
+    let is_amount = |word: &str| word.strip_suffix(['B', 'K', 'M']).is_some_and(|number| number.parse::<f64>().is_ok());
+    words.iter().map(|word| if is_amount(word) { "N" } else { word }).collect::<Vec<_>>().join(" ")
 }
 
 fn run(command: &str, directory: &Path) -> Vec<String> {

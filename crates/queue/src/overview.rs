@@ -243,6 +243,11 @@ impl Overview {
         self.here().shape.memory
     }
 
+    /// Returns the length in bytes that a message may have at least, as the builder set it.
+    pub fn max_message(&self) -> u64 {
+        self.here().shape.max_message
+    }
+
     /// Returns copies of up to `limit` messages: those in hand, then those that wait, the oldest first, then the dead letters. Nothing
     /// is taken. A message that changes its place meanwhile may be left out, or be seen twice.
     pub fn messages(&self, limit: usize) -> Vec<Glimpse> {

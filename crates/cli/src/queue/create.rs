@@ -24,9 +24,6 @@ pub(crate) struct Create {
     name: String,
     #[command(flatten)]
     shape: Shape,
-    /// The longest message that can be put, such as 1G [default: 256M, or a sixteenth of --memory].
-    #[arg(long, value_name = "SIZE", value_parser = number::size)]
-    max_message: Option<u64>,
     /// Succeed if there is such a queue already.
     #[arg(long)]
     if_missing: bool,
@@ -48,6 +45,9 @@ pub(crate) struct Shape {
     /// The most memory that messages may take, such as 64M or 2G [default: as much as there is].
     #[arg(long, value_name = "SIZE", value_parser = number::size)]
     pub(crate) memory: Option<u64>,
+    /// The longest message that can be put, such as 1G [default: 256M, or a sixteenth of --memory].
+    #[arg(long, value_name = "SIZE", value_parser = number::size)]
+    pub(crate) max_message: Option<u64>,
     /// Refuse messages that are not UTF-8: Rust programs open it as a queue of String, not of bytes.
     #[arg(long)]
     pub(crate) text: bool,
@@ -55,7 +55,7 @@ pub(crate) struct Shape {
 
 impl Create {
     pub(crate) fn run(self) -> anyhow::Result<Exit> {
-        let made = self.shape.make(&self.name, self.max_message, self.if_missing);
+        let made = self.shape.make(&self.name, self.if_missing);
         let name = &self.name;
         let has = match made {
             Ok(()) => return Ok(Exit::Done),
@@ -75,20 +75,11 @@ impl Create {
 
 impl Shape {
     /// Makes the queue. `or_open`: one of this shape may be there.
-    pub(crate) fn make(&self, name: &str, max_message: Option<u64>, or_open: bool) -> Result<(), OpenError> {
-        if self.text {
-            self.make_of::<String>(name, max_message, or_open)
-        } else {
-            self.make_of::<Vec<u8>>(name, max_message, or_open)
-        }
+    pub(crate) fn make(&self, name: &str, or_open: bool) -> Result<(), OpenError> {
+        if self.text { self.make_of::<String>(name, or_open) } else { self.make_of::<Vec<u8>>(name, or_open) }
     }
 
-    fn make_of<T: Serialize + DeserializeOwned>(
-        &self,
-        name: &str,
-        max_message: Option<u64>,
-        or_open: bool,
-    ) -> Result<(), OpenError> {
+    fn make_of<T: Serialize + DeserializeOwned>(&self, name: &str, or_open: bool) -> Result<(), OpenError> {
         fn build<Q>(builder: Builder<Q>, or_open: bool) -> Result<(), OpenError> {
             if or_open { builder.open_or_create().map(drop) } else { builder.build().map(drop) }
         }
@@ -101,7 +92,7 @@ impl Shape {
                 if let Some(bytes) = self.memory {
                     builder = builder.memory(bytes);
                 }
-                if let Some(bytes) = max_message {
+                if let Some(bytes) = self.max_message {
                     builder = builder.max_message(bytes);
                 }
                 builder

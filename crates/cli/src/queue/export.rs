@@ -68,6 +68,7 @@ fn shape(seen: &Overview) -> Shape {
         joinable: matches!(seen.kind(), QueueKind::JoinableQueue),
         max_deliveries: seen.max_deliveries(),
         memory: Some(seen.memory_limit()),
+        max_message: Some(seen.max_message()),
         text: seen.message_type() == "String",
     }
 }
@@ -194,7 +195,7 @@ impl Import {
     /// The queue, made as the first line says if there is none.
     fn queue(&self, first: Option<&Given>) -> anyhow::Result<Named> {
         if let Some(shape) = first.and_then(|line| line.queue.as_ref()) {
-            match shape.make(&self.name, None, false) {
+            match shape.make(&self.name, false) {
                 Ok(()) | Err(multiproc::OpenError::Create(multiproc::CreateError::Exists(_))) => {}
                 Err(error) => return Err(refused(&self.name, error)),
             }

@@ -1,11 +1,11 @@
 //! `multiproc ls` and `multiproc stat`: what there is, and what goes on.
 
 use super::json;
-use super::number::in_words;
 use crate::exit::Exit;
 use crate::name::look;
 use crate::record::Output;
 use crate::signals::Signals;
+use crate::text::size;
 use anyhow::Context;
 use clap::Args;
 use multiproc::{Overview, QueueKind, queue_names};
@@ -74,7 +74,7 @@ fn rows(listed: &[Listed<'_>]) -> String {
     let rows = listed.iter().filter_map(|Listed { name, what }| match what {
         What::Error { .. } => None,
         What::Queue { kind, waiting, in_hand, dead, memory } => {
-            Some([(*name).to_owned(), kind.clone(), waiting.to_string(), count(in_hand), count(dead), in_words(*memory)])
+            Some([(*name).to_owned(), kind.clone(), waiting.to_string(), count(in_hand), count(dead), size(*memory)])
         }
     });
     let mut text = table(["NAME", "KIND", "WAITING", "IN HAND", "DEAD", "MEMORY"], rows.collect());
@@ -230,7 +230,7 @@ impl<'a> Figures<'a> {
         lines.extend([
             ("put", format!("{}, {} a second", self.puts, self.puts_per_second)),
             ("got", format!("{}, {} a second", self.gets, self.gets_per_second)),
-            ("memory", format!("{} of at most {}", in_words(self.memory), in_words(self.memory_limit))),
+            ("memory", format!("{} of at most {}", size(self.memory), size(self.memory_limit))),
             ("participants", if pids.is_empty() { "none".into() } else { pids.join(", ") }),
         ]);
         lines

@@ -16,19 +16,6 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     if (1.0..=(1u64 << 50) as f64).contains(&bytes) { Ok(bytes as u64) } else { Err(wrong()) }
 }
 
-/// A size for people to read.
-pub(crate) fn in_words(bytes: u64) -> String {
-    let mut size = bytes as f64;
-    for unit in ["B", "KiB", "MiB", "GiB"] {
-        if size < 1024.0 {
-            let digits = usize::from(unit != "B" && size < 10.0);
-            return format!("{size:.digits$} {unit}");
-        }
-        size /= 1024.0;
-    }
-    format!("{size:.0} TiB")
-}
-
 /// A time in seconds, such as `5` or `0.25`.
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().map_err(|_| format!("{text:?} is no number of seconds: write 5 or 0.25"))?;
@@ -49,7 +36,6 @@ mod tests {
         for wrong in ["", "M", "-1", "0", "64X", "1e300", "nan", "9999999T", "é"] {
             assert!(size(wrong).is_err(), "{wrong}");
         }
-        assert_eq!([0, 1023, 1536, 64 << 20, 3 << 40].map(in_words), ["0 B", "1023 B", "1.5 KiB", "64 MiB", "3 TiB"]);
     }
 
     #[test]
