@@ -137,8 +137,8 @@ fn settings() -> String {
 }
 
 fn removes(settings: &str) -> bool {
-    let values = settings.lines().filter_map(|line| line.trim().strip_prefix("RemoveIPC")?.trim_start().strip_prefix('='));
-    let last = values.last().map(|value| value.trim().to_ascii_lowercase());
+    let mut values = settings.lines().filter_map(|line| line.trim().strip_prefix("RemoveIPC")?.trim_start().strip_prefix('='));
+    let last = values.next_back().map(|value| value.trim().to_ascii_lowercase());
     // It is the default.
     last.is_none_or(|value| !matches!(value.as_str(), "no" | "false" | "off" | "0"))
 }

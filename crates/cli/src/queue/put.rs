@@ -238,7 +238,7 @@ impl Progress {
     }
 
     fn show(&self, put: u64) {
-        if let Some(bar) = self.0.as_ref().filter(|_| put % STEP == 0) {
+        if let Some(bar) = self.0.as_ref().filter(|_| put.is_multiple_of(STEP)) {
             bar.set_position(put);
             bar.set_message(format!("{:.0} a second", bar.per_sec()));
         }
