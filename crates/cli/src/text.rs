@@ -13,8 +13,8 @@ pub(crate) const MOST_BYTES: usize = 1024;
 pub(crate) struct Text(String);
 
 impl Text {
-    /// The beginning of some bytes, at most [`MOST_BYTES`] of them. Bytes that are no UTF-8 are shown as `\xff`, control characters as `\n` or `\u{9b}`,
-    /// and a backslash as two.
+    /// The beginning of some bytes, at most [`MOST_BYTES`] of them. Bytes that are no UTF-8 are shown as `\xff`, control characters as
+    /// `\n` or `\u{9b}`, and a backslash as two.
     pub(crate) fn of(bytes: impl AsRef<[u8]>) -> Self {
         let bytes = bytes.as_ref();
         let (begin, cut) = (&bytes[..bytes.len().min(MOST_BYTES)], bytes.len() > MOST_BYTES);
@@ -24,7 +24,9 @@ impl Text {
             for letter in chunk.valid().chars() {
                 match letter {
                     '"' | '\'' => shown.push(letter),
-                    other => shown.extend(other.escape_debug()),
+                    ascii if ascii.is_ascii() => shown.extend(ascii.escape_debug()),
+                    // After another letter: a combining mark is escaped only at the beginning of a text.
+                    other => shown.extend(format!("a{other}").escape_debug().skip(1)),
                 }
             }
             // The cut may have parted a character: its first bytes are no flaw of the message.
@@ -126,6 +128,11 @@ mod tests {
             let shown = Text::of([byte, 0x9b, byte]);
             assert!(!shown.as_str().chars().any(char::is_control), "{byte}: {shown:?}");
         }
+    }
+
+    #[test]
+    fn a_combining_mark_stays_with_its_letter() {
+        assert_eq!(Text::of("Ouvertu\u{308}re").as_str(), "Ouvertu\u{308}re");
     }
 
     #[test]

@@ -151,7 +151,6 @@ fn put_one((name, ready): (String, Ready)) {
 }
 
 #[test]
-#[ignore = "needs the command work"]
 fn a_worker_gives_back_what_it_has_and_goes_on() {
     let place = place();
     with(place.path(), put_one, "jobs");
@@ -254,6 +253,16 @@ fn without_a_terminal_it_names_the_commands_for_scripts() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("ls --json") && said.contains("stat") && output.stdout.is_empty(), "{said}");
+}
+
+#[test]
+fn a_queue_that_is_not_there_is_named_with_a_way_to_make_it() {
+    let place = place();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_multiproc"));
+    let output = command.args(["top", "nobody\x1b[2J", "--once"]).env("MULTIPROC_DIR", place.path()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains(r"no queue named nobody\u{1b}[2J") && said.contains("multiproc create"), "{said}");
 }
 
 #[test]

@@ -28,10 +28,10 @@ impl Machine {
     }
 
     pub(super) fn words(&self) -> String {
+        let processors = if self.processors == 1 { "1 processor".to_owned() } else { format!("{} processors", self.processors) };
         let mut words = format!(
-            "multiproc {} on {} processors ({}), Linux {}, load {:.2}\n",
+            "multiproc {} on {processors} ({}), Linux {}, load {:.2}\n",
             env!("CARGO_PKG_VERSION"),
-            self.processors,
             self.model,
             self.kernel,
             self.load
@@ -42,7 +42,7 @@ impl Machine {
             words += "The machine is busy: it can do better than these figures.\n";
         }
         if cfg!(debug_assertions) {
-            words += "This is a debug build: several times slower than a release build.\n";
+            words += "This is a debug build: a release build is faster.\n";
         }
         words
     }

@@ -20,7 +20,7 @@ use multiproc::queue_names;
 use sample::Sampler;
 use snapshot::Snapshot;
 use std::io::{ErrorKind, IsTerminal, Write};
-use std::sync::mpsc::RecvTimeoutError;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 use terminal::Screen;
 use view::{Footer, View};
@@ -90,6 +90,9 @@ impl Top {
     }
 }
 
+/// How long a signal may come after what caused it.
+const GRACE: Duration = Duration::from_millis(100);
+
 /// `top` on a terminal.
 struct App {
     sampler: Sampler,
@@ -109,6 +112,15 @@ impl App {
         let (teller, happened) = events::signals()?;
         let mut screen = Screen::enter()?;
         events::keys(teller)?;
+        self.watch(&mut screen, &happened).or_else(|error| {
+            // A terminal that goes away fails first, and sends SIGHUP next.
+            let ended = |what| if let Happened::Ended(signal) = what { Some(Exit::Signal(signal)) } else { None };
+            let late = std::iter::from_fn(|| happened.recv_timeout(GRACE).ok());
+            late.filter_map(ended).next().ok_or(error)
+        })
+    }
+
+    fn watch(&mut self, screen: &mut Screen, happened: &Receiver<Happened>) -> anyhow::Result<Exit> {
         let mut next = Instant::now();
         loop {
             if Instant::now() >= next {
@@ -127,9 +139,9 @@ impl App {
                     Action::No => self.asked = None,
                     Action::Quit => return Ok(Exit::Done),
                     Action::Interrupt => return Ok(Exit::Signal(signal_hook::consts::SIGINT as u8)),
-                    Action::Stop => self.stop(&mut screen)?,
+                    Action::Stop => self.stop(screen)?,
                 },
-                Ok(Happened::Stopped) => self.stop(&mut screen)?,
+                Ok(Happened::Stopped) => self.stop(screen)?,
                 Ok(Happened::Continued) => screen.take_again()?,
                 Ok(Happened::Ended(signal)) => return Ok(Exit::Signal(signal)),
                 Ok(Happened::Lost(error)) => return Err(error).context("can't read the terminal"),

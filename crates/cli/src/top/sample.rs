@@ -4,7 +4,7 @@ use super::snapshot::{DeadLetter, Holder, Queue, Row, Snapshot};
 use super::view::{Pane, View};
 use super::who::{QueueFile, command, own_memory};
 use crate::text::{MOST_BYTES, Text};
-use multiproc::{Glimpse, MessageId, Overview, Place, QueueKind, Unfinished, queue_names};
+use multiproc::{AttachError, Glimpse, MessageId, OpenError, Overview, Place, QueueKind, Unfinished, queue_names};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -86,7 +86,14 @@ impl Known {
     fn open(name: &str) -> Self {
         let overview = match Overview::open(name) {
             Ok(overview) => overview,
-            Err(error) => return Self::Refused { reason: Text::of(sentence(&error)), at: Instant::now() },
+            Err(error) => {
+                // The name stands before it.
+                let reason = match &error {
+                    OpenError::Attach(AttachError::Refused { flaw, .. }) => flaw.to_string(),
+                    other => sentence(other),
+                };
+                return Self::Refused { reason: Text::of(reason), at: Instant::now() };
+            }
         };
         let (puts, gets) = (overview.puts(), overview.gets());
         Self::Open(Box::new(Open {

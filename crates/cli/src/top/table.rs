@@ -2,7 +2,7 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::style::{Modifier, Style};
+use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::Line as Words;
 
 /// A column. `rank` 0 always stays; of the others the highest goes first.
@@ -114,8 +114,9 @@ pub(crate) fn draw(columns: &[Column], widths: &[u16], lines: &[Line], has_keys:
         }
         if line.is_selected {
             buffer.set_string(area.x, y, "›", Style::new());
-            let style = if has_keys { Modifier::REVERSED } else { Modifier::BOLD };
-            buffer.set_style(place, Style::new().add_modifier(style));
+            // Reversed colours of bars would be blocks.
+            let style = if has_keys { Style::new().fg(Color::Reset).reversed() } else { Style::new().bold() };
+            buffer.set_style(place, style);
         }
     }
 }

@@ -59,7 +59,12 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        leave();
+        if std::thread::panicking() {
+            // The screen was given back before the panic's message. A second time would move the cursor onto it.
+            let _ = execute!(stdout(), Show);
+        } else {
+            leave();
+        }
     }
 }
 

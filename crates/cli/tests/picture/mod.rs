@@ -10,20 +10,21 @@ use std::thread::sleep;
 use std::time::Duration;
 use vt100::{Cell, Color, Screen};
 
-const SIZE: (u16, u16) = (110, 22);
+const SIZE: (u16, u16) = (110, 16);
 
 /// Three queues, as a user would have them.
 const MAKE: &str = r#"
 multiproc create encode --joinable --max-deliveries 3
-multiproc create upload --joinable --maxsize 40
+multiproc create upload --joinable --maxsize 40 --max-deliveries 2
 multiproc create log
-(seq -f 'music/track-%03g.wav' 4; echo broken.wav; seq -f 'music/track-%03g.wav' 5 400) | multiproc put encode
+seq -f 'music/track-%03g.wav' 400 | multiproc put encode
 "#;
 /// What goes on while the picture is taken.
 const RUN: &str = r#"
-multiproc work encode -j3 --retry-delay 0.5 -- sh -c 'test "$1" != broken.wav && sleep 2' encode {} 2>/dev/null &
-multiproc work upload -j2 -- sh -c 'sleep 0.4' upload {} &
-while sleep 0.2; do seq -f "s3://albums/$RANDOM/%g.mp3" $((RANDOM % 3)); done | multiproc put upload &
+multiproc work encode -j3 -- sh -c 'sleep 2' lame {} &
+multiproc work encode -j2 -- sh -c 'sleep 3' flac {} &
+multiproc work upload -j2 --retry-delay 0.1 -- sh -c 'sleep 0.4; test "${1##*/}" != 7.mp3' upload {} 2>/dev/null &
+while sleep 0.2; do seq -f "s3://albums/%g.mp3" $((RANDOM % 8)) | tail -2; done | multiproc put upload &
 while sleep 0.1; do seq $((RANDOM % 40)); done | multiproc put log &
 while sleep 0.3; do multiproc get log -n 100 >/dev/null; done &
 wait
@@ -35,9 +36,10 @@ fn draw_the_picture_of_top() {
     let place = tempfile::tempdir_in("/dev/shm").unwrap();
     assert!(shell(MAKE, place.path()).status().unwrap().success());
     let running = Running(shell(RUN, place.path()).process_group(0).spawn().unwrap());
-    let top = Terminal::start(&["top", "encode", "--interval", "0.5"], place.path(), SIZE);
+    let mut top = Terminal::start(&["top", "encode", "--interval", "0.5"], place.path(), SIZE);
     sleep(Duration::from_secs(25));
-    top.wait_for("music/track");
+    top.press("\tj");
+    top.wait_for("give back");
     let svg = top.screen(svg);
     drop(running);
     let pictures = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/pictures");
@@ -120,16 +122,37 @@ fn draw(page: &mut String, line: u16, begin: u16, cells: &[&Cell]) {
     if let Some(paper) = paper {
         writeln!(page, "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{length:.1}\" height=\"{HIGH}\" fill=\"{paper}\"/>").unwrap();
     }
-    let text: String = cells.iter().map(|cell| if cell.has_contents() { cell.contents() } else { " " }).collect();
-    if text.trim().is_empty() {
-        return;
-    }
-    let escaped = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     let weight = if cells[0].bold() { " font-weight=\"700\"" } else { "" };
     let base = y + HIGH * 0.76;
-    writeln!(
-        page,
-        "<text x=\"{x:.1}\" y=\"{base:.1}\" fill=\"{ink}\"{weight} xml:space=\"preserve\" textLength=\"{length:.1}\" lengthAdjust=\"spacingAndGlyphs\">{escaped}</text>"
-    )
-    .unwrap();
+    // Each word has its place, and each bar: they stand in their columns whatever the font.
+    let mut place = 0;
+    for word in cells.split_inclusive(|cell| !cell.has_contents() || cell.contents() == " ") {
+        let x = x + place as f64 * WIDE;
+        place += word.len();
+        let text: String = word.iter().map(|cell| cell.contents()).collect();
+        let text = text.trim_end();
+        if let Some(eighths) = text.chars().map(|letter| BARS.find(letter).map(|place| place / 3 + 1)).collect::<Option<Vec<_>>>()
+        {
+            bars(page, (x, y), ink, &eighths);
+        } else {
+            let escaped = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+            let length = text.chars().count() as f64 * WIDE;
+            writeln!(
+                page,
+                "<text x=\"{x:.1}\" y=\"{base:.1}\" fill=\"{ink}\"{weight} textLength=\"{length:.1}\">{escaped}</text>"
+            )
+            .unwrap();
+        }
+    }
+}
+
+/// Three bytes each.
+const BARS: &str = "▁▂▃▄▅▆▇█";
+
+fn bars(page: &mut String, (x, y): (f64, f64), ink: &str, eighths: &[usize]) {
+    for (place, eighths) in eighths.iter().enumerate() {
+        let (x, height) = (x + place as f64 * WIDE, *eighths as f64 / 8.0 * (HIGH - 3.0));
+        let (top, wide) = (y + HIGH - 1.0 - height, WIDE - 0.6);
+        writeln!(page, "<rect x=\"{x:.1}\" y=\"{top:.1}\" width=\"{wide:.1}\" height=\"{height:.1}\" fill=\"{ink}\"/>").unwrap();
+    }
 }
