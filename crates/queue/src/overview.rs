@@ -50,9 +50,9 @@ pub fn queue_names() -> Result<Vec<String>, OpenError> {
 ///
 /// let overview = Overview::open(name)?;
 /// assert_eq!((overview.message_type().as_str(), overview.len(), overview.unfinished()), ("String", 1, 2));
-/// let messages = overview.messages(10);
-/// assert_eq!((messages[0].id, messages[0].bytes.as_slice()), (job.id(), b"first".as_slice()));
-/// assert_eq!(messages[1].bytes, b"second");
+/// let (in_hand, waiting) = (overview.in_hand(10), overview.waiting(10));
+/// assert_eq!((in_hand[0].id, in_hand[0].bytes.as_slice()), (job.id(), b"first".as_slice()));
+/// assert_eq!(waiting[0].bytes, b"second");
 /// # job.done();
 /// # remove_queue(name)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -83,7 +83,7 @@ pub struct ParticipantInfo {
     pub is_alive: bool,
 }
 
-/// A message, as it was when [`Overview::messages`] passed.
+/// A message, as it was when an [`Overview`] passed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Glimpse {
@@ -248,23 +248,37 @@ impl Overview {
         self.here().shape.max_message
     }
 
-    /// Returns copies of up to `limit` messages: those in hand, then those that wait, the oldest first, then the dead letters. Nothing
-    /// is taken. A message that changes its place meanwhile may be left out, or be seen twice.
-    pub fn messages(&self, limit: usize) -> Vec<Glimpse> {
+    /// Returns copies of up to `limit` messages in hand, with who has them. Nothing is taken. A message that changes its place during the
+    /// call may be left out here and in the other two lists, or be in two of them.
+    pub fn in_hand(&self, limit: usize) -> Vec<Glimpse> {
         let here = self.here().look_to_count();
-        let ring = here.channel.ring();
-        let mut seen: Vec<Glimpse> = Vec::new();
-        seen.extend(here.in_hand().filter_map(|(holder, in_hand)| {
-            let (bytes, _) = ring.bytes_in_hand(&in_hand)?;
+        let in_hand = here.in_hand().filter_map(|(holder, in_hand)| {
+            let (bytes, _) = here.channel.ring().bytes_in_hand(&in_hand)?;
             let place = Place::InHand { pid: holder.pid, held_for: holder.held_for };
             Some(Glimpse { id: holder.id, place, deliveries: holder.deliveries, ended: None, bytes })
-        }));
-        let lanes = here.lanes().iter().map(|&lane| (lane, Place::Waiting));
-        for (lane, place) in lanes.chain(DEAD_LANES.map(|lane| (lane, Place::Dead))) {
+        });
+        in_hand.take(limit).collect()
+    }
+
+    /// Returns copies of up to `limit` messages that wait, in the order in which they will be delivered. Nothing is taken.
+    pub fn waiting(&self, limit: usize) -> Vec<Glimpse> {
+        let here = self.here().look_to_count();
+        self.in_lanes(here.lanes(), Place::Waiting, limit)
+    }
+
+    /// Returns copies of up to `limit` dead letters, in the order in which
+    /// [`try_get_dead`](crate::JoinableQueue::try_get_dead) takes them. None is taken.
+    pub fn dead(&self, limit: usize) -> Vec<Glimpse> {
+        self.in_lanes(&DEAD_LANES, Place::Dead, limit)
+    }
+
+    fn in_lanes(&self, lanes: &[Lane], place: Place, limit: usize) -> Vec<Glimpse> {
+        let ring = self.here().channel.ring();
+        let mut seen = Vec::new();
+        for &lane in lanes {
             let glimpse = |Seen { id, deliveries, ended, bytes, .. }| Glimpse { id, place, deliveries, ended, bytes };
-            seen.extend(ring.waiting(lane, limit.saturating_sub(seen.len())).into_iter().map(glimpse));
+            seen.extend(ring.waiting(lane, limit - seen.len()).into_iter().map(glimpse));
         }
-        seen.truncate(limit);
         seen
     }
 }

@@ -25,7 +25,7 @@ impl Drop for Name {
 }
 
 fn contents(overview: &Overview) -> Vec<Vec<u8>> {
-    overview.messages(usize::MAX).into_iter().map(|message| message.bytes).collect()
+    overview.waiting(usize::MAX).into_iter().map(|message| message.bytes).collect()
 }
 
 #[test]
@@ -54,8 +54,8 @@ fn messages_are_seen_in_order_and_stay_where_they_are() {
         jobs.put_many(put.iter().cloned()).unwrap();
         let overview = Overview::open(&name.0).unwrap();
         assert_eq!(contents(&overview), put);
-        assert_eq!(overview.messages(3).len(), 3);
-        let ids: Vec<MessageId> = overview.messages(usize::MAX).iter().map(|message| message.id).collect();
+        assert_eq!(overview.waiting(3).len(), 3);
+        let ids: Vec<MessageId> = overview.waiting(usize::MAX).iter().map(|message| message.id).collect();
         let mut got = Vec::new();
         for id in &ids {
             let delivery = jobs.try_get_delivery().unwrap();
@@ -99,8 +99,7 @@ fn an_id_lasts_through_deliveries_deaths_and_the_dead_letters() {
     assert_ne!(other.id(), id);
     first.give_back_noting(7);
     let overview = Overview::open(&name.0).unwrap();
-    let waiting = |place| overview.messages(99).into_iter().filter(move |message| message.place == place);
-    let back = waiting(Place::Waiting).next().unwrap();
+    let back = overview.waiting(9).remove(0);
     assert_eq!((back.id, back.deliveries, back.ended), (id, 1, Some(Unfinished::GivenBack { note: 7 })));
     let worker = Process::spawn(die_holding, jobs.clone()).unwrap();
     let pid = worker.pid();
@@ -108,8 +107,11 @@ fn an_id_lasts_through_deliveries_deaths_and_the_dead_letters() {
     let third = jobs.get_delivery_timeout(WATCHDOG).unwrap();
     assert_eq!((third.id(), third.count(), third.as_str()), (id, 3, "job"));
     assert!(jobs.holders().iter().any(|holder| holder.id == id && holder.deliveries == 3));
+    let in_hand = overview.in_hand(9);
+    assert!(in_hand.iter().any(|message| message.id == id && message.bytes == b"job"), "{in_hand:?}");
+    assert!(in_hand.iter().all(|message| matches!(message.place, Place::InHand { pid, .. } if pid == std::process::id())));
     third.give_back_noting(9);
-    let dead = waiting(Place::Dead).next().unwrap();
+    let dead = overview.dead(9).remove(0);
     assert_eq!((dead.id, dead.deliveries, dead.ended), (id, 3, Some(Unfinished::GivenBack { note: 9 })));
     let letter = jobs.try_get_dead().unwrap();
     assert_eq!(letter.id(), id);
@@ -180,7 +182,7 @@ fn a_look_sees_whole_messages_while_others_put_and_take_them() {
             }
         });
         while overview.unfinished() > 0 || overview.puts() < ROUNDS as u64 {
-            for message in overview.messages(usize::MAX) {
+            for message in [overview.in_hand(usize::MAX), overview.waiting(usize::MAX)].concat() {
                 assert!(message.bytes.iter().all(|byte| *byte == message.bytes[0]), "{message:?}");
             }
         }

@@ -9,7 +9,7 @@ use crate::record::Output;
 use crate::signals::Signals;
 use anyhow::anyhow;
 use clap::Args;
-use multiproc::{DeadLetter, Glimpse, JoinableQueue, MessageId, Place, PutError, wait};
+use multiproc::{DeadLetter, Glimpse, JoinableQueue, MessageId, PutError, wait};
 use std::collections::BTreeSet;
 
 /// List the messages that were given up, put them back to work, or drop them.
@@ -50,8 +50,7 @@ impl Dead {
                 Ok(())
             });
         }
-        let mut messages = look(&self.name)?.messages(usize::MAX);
-        messages.retain(|message| matches!(message.place, Place::Dead));
+        let messages = look(&self.name)?.dead(usize::MAX);
         let signals = Signals::watch()?;
         let text = if self.json { json::lines(messages.iter().map(Line::of))? } else { rows(&messages) };
         Output::new(&signals)?.write(text.as_bytes())?;

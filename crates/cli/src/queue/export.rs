@@ -44,8 +44,10 @@ impl Export {
         let queue = Named::open(&self.name)?;
         export.add(&Header { queue: &shape(&seen) })?;
         if !self.take {
-            for glimpse in seen.messages(usize::MAX) {
-                export.add(&Line::of(&glimpse))?;
+            for look in [Overview::in_hand, Overview::waiting, Overview::dead] {
+                for glimpse in look(&seen, usize::MAX) {
+                    export.add(&Line::of(&glimpse))?;
+                }
             }
             export.write()?;
             return Ok(Exit::Done);

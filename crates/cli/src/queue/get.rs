@@ -8,7 +8,7 @@ use crate::record::{Output, terminator};
 use crate::signals::Signals;
 use anyhow::Context;
 use clap::Args;
-use multiproc::{GetError, Glimpse, Overview, Place, Source, wait};
+use multiproc::{GetError, Source, wait};
 use std::time::Duration;
 
 /// Take messages out of a queue and print them.
@@ -147,7 +147,7 @@ impl Peek {
     pub(crate) fn run(self) -> anyhow::Result<Exit> {
         let seen = look(&self.name)?;
         readable(&self.name, &seen)?;
-        let waiting = self.waiting(&seen);
+        let waiting = seen.waiting(self.count);
         let signals = Signals::watch()?;
         let mut output = Output::new(&signals)?;
         for message in &waiting {
@@ -156,18 +156,5 @@ impl Peek {
             output.write(&text)?;
         }
         Ok(if waiting.is_empty() { Exit::Nothing } else { Exit::Done })
-    }
-
-    fn waiting(&self, seen: &Overview) -> Vec<Glimpse> {
-        // Those in hand come first. There may be more of them by then; only a second look copies everything.
-        let in_hand = seen.holders().len();
-        let look = |most| {
-            let mut messages = seen.messages(most);
-            messages.retain(|message| matches!(message.place, Place::Waiting));
-            messages.truncate(self.count);
-            messages
-        };
-        let waiting = look(self.count.saturating_add(in_hand));
-        if waiting.len() < self.count.min(seen.len()) { look(usize::MAX) } else { waiting }
     }
 }

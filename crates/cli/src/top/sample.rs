@@ -4,7 +4,7 @@ use super::snapshot::{DeadLetter, Holder, Queue, Row, Snapshot};
 use super::view::{Pane, View};
 use super::who::{QueueFile, command, own_memory};
 use crate::text::{MOST_BYTES, Text};
-use multiproc::{AttachError, Glimpse, MessageId, OpenError, Overview, Place, QueueKind, Unfinished, queue_names};
+use multiproc::{AttachError, Glimpse, MessageId, OpenError, Overview, QueueKind, Unfinished, queue_names};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -12,8 +12,6 @@ use std::time::{Duration, Instant};
 const HISTORY: usize = 240;
 /// Messages in hand and dead letters of the selected queue that are listed, of each at most so many.
 const MOST_MESSAGES: usize = 500;
-/// Messages may wait before dead letters, which are copied with them; with more the dead letters are not listed.
-const MOST_WAITING: usize = 10_000;
 /// A queue that could not be opened is tried again after this, and dead letters are read again.
 const AGAIN: Duration = Duration::from_secs(5);
 
@@ -174,11 +172,8 @@ impl Open {
     fn holders(&mut self, holders: &[multiproc::Holder]) -> Vec<Holder> {
         self.in_hand.retain(|id, _| holders.iter().any(|holder| holder.id == *id));
         if holders.iter().any(|holder| !self.in_hand.contains_key(&holder.id)) {
-            // Those in hand come first: no other message is copied.
-            for glimpse in self.overview.messages(holders.len()) {
-                if let Place::InHand { .. } = glimpse.place {
-                    self.in_hand.insert(glimpse.id, message(&glimpse));
-                }
+            for glimpse in self.overview.in_hand(holders.len()) {
+                self.in_hand.insert(glimpse.id, message(&glimpse));
             }
         }
         let mut commands: HashMap<u32, Option<Text>> = HashMap::new();
@@ -202,11 +197,8 @@ impl Open {
     fn dead_letters(&mut self, queue: &Queue) -> Vec<DeadLetter> {
         let is_fresh =
             self.dead_at.is_some_and(|at| at.elapsed() < AGAIN) && self.dead.len() as u64 == queue.dead.min(MOST_MESSAGES as u64);
-        let before = (queue.in_hand + queue.depth) as usize;
-        if !is_fresh && before <= MOST_WAITING {
-            let glimpses = self.overview.messages(before + MOST_MESSAGES);
-            self.dead =
-                glimpses.iter().filter(|glimpse| glimpse.place == Place::Dead).take(MOST_MESSAGES).map(dead_letter).collect();
+        if !is_fresh {
+            self.dead = self.overview.dead(MOST_MESSAGES).iter().map(dead_letter).collect();
             self.dead_at = Some(Instant::now());
         }
         self.dead.clone()

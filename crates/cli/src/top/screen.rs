@@ -211,7 +211,7 @@ fn draw_messages(row: &Row, view: &View, area: Rect, buffer: &mut Buffer) {
     if lines.is_empty() {
         let words = match (view.pane, queue.dead, queue.in_hand) {
             (Pane::Dead, 0, _) => "No message of this queue is dead.",
-            (Pane::Dead, ..) => "So many messages wait that the dead are not listed here: \"multiproc dead\" lists them.",
+            (Pane::Dead, ..) => "",
             (Pane::Holders, ..) if !queue.knows_holders => {
                 "A queue of this kind does not note who has a message: \"create --joinable\" makes one that does."
             }

@@ -31,7 +31,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use command::{Filling, Nul};
 use joblog::JobLog;
-use multiproc::{Overview, Place};
+use multiproc::Overview;
 use options::Options;
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -127,9 +127,8 @@ impl Work {
 
 /// Prints the commands for the messages that wait, and takes none.
 fn print_all(template: &Template, overview: &Overview) -> anyhow::Result<Exit> {
-    let waiting = overview.messages(usize::MAX).into_iter().filter(|message| message.place == Place::Waiting);
     let mut commands = Commands::new(template);
-    for message in waiting {
+    for message in overview.waiting(usize::MAX) {
         if commands.print(&[&message.bytes]).context("can't write to standard output")?.is_break() {
             return Ok(Exit::Closed);
         }
