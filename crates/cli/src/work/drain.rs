@@ -1,6 +1,7 @@
 //! The end of the work. The first signal that asks for it lets running jobs finish, the second one ends them.
 
 use crate::exit::{Exit, say};
+use crate::signals::ignored;
 use crate::work::job::{Job, Why};
 use crate::work::output::InOrder;
 use crate::work::slots::Worker;
@@ -128,11 +129,4 @@ impl Worker<'_> {
         self.stop_jobs(128 + SIGPIPE as u32);
         self.abandon_output();
     }
-}
-
-/// The signals that this process was started with to ignore, a bit for each. Where `/proc` is missing: none.
-fn ignored() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
