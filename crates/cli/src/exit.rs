@@ -11,7 +11,7 @@ pub(crate) enum Exit {
     Done,
     /// There was nothing to get, to list or to change.
     Nothing,
-    /// So many jobs failed: 1 to 100, and 101 for more.
+    /// Jobs failed, with the code that tells of them.
     Failed(u8),
     /// The arguments make no sense, or an error ended the command.
     Usage,
@@ -28,7 +28,7 @@ impl Exit {
         match self {
             Self::Done => 0,
             Self::Nothing => 1,
-            Self::Failed(jobs) => jobs,
+            Self::Failed(code) => code,
             Self::Usage => 2,
             Self::TimedOut => 124,
             // As the shell counts a SIGPIPE.

@@ -51,7 +51,7 @@ const LONG: &str = concat!(
 
 Exit codes:
   0    everything that was asked for is done
-  1    there was nothing to get or to change; of work and run, 1 to 100: so many messages failed
+  1    there was nothing to get or to change; of work and run: messages failed
   2    the arguments make no sense, or an error, which standard error tells
   101  of work and run: more than 100 failed
   124  a wait ended at its --timeout

@@ -91,7 +91,7 @@ fn the_last_failure_makes_a_dead_letter_with_the_exit_code_or_signal() {
     let jobs = Jobs::new(&["3", "KILL"]);
     let script = "case $1 in KILL) kill -9 $$;; *) exit $1;; esac";
     let options = ["-j1", "--until-empty", "--retry-delay", "0", "--max-deliveries", "2"];
-    check(&jobs.work_script(&options, script).output().unwrap(), 2);
+    check(&jobs.work_script(&options, script).output().unwrap(), 1);
     assert_eq!(dead(&jobs), (b"3".to_vec(), 2, 3));
     assert_eq!(dead(&jobs), (b"KILL".to_vec(), 2, 128 + 9));
 }

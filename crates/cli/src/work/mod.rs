@@ -91,7 +91,7 @@ Signals:
 
 Exit codes:
   0        everything is done
-  1 - 100  so many messages failed in their last run here; 101: more
+  1        messages failed in their last run here; 101: more than 100 did
   2        the arguments make no sense, or an error, which standard error tells
   129, 130, 143  ended by SIGHUP, SIGINT, SIGTERM; 141: the reader of standard output left
   With --halt now,fail=1 or soon,fail=1: the exit code of the job that failed.";

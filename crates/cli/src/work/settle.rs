@@ -60,14 +60,14 @@ pub(crate) struct Tallies {
 
 /// The note of a job that ran past its time, as `timeout` ends.
 const TIMED_OUT: u32 = 124;
-/// The exit code for more than 100 failed jobs, as GNU parallel has it.
-const MOST_FAILED: usize = 101;
+/// The exit code of failed jobs, and that for more than 100 of them, as GNU parallel has it. Other numbers would be taken for errors.
+const FAILED: [u8; 2] = [1, 101];
 
 impl Tallies {
     pub(crate) fn exit(&self) -> Exit {
-        match self.failed.len().min(MOST_FAILED) {
+        match self.failed.len() {
             0 => Exit::Done,
-            failed => Exit::Failed(failed as u8),
+            failed => Exit::Failed(FAILED[usize::from(failed > 100)]),
         }
     }
 }
