@@ -46,7 +46,7 @@ fn the_picture_of_top_shows_what_a_real_run_shows() {
     top.wait_for("give back");
     let svg = top.screen(svg);
     drop(running);
-    for words in ["encode", "upload", "give back"] {
+    for words in ["encode", "upload", ">back<"] {
         assert!(svg.contains(words), "{words}: {svg}");
     }
     if !draws {
