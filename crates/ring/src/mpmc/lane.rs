@@ -339,13 +339,14 @@ impl Rings {
 
     /// Tells `visit` of each waiting message, the oldest first, until it says no more or there are none.
     pub(crate) fn for_each_waiting<'a>(&self, arena: &'a Arena, mut visit: impl FnMut(&Spot<'_>, RingId, Waiting<'a>) -> bool) {
-        let mut now = self.drained();
+        // The last era is read once: how far we go does not depend on what others write meanwhile.
+        let (mut now, filled) = (self.drained(), self.filled());
         loop {
             let Ok(ring) = self.ring(now.class()) else { return };
             if !ring.for_each_waiting(arena, |spot, waiting| visit(spot, ring.id, waiting)) {
                 return;
             }
-            match now.next_towards(self.filled()) {
+            match now.next_towards(filled) {
                 Some(next) => now = next,
                 None => return,
             }
