@@ -127,10 +127,10 @@ pub unsafe trait Memory: Send + Sync + 'static {
         true
     }
 
-    /// Copies the bytes from `start` on without touching them, where the owner has a way to: pages that were given back meanwhile read
-    /// as zero, and stay away. Returns whether it did.
-    fn copy_out(&self, _start: usize, _target: &mut [u8]) -> bool {
-        false
+    /// Copies the bytes from `start` on without touching them: pages that were given back meanwhile read as zero, and stay away. Returns
+    /// whether it did; `None` where the owner has no way to, and its pages stay.
+    fn copy_out(&self, _start: usize, _target: &mut [u8]) -> Option<bool> {
+        None
     }
 
     /// Maps `range` of the same memory as an owner of its own. The range may lie behind [`len`](Self::len). With `grow`, memory that
@@ -263,7 +263,8 @@ impl Region {
     pub fn copy_out(&self, range: Range<usize>) -> Option<Vec<u8>> {
         let window = self.bytes(range.start, range.len()).ok()?;
         let mut copy = vec![0; range.len()];
-        (self.owner.copy_out(self.start + range.start, &mut copy) || window.read(&mut copy)).then_some(copy)
+        let copied = self.owner.copy_out(self.start + range.start, &mut copy);
+        copied.unwrap_or_else(|| window.read(&mut copy)).then_some(copy)
     }
 
     /// Length in bytes.

@@ -140,7 +140,7 @@ unsafe impl Memory for Map {
         }
     }
 
-    fn copy_out(&self, start: usize, mut target: &mut [u8]) -> bool {
+    fn copy_out(&self, start: usize, mut target: &mut [u8]) -> Option<bool> {
         let mut at = (self.start + start) as u64;
         while !target.is_empty() {
             match retry_on_intr(|| rustix::io::pread(&self.file, &mut *target, at)) {
@@ -148,10 +148,10 @@ unsafe impl Memory for Map {
                     at += count as u64;
                     target = &mut target[count..];
                 }
-                _ => return false,
+                _ => return Some(false),
             }
         }
-        true
+        Some(true)
     }
 
     fn extend(&self, range: Range<usize>, grow: bool) -> std::io::Result<Arc<dyn Memory>> {

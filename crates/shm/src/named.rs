@@ -58,7 +58,8 @@ fn parent() -> &'static Path {
     PLACE.get_or_init(|| {
         let is_its_users = getuid() == geteuid() && getgid() == getegid();
         let named = std::env::var_os(VARIABLE).filter(|named| is_its_users && !named.is_empty());
-        named.map_or_else(|| PARENT.into(), PathBuf::from)
+        // A relative one is meant from where the process begins, and not from where it goes later.
+        named.map_or_else(|| PARENT.into(), |named| std::path::absolute(&named).unwrap_or_else(|_| named.into()))
     })
 }
 

@@ -67,7 +67,9 @@ impl Finding {
         means: impl Into<String>,
         change: impl Into<String>,
     ) -> Self {
-        Self { check, mark, found: Text::of(found), means: means.into(), change: change.into() }
+        // What is well needs no change.
+        let change = if mark == Mark::Ok { String::new() } else { change.into() };
+        Self { check, mark, found: Text::of(found), means: means.into(), change }
     }
 }
 

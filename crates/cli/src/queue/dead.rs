@@ -20,7 +20,7 @@ use std::collections::BTreeSet;
 #[command(after_help = "\
 Examples:
   multiproc dead jobs
-  multiproc dead jobs --json | jq -r 'select(.exit == 1).id' | xargs multiproc dead jobs --requeue
+  multiproc dead jobs --json | jq -r 'select(.exit == 1).id' | xargs -r multiproc dead jobs --requeue
   multiproc dead jobs --requeue            # all, behind what waits, as if never delivered
   multiproc dead jobs --drop 17 23
 
@@ -101,10 +101,11 @@ fn put_back(queue: &JoinableQueue<Vec<u8>>, mut letter: DeadLetter<Vec<u8>>, sig
                 return Err(anyhow!("can't put a dead message back: {why}"));
             }
         }
-        wait(&[&queue.room(), &signals.source()], None)?;
-        if let Err(stop) = signals.check() {
+        let waited = wait(&[&queue.room(), &signals.source()], None).map_err(anyhow::Error::from);
+        if let Err(error) = waited.and_then(|_| Ok(signals.check()?)) {
+            // A letter that is dropped would be gone.
             letter.leave();
-            return Err(stop.into());
+            return Err(error);
         }
     }
 }

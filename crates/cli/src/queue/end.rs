@@ -6,12 +6,12 @@ use crate::name::{Named, look, wrong_name};
 use crate::signals::Signals;
 use anyhow::Context;
 use clap::Args;
-use multiproc::{AttachError, GetError, RemoveError, remove_queue, wait};
+use multiproc::{AttachError, GetError, Overview, RemoveError, remove_queue, wait};
 use std::time::Duration;
 
 /// Remove queues, with everything in them.
 ///
-/// Processes that have one open keep it until they end.
+/// They are shut down first: a worker does what is left in its queue, and ends, and nobody puts any more.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -30,6 +30,10 @@ impl Rm {
     pub(crate) fn run(self) -> anyhow::Result<Exit> {
         let mut exit = Exit::Done;
         for name in &self.names {
+            // A worker that has it open would wait for ever for messages that nobody can put. What is no queue goes without that.
+            if let Ok(seen) = Overview::open(name) {
+                seen.shutdown();
+            }
             match remove_queue(name) {
                 Ok(()) => {}
                 Err(RemoveError::NotFound(_)) if self.force => {}

@@ -97,7 +97,9 @@ impl Worker<'_> {
     }
 
     fn give_back_kept(&mut self) {
-        self.unstarted = None;
+        if let Some(taken) = self.unstarted.take() {
+            self.order.leave(taken.number);
+        }
         while let Some(failed) = self.retries.pop_any() {
             failed.give_back();
         }

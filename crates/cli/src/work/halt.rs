@@ -44,7 +44,9 @@ impl Halt {
         };
         match self.limit {
             Limit::Jobs(jobs) => counted >= jobs,
-            Limit::Percent(percent) => ended >= ENOUGH_FOR_PERCENT && counted * 100 >= percent * ended,
+            Limit::Percent(percent) => {
+                ended >= ENOUGH_FOR_PERCENT && counted.saturating_mul(100) >= percent.saturating_mul(ended)
+            }
         }
     }
 

@@ -241,6 +241,11 @@ impl Job {
 
     /// Asks the job and all that it started to end, and sees to it after `kill_after`.
     pub(crate) fn stop(&mut self, why: Why, now: Instant, kill_after: Duration) {
+        // A command that has ended keeps its end. Only its output is not waited for any longer.
+        if let (Some(exited), None) = (&mut self.exited, &self.ending) {
+            exited.until = now;
+            return;
+        }
         if self.ending.is_none() {
             let _ = kill_process_group(self.group, Signal::TERM);
             // A job that is stopped has to run to end.
@@ -309,7 +314,10 @@ impl Launch<'_> {
         let mut process = spawn(&mut command)?;
         let watched = self.watch(&mut process, guard);
         if watched.is_err() {
+            let _ = kill_process_group(Pid::from_child(&process), Signal::KILL);
             let _ = process.kill();
+            // Before its number can be another group's.
+            let _ = guard.set(self.slot, None);
             let _ = process.wait();
         }
         watched.map(|(group, pidfd, input, streams)| (process, group, pidfd, input, streams))

@@ -3,7 +3,7 @@
 use anyhow::Context;
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, ErrorKind, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -38,8 +38,11 @@ impl JobLog {
             if anew {
                 file.set_len(0)?;
             }
-            if file.metadata()?.len() == 0 {
-                file.write_all(COLUMNS.as_bytes())?;
+            match file.metadata()?.len() {
+                0 => file.write_all(COLUMNS.as_bytes())?,
+                // A writer that was killed, or a full disk, may have left half a line.
+                _ if !ends_in_a_line_end(path)? => file.write_all(b"\n")?,
+                _ => {}
             }
             Ok(file)
         };
@@ -55,6 +58,16 @@ impl JobLog {
         line.push(b'\n');
         self.file.write_all(&line).with_context(|| format!("can't write the job log {}", self.path.display()))
     }
+}
+
+fn ends_in_a_line_end(path: &Path) -> io::Result<bool> {
+    let mut file = File::open(path)?;
+    let mut last = [0];
+    if file.metadata()?.is_file() {
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+    }
+    Ok(matches!(last, [b'\n' | 0]))
 }
 
 /// Reads the numbers of the jobs in a log that need not run again. `failed_again`: those whose last run failed do.

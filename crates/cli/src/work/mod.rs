@@ -118,7 +118,8 @@ impl Work {
             source: MessageSource::Named(self.name.into()),
             options: self.options,
             joblog,
-            limit: self.max_deliveries.or(overview.max_deliveries()),
+            // The queue puts a message aside at its own limit, whatever the worker says.
+            limit: self.max_deliveries.into_iter().chain(overview.max_deliveries()).min(),
             until_empty: self.until_empty,
         };
         Worker::new(&queue, plan, Traffic::Shared(overview))?.work()

@@ -59,20 +59,21 @@ impl Options {
     }
 }
 
-/// Most jobs at once with `-j 0`.
+/// Most jobs at once: what `-j 0` asks for.
 const MOST_SLOTS: usize = 1000;
 
 fn slots(text: &str) -> Result<usize, String> {
     let here = available_parallelism().map_or(1, usize::from);
     let number = |digits: &str| digits.parse::<usize>().map_err(|_| format!("{text:?} is no number of jobs: 4, 50%, +2 or 0"));
     Ok(match (text.strip_suffix('%'), text.strip_prefix('+')) {
-        (Some(percent), _) => (here * number(percent)? / 100).max(1),
-        (None, Some(more)) => here + number(more)?,
+        (Some(percent), _) => here.saturating_mul(number(percent)?) / 100,
+        (None, Some(more)) => here.saturating_add(number(more)?),
         (None, None) => match number(text)? {
             0 => MOST_SLOTS,
             jobs => jobs,
         },
-    })
+    }
+    .clamp(1, MOST_SLOTS))
 }
 
 fn processors(text: &str) -> Result<u64, String> {
@@ -81,6 +82,9 @@ fn processors(text: &str) -> Result<u64, String> {
     let number: f64 = digits.parse().map_err(|_| format!("{text:?} is no load: 4, 1.5 or 80%"))?;
     if number > 0.0 { Ok((number * unit).ceil() as u64) } else { Err("a load of 0 starts no job".into()) }
 }
+
+/// A hundred years, in seconds.
+const LONGEST: f64 = 3_155_760_000.0;
 
 /// Seconds, with fractions, or a number with the unit s, m, h or d.
 fn duration(text: &str) -> Result<Duration, String> {
@@ -92,7 +96,9 @@ fn duration(text: &str) -> Result<Duration, String> {
         _ => (text, 1.0),
     };
     let seconds: f64 = digits.parse().map_err(|_| format!("{text:?} is no time: 0.5, 10s, 5m, 2h or 1d"))?;
-    Duration::try_from_secs_f64(seconds * unit).map_err(|_| format!("{text:?} is no time that can pass"))
+    // Later than that is never: a moment beyond can't be told.
+    let seconds = if seconds * unit > LONGEST { LONGEST } else { seconds * unit };
+    Duration::try_from_secs_f64(seconds).map_err(|_| format!("{text:?} is no time that can pass"))
 }
 
 /// Bytes, with GNU parallel's units: K, M, G and T are powers of 1024, k, m, g and t of 1000.
@@ -107,7 +113,7 @@ fn size(text: &str) -> Result<u64, String> {
         _ => (text, 1.0),
     };
     let number: f64 = digits.parse().map_err(|_| wrong())?;
-    Ok((number * unit) as u64)
+    if number >= 0.0 { Ok((number * unit) as u64) } else { Err(wrong()) }
 }
 
 #[cfg(test)]
@@ -118,9 +124,9 @@ mod tests {
     fn times_sizes_and_numbers_of_jobs_have_units() {
         let millis = |text| duration(text).unwrap().as_millis();
         assert_eq!([millis("0.5"), millis("10s"), millis("1.5m"), millis("2h")], [500, 10_000, 90_000, 7_200_000]);
-        assert!(["", "s", "-1", "1x", "nan", "inf"].into_iter().all(|text| duration(text).is_err()));
+        assert!(["", "s", "-1", "1x", "nan", "-inf"].into_iter().all(|text| duration(text).is_err()));
         assert_eq!((size("1.5K"), size("2m"), size("7")), (Ok(1536), Ok(2_000_000), Ok(7)));
-        assert!(["", "G", "1Q", "x"].into_iter().all(|text| size(text).is_err()));
+        assert!(["", "G", "1Q", "x", "-5", "nan"].into_iter().all(|text| size(text).is_err()));
         assert_eq!((slots("3"), slots("0"), slots("1%")), (Ok(3), Ok(MOST_SLOTS), Ok(1)));
         assert!(["", "-1", "x%"].into_iter().all(|text| slots(text).is_err()));
     }

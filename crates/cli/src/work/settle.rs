@@ -76,7 +76,8 @@ impl Worker<'_> {
     /// A job has ended: it is logged, and its output is next to be printed.
     pub(crate) fn on_end(&mut self, ended: Ended) -> anyhow::Result<()> {
         let verdict = self.verdict(&ended);
-        if let Some(log) = &mut self.plan.joblog {
+        // A job that the worker ended is no job that was run: another run of it is logged.
+        if let Some(log) = self.plan.joblog.as_mut().filter(|_| !matches!(verdict, Verdict::GivenBack { .. })) {
             let Ended { shown, code, signal, started, ran_for, sent, received, .. } = &ended;
             log.write(&Entry {
                 number: ended.taken.number,
