@@ -204,7 +204,8 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         };
         // What went wrong is not handed on from call to call: moving large results costs as much as the whole rest.
         match pass::bare_bytes(&value) {
-            Some(bytes) if attachment.texts_only => match pass::check_text::<T>(bytes) {
+            // The first question is the compiler's: other types pay nothing for it.
+            Some(bytes) if pass::is_bytes::<T>() && attachment.texts_only => match pass::check_text::<T>(bytes) {
                 Ok(()) => refused = push(bytes),
                 Err(why) => refused = Some(Err(why)),
             },

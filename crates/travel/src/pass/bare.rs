@@ -264,10 +264,10 @@ pub(super) fn bytes_lent<T, Q: ?Sized>(value: &Q) -> Option<&[u8]> {
     lends(type_id::<T>(), type_id::<Q>()).then(bytes)
 }
 
-/// Whether a type is `String`.
+/// Whether a type is `Vec<u8>`.
 #[inline(always)]
-pub(super) fn is_text<T>() -> bool {
-    type_id::<T>() == TypeId::of::<String>()
+pub(super) fn is_bytes<T>() -> bool {
+    type_id::<T>() == TypeId::of::<Vec<u8>>()
 }
 
 /// Whether messages of a type are bare bytes.

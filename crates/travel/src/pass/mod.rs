@@ -167,16 +167,19 @@ pub fn bare_bytes<T>(value: &T) -> Option<&[u8]> {
     bare::bytes_of(value)
 }
 
-/// Checks the [bare bytes](bare_bytes) of a value that goes where only texts may be: those of a `String` are one.
+/// Whether a type is `Vec<u8>`, whose messages may be anything.
+#[inline(always)]
+pub fn is_bytes<T>() -> bool {
+    bare::is_bytes::<T>()
+}
+
+/// Checks the [bare bytes](bare_bytes) of a value that goes where only texts may be.
 ///
 /// # Errors
 ///
 /// They are no UTF-8.
-#[inline]
+#[cold]
 pub fn check_text<T>(bytes: &[u8]) -> Result<(), EncodeError> {
-    if bare::is_text::<T>() {
-        return Ok(());
-    }
     let text = std::str::from_utf8(bytes);
     text.map(drop)
         .map_err(|error| EncodeError::of::<T>(Why::new(format!("it goes to a queue of String, and is no UTF-8: {error}"))))

@@ -218,7 +218,7 @@ fn joinable(
     operation: impl Fn(&JoinableQueue<u64>),
     allowed: &[&[u64]],
 ) -> Result<(), String> {
-    let builder = JoinableQueue::builder().bounded(1000).memory(64 * BLOCKS as u64).max_message(24);
+    let builder = JoinableQueue::builder().bounded(1000).memory(64 * BLOCKS as u64).max_message(16);
     let q: JoinableQueue<u64> = builder.build().map_err(text)?;
     q.put_many([1, 2, 3]).map_err(text)?;
     let before = || if in_hand { ignore(q.get()) } else { ignore(q.get_many(0)) };
@@ -321,7 +321,7 @@ fn delivery(victim: &mut Victim, then: Then) -> Result<(), String> {
 }
 
 fn small_joinable() -> Result<JoinableQueue<u64>, String> {
-    let builder = JoinableQueue::builder().bounded(1000).memory(64 * BLOCKS as u64).max_message(24);
+    let builder = JoinableQueue::builder().bounded(1000).memory(64 * BLOCKS as u64).max_message(16);
     builder.max_deliveries(3).build().map_err(text)
 }
 
