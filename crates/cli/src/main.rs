@@ -6,6 +6,7 @@ mod demo;
 mod doctor;
 mod exit;
 mod name;
+mod proc;
 mod queue;
 mod record;
 mod run;

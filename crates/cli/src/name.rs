@@ -134,11 +134,7 @@ pub(crate) fn refused(name: &str, error: OpenError) -> Error {
         OpenError::Attach(AttachError::NotFound(_)) => {
             anyhow!("there is no queue named {name}: make it with \"multiproc create {name} --joinable\"")
         }
-        OpenError::Attach(AttachError::Refused { flaw: Flaw::MessageType { .. }, .. }) => {
-            // Only a look tells what it is.
-            let of = Overview::open(name).map_or_else(|_| "another type".into(), |seen| seen.message_type());
-            not_readable(name, &of)
-        }
+        OpenError::Attach(AttachError::Refused { flaw: Flaw::MessageType { found, .. }, .. }) => not_readable(name, &found),
         OpenError::Attach(AttachError::Refused { flaw: Flaw::Kind { found, .. }, .. }) => {
             anyhow!("{name} is a {found}: the command uses a Queue or a JoinableQueue")
         }
@@ -157,7 +153,7 @@ pub(crate) fn wrong_name(name: &str) -> Error {
 
 /// Fails for a queue whose messages are of a type that makes no sense to a shell.
 pub(crate) fn readable(name: &str, seen: &Overview) -> anyhow::Result<()> {
-    match seen.holds::<Vec<u8>>() || seen.holds::<String>() {
+    match seen.holds::<Vec<u8>>() {
         true => Ok(()),
         false => Err(not_readable(name, &seen.message_type())),
     }

@@ -48,21 +48,27 @@ pub(crate) struct Run {
     command: Vec<OsString>,
 }
 
-const EXAMPLES: &str = "\
+/// The examples of the short help, with which the long one begins.
+macro_rules! examples {
+    () => {
+        "\
 Examples:
   multiproc run -- gzip -9 ::: *.log
   find . -name '*.wav' -print0 | multiproc run -0 -j8 -- lame {} {.}.mp3
-  multiproc run --keep-order -- echo {1}-{2} ::: a b ::: 1 2";
+  multiproc run --keep-order -- echo {1}-{2} ::: a b ::: 1 2"
+    };
+}
 
-const LONG: &str = "\
-Examples:
-  multiproc run -- gzip -9 ::: *.log
-  find . -name '*.wav' -print0 | multiproc run -0 -j8 -- lame {} {.}.mp3
-  multiproc run --keep-order -- echo {1}-{2} ::: a b ::: 1 2
+const EXAMPLES: &str = examples!();
+
+const LONG: &str = concat!(
+    examples!(),
+    "
   multiproc run --joblog log --resume-failed -- ./convert {} < list
 
 Several \":::\" make all combinations; \":::+\" goes along with the source before it. {1} and {2} are their arguments, {} is all.
-Placeholders, signals and exit codes are those of \"multiproc work\": see its --help.";
+Placeholders, signals and exit codes are those of \"multiproc work\": see its --help."
+);
 
 /// Arguments that are read ahead.
 const READ_AHEAD: u32 = 256;

@@ -4,6 +4,7 @@
 //! given back. A second one of the same kind ends the process at once: what was in hand is delivered again as after a death.
 
 use crate::exit::Stop;
+use crate::proc;
 use anyhow::Context;
 use multiproc::Readable;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -25,13 +26,11 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Watches for the signals that this process does not ignore: `nohup` has it ignore SIGHUP, and a shell has its background jobs
-    /// ignore SIGINT.
+    /// Watches for the signals that this process [heeds](heeded).
     pub(crate) fn watch() -> anyhow::Result<Self> {
-        let ignored = ignored();
         let came = Arc::new(AtomicUsize::new(0));
         let (bell, ringer) = UnixStream::pair().context("can't watch for signals")?;
-        for signal in [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0) {
+        for signal in heeded([SIGINT, SIGTERM, SIGHUP]) {
             let register = || -> io::Result<()> {
                 let before = Arc::new(AtomicBool::new(false));
                 flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&before))?;
@@ -76,9 +75,9 @@ impl Signals {
     }
 }
 
-/// The signals that this process was started with to ignore, a bit for each. Where `/proc` is missing: none.
-pub(crate) fn ignored() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+/// Those of some signals that this process was not started with to ignore: `nohup` has it ignore SIGHUP, and a shell has its background
+/// jobs ignore SIGINT. Where `/proc` is missing: all.
+pub(crate) fn heeded(signals: impl IntoIterator<Item = i32>) -> impl Iterator<Item = i32> {
+    let ignored = proc::signals(&proc::own_status(), "SigIgn");
+    signals.into_iter().filter(move |signal| ignored >> (signal - 1) & 1 == 0)
 }

@@ -160,7 +160,8 @@ impl Attachment {
             wait_lists: WaitLists::default(),
             operations: Hint::new(0),
             file,
-            texts_only: shape.identity == texts_and_bytes()[0],
+            // Without a name nothing is recorded, and nothing has to be worked out.
+            texts_only: shape.identity != 0 && shape.identity == texts_and_bytes()[0],
             itself: itself.clone(),
         });
         // A new participant tidies up: where many processes come and die, none may ever be idle long enough to do it.

@@ -8,6 +8,7 @@
 //! no lock. A thread that ends gives back what is left in its list.
 
 use crate::attachment::{Attachment, read};
+use crate::delivery::DEAD_LANES;
 use crate::ending::Apart;
 use crate::error::{QueueJoinError, TaskDoneError};
 use crate::layout::{Flavor, Tally};
@@ -278,6 +279,11 @@ impl Attachment {
         let done = self.finished();
         let aside = ring.pushed(Lane::Dead);
         ring.pushed(Lane::Main).wrapping_sub(done.wrapping_add(aside))
+    }
+
+    /// Values that were put aside and not taken out yet.
+    pub(crate) fn dead_len(&self) -> usize {
+        DEAD_LANES.iter().map(|&lane| self.channel.ring().len_of(lane)).sum()
     }
 
     /// Messages that the participants finished.

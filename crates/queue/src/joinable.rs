@@ -1,6 +1,5 @@
 //! `JoinableQueue`: a queue whose values have to be done, not only got.
 
-use crate::delivery::DEAD_LANES;
 use crate::error::{OpenError, QueueJoinError, TaskDoneError};
 use crate::holders::Holder;
 use crate::layout::Flavor;
@@ -85,7 +84,7 @@ impl<T> JoinableQueue<T> {
     pub fn dead_len(&self) -> usize {
         let attachment = self.queue().share();
         attachment.look_to_answer();
-        DEAD_LANES.iter().map(|&lane| attachment.channel.ring().len_of(lane)).sum()
+        attachment.dead_len()
     }
 
     /// Lists the values in hand, here and in other processes: which process has each one, and for how long. Python has no counterpart.

@@ -163,8 +163,7 @@ impl Overview {
 
     /// Returns how many values can wait at once; `None` for a queue that grows.
     pub fn capacity(&self) -> Option<usize> {
-        let shape = &self.here().shape;
-        shape.bounded.then_some(shape.slots as usize)
+        self.here().capacity()
     }
 
     /// Counts the values of a `JoinableQueue` that were put and are not done; 0 for other kinds.
@@ -175,8 +174,7 @@ impl Overview {
 
     /// Counts the dead letters; 0 for kinds that have none.
     pub fn dead_len(&self) -> usize {
-        let ring = self.here().look_to_count().channel.ring();
-        DEAD_LANES.iter().map(|&lane| ring.len_of(lane)).sum()
+        self.here().look_to_count().dead_len()
     }
 
     /// Counts the values that died with a consumer, as [`Queue::lost`](crate::Queue::lost) does; 0 for a `JoinableQueue`, which loses
@@ -253,7 +251,7 @@ impl Overview {
     pub fn in_hand(&self, limit: usize) -> Vec<Glimpse> {
         let here = self.here().look_to_count();
         let in_hand = here.in_hand().filter_map(|(holder, in_hand)| {
-            let (bytes, _) = here.channel.ring().bytes_in_hand(&in_hand)?;
+            let bytes = here.channel.ring().bytes_in_hand(&in_hand)?;
             let place = Place::InHand { pid: holder.pid, held_for: holder.held_for };
             Some(Glimpse { id: holder.id, place, deliveries: holder.deliveries, ended: None, bytes })
         });
@@ -276,7 +274,7 @@ impl Overview {
         let ring = self.here().channel.ring();
         let mut seen = Vec::new();
         for &lane in lanes {
-            let glimpse = |Seen { id, deliveries, ended, bytes, .. }| Glimpse { id, place, deliveries, ended, bytes };
+            let glimpse = |Seen { id, deliveries, ended, bytes }| Glimpse { id, place, deliveries, ended, bytes };
             seen.extend(ring.waiting(lane, limit - seen.len()).into_iter().map(glimpse));
         }
         seen

@@ -2,6 +2,7 @@
 
 use super::Finding;
 use super::Mark::{Bad, Ok as Good, Warn};
+use crate::proc::available_memory;
 use crate::text::size;
 use rustix::process::{Resource, getrlimit};
 use std::fs::read_to_string;
@@ -60,8 +61,7 @@ fn memory() -> Finding {
     let own = groups.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
     let limit = read_to_string(format!("/sys/fs/cgroup{}/memory.max", own.trim_end_matches('/')));
     let limit = limit.ok().and_then(|limit| limit.trim().parse::<u64>().ok());
-    let info = read_to_string("/proc/meminfo").unwrap_or_default();
-    let available = available(&info);
+    let available = available_memory();
     let found = match (limit, available) {
         (Some(limit), Some(available)) => format!("{} available, {} for this control group", size(available), size(limit)),
         (Some(limit), None) => format!("{} for this control group", size(limit)),
@@ -78,20 +78,4 @@ fn memory() -> Finding {
         means,
         "multiproc create --maxsize or --memory limits a queue",
     )
-}
-
-fn available(info: &str) -> Option<u64> {
-    let line = info.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib << 10)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::available;
-
-    #[test]
-    fn available_memory_is_read() {
-        assert_eq!(available("MemTotal: 5 kB\nMemAvailable:   1024 kB\n"), Some(1 << 20));
-        assert_eq!(available("MemTotal: 5 kB\n"), None);
-    }
 }

@@ -2,6 +2,7 @@
 
 use super::Finding;
 use super::Mark::{Bad, Ok as Good, Warn};
+use crate::proc::{own_status, value};
 use rustix::process::{Resource, getrlimit};
 use std::fs::{read_link, read_to_string};
 use std::thread::available_parallelism;
@@ -56,13 +57,8 @@ fn numbers() -> Finding {
     )
 }
 
-fn status(key: &str) -> Option<String> {
-    let status = read_to_string("/proc/self/status").ok()?;
-    status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':')).map(|value| value.trim().to_owned())
-}
-
 fn filter() -> Finding {
-    let found = match status("Seccomp").as_deref() {
+    let found = match value(&own_status(), "Seccomp") {
         Some("0") | None => "off",
         Some("1") => "strict",
         _ => "a filter is on",

@@ -3,6 +3,7 @@
 //! A queue knows its holders by the numbers of their own pid namespaces. In another namespace the same number is another process, so a
 //! process counts as the holder only if the queue's file is in its memory.
 
+use crate::proc::signals;
 use crate::text::Text;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -125,9 +126,7 @@ fn gives_back(pid: u32) -> Result<(), String> {
 }
 
 fn catches_usr1(status: &str) -> bool {
-    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
-    let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
-    caught & (1 << (Signal::USR1.as_raw() - 1)) != 0
+    signals(status, "SigCgt") & (1 << (Signal::USR1.as_raw() - 1)) != 0
 }
 
 #[cfg(test)]

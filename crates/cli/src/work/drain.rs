@@ -1,7 +1,7 @@
 //! The end of the work. The first signal that asks for it lets running jobs finish, the second one ends them.
 
 use crate::exit::{Exit, say};
-use crate::signals::ignored;
+use crate::signals::heeded;
 use crate::work::job::{Job, Why};
 use crate::work::output::InOrder;
 use crate::work::slots::Worker;
@@ -17,17 +17,15 @@ use std::time::Instant;
 pub(crate) struct Signals(Vec<(i32, UnixStream)>);
 
 impl Signals {
-    /// Watches for the signals that this process does not ignore: `nohup` has it ignore SIGHUP, and a shell has its background jobs
-    /// ignore SIGINT.
+    /// Watches for the signals that this process [heeds](heeded).
     pub(crate) fn watch() -> anyhow::Result<Self> {
-        let ignored = ignored();
         let watch = |signal: i32| -> io::Result<(i32, UnixStream)> {
             let (bell, ringer) = UnixStream::pair()?;
             bell.set_nonblocking(true)?;
             pipe::register(signal, ringer)?;
             Ok((signal, bell))
         };
-        let watched = [SIGINT, SIGTERM, SIGHUP, SIGUSR1].into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0);
+        let watched = heeded([SIGINT, SIGTERM, SIGHUP, SIGUSR1]);
         Ok(Self(watched.map(watch).collect::<io::Result<_>>().context("can't watch for signals")?))
     }
 

@@ -1,5 +1,6 @@
 //! `--load` and `--memfree`: no new job while the machine is busy.
 
+use crate::proc::available_memory;
 use std::fs::read_to_string;
 
 /// What has to hold before a job starts.
@@ -29,10 +30,4 @@ fn running_threads() -> Option<u64> {
     let text = read_to_string("/proc/loadavg").ok()?;
     let running: u64 = text.split_whitespace().nth(3)?.split_once('/')?.0.parse().ok()?;
     Some(running.saturating_sub(1))
-}
-
-fn available_memory() -> Option<u64> {
-    let text = read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }

@@ -26,7 +26,7 @@ pub(crate) use slots::{MessageSource, Plan, Worker};
 pub(crate) use start::Traffic;
 
 use crate::exit::Exit;
-use crate::name::Named;
+use crate::name::{Named, look};
 use anyhow::{Context, bail};
 use clap::Args;
 use command::{Filling, Nul};
@@ -62,17 +62,22 @@ pub(crate) struct Work {
     command: Vec<OsString>,
 }
 
-const EXAMPLES: &str = "\
+/// The examples of the short help, with which the long one begins.
+macro_rules! examples {
+    () => {
+        "\
 Examples:
   multiproc work jobs -j4 -- lame {} {.}.mp3
   multiproc work jobs --timeout 5m --max-deliveries 3 -- ./convert
-  multiproc work jobs --until-empty -- sh -c 'gzip -- \"$1\" && echo \"$1\"' sh {}";
+  multiproc work jobs --until-empty -- sh -c 'gzip -- \"$1\" && echo \"$1\"' sh {}"
+    };
+}
 
-const LONG: &str = "\
-Examples:
-  multiproc work jobs -j4 -- lame {} {.}.mp3
-  multiproc work jobs --timeout 5m --max-deliveries 3 -- ./convert
-  multiproc work jobs --until-empty -- sh -c 'gzip -- \"$1\" && echo \"$1\"' sh {}
+const EXAMPLES: &str = examples!();
+
+const LONG: &str = concat!(
+    examples!(),
+    "
 
 Placeholders, as in GNU parallel, in any argument and more than once:
   {}  the message       {.}   without its extension   {/}  without folders
@@ -94,7 +99,8 @@ Exit codes:
   1        messages failed in their last run here; 101: more than 100 did
   2        the arguments make no sense, or an error, which standard error tells
   129, 130, 143  ended by SIGHUP, SIGINT, SIGTERM; 141: the reader of standard output left
-  With --halt now,fail=1 or soon,fail=1: the exit code of the job that failed.";
+  With --halt now,fail=1 or soon,fail=1: the exit code of the job that failed."
+);
 
 impl Work {
     pub(crate) fn run(self) -> anyhow::Result<Exit> {
@@ -107,7 +113,7 @@ impl Work {
         }
         let queue = Named::joinable(&self.name, "be worked on")?;
         let template = Template::new(&self.command);
-        let overview = Overview::open(&self.name).with_context(|| format!("can't look at queue {}", self.name))?;
+        let overview = look(&self.name)?;
         if self.options.dry_run {
             return print_all(&template, &overview);
         }

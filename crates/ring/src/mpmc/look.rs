@@ -22,8 +22,6 @@ pub struct Seen {
     pub deliveries: u16,
     /// How the last of these deliveries ended.
     pub ended: Option<Unfinished>,
-    /// The tag that its writer gave it.
-    pub tag: u8,
     /// Its bytes.
     pub bytes: Vec<u8>,
 }
@@ -59,13 +57,13 @@ impl Mpmc {
                 let from = Origin::new(ring, spot.ticket);
                 let found = match waiting {
                     Waiting::Block(found, state) => self.copy(found, state, from),
-                    Waiting::Small(len, tag) => {
+                    Waiting::Small(len, _) => {
                         let bytes = spot.slot.second(Ordering::Acquire).to_ne_bytes();
                         let bytes = bytes.get(..len).unwrap_or(&bytes).to_vec();
                         let id = self.id_at(ring, from.ticket().low());
                         // Relaxed: read after the second word, which was read with Acquire.
                         let is_there = spot.slot.first(Ordering::Relaxed) == spot.word.0;
-                        is_there.then_some(Seen { id, deliveries: 0, ended: None, tag, bytes })
+                        is_there.then_some(Seen { id, deliveries: 0, ended: None, bytes })
                     }
                     Waiting::Nothing | Waiting::Closed => None,
                 };
@@ -84,7 +82,7 @@ impl Mpmc {
         let id = self.id_from(found.number(), from);
         let ended = found.notes().and_then(|notes| notes.ended()).filter(|_| deliveries > 0);
         let bytes = found.copy_payload(meta.len)?;
-        let seen = Seen { id, deliveries, ended, tag: meta.tag, bytes };
+        let seen = Seen { id, deliveries, ended, bytes };
         is_still(found, state).then_some(seen)
     }
 
@@ -108,12 +106,12 @@ impl Mpmc {
         })
     }
 
-    /// A copy of the bytes of a message in hand, and its tag; `None` if it is no longer in the same hands.
-    pub fn bytes_in_hand(&self, in_hand: &InHand) -> Option<(Vec<u8>, u8)> {
+    /// A copy of the bytes of a message in hand; `None` if it is no longer in the same hands.
+    pub fn bytes_in_hand(&self, in_hand: &InHand) -> Option<Vec<u8>> {
         let found = self.arena.find(in_hand.block)?.ok()??;
         let meta = Meta::unpack(found.header.meta.load(Ordering::Relaxed));
         let bytes = found.copy_payload(meta.len)?;
-        is_still(found, in_hand.state).then_some((bytes, meta.tag))
+        is_still(found, in_hand.state).then_some(bytes)
     }
 }
 
