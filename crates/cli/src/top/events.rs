@@ -8,6 +8,7 @@ use signal_hook::iterator::Signals;
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
+use std::time::Duration;
 
 #[derive(Debug)]
 pub(crate) enum Happened {
@@ -50,6 +51,9 @@ pub(crate) fn signals() -> anyhow::Result<(Sender<Happened>, Receiver<Happened>)
 
 /// Listens to keys, once the terminal gives each at once.
 pub(crate) fn keys(teller: Sender<Happened>) -> anyhow::Result<()> {
+    // The first question sets up the handler of SIGWINCH. In the thread it could come after the first screen, and miss a new size. If it
+    // fails, so does the thread's, which tells of it.
+    let _ = event::poll(Duration::ZERO);
     let listen = move || {
         loop {
             let told = match event::read() {
