@@ -5,7 +5,7 @@
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use multiproc_prim::{Heap, Region};
-use multiproc_ring::mpmc::{Block, Completion, Finished, Geometry, Lane, Mpmc, Orphans, Owner, Unfinished};
+use multiproc_ring::mpmc::{Again, Block, Completion, Finished, Geometry, Lane, Mpmc, Orphans, Owner, Unfinished};
 
 #[derive(Arbitrary, Debug)]
 enum Op {
@@ -43,7 +43,7 @@ fuzz_target!(|input: (u8, Vec<Op>)| {
                     assert_eq!(copy.len(), block.len());
                     match copy.len() % 3 {
                         0 => drop(block),
-                        1 => drop(ring.give_back(block, Some(2))),
+                        1 => drop(ring.give_back(block, Again::Counted { max_deliveries: Some(2) })),
                         _ => drop(ring.push_block(renewed(block))),
                     }
                 }

@@ -127,6 +127,11 @@ pub(crate) fn look(name: &str) -> anyhow::Result<Overview> {
     Overview::open(name).map_err(|error| refused(name, error))
 }
 
+/// What goes before the reason why messages of a queue can't be looked at.
+pub(crate) fn unreadable(name: &str) -> String {
+    format!("can't read queue {name} to its end")
+}
+
 /// The sentence for a queue that can't be opened.
 pub(crate) fn refused(name: &str, error: OpenError) -> Error {
     match error {

@@ -174,6 +174,25 @@ impl<T> Delivery<T> {
         }
     }
 
+    /// Gives the value to another consumer, before new values, as if it had not been delivered: for a program that stops, and whose try
+    /// says nothing about the value.
+    ///
+    /// ```
+    /// # use multiproc_queue as multiproc;
+    /// use multiproc::JoinableQueue;
+    ///
+    /// let jobs = JoinableQueue::builder().max_deliveries(1).build()?;
+    /// jobs.put("job".to_string())?;
+    /// jobs.get_delivery()?.give_back_untried();
+    /// assert_eq!(jobs.get_delivery()?.count(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn give_back_untried(mut self) {
+        if let Some(held) = self.claim.take() {
+            self.claim.attachment.give_back_untried(held);
+        }
+    }
+
     /// Puts the value aside as a dead letter, however often it was delivered, with a note as
     /// [`give_back_noting`](Self::give_back_noting) has it. For `join` it is done.
     ///

@@ -13,7 +13,7 @@ use crate::ending::Apart;
 use crate::error::{QueueJoinError, TaskDoneError};
 use crate::layout::{Flavor, Tally};
 use multiproc_prim::{Deadline, Ordering};
-use multiproc_ring::mpmc::{Held, Lane, Taken, Unfinished};
+use multiproc_ring::mpmc::{Again, Held, Lane, Taken, Unfinished};
 use multiproc_sync::{ChannelBlock, Refused};
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -51,13 +51,13 @@ impl Drop for End {
 }
 
 /// Values of this process that are in no thread's list: they could not be given back yet, for want of memory. With each one goes
-/// the number of deliveries after which it is put aside.
+/// whether its delivery counts.
 #[derive(Debug, Default)]
-pub(crate) struct InHand(Mutex<Vec<(Held, Option<u16>)>>);
+pub(crate) struct InHand(Mutex<Vec<(Held, Again)>>);
 
 impl InHand {
     /// The lock to hold while finishing messages. A forked copy never takes it: another thread may have held it at the fork.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Vec<(Held, Option<u16>)>> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Vec<(Held, Again)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -222,25 +222,32 @@ impl Attachment {
     }
 
     pub(crate) fn give_back_noting(&self, held: Held, note: u32) {
-        self.hand_on(held, self.shape.max_deliveries(), Unfinished::GivenBack { note });
+        self.hand_on(held, self.shape.again(), Some(Unfinished::GivenBack { note }));
+    }
+
+    /// Gives a value back as if it had not been delivered.
+    pub(crate) fn give_back_untried(&self, held: Held) {
+        self.hand_on(held, Again::Uncounted, None);
     }
 
     /// Puts a value with the dead letters: `join` does not wait for it. A program that can read what this one could not still can.
     pub(crate) fn put_aside(&self, held: Held, why: Unfinished) {
-        self.hand_on(held, Some(1), why);
+        self.hand_on(held, Again::Counted { max_deliveries: Some(1) }, Some(why));
     }
 
-    fn hand_on(&self, held: Held, max_deliveries: Option<u16>, how: Unfinished) {
+    fn hand_on(&self, held: Held, again: Again, how: Option<Unfinished>) {
         let Some(block) = self.channel.resume(held) else { return };
-        block.note_end(how);
-        match self.channel.give_back(block, max_deliveries) {
+        if let Some(how) = how {
+            block.note_end(how);
+        }
+        match self.channel.give_back(block, again) {
             Ok(_) => self.wake_if_all_done(),
             Err(Refused { mut block, .. }) => {
                 // The count was raised for a delivery that did not happen: this writes the old one.
                 let tag = block.tag();
                 block.set_tag(tag);
                 // Tried again at the next look around; and if this process leaves before, it goes the way of the dead's.
-                self.in_hand.lock().extend(block.hold().map(|held| (held, max_deliveries)));
+                self.in_hand.lock().extend(block.hold().map(|held| (held, again)));
             }
         }
     }
@@ -252,9 +259,7 @@ impl Attachment {
         }
         let waiting = std::mem::take(&mut *self.in_hand.lock());
         // How their deliveries ended is noted already, and that note stays.
-        waiting
-            .into_iter()
-            .for_each(|(held, max_deliveries)| self.hand_on(held, max_deliveries, Unfinished::GivenBack { note: 0 }));
+        waiting.into_iter().for_each(|(held, again)| self.hand_on(held, again, None));
     }
 
     /// Gives back the newest values of this thread's list.

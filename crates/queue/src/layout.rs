@@ -1,7 +1,7 @@
 //! The bytes of a queue's segment: its own words, a few words per participant, then the channel.
 
 use multiproc_prim::{Array, AtomicU64, Ordering, OutOfBounds, Padded, Place, Region, shared_struct};
-use multiproc_ring::mpmc::{Completion, Finished, Geometry, Held};
+use multiproc_ring::mpmc::{Again, Completion, Finished, Geometry, Held};
 use multiproc_shm::{Kind, Label, MAX_PARTICIPANTS, Participant, Segment, Spec, table_rows};
 use multiproc_sync::{BusyEvent, Census, ChannelError, fixed_channel_len};
 
@@ -218,6 +218,11 @@ impl Shape {
     /// Deliveries after which a message is put aside.
     pub(crate) fn max_deliveries(&self) -> Option<u16> {
         (self.max_deliveries > 0).then_some(self.max_deliveries)
+    }
+
+    /// What becomes of a message whose delivery did not finish it.
+    pub(crate) fn again(&self) -> Again {
+        Again::Counted { max_deliveries: self.max_deliveries() }
     }
 
     fn tallies_at() -> usize {

@@ -2,7 +2,7 @@
 
 use crate::attachment::Attachment;
 use crate::delivery::DEAD_LANES;
-use crate::error::OpenError;
+use crate::error::{GetError, OpenError};
 use crate::holders::Holder;
 use crate::layout::Flavor;
 use crate::registry::Share;
@@ -50,7 +50,8 @@ pub fn queue_names() -> Result<Vec<String>, OpenError> {
 ///
 /// let overview = Overview::open(name)?;
 /// assert_eq!((overview.message_type().as_str(), overview.len(), overview.unfinished()), ("String", 1, 2));
-/// let (in_hand, waiting) = (overview.in_hand(10), overview.waiting(10));
+/// let in_hand: Vec<_> = overview.in_hand().collect();
+/// let waiting: Vec<_> = overview.waiting().collect::<Result<_, _>>()?;
 /// assert_eq!((in_hand[0].id, in_hand[0].bytes.as_slice()), (job.id(), b"first".as_slice()));
 /// assert_eq!(waiting[0].bytes, b"second");
 /// # job.done();
@@ -246,38 +247,43 @@ impl Overview {
         self.here().shape.max_message
     }
 
-    /// Returns copies of up to `limit` messages in hand, with who has them. Nothing is taken. A message that changes its place during the
-    /// call may be left out here and in the other two lists, or be in two of them.
-    pub fn in_hand(&self, limit: usize) -> Vec<Glimpse> {
+    /// Copies the messages in hand, one at a time, with who has them. Nothing is taken. A message that changes its place meanwhile may
+    /// be left out here and in the other two lists, or be in two of them.
+    pub fn in_hand(&self) -> impl Iterator<Item = Glimpse> {
         let here = self.here().look_to_count();
-        let in_hand = here.in_hand().filter_map(|(holder, in_hand)| {
+        here.in_hand().filter_map(|(holder, in_hand)| {
             let bytes = here.channel.ring().bytes_in_hand(&in_hand)?;
             let place = Place::InHand { pid: holder.pid, held_for: holder.held_for };
             Some(Glimpse { id: holder.id, place, deliveries: holder.deliveries, ended: None, bytes })
-        });
-        in_hand.take(limit).collect()
+        })
     }
 
-    /// Returns copies of up to `limit` messages that wait, in the order in which they will be delivered. Nothing is taken.
-    pub fn waiting(&self, limit: usize) -> Vec<Glimpse> {
+    /// Copies the messages that wait, one at a time, in the order in which they will be delivered. Nothing is taken.
+    ///
+    /// # Errors
+    ///
+    /// The last item is [`GetError::Corrupt`] or [`GetError::NoMemory`] if a message can't be read: what waits behind it is not seen.
+    pub fn waiting(&self) -> impl Iterator<Item = Result<Glimpse, GetError>> {
         let here = self.here().look_to_count();
-        self.in_lanes(here.lanes(), Place::Waiting, limit)
+        self.in_lanes(here.lanes(), Place::Waiting)
     }
 
-    /// Returns copies of up to `limit` dead letters, in the order in which
-    /// [`try_get_dead`](crate::JoinableQueue::try_get_dead) takes them. None is taken.
-    pub fn dead(&self, limit: usize) -> Vec<Glimpse> {
-        self.in_lanes(&DEAD_LANES, Place::Dead, limit)
+    /// Copies the dead letters, one at a time, in the order in which [`try_get_dead`](crate::JoinableQueue::try_get_dead) takes them.
+    /// None is taken.
+    ///
+    /// # Errors
+    ///
+    /// As [`waiting`](Self::waiting).
+    pub fn dead(&self) -> impl Iterator<Item = Result<Glimpse, GetError>> {
+        self.in_lanes(&DEAD_LANES, Place::Dead)
     }
 
-    fn in_lanes(&self, lanes: &[Lane], place: Place, limit: usize) -> Vec<Glimpse> {
-        let ring = self.here().channel.ring();
-        let mut seen = Vec::new();
-        for &lane in lanes {
-            let glimpse = |Seen { id, deliveries, ended, bytes }| Glimpse { id, place, deliveries, ended, bytes };
-            seen.extend(ring.waiting(lane, limit - seen.len()).into_iter().map(glimpse));
-        }
-        seen
+    fn in_lanes(&self, lanes: &'static [Lane], place: Place) -> impl Iterator<Item = Result<Glimpse, GetError>> {
+        let here = self.here();
+        lanes.iter().flat_map(|&lane| here.channel.ring().waiting(lane)).map(move |seen| {
+            let Seen { id, deliveries, ended, bytes } = seen.map_err(|error| here.get_error(error.into()))?;
+            Ok(Glimpse { id, place, deliveries, ended, bytes })
+        })
     }
 }
 

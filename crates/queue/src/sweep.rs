@@ -53,7 +53,7 @@ impl Sweeper<'_> {
         let mut waiting = self.in_hand.lock();
         let tell = |orphan: Orphan<'_>| match orphan {
             Orphan::Lost(held) => ours.complete(held),
-            Orphan::Unsent(held) => waiting.push((held, self.shape.max_deliveries())),
+            Orphan::Unsent(held) => waiting.push((held, self.shape.again())),
         };
         self.channel.ring().sweep(owner(who), theirs.finished(), orphans, is_still_there, tell).ok()
     }

@@ -2,9 +2,11 @@
 
 use multiproc_process::Process;
 use multiproc_queue::{
-    AttachError, Flaw, JoinableQueue, MessageId, OpenError, Overview, Place, PutError, Queue, QueueKind, SimpleQueue, Unfinished,
-    queue_names, remove_queue,
+    AttachError, Flaw, GetError, JoinableQueue, MessageId, OpenError, Overview, Place, PutError, Queue, QueueKind, SimpleQueue,
+    Unfinished, queue_names, remove_queue,
 };
+use multiproc_shm::{Kind, Segment};
+use multiproc_travel::pass;
 use std::time::Duration;
 
 const WATCHDOG: Duration = Duration::from_secs(60);
@@ -25,7 +27,7 @@ impl Drop for Name {
 }
 
 fn contents(overview: &Overview) -> Vec<Vec<u8>> {
-    overview.waiting(usize::MAX).into_iter().map(|message| message.bytes).collect()
+    overview.waiting().map(|message| message.unwrap().bytes).collect()
 }
 
 #[test]
@@ -54,8 +56,7 @@ fn messages_are_seen_in_order_and_stay_where_they_are() {
         jobs.put_many(put.iter().cloned()).unwrap();
         let overview = Overview::open(&name.0).unwrap();
         assert_eq!(contents(&overview), put);
-        assert_eq!(overview.waiting(3).len(), 3);
-        let ids: Vec<MessageId> = overview.waiting(usize::MAX).iter().map(|message| message.id).collect();
+        let ids: Vec<MessageId> = overview.waiting().map(|message| message.unwrap().id).collect();
         let mut got = Vec::new();
         for id in &ids {
             let delivery = jobs.try_get_delivery().unwrap();
@@ -99,7 +100,7 @@ fn an_id_lasts_through_deliveries_deaths_and_the_dead_letters() {
     assert_ne!(other.id(), id);
     first.give_back_noting(7);
     let overview = Overview::open(&name.0).unwrap();
-    let back = overview.waiting(9).remove(0);
+    let back = overview.waiting().next().unwrap().unwrap();
     assert_eq!((back.id, back.deliveries, back.ended), (id, 1, Some(Unfinished::GivenBack { note: 7 })));
     let worker = Process::spawn(die_holding, jobs.clone()).unwrap();
     let pid = worker.pid();
@@ -107,11 +108,11 @@ fn an_id_lasts_through_deliveries_deaths_and_the_dead_letters() {
     let third = jobs.get_delivery_timeout(WATCHDOG).unwrap();
     assert_eq!((third.id(), third.count(), third.as_str()), (id, 3, "job"));
     assert!(jobs.holders().iter().any(|holder| holder.id == id && holder.deliveries == 3));
-    let in_hand = overview.in_hand(9);
+    let in_hand: Vec<_> = overview.in_hand().collect();
     assert!(in_hand.iter().any(|message| message.id == id && message.bytes == b"job"), "{in_hand:?}");
     assert!(in_hand.iter().all(|message| matches!(message.place, Place::InHand { pid, .. } if pid == std::process::id())));
     third.give_back_noting(9);
-    let dead = overview.dead(9).remove(0);
+    let dead = overview.dead().next().unwrap().unwrap();
     assert_eq!((dead.id, dead.deliveries, dead.ended), (id, 3, Some(Unfinished::GivenBack { note: 9 })));
     let letter = jobs.try_get_dead().unwrap();
     assert_eq!(letter.id(), id);
@@ -182,9 +183,24 @@ fn a_look_sees_whole_messages_while_others_put_and_take_them() {
             }
         });
         while overview.unfinished() > 0 || overview.puts() < ROUNDS as u64 {
-            for message in [overview.in_hand(usize::MAX), overview.waiting(usize::MAX)].concat() {
+            for message in overview.in_hand().chain(overview.waiting().map(Result::unwrap)) {
                 assert!(message.bytes.iter().all(|byte| *byte == message.bytes[0]), "{message:?}");
             }
         }
     });
+}
+
+#[test]
+fn a_look_at_rubbish_ends_with_an_error_that_names_the_queue() {
+    let name = Name::new("rubbish");
+    let q = Queue::<u64>::builder().bounded(4).participants(2).named(&name.0).build().unwrap();
+    q.put(1).unwrap();
+    let segment = Segment::attach(pass::encode(&q).unwrap().descriptors.remove(0), Kind(*b"QUEU")).unwrap();
+    // The ring lies behind the fixed part: its ends, then its slots.
+    let len = segment.region().len();
+    let words = segment.region().stretch(len..len + 4096, false).unwrap();
+    assert!(words.bytes(256, 64).unwrap().write(&[0xee; 64]));
+    let overview = Overview::open(&name.0).unwrap();
+    let seen: Vec<_> = overview.waiting().collect();
+    assert!(matches!(&seen[..], [Err(GetError::Corrupt { queue })] if queue.contains(&name.0)), "{seen:?}");
 }

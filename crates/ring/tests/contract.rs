@@ -3,8 +3,8 @@
 
 use multiproc_prim::{Heap, Region};
 use multiproc_ring::mpmc::{
-    Finished, Geometry, GiveBackError, Lane, LayoutError, Mpmc, Orphans, Owner, PopError, PushError, Refused, SweepError, Swept,
-    Unfinished,
+    Again, Finished, Geometry, GiveBackError, Lane, LayoutError, Mpmc, Orphans, Owner, PopError, PushError, Refused, SweepError,
+    Swept, Unfinished,
 };
 use proptest::prelude::*;
 use std::collections::VecDeque;
@@ -12,6 +12,11 @@ use std::collections::VecDeque;
 const A: Owner = Owner::new(1, 0);
 const B: Owner = Owner::new(2, 0);
 const DIED: Unfinished = Unfinished::Died { pid: 1 };
+const COUNTED: Again = Again::Counted { max_deliveries: None };
+
+fn up_to(max_deliveries: u16) -> Again {
+    Again::Counted { max_deliveries: Some(max_deliveries) }
+}
 
 fn pair(geometry: &Geometry) -> (Mpmc, Mpmc) {
     let region = Region::new(Heap::new(geometry.region_len().unwrap()));
@@ -275,17 +280,29 @@ fn a_message_that_kills_every_worker_ends_in_the_dead_lane() {
     a.push_block(letter).unwrap();
     let fresh = b.pop_block(Lane::Main).unwrap();
     assert_eq!(fresh.deliveries(), 0);
-    assert_eq!(b.give_back(fresh, Some(3)).unwrap(), Lane::Returned);
+    assert_eq!(b.give_back(fresh, up_to(3)).unwrap(), Lane::Returned);
     let again = b.pop_block(Lane::Returned).unwrap();
     assert_eq!(again.deliveries(), 1);
-    assert_eq!(b.give_back(again, Some(2)).unwrap(), Lane::Dead);
+    assert_eq!(b.give_back(again, up_to(2)).unwrap(), Lane::Dead);
+}
+
+#[test]
+fn a_delivery_that_does_not_count_leaves_the_count_and_brings_no_message_to_the_dead() {
+    let (a, b) = returning();
+    a.push(b"untried").unwrap();
+    assert_eq!(b.give_back(b.pop_block(Lane::Main).unwrap(), Again::Uncounted).unwrap(), Lane::Returned);
+    let again = b.pop_block(Lane::Returned).unwrap();
+    assert_eq!(again.deliveries(), 0);
+    assert_eq!(b.give_back(again, up_to(2)).unwrap(), Lane::Returned);
+    assert_eq!(b.give_back(b.pop_block(Lane::Returned).unwrap(), Again::Uncounted).unwrap(), Lane::Returned);
+    assert_eq!(b.give_back(b.pop_block(Lane::Returned).unwrap(), up_to(2)).unwrap(), Lane::Dead);
 }
 
 #[test]
 fn a_dead_message_half_way_back_is_among_the_dead_again() {
     let (a, b) = returning();
     a.push(b"poison").unwrap();
-    assert_eq!(b.give_back(b.pop_block(Lane::Main).unwrap(), Some(1)).unwrap(), Lane::Dead);
+    assert_eq!(b.give_back(b.pop_block(Lane::Main).unwrap(), up_to(1)).unwrap(), Lane::Dead);
     let mut letter = b.pop_block(Lane::Dead).unwrap();
     letter.renew();
     // No room: as far as the sweep can tell, it was on its way.
@@ -335,10 +352,10 @@ fn what_cannot_come_back_is_an_error_that_says_what_the_geometry_lacks() {
     let (a, b) = pair(&Geometry::new(4));
     a.push(b"long enough for a block").unwrap();
     a.push(b"short").unwrap();
-    let refused = b.give_back(b.pop_block(Lane::Main).unwrap(), None).unwrap_err();
+    let refused = b.give_back(b.pop_block(Lane::Main).unwrap(), COUNTED).unwrap_err();
     assert_eq!(refused.error, GiveBackError::NoReturns);
     assert!(refused.to_string().contains("returns: true"));
-    let refused = b.give_back(b.pop_block(Lane::Main).unwrap(), None).unwrap_err();
+    let refused = b.give_back(b.pop_block(Lane::Main).unwrap(), COUNTED).unwrap_err();
     assert_eq!(refused.error, GiveBackError::NotABlock);
     let again = Orphans::Redeliver { max_deliveries: None, how: DIED };
     assert_eq!(a.sweep(B, Finished::default(), again, || true, |_| ()).unwrap_err(), SweepError::NoReturns);

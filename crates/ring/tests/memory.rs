@@ -4,7 +4,7 @@
 #![cfg(not(loom))]
 
 use multiproc_prim::{Memory, Region};
-use multiproc_ring::mpmc::{Finished, Geometry, Lane, Mpmc, Orphan, Orphans, Owner, PushError, Trimmed, Unfinished};
+use multiproc_ring::mpmc::{Again, Finished, Geometry, Lane, Mpmc, Orphan, Orphans, Owner, PushError, Trimmed, Unfinished};
 use proptest::prelude::*;
 use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mmap_anonymous, mprotect, munmap};
 use std::any::Any;
@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex};
 
 const PAGE: usize = 4096;
 const DIED: Unfinished = Unfinished::Died { pid: 1 };
+const COUNTED: Again = Again::Counted { max_deliveries: None };
 
 /// How many pages may be committed, and which are.
 #[derive(Default)]
@@ -219,11 +220,11 @@ fn what_a_sweep_has_no_memory_to_bring_back_is_in_hand_of_the_sweeper_and_comes_
     assert_eq!(a.sweep(B, Finished::default(), again, || true, |_| ()).unwrap(), Default::default());
     // Tried in vain once more, it is whole, and its count is as before.
     let unsent = a.resume(unsent.pop().unwrap()).unwrap();
-    let mut unsent = a.give_back(unsent, None).unwrap_err().block;
+    let mut unsent = a.give_back(unsent, COUNTED).unwrap_err().block;
     unsent.set_tag(0);
     assert_eq!((unsent.len(), unsent.deliveries()), (1, 0));
     pages.lock().unwrap().budget = usize::MAX;
-    assert_eq!(a.give_back(unsent, None).unwrap(), Lane::Returned);
+    assert_eq!(a.give_back(unsent, COUNTED).unwrap(), Lane::Returned);
     for _ in 0..MESSAGES {
         let block = a.pop_block(Lane::Returned).unwrap();
         assert_eq!((block.len(), block.deliveries()), (1, 1));

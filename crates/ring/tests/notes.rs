@@ -4,10 +4,15 @@
 #![cfg(not(loom))]
 
 use multiproc_prim::{Heap, Region};
-use multiproc_ring::mpmc::{Finished, Geometry, InHand, Lane, Mpmc, Orphans, Owner, Unfinished};
+use multiproc_ring::mpmc::{Again, Finished, Geometry, InHand, Lane, Mpmc, Orphans, Owner, Unfinished};
 
 const A: Owner = Owner::new(1, 0);
 const B: Owner = Owner::new(2, 0);
+const COUNTED: Again = Again::Counted { max_deliveries: None };
+
+fn up_to(max_deliveries: u16) -> Again {
+    Again::Counted { max_deliveries: Some(max_deliveries) }
+}
 
 fn pair(blocks: u64) -> (Mpmc, Mpmc) {
     let geometry = Geometry { returns: true, small_in_slots: false, memory: 64 * blocks, max_message: 16, ..Geometry::new(8) };
@@ -43,7 +48,7 @@ fn every_participant_sees_who_has_which_delivery_in_hand_since_when() {
         [(1, Some(1_000_000)), (1, Some(2_000_000))]
     );
     assert_eq!(seen.iter().map(|one| (one.may_be_of(A), one.may_be_of(B))).collect::<Vec<_>>(), [(false, true), (true, false)]);
-    a.give_back(second, None).unwrap();
+    a.give_back(second, COUNTED).unwrap();
     let again = a.pop_block(Lane::Returned).unwrap();
     // The time of the delivery before is not this one's.
     assert_eq!((in_hand(&b)[1].deliveries, in_hand(&b)[1].since), (2, None));
@@ -60,7 +65,7 @@ fn a_dead_message_tells_how_its_last_delivery_ended() {
     let second = b.pop_block(Lane::Returned).unwrap();
     assert_eq!(second.last_end(), Some(Unfinished::Died { pid: 77 }));
     second.note_end(Unfinished::Unreadable);
-    assert_eq!(b.give_back(second, Some(2)).unwrap(), Lane::Dead);
+    assert_eq!(b.give_back(second, up_to(2)).unwrap(), Lane::Dead);
     let letter = a.pop_block(Lane::Dead).unwrap();
     assert_eq!(letter.last_end(), Some(Unfinished::Unreadable));
     // A reader that dies is not what killed it.

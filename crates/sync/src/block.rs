@@ -2,7 +2,7 @@
 
 use crate::error::ChannelPushError;
 use crate::event::BusyEvent;
-use multiproc_ring::mpmc::{Block, GiveBackError, Held, Lane, Mpmc, Refused, Taken};
+use multiproc_ring::mpmc::{Again, Block, GiveBackError, Held, Lane, Mpmc, Refused, Taken};
 use std::ops::{Deref, DerefMut};
 
 /// A message of a channel in this process's hands: a [`Block`], whose drop also wakes the producers that wait for memory.
@@ -38,8 +38,8 @@ impl<'a> ChannelBlock<'a> {
         })
     }
 
-    pub(crate) fn give_back_to(self, ring: &Mpmc, max_deliveries: Option<u16>) -> Result<Lane, Refused<GiveBackError, Self>> {
-        self.hand_over(|block| ring.give_back(block, max_deliveries))
+    pub(crate) fn give_back_to(self, ring: &Mpmc, again: Again) -> Result<Lane, Refused<GiveBackError, Self>> {
+        self.hand_over(|block| ring.give_back(block, again))
     }
 
     /// Does something with the block after which it is not ours any more, and frees no memory.

@@ -8,7 +8,7 @@ use crate::memory::Pushing;
 use crate::wait::{Look, Wait};
 use multiproc_prim::{Deadline, Hint, Padded, Place, Region, monotonic_millis, shared_struct};
 use multiproc_ring::mpmc::{
-    Geometry, GiveBackError, Held, Lane, Mpmc, Owner, PopError, PushError, Refused, Swept, Taken, Trimmed,
+    Again, Geometry, GiveBackError, Held, Lane, Mpmc, Owner, PopError, PushError, Refused, Swept, Taken, Trimmed,
 };
 use std::time::Duration;
 
@@ -472,12 +472,8 @@ impl Channel {
     ///
     /// It is no popped block, the ring has no [room for returns](Geometry::returns), there is no memory, or the memory holds rubbish: the
     /// block comes back.
-    pub fn give_back<'a>(
-        &self,
-        block: ChannelBlock<'a>,
-        max_deliveries: Option<u16>,
-    ) -> Result<Lane, Refused<GiveBackError, ChannelBlock<'a>>> {
-        let lane = block.give_back_to(&self.ring, max_deliveries)?;
+    pub fn give_back<'a>(&self, block: ChannelBlock<'a>, again: Again) -> Result<Lane, Refused<GiveBackError, ChannelBlock<'a>>> {
+        let lane = block.give_back_to(&self.ring, again)?;
         self.control.items.wake(1);
         Ok(lane)
     }

@@ -4,10 +4,10 @@ use super::export::Letters;
 use super::json::{self, Ended, Line, abridged};
 use super::list::table;
 use crate::exit::{Exit, say};
-use crate::name::{Named, look};
+use crate::name::{Named, look, unreadable};
 use crate::record::Output;
 use crate::signals::Signals;
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use clap::Args;
 use multiproc::{DeadLetter, Glimpse, JoinableQueue, MessageId, PutError, wait};
 use std::collections::BTreeSet;
@@ -50,11 +50,23 @@ impl Dead {
                 Ok(())
             });
         }
-        let messages = look(&self.name)?.dead(usize::MAX);
+        let seen = look(&self.name)?;
         let signals = Signals::watch()?;
-        let text = if self.json { json::lines(messages.iter().map(Line::of))? } else { rows(&messages) };
-        Output::new(&signals)?.write(text.as_bytes())?;
-        Ok(if messages.is_empty() { Exit::Nothing } else { Exit::Done })
+        let mut output = Output::new(&signals)?;
+        let (mut rows, mut exit) = (Vec::new(), Exit::Nothing);
+        for message in seen.dead() {
+            let message = message.with_context(|| unreadable(&self.name))?;
+            exit = Exit::Done;
+            if self.json {
+                output.write(json::lines([Line::of(&message)])?.as_bytes())?;
+            } else {
+                rows.push(row(&message));
+            }
+        }
+        if !rows.is_empty() {
+            output.write(table(["ID", "DELIVERIES", "LAST END", "MESSAGE"], rows).as_bytes())?;
+        }
+        Ok(exit)
     }
 
     /// Does something with the dead messages of these ids, or with all.
@@ -110,10 +122,7 @@ fn put_back(queue: &JoinableQueue<Vec<u8>>, mut letter: DeadLetter<Vec<u8>>, sig
     }
 }
 
-fn rows(messages: &[Glimpse]) -> String {
-    let row = |message: &Glimpse| {
-        let ended = message.ended.map_or_else(String::new, |how| Ended::from(how).in_words());
-        [message.id.to_string(), message.deliveries.to_string(), ended, format!("{:?}", abridged(&message.bytes))]
-    };
-    table(["ID", "DELIVERIES", "LAST END", "MESSAGE"], messages.iter().map(row).collect())
+fn row(message: &Glimpse) -> [String; 4] {
+    let ended = message.ended.map_or_else(String::new, |how| Ended::from(how).in_words());
+    [message.id.to_string(), message.deliveries.to_string(), ended, format!("{:?}", abridged(&message.bytes))]
 }

@@ -4,7 +4,7 @@ use super::create::Shape;
 use super::json::{Given, Header, Line};
 use super::put::Putter;
 use crate::exit::{Exit, say};
-use crate::name::{Named, look, refused};
+use crate::name::{Named, look, refused, unreadable};
 use crate::record::{Output, Records};
 use crate::signals::Signals;
 use anyhow::{Context, anyhow};
@@ -44,9 +44,12 @@ impl Export {
         let queue = Named::open(&self.name)?;
         export.add(&Header { queue: &shape(&seen) })?;
         if !self.take {
-            for look in [Overview::in_hand, Overview::waiting, Overview::dead] {
-                for glimpse in look(&seen, usize::MAX) {
-                    export.add(&Line::of(&glimpse))?;
+            for glimpse in seen.in_hand().map(Ok).chain(seen.waiting()).chain(seen.dead()) {
+                let glimpse = glimpse.with_context(|| unreadable(&self.name));
+                // What could be read is written, before the error.
+                match glimpse {
+                    Ok(glimpse) => export.add(&Line::of(&glimpse))?,
+                    Err(error) => return export.write().and(Err(error)),
                 }
             }
             export.write()?;

@@ -3,13 +3,13 @@
 use super::json::Line;
 use super::number;
 use crate::exit::{Exit, Stop};
-use crate::name::{Message, Named, look, readable};
+use crate::name::{Message, Named, look, readable, unreadable};
 use crate::record::{Output, terminator};
 use crate::signals::Signals;
 use anyhow::Context;
 use clap::Args;
 use multiproc::{GetError, Source, wait};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Take messages out of a queue and print them.
 ///
@@ -59,14 +59,18 @@ impl Get {
         let mut output = Output::new(&signals)?;
         let most = self.count.unwrap_or(if self.all || self.follow { u64::MAX } else { 1 });
         let mut got = 0;
+        let mut waits_since = Instant::now();
         while got < most {
             output.wait()?;
             let (batch, end) = take(&queue, most - got);
-            got += batch.len() as u64;
+            if !batch.is_empty() {
+                got += batch.len() as u64;
+                waits_since = Instant::now();
+            }
             self.print(batch, &mut output)?;
             let goes_on = match end {
                 Ok(()) => true,
-                Err(GetError::Empty) => self.wait(&queue, &output, &signals)?,
+                Err(GetError::Empty) => self.wait(&queue, waits_since, &output, &signals)?,
                 Err(GetError::ShutDown) => false,
                 Err(error) => return Err(error).with_context(|| format!("can't get from queue {}", self.name)),
             };
@@ -91,9 +95,11 @@ impl Get {
         Ok(())
     }
 
-    /// Waits for a message. Returns whether there may be one.
-    fn wait(&self, queue: &Named, output: &Output<'_>, signals: &Signals) -> anyhow::Result<bool> {
-        let timeout = self.timeout.or((!self.follow).then_some(Duration::ZERO));
+    /// Waits for a message. Returns whether there may be one. Other consumers may take what it waits for, again and again: that does
+    /// not lengthen the wait.
+    fn wait(&self, queue: &Named, since: Instant, output: &Output<'_>, signals: &Signals) -> anyhow::Result<bool> {
+        let timeout = self.timeout.map(|timeout| timeout.saturating_sub(since.elapsed()));
+        let timeout = timeout.or((!self.follow).then_some(Duration::ZERO));
         let (bell, gone) = (signals.source(), output.reader_gone());
         let mut sources: Vec<&dyn Source> = vec![queue.source(), &bell];
         sources.extend(gone.as_ref().map(|gone| gone as &dyn Source));
@@ -147,14 +153,16 @@ impl Peek {
     pub(crate) fn run(self) -> anyhow::Result<Exit> {
         let seen = look(&self.name)?;
         readable(&self.name, &seen)?;
-        let waiting = seen.waiting(self.count);
         let signals = Signals::watch()?;
         let mut output = Output::new(&signals)?;
-        for message in &waiting {
-            let mut text = if self.json { serde_json::to_vec(&Line::of(message))? } else { message.bytes.clone() };
+        let mut exit = Exit::Nothing;
+        for message in seen.waiting().take(self.count) {
+            let message = message.with_context(|| unreadable(&self.name))?;
+            let mut text = if self.json { serde_json::to_vec(&Line::of(&message))? } else { message.bytes };
             text.push(if self.json { b'\n' } else { terminator(self.null) });
             output.write(&text)?;
+            exit = Exit::Done;
         }
-        Ok(if waiting.is_empty() { Exit::Nothing } else { Exit::Done })
+        Ok(exit)
     }
 }

@@ -172,7 +172,7 @@ impl Open {
     fn holders(&mut self, holders: &[multiproc::Holder]) -> Vec<Holder> {
         self.in_hand.retain(|id, _| holders.iter().any(|holder| holder.id == *id));
         if holders.iter().any(|holder| !self.in_hand.contains_key(&holder.id)) {
-            for glimpse in self.overview.in_hand(holders.len()) {
+            for glimpse in self.overview.in_hand().take(holders.len()) {
                 self.in_hand.insert(glimpse.id, message(&glimpse));
             }
         }
@@ -198,7 +198,7 @@ impl Open {
         let is_fresh =
             self.dead_at.is_some_and(|at| at.elapsed() < AGAIN) && self.dead.len() as u64 == queue.dead.min(MOST_MESSAGES as u64);
         if !is_fresh {
-            self.dead = self.overview.dead(MOST_MESSAGES).iter().map(dead_letter).collect();
+            self.dead = self.overview.dead().flatten().take(MOST_MESSAGES).map(|glimpse| dead_letter(&glimpse)).collect();
             self.dead_at = Some(Instant::now());
         }
         self.dead.clone()

@@ -26,7 +26,7 @@ pub(crate) use slots::{MessageSource, Plan, Worker};
 pub(crate) use start::Traffic;
 
 use crate::exit::Exit;
-use crate::name::{Named, look};
+use crate::name::{Named, look, unreadable};
 use anyhow::{Context, bail};
 use clap::Args;
 use command::{Filling, Nul};
@@ -115,7 +115,7 @@ impl Work {
         let template = Template::new(&self.command);
         let overview = look(&self.name)?;
         if self.options.dry_run {
-            return print_all(&template, &overview);
+            return print_all(&self.name, &template, &overview);
         }
         let joblog = self.options.joblog.as_deref().map(|path| JobLog::open(path, false)).transpose()?;
         let plan = Plan {
@@ -133,9 +133,10 @@ impl Work {
 }
 
 /// Prints the commands for the messages that wait, and takes none.
-fn print_all(template: &Template, overview: &Overview) -> anyhow::Result<Exit> {
+fn print_all(name: &str, template: &Template, overview: &Overview) -> anyhow::Result<Exit> {
     let mut commands = Commands::new(template);
-    for message in overview.waiting(usize::MAX) {
+    for message in overview.waiting() {
+        let message = message.with_context(|| unreadable(name))?;
         if commands.print(&[&message.bytes]).context("can't write to standard output")?.is_break() {
             return Ok(Exit::Closed);
         }

@@ -8,6 +8,7 @@ use super::layout::{Geometry, Label, Layout, PAGE};
 use super::ring::{Filling, Popped};
 use super::state::{BlockState, Lane, Owner};
 use super::stretches::Stretches;
+use super::sweep::Again;
 use super::trim::Trimmed;
 use multiproc_prim::{AtomicPair, Counter, Ordering, OwnBytes, Place, Region};
 use std::sync::Arc;
@@ -237,23 +238,19 @@ impl Mpmc {
         }
     }
 
-    /// Gives a popped block to another consumer before new ones, with its count of deliveries raised; to [`Lane::Dead`] once that count
-    /// reaches `max_deliveries`. Returns the lane where it went.
+    /// Gives a popped block to another consumer before new ones, and counts the delivery if `again` says so; to [`Lane::Dead`] once the
+    /// count reaches the limit there. Returns the lane where it went.
     ///
     /// # Errors
     ///
     /// It is no popped block, the ring has no [room for returns](Geometry::returns), there is no memory, or the memory holds rubbish: the
     /// block comes back.
-    pub fn give_back<'a>(
-        &self,
-        block: Block<'a>,
-        max_deliveries: Option<u16>,
-    ) -> Result<Lane, Refused<GiveBackError, Block<'a>>> {
+    pub fn give_back<'a>(&self, block: Block<'a>, again: Again) -> Result<Lane, Refused<GiveBackError, Block<'a>>> {
         let (Some(from), &Storage::Shared(place)) = (block.from, &block.storage) else {
             return Err(Refused { error: GiveBackError::NotABlock, block });
         };
         let taken = BlockState::taken(from.ring(), self.owner, from.ticket());
-        match self.deliver_again(place, taken, from.ring().lane(), max_deliveries) {
+        match self.deliver_again(place, taken, from.ring().lane(), again) {
             Ok(target) => {
                 std::mem::forget(block);
                 Ok(target)

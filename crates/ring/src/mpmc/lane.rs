@@ -20,12 +20,12 @@ use super::arena::{Arena, Found};
 use super::era::Era;
 use super::error::{FillError, LayoutError, PopError};
 use super::layout::{LaneWords, SLOTS_AT, Stretch};
-use super::ring::{Filling, Popped, Ring, Spot, Waiting};
+use super::ring::{Filling, Popped, Ring, Spot, Trouble, Waiting};
 use super::state::{Lane, Owner, RingId};
 use super::stretches::Stretches;
 use multiproc_prim::{Backoff, Ordering, Place, Region, Renewed};
-use std::io;
 use std::sync::Arc;
+use std::{io, iter};
 
 /// Eras that may begin while an operation looks for its own: each is another process's progress, or rubbish.
 const MOST_TRIES: u32 = if cfg!(fuzzing) { 1 << 8 } else { 1 << 16 };
@@ -337,20 +337,24 @@ impl Rings {
         Some(self.ring(class).ok()?.count_at(ticket_low))
     }
 
-    /// Tells `visit` of each waiting message, the oldest first, until it says no more or there are none.
-    pub(crate) fn for_each_waiting<'a>(&self, arena: &'a Arena, mut visit: impl FnMut(&Spot<'_>, RingId, Waiting<'a>) -> bool) {
+    /// The waiting messages, the oldest first. Memory that can't be read ends it.
+    pub(crate) fn all_waiting<'r, 'a: 'r>(
+        &'r self,
+        arena: &'a Arena,
+    ) -> impl Iterator<Item = Result<(Spot<'r>, RingId, Waiting<'a>), Trouble>> {
         // The last era is read once: how far we go does not depend on what others write meanwhile.
-        let (mut now, filled) = (self.drained(), self.filled());
-        loop {
-            let Ok(ring) = self.ring(now.class()) else { return };
-            if !ring.for_each_waiting(arena, |spot, waiting| visit(spot, ring.id, waiting)) {
-                return;
-            }
-            match now.next_towards(filled) {
-                Some(next) => now = next,
-                None => return,
-            }
-        }
+        let filled = self.filled();
+        let eras = iter::successors(Some(self.drained()), move |era| era.next_towards(filled));
+        eras.flat_map(move |era| {
+            let (ring, failed) = match self.ring(era.class()) {
+                Ok(ring) => (Some(ring), None),
+                Err(error) => (None, Some(Err(error.into()))),
+            };
+            let waiting = ring
+                .into_iter()
+                .flat_map(move |ring| ring.all_waiting(arena).map(|found| found.map(|(spot, waiting)| (spot, ring.id, waiting))));
+            failed.into_iter().chain(waiting)
+        })
     }
 
     /// Whether the slot of a ticket of one of the rings holds `block` in that ticket's turn.

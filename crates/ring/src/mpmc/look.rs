@@ -6,11 +6,12 @@
 
 use super::arena::Found;
 use super::block::Meta;
+use super::error::PopError;
 use super::handle::Mpmc;
 use super::id::MessageId;
 use super::notes::Unfinished;
-use super::ring::Waiting;
-use super::state::{BlockState, Lane, Origin, Owner, Phase};
+use super::ring::{Spot, Waiting};
+use super::state::{BlockState, Lane, Origin, Owner, Phase, RingId};
 use multiproc_prim::{Ordering, fence};
 
 /// A waiting message, as it was when [`Mpmc::waiting`] passed.
@@ -48,31 +49,35 @@ impl InHand {
 }
 
 impl Mpmc {
-    /// Copies the messages that wait in a lane, the oldest first and at most `limit`. None is taken. One that is taken meanwhile may be
-    /// left out.
-    pub fn waiting(&self, lane: Lane, limit: usize) -> Vec<Seen> {
-        let mut seen = Vec::new();
-        if let Some(rings) = self.lane(lane) {
-            rings.for_each_waiting(&self.arena, |spot, ring, waiting| {
-                let from = Origin::new(ring, spot.ticket);
-                let found = match waiting {
-                    Waiting::Block(found, state) => self.copy(found, state, from),
-                    Waiting::Small(len, _) => {
-                        let bytes = spot.slot.second(Ordering::Acquire).to_ne_bytes();
-                        let bytes = bytes.get(..len).unwrap_or(&bytes).to_vec();
-                        let id = self.id_at(ring, from.ticket().low());
-                        // Relaxed: read after the second word, which was read with Acquire.
-                        let is_there = spot.slot.first(Ordering::Relaxed) == spot.word.0;
-                        is_there.then_some(Seen { id, deliveries: 0, ended: None, bytes })
-                    }
-                    Waiting::Nothing | Waiting::Closed => None,
-                };
-                seen.extend(found);
-                seen.len() < limit
-            });
+    /// Copies the messages that wait in a lane, one at a time, the oldest first. None is taken. A message that is taken meanwhile may
+    /// be left out.
+    ///
+    /// # Errors
+    ///
+    /// The last item is one if the memory holds rubbish, or can't be read: what is behind that is not seen.
+    pub fn waiting(&self, lane: Lane) -> impl Iterator<Item = Result<Seen, PopError>> {
+        let found = self.lane(lane).into_iter().flat_map(|rings| rings.all_waiting(&self.arena));
+        let mut is_readable = true;
+        let readable = found.take_while(move |found| std::mem::replace(&mut is_readable, found.is_ok()));
+        readable.filter_map(|found| match found {
+            Ok((spot, ring, waiting)) => self.copy_waiting(&spot, ring, waiting).map(Ok),
+            Err(trouble) => Some(Err(trouble.into())),
+        })
+    }
+
+    fn copy_waiting(&self, spot: &Spot<'_>, ring: RingId, waiting: Waiting<'_>) -> Option<Seen> {
+        match waiting {
+            Waiting::Block(found, state) => self.copy(found, state, Origin::new(ring, spot.ticket)),
+            Waiting::Small(len, _) => {
+                let bytes = spot.slot.second(Ordering::Acquire).to_ne_bytes();
+                let bytes = bytes.get(..len).unwrap_or(&bytes).to_vec();
+                let id = self.id_at(ring, spot.ticket.low());
+                // Relaxed: read after the second word, which was read with Acquire.
+                let is_there = spot.slot.first(Ordering::Relaxed) == spot.word.0;
+                is_there.then_some(Seen { id, deliveries: 0, ended: None, bytes })
+            }
+            Waiting::Nothing | Waiting::Closed => None,
         }
-        seen.truncate(limit);
-        seen
     }
 
     /// A copy of a message whose block is in this state, if it still is afterwards.

@@ -31,5 +31,5 @@ pub use layout::{Geometry, MAX_SLOTS};
 pub use look::{InHand, Seen};
 pub use notes::Unfinished;
 pub use state::{Completion, Lane, MAX_ROWS, Owner};
-pub use sweep::{Finished, Orphan, Orphans, Swept};
+pub use sweep::{Again, Finished, Orphan, Orphans, Swept};
 pub use trim::Trimmed;

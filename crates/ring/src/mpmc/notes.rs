@@ -6,7 +6,7 @@
 
 use super::id::MessageId;
 use super::layout::Notes;
-use super::state::{BlockState, RingId};
+use super::state::{BlockState, RING_BITS, RingId};
 use multiproc_prim::Ordering;
 
 /// How a delivery ended that did not finish its message.
@@ -27,7 +27,7 @@ pub enum Unfinished {
     },
 }
 
-/// Bits of a mark beside a time, and beside an end. The two highest are the lane, the others the lowest ones of the ticket.
+/// Bits of a mark beside a time, and beside an end. The highest are the ring, the others the lowest ones of the ticket.
 const SINCE_MARK: u32 = 24;
 const END_MARK: u32 = 30;
 const PID_BITS: u32 = 32;
@@ -36,7 +36,8 @@ const UNREADABLE: u64 = 2;
 const DIED: u64 = 3;
 
 const fn mark(ring: RingId, ticket_low: u64, bits: u32) -> u64 {
-    (ring.lane() as u64) << (bits - 2) | ticket_low & ((1 << (bits - 2)) - 1)
+    let ticket_bits = bits - RING_BITS;
+    ring.bits() << ticket_bits | ticket_low & ((1 << ticket_bits) - 1)
 }
 
 impl Notes {
@@ -89,5 +90,23 @@ impl Notes {
     /// The id of a message of which a delivery has ended.
     pub(super) fn id(&self) -> MessageId {
         MessageId(self.id.load(Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mpmc::state::Lane;
+
+    #[test]
+    fn the_same_ticket_of_another_ring_has_another_mark() {
+        for bits in [SINCE_MARK, END_MARK] {
+            let rings = Lane::ALL.into_iter().flat_map(|lane| (0..16).map(move |class| RingId::new(lane, class)));
+            let mut marks: Vec<u64> = rings.map(|ring| mark(ring, 77, bits)).collect();
+            assert!(marks.iter().all(|mark| mark >> bits == 0));
+            marks.sort_unstable();
+            marks.dedup();
+            assert_eq!(marks.len(), 64);
+        }
     }
 }

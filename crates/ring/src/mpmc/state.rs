@@ -9,7 +9,7 @@ pub const MAX_ROWS: u32 = 1 << ROW_BITS;
 const TICKET_BITS: u32 = 40;
 const ROW_BITS: u32 = 10;
 const EPOCH_BITS: u32 = 6;
-const RING_BITS: u32 = 6;
+pub(crate) const RING_BITS: u32 = 6;
 const PHASE_BITS: u32 = 2;
 const CONTENT_BITS: u32 = 24;
 /// Blocks that a slot can name in one word: half of the content's values, but the one for nothing.
@@ -83,6 +83,10 @@ impl RingId {
 
     const fn from_bits(bits: u64) -> Self {
         Self((bits & mask(RING_BITS)) as u8)
+    }
+
+    pub(crate) const fn bits(self) -> u64 {
+        self.0 as u64
     }
 
     pub(crate) const fn lane(self) -> Lane {

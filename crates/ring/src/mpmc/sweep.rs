@@ -36,6 +36,18 @@ pub enum Orphans {
     },
 }
 
+/// Whether a delivery that did not finish its message counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// It counts.
+    Counted {
+        /// Deliveries after which the message goes to [`Lane::Dead`]; `None`: never.
+        max_deliveries: Option<u16>,
+    },
+    /// It does not: nobody tried to finish the message.
+    Uncounted,
+}
+
 impl Orphan<'_> {
     /// What was finished once this message is, if it is lost.
     pub fn complete(&self, done: Finished) -> Finished {
@@ -161,22 +173,22 @@ impl Mpmc {
                     // Relaxed: from here on only we touch it.
                     let meta = Meta::unpack(block.header.meta.load(Ordering::Relaxed));
                     let held = Held::of(block, meta, Origin::new(ring, ticket));
-                    let max_deliveries = match orphans {
+                    let again = match orphans {
                         Orphans::Drop if !ring.lane().is_dead() => {
                             tell(Orphan::Lost(&held));
                             block.free();
                             swept.lost += 1;
                             continue;
                         }
-                        Orphans::Drop => None,
+                        Orphans::Drop => Again::Uncounted,
                         Orphans::Redeliver { max_deliveries, how } => {
                             if let Some(notes) = block.notes().filter(|_| !ring.lane().is_dead()) {
                                 notes.end(ring, ticket.0, how);
                             }
-                            max_deliveries
+                            Again::Counted { max_deliveries }
                         }
                     };
-                    match self.deliver_again(block, ours, ring.lane(), max_deliveries) {
+                    match self.deliver_again(block, ours, ring.lane(), again) {
                         Ok(Lane::DeadReturned) => {}
                         Ok(Lane::Dead) => swept.dead += 1,
                         Ok(_) => swept.returned += 1,
@@ -194,7 +206,7 @@ impl Mpmc {
         Ok(swept)
     }
 
-    /// Brings back a block that is ours as taken, with its count raised. If that can't be, it is as `seen` again.
+    /// Brings back a block that is ours as taken, and counts its delivery if that counts. If that can't be, it is as `seen` again.
     ///
     /// A process that dies after counting leaves the block to be counted once more: a message never comes back with a count too low.
     pub(super) fn deliver_again(
@@ -202,7 +214,7 @@ impl Mpmc {
         block: Found<'_>,
         seen: BlockState,
         lane: Lane,
-        max_deliveries: Option<u16>,
+        again: Again,
     ) -> Result<Lane, GiveBackError> {
         if lane.is_dead() {
             self.bring_back(block, seen, Lane::DeadReturned)?;
@@ -213,7 +225,10 @@ impl Mpmc {
         }
         // Relaxed: only the block's owner touches it, and publishing orders it.
         let meta = Meta::unpack(block.header.meta.load(Ordering::Relaxed));
-        let deliveries = (meta.counted() + 1).min(Meta::MOST_DELIVERIES);
+        let (deliveries, max_deliveries) = match again {
+            Again::Counted { max_deliveries } => ((meta.counted() + 1).min(Meta::MOST_DELIVERIES), max_deliveries),
+            Again::Uncounted => (meta.counted(), None),
+        };
         block.header.meta.store(Meta { deliveries, put_anew: false, ..meta }.pack(), Ordering::Relaxed);
         let too_often = max_deliveries.is_some_and(|max| deliveries >= max);
         let target = if too_often { Lane::Dead } else { Lane::Returned };

@@ -5,6 +5,7 @@ use super::arena::Arena;
 use super::ring::{MOST_TRIES, Ring, Spot, Trouble, Waiting};
 use super::state::{BlockState, Content, Slot, Ticket};
 use multiproc_prim::{AtomicU64, Backoff, Ordering, fetch_to_write};
+use std::iter;
 
 /// Slots that a walk looks at before it asks the shared end: as many as others are likely to have used meanwhile.
 const SHORT_WALK: u32 = 4;
@@ -26,7 +27,7 @@ impl Ring {
     pub(super) fn find_tail(&self, backoff: &mut Backoff) -> Result<Spot<'_>, Trouble> {
         let mut walk = Walk { end: &self.ends.tail, at: self.start(&self.tail), steps: 0, asked: false };
         loop {
-            let spot = self.look(&walk)?;
+            let spot = self.look(walk.at)?;
             match spot.word.turns_ahead_of(self.turns.turn(spot.ticket)) {
                 -1 => {
                     self.arrive(&walk, &self.tail);
@@ -54,7 +55,7 @@ impl Ring {
     ) -> Result<(Spot<'_>, Waiting<'a>), Trouble> {
         let mut walk = Walk { end: &self.ends.head, at: self.start(&self.head), steps: 0, asked: false };
         loop {
-            let spot = self.look(&walk)?;
+            let spot = self.look(walk.at)?;
             let ahead = spot.word.turns_ahead_of(self.turns.turn(spot.ticket));
             let waiting = match ahead {
                 -1 => Some(Waiting::Nothing),
@@ -73,29 +74,42 @@ impl Ring {
         }
     }
 
-    /// Tells `visit` of what waits, from the head on, as long as it answers yes. Returns whether it always did.
-    pub(super) fn for_each_waiting<'a>(&self, arena: &'a Arena, mut visit: impl FnMut(&Spot<'_>, Waiting<'a>) -> bool) -> bool {
-        let Ok((head, _)) = self.find_head(arena, &mut Backoff::new(), false) else { return true };
-        let mut walk = Walk { end: &self.ends.head, at: head.ticket, steps: 0, asked: true };
+    /// What waits, from the head on. Memory that can't be read ends it.
+    pub(super) fn all_waiting<'r, 'a: 'r>(
+        &'r self,
+        arena: &'a Arena,
+    ) -> impl Iterator<Item = Result<(Spot<'r>, Waiting<'a>), Trouble>> {
+        let mut next = Some(self.find_head(arena, &mut Backoff::new(), false).map(|(head, _)| head.ticket));
         // One turn: what is put behind that came while we looked.
-        for _ in 0..self.slots.len() {
-            let Ok(spot) = self.look(&walk) else { return true };
-            if spot.word.turns_ahead_of(self.turns.turn(spot.ticket)) < 0 {
-                return true;
+        let mut left = self.slots.len();
+        iter::from_fn(move || {
+            while let Some(at) = next.take() {
+                match at.and_then(|at| self.seen_at(arena, at)) {
+                    Ok(None) => {}
+                    Ok(Some((spot, waiting))) => {
+                        left -= 1;
+                        next = (left > 0).then(|| Ok(self.turns.next(spot.ticket)));
+                        if let Some(waiting) = waiting {
+                            return Some(Ok((spot, waiting)));
+                        }
+                    }
+                    Err(trouble) => return Some(Err(trouble)),
+                }
             }
-            // What others took and filled anew meanwhile is passed over.
-            let is_of_this_turn = spot.word.turn() == self.turns.turn(spot.ticket);
-            let waiting = if is_of_this_turn { self.waiting(arena, &spot, false) } else { Ok(None) };
-            if let Ok(Some(Waiting::Closed)) = waiting {
-                return true;
-            }
-            let goes_on = waiting.ok().flatten().is_none_or(|waiting| visit(&spot, waiting));
-            if !goes_on {
-                return false;
-            }
-            walk.at = self.turns.next(walk.at);
+            None
+        })
+    }
+
+    /// What waits at a ticket, and no message if others took it meanwhile. `None`: nothing was put there yet.
+    fn seen_at<'a>(&self, arena: &'a Arena, at: Ticket) -> Result<Option<(Spot<'_>, Option<Waiting<'a>>)>, Trouble> {
+        let spot = self.look(at)?;
+        let turn = self.turns.turn(at);
+        if spot.word.turns_ahead_of(turn) < 0 {
+            return Ok(None);
         }
-        true
+        let waiting = if spot.word.turn() == turn { self.waiting(arena, &spot, false)? } else { None };
+        let is_end = matches!(waiting, Some(Waiting::Closed));
+        Ok((!is_end).then_some((spot, waiting)))
     }
 
     /// What a slot that was filled in this turn has for a consumer; `None`: it was taken.
@@ -119,10 +133,9 @@ impl Ring {
         })
     }
 
-    /// Reads the slot where a walk is.
+    /// Reads the slot of a ticket.
     #[inline(always)]
-    fn look(&self, walk: &Walk<'_>) -> Result<Spot<'_>, Trouble> {
-        let ticket = walk.at;
+    fn look(&self, ticket: Ticket) -> Result<Spot<'_>, Trouble> {
         let index = self.turns.index(ticket).ok_or(Trouble::Corrupt)?;
         let slot = self.slots.get(index).ok_or(Trouble::Corrupt)?;
         self.ensure(index)?;
