@@ -1,7 +1,7 @@
 //! `cargo xtask ci`: everything that decides whether a change is good.
 
 use crate::fuzz::Build;
-use crate::step::{Outcome, cargo, has_cargo};
+use crate::step::{Outcome, built, cargo, has_cargo};
 use crate::{api, counts, examples, fuzz, loom, proof, reach};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
@@ -45,7 +45,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         ("doc tests", || done(cargo(&["test", "--workspace", "--all-features", "--doc"]).run("doc tests"))),
         ("loom models", || done(loom::models(2, None))),
         ("examples", || done(examples::run())),
-        ("demos", || done(cargo(&["demo", "--pace", "0.01"]).run("demos"))),
+        ("demos", demos),
         ("instructions", || if counts::is_here() { done(counts::counts()) } else { Report::Missing("valgrind".into()) }),
         ("proofs, short", || done(proof::short_forms())),
         ("fuzz targets", fuzz_targets),
@@ -151,6 +151,12 @@ fn tests() -> Report {
     // One test at a time: some count the descriptors or the memory of their process, which they have to themselves with nextest.
     let arguments = ["test", "--workspace", "--all-features", "--lib", "--bins", "--tests", "--", "--test-threads=1"];
     done(cargo(&arguments).run("tests"))
+}
+
+fn demos() -> Report {
+    let build = cargo(&["build", "--workspace", "--all-features", "--bins"]).run("build the command");
+    let run = |_| built("debug/multiproc", &["demo", "--pace", "0.01"]).run("demos");
+    done(build.and_then(run))
 }
 
 fn interface() -> Report {

@@ -1,7 +1,7 @@
 //! `cargo xtask proof`: proofs that take too long for every change. Each has a short form that does not.
 
 use crate::fuzz::Build;
-use crate::step::{Outcome, cargo};
+use crate::step::{Outcome, built, cargo};
 use crate::{fuzz, loom, orderings, reach};
 use anyhow::bail;
 use clap::Args;
@@ -151,14 +151,10 @@ fn counted(name: &str, proof: impl FnOnce() -> anyhow::Result<(usize, usize)>) -
 
 /// Runs a program of `proofs/`.
 fn program(name: &str, arguments: &[&str]) -> anyhow::Result<Outcome> {
-    if name == "demos" {
-        cargo(&["build", "--quiet", "--release", "-p", "multiproc-cli"]).run("build the command")?;
-    }
-    let mut step = cargo(&["run", "--quiet", "--release", "-p", "multiproc-proofs", "--bin", name, "--"]);
-    for argument in arguments {
-        step = step.arg(argument);
-    }
-    let outcome = step.run(name)?;
+    // Both at once, as one of the proofs runs the command: each alone would build the libraries with features of its own.
+    cargo(&["build", "--quiet", "--release", "-p", "multiproc-proofs", "-p", "multiproc-cli", "--bins"])
+        .run("build the proofs")?;
+    let outcome = built(&format!("release/{name}"), arguments).run(name)?;
     // A proof without a case proves nothing.
     anyhow::ensure!(outcome.passed > 0, "{name} counted no case");
     Ok(outcome)

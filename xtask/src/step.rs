@@ -3,6 +3,7 @@
 use anyhow::{Context, bail};
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -49,6 +50,12 @@ pub(crate) fn program(name: impl AsRef<OsStr>, arguments: &[&str]) -> Step {
     let mut command = Command::new(name);
     command.args(arguments);
     Step(command)
+}
+
+/// A program that cargo has built. `cargo run` would build it anew, if other features were chosen for the workspace before.
+pub(crate) fn built(path: &str, arguments: &[&str]) -> Step {
+    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    program(Path::new(&target).join(path), arguments)
 }
 
 /// Whether a cargo subcommand is installed.
