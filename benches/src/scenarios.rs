@@ -8,6 +8,7 @@ mod pool;
 mod python;
 mod ring;
 mod round_trip;
+mod shell;
 pub mod sizes;
 mod spawn;
 mod stream;
@@ -31,6 +32,7 @@ pub fn all() -> Vec<Scenario> {
         attached::all(),
         memory::all(),
         waiting::all(),
+        shell::all(),
     ]
     .into_iter()
     .flatten()

@@ -60,12 +60,11 @@ fn python_peer(name: &'static str, what: &'static str, task: &'static str, opera
 /// Threads that share an address space.
 fn rayon(task: fn(u64) -> u64) -> impl Fn(u64) -> Result<f64> {
     move |n| {
-        let results = per_operation(n, || {
+        per_operation(n, || {
             let results: Vec<u64> = (0..n).into_par_iter().map(task).collect();
             std::hint::black_box(results);
             Ok(())
-        });
-        results
+        })
     }
 }
 
@@ -86,7 +85,7 @@ fn procspawn(n: u64) -> Result<f64> {
 }
 
 pub fn all() -> Vec<Scenario> {
-    let map_empty = |pool: &Pool, n| Ok(drop(pool.map(empty, 0..n)?));
+    let map_empty = |pool: &Pool, n| pool.map(empty, 0..n).map(drop).map_err(Into::into);
     let imap_empty = |pool: &Pool, n| {
         for result in pool.imap(empty, 0..n) {
             result?;
@@ -130,7 +129,7 @@ pub fn all() -> Vec<Scenario> {
         of_length(
             "Pool::map, tasks of 1 us",
             1_000_000,
-            |pool, n| Ok(drop(pool.map(micro, 0..n)?)),
+            |pool, n| pool.map(micro, 0..n).map(drop).map_err(Into::into),
             micro,
             "1",
             200_000,
@@ -140,7 +139,7 @@ pub fn all() -> Vec<Scenario> {
         of_length(
             "Pool::map, tasks of 100 us",
             10_000,
-            |pool, n| Ok(drop(pool.map(hundred_micros, 0..n)?)),
+            |pool, n| pool.map(hundred_micros, 0..n).map(drop).map_err(Into::into),
             hundred_micros,
             "100",
             10_000,
@@ -150,7 +149,7 @@ pub fn all() -> Vec<Scenario> {
         of_length(
             "Pool::map, tasks of 10 ms",
             200,
-            |pool, n| Ok(drop(pool.map(ten_millis, 0..n)?)),
+            |pool, n| pool.map(ten_millis, 0..n).map(drop).map_err(Into::into),
             ten_millis,
             "10000",
             200,
