@@ -19,6 +19,7 @@ mod quote;
 mod retry;
 mod settle;
 mod slots;
+mod spool;
 mod start;
 
 pub(crate) use command::Template;

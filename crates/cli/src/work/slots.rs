@@ -8,12 +8,13 @@ use crate::work::command::Template;
 use crate::work::drain::{Phase, Signals};
 use crate::work::guard::Guard;
 use crate::work::item::{Form, Taken};
-use crate::work::job::{Ended, Job, Watch};
+use crate::work::job::{Job, Watch};
 use crate::work::joblog::JobLog;
 use crate::work::options::Options;
 use crate::work::output::{InOrder, Output, Target};
 use crate::work::retry::{BackOff, Retries};
-use crate::work::settle::{Failed, Finished, Tallies, Verdict};
+use crate::work::settle::{Failed, Finished, Printable, Tallies};
+use crate::work::spool::Spool;
 use crate::work::start::{Next, Traffic};
 use anyhow::Context;
 use multiproc::JoinableQueue;
@@ -60,10 +61,11 @@ pub(crate) struct Worker<'q> {
     pub(crate) jobs: Vec<Option<Job>>,
     /// A message that the system had no process for.
     pub(crate) unstarted: Option<Taken>,
+    pub(crate) spool: Spool,
     pub(crate) output: Output<Finished>,
     /// Jobs whose output is not printed yet.
     pub(crate) unprinted: usize,
-    pub(crate) order: InOrder<(Ended, Verdict)>,
+    pub(crate) order: InOrder<Printable>,
     pub(crate) retries: Retries<Failed>,
     pub(crate) tallies: Tallies,
     pub(crate) phase: Phase,
@@ -102,6 +104,7 @@ impl<'q> Worker<'q> {
             guard: Guard::start()?,
             jobs: (0..slots).map(|_| None).collect(),
             unstarted: None,
+            spool: Spool::new(),
             output: Output::new(),
             unprinted: 0,
             order: InOrder::new(),
@@ -124,6 +127,7 @@ impl<'q> Worker<'q> {
             self.running().for_each(Job::kill);
             self.jobs.drain(..).flatten().for_each(|job| drop(job.end(&self.guard)));
         }
+        self.say_failed();
         worked.map(|()| self.exit.unwrap_or_else(|| self.tallies.exit()))
     }
 
@@ -137,7 +141,7 @@ impl<'q> Worker<'q> {
 
     fn take_turns(&mut self) -> anyhow::Result<()> {
         loop {
-            self.print();
+            self.print()?;
             self.give_back_due();
             let next = self.start_next()?;
             if self.is_idle() && (next == Next::Never || self.phase != Phase::Working) {
@@ -199,7 +203,7 @@ impl<'q> Worker<'q> {
     fn serve(&mut self, ready: Vec<(usize, Watch)>) -> anyhow::Result<()> {
         for (slot, watch) in ready {
             if let Some(job) = &mut self.jobs[slot] {
-                job.on_ready(watch, &mut self.buffer).context("can't keep the output of a job")?;
+                job.on_ready(watch, &mut self.buffer).with_context(not_kept)?;
             }
         }
         let (now, kill_after) = (Instant::now(), self.plan.options.kill_after);
@@ -213,10 +217,14 @@ impl<'q> Worker<'q> {
             }
             if job.is_over(now) {
                 let job = self.jobs[slot].take();
-                let ended = job.map(|job| job.end(&self.guard)).transpose().context("can't wait for a job")?;
+                let ended = job.map(|job| job.end(&self.guard)).transpose().with_context(not_kept)?;
                 ended.map_or(Ok(()), |ended| self.on_end(ended))?;
             }
         }
         Ok(())
     }
+}
+
+fn not_kept() -> String {
+    format!("can't keep the output of a job in {}: TMPDIR can name another place", std::env::temp_dir().display())
 }

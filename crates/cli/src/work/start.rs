@@ -107,7 +107,7 @@ impl Worker<'_> {
     /// A slot for the next job, unless what has ended waits for its output to be printed.
     fn free_slot(&self) -> Option<usize> {
         let is_backed_up = match self.plan.options.keep_order {
-            true => self.order.len() >= MOST_OUT_OF_ORDER,
+            true => self.order.len() + self.unprinted >= MOST_OUT_OF_ORDER,
             false => self.jobs.iter().flatten().count() + self.unprinted >= self.jobs.len(),
         };
         let is_working = self.phase == Phase::Working;
@@ -126,7 +126,7 @@ impl Worker<'_> {
         let options = &self.plan.options;
         let capture = (!options.ungroup).then(|| {
             let tag = options.tag.then(|| tag(&taken).into());
-            Capturing { tag, by_line: options.line_buffer }
+            Capturing { tag, spool: (!options.line_buffer).then(|| self.spool.clone()) }
         });
         let shown = if self.plan.joblog.is_some() { quote::command(&command) } else { Vec::new() };
         let launch = Launch {
