@@ -41,11 +41,30 @@ fn a_command_ends_with_its_worker_when_everything_else_is_killed_at_once() {
     let jobs = Jobs::new(&["a"]);
     let mut worker = Running::start(&mut jobs.work_script(&["--ungroup"], "echo started; exec sleep 1000"));
     assert_eq!(worker.line(), "started");
+    kill("KILL", guard(&worker).unwrap());
+    worker.child.kill().unwrap();
+    assert_eq!(worker.rest(), (String::new(), None));
+}
+
+/// The guard of a worker, if it has one.
+fn guard(worker: &Running) -> Option<u32> {
     let pid = worker.child.id();
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
-    let is_guard = |child: &&str| fs::read_to_string(format!("/proc/{child}/cmdline")).unwrap().contains("__guard");
-    let guard = children.split_whitespace().find(is_guard).unwrap();
-    kill("KILL", guard.parse().unwrap());
+    let is_guard = |child: &&str| fs::read_to_string(format!("/proc/{child}/cmdline")).is_ok_and(|line| line.contains("__guard"));
+    children.split_whitespace().find(is_guard).map(|child| child.parse().unwrap())
+}
+
+#[test]
+fn a_guard_that_is_killed_has_a_successor_that_knows_the_jobs() {
+    let jobs = Jobs::new(&["a"]);
+    // The shell has a child of its own, which the kernel does not end with the worker.
+    let mut worker = Running::start(&mut jobs.work_script(&["--ungroup"], "sleep 1000 & echo started; wait"));
+    assert_eq!(worker.line(), "started");
+    let first = guard(&worker).unwrap();
+    kill("KILL", first);
+    while guard(&worker).is_none_or(|guard| guard == first) {
+        std::thread::yield_now();
+    }
     worker.child.kill().unwrap();
     assert_eq!(worker.rest(), (String::new(), None));
 }

@@ -76,6 +76,11 @@ const TIMED_OUT: u32 = 124;
 const FAILED: [u8; 2] = [1, 101];
 
 impl Tallies {
+    /// Counts the jobs that have ended for good, and those of them that failed.
+    pub(crate) fn ended(&self) -> (u64, u64) {
+        (self.halt.succeeded + self.halt.failed, self.halt.failed)
+    }
+
     pub(crate) fn exit(&self) -> Exit {
         match self.failed.len() {
             0 => Exit::Done,
@@ -180,8 +185,12 @@ impl Worker<'_> {
 
     /// Prints what can be printed now, and settles the jobs whose output is out.
     pub(crate) fn print(&mut self) -> anyhow::Result<()> {
-        let mut finished = Vec::new();
-        let printed = self.output.write(&mut finished);
+        let (mut finished, has_output) = (Vec::new(), !self.output.is_empty());
+        let mut write = || self.output.write(&mut finished);
+        let printed = match self.bar.as_ref().filter(|_| has_output) {
+            Some(bar) => bar.aside(write),
+            None => write(),
+        };
         self.unprinted -= finished.len();
         // What is out is settled, whatever the log says.
         let settled: Vec<_> = finished.into_iter().map(|finished| self.settle(finished)).collect();
