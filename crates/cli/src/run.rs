@@ -110,7 +110,9 @@ impl Run {
             bail!("-X and -m are not here: -n N gives each job N arguments");
         }
         if self.pipe {
-            bail!("--pipe is not here: \"multiproc put\" makes messages of lines, and \"multiproc work\" gives each one to standard input");
+            bail!(
+                "--pipe is not here: \"multiproc put\" makes messages of lines, and \"multiproc work\" gives each one to standard input"
+            );
         }
         let mut template = Template::new(command, self.options.replacement.as_deref());
         if command.is_empty() {

@@ -1,13 +1,13 @@
 //! `multiproc export` and `multiproc import`: a queue as lines of JSON.
 
 use super::create::Shape;
-use super::json::{Given, Header, Line};
+use super::json::{self, Given, Header, Line};
 use super::put::Putter;
 use crate::exit::{Exit, say};
 use crate::name::{Named, look, refused};
 use crate::record::{Output, Records};
 use crate::signals::Signals;
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use multiproc::{DeadLetter, GetError, JoinableQueue, Overview, QueueKind};
 use std::fs::File;
@@ -42,14 +42,21 @@ impl Export {
         let mut export = Lines { output: Output::new(&signals)?, text: Vec::new() };
         // Before anything is taken: the queue must be one of bytes.
         let queue = Named::open(&self.name)?;
-        export.add(&Header { queue: &shape(&seen) })?;
+        export.add(&Header { queue: &Shape::of(&seen) })?;
         if !self.take {
+            let (before, mut found) = (Counts::of(&seen), 0);
             for look in [Overview::in_hand, Overview::waiting, Overview::dead] {
                 for glimpse in look(&seen, usize::MAX) {
                     export.add(&Line::of(&glimpse))?;
+                    found += 1;
                 }
             }
             export.write()?;
+            let after = Counts::of(&seen);
+            // Where messages move meanwhile, one may be left out, or be there twice.
+            if before == after && found != after.messages {
+                bail!("queue {} is damaged: it counts {} messages, and {found} of them can be read", self.name, after.messages);
+            }
             return Ok(Exit::Done);
         }
         export.take(&self.name, &queue)?;
@@ -64,14 +71,21 @@ impl Export {
     }
 }
 
-fn shape(seen: &Overview) -> Shape {
-    Shape {
-        maxsize: seen.capacity().and_then(|most| u32::try_from(most).ok()),
-        joinable: matches!(seen.kind(), QueueKind::JoinableQueue),
-        max_deliveries: seen.max_deliveries(),
-        memory: Some(seen.memory_limit()),
-        max_message: Some(seen.max_message()),
-        text: seen.message_type() == "String",
+/// What changes when a message moves.
+#[derive(PartialEq, Eq)]
+struct Counts {
+    puts: u64,
+    waiting: usize,
+    dead: usize,
+    /// All there are.
+    messages: usize,
+}
+
+impl Counts {
+    fn of(seen: &Overview) -> Self {
+        let (waiting, dead) = (seen.len(), seen.dead_len());
+        let messages = if matches!(seen.kind(), QueueKind::JoinableQueue) { seen.unfinished() + dead } else { waiting };
+        Self { puts: seen.puts(), waiting, dead, messages }
     }
 }
 
@@ -83,8 +97,7 @@ struct Lines<'s> {
 
 impl Lines<'_> {
     fn add(&mut self, line: &impl serde::Serialize) -> anyhow::Result<()> {
-        serde_json::to_writer(&mut self.text, line)?;
-        self.text.push(b'\n');
+        self.text.extend_from_slice(json::line(line)?.as_bytes());
         if self.text.len() >= BATCH { self.write() } else { Ok(()) }
     }
 
@@ -197,7 +210,7 @@ impl Import {
     /// The queue, made as the first line says if there is none.
     fn queue(&self, first: Option<&Given>) -> anyhow::Result<Named> {
         if let Some(shape) = first.and_then(|line| line.queue.as_ref()) {
-            match shape.make(&self.name, false) {
+            match shape.make(&self.name) {
                 Ok(()) | Err(multiproc::OpenError::Create(multiproc::CreateError::Exists(_))) => {}
                 Err(error) => return Err(refused(&self.name, error)),
             }

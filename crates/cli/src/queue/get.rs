@@ -1,6 +1,6 @@
 //! `multiproc get` and `multiproc peek`.
 
-use super::json::Line;
+use super::json::{self, Line};
 use super::number;
 use crate::exit::{Exit, Stop};
 use crate::name::{Message, Named, look, readable};
@@ -151,9 +151,12 @@ impl Peek {
         let signals = Signals::watch()?;
         let mut output = Output::new(&signals)?;
         for message in &waiting {
-            let mut text = if self.json { serde_json::to_vec(&Line::of(message))? } else { message.bytes.clone() };
-            text.push(if self.json { b'\n' } else { terminator(self.null) });
-            output.write(&text)?;
+            if self.json {
+                output.write(json::line(&Line::of(message))?.as_bytes())?;
+            } else {
+                output.write(&message.bytes)?;
+                output.write(&[terminator(self.null)])?;
+            }
         }
         Ok(if waiting.is_empty() { Exit::Nothing } else { Exit::Done })
     }

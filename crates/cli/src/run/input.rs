@@ -43,7 +43,11 @@ pub(crate) fn split(words: &[OsString]) -> (&[OsString], Vec<Given>) {
     let (command, rest) = words.split_at(end);
     let mut sources: Vec<Given> = Vec::new();
     for word in rest {
-        let begin = || Given { words: Vec::new(), is_linked: word.as_bytes().ends_with(b"+"), is_files: word.len() > 4 || word == "::::" };
+        let begin = || Given {
+            words: Vec::new(),
+            is_linked: word.as_bytes().ends_with(b"+"),
+            is_files: word.len() > 4 || word == "::::",
+        };
         match sources.last_mut().filter(|_| !is_mark(word)) {
             Some(source) => source.words.push(word.clone()),
             None => sources.push(begin()),
@@ -55,7 +59,11 @@ pub(crate) fn split(words: &[OsString]) -> (&[OsString], Vec<Given>) {
 impl Given {
     /// A list of arguments for each source.
     fn lists(&self, end: u8) -> anyhow::Result<Vec<Row>> {
-        if self.is_files { self.words.iter().map(|file| list(Path::new(file), end)).collect() } else { Ok(vec![bytes(&self.words)]) }
+        if self.is_files {
+            self.words.iter().map(|file| list(Path::new(file), end)).collect()
+        } else {
+            Ok(vec![bytes(&self.words)])
+        }
     }
 }
 

@@ -94,7 +94,8 @@ impl<F> Output<F> {
             match piece {
                 Piece::Finished(job) => finished.push(job),
                 Piece::Spooled { to, mut spooled } => {
-                    let taken = spooled.take().map_err(|error| io::Error::other(format!("its part in a temporary file: {error}")))?;
+                    let taken =
+                        spooled.take().map_err(|error| io::Error::other(format!("its part in a temporary file: {error}")))?;
                     if let Some(bytes) = taken {
                         self.pieces.push_front(Piece::Spooled { to, spooled });
                         self.line_bytes += bytes.len();
