@@ -145,15 +145,14 @@ fn a_process_that_does_not_give_back_is_not_told_to() {
 }
 
 #[test]
-fn a_process_that_has_no_more_in_common_with_a_queue_than_a_name_is_no_holder() {
+fn the_holder_of_a_queue_that_has_the_programs_name_is_found_and_killed() {
     let place = place();
-    // Every process that runs the command has a file of this name in its memory: the program.
+    // Every process that runs the command has another file of this name in its memory: the program.
     with(place.path(), put_one, "multiproc");
     let mut work = Command::new(env!("CARGO_BIN_EXE_multiproc"));
     work.args(["work", "multiproc", "--", "sleep", "60"]).env("MULTIPROC_DIR", place.path()).stdin(Stdio::null());
     let mut work = work.spawn().unwrap();
     let mut top = top(&place, USUAL);
-    // The holder itself is found.
     top.wait_for("multiproc work multiproc");
     top.press("\tk");
     top.wait_for(&format!("Kill process {}", work.id()));

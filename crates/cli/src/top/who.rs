@@ -144,6 +144,7 @@ mod tests {
     #[test]
     fn a_file_in_memory_is_known_by_device_and_inode() {
         let maps = "7f00-7f01 r-xp 00000000 fe:00 131 /usr/lib/a b.so\n\
+                    7f01-7f02 r--p 00000000 fe:00 132 /usr/bin/jobs\n\
                     7f02-7f03 rw-s 00000000 00:1a 77                         /dev/shm/multiproc-0/jobs\n\
                     7f04-7f05 rw-p 00000000 00:00 0 \n\
                     7f06-7f07 rw-s 00000000 00:1a 78                         /dev/shm/multiproc-0/old (deleted)\n";
