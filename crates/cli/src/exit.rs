@@ -1,5 +1,6 @@
 //! Exit codes, and what is said on standard error: in one place, for all commands.
 
+use crate::text::shown;
 use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
@@ -74,8 +75,9 @@ impl fmt::Display for Stop {
 
 impl std::error::Error for Stop {}
 
-/// Says something on standard error. Where that is closed or full, nobody can be told, and the command goes on.
+/// Says something on standard error, in one line and without anything that a terminal obeys. Where that is closed or full, nobody can be told, and the command goes on.
 pub(crate) fn tell(text: fmt::Arguments<'_>) {
+    let text = shown(&text.to_string());
     let _ = std::io::stderr().lock().write_all(format!("multiproc: {text}\n").as_bytes());
 }
 

@@ -2,10 +2,12 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod complete;
 mod demo;
 mod doctor;
 mod exit;
 mod name;
+mod place;
 mod proc;
 mod queue;
 mod record;
@@ -19,6 +21,7 @@ mod work;
 use clap::{Parser, Subcommand};
 use exit::{Exit, Stop, say};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// Work queues in shared memory, for the shell.
 ///
@@ -122,16 +125,30 @@ impl Command {
     }
 }
 
+/// Tells what is wrong with the arguments, or prints help, and ends. What the user wrote is in it: a terminal must not obey that.
+fn refuse(error: &clap::Error) -> ! {
+    let told = error.render().to_string();
+    if error.use_stderr() && !told.lines().all(|line| line.chars().all(text::is_plain)) {
+        told.lines().for_each(|line| eprintln!("{}", text::shown(line)));
+        std::process::exit(Exit::Usage.code().into());
+    }
+    error.exit()
+}
+
 fn main() -> ExitCode {
     if let Some(code) = work::exec::behind_a_job(std::env::args_os()) {
         return code;
     }
     let _main = multiproc::init();
-    let exit = Cli::parse().command.run().unwrap_or_else(|error| match error.downcast_ref::<Stop>() {
-        Some(stop) => (*stop).into(),
-        None => {
-            say!("{error:#}");
-            Exit::Usage
+    // A file that may not be larger (ulimit -f) is an error that can be told, and no end. Commands that are run are not affected.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
+    let exit = Cli::try_parse().unwrap_or_else(|error| refuse(&error)).command.run().unwrap_or_else(|error| {
+        match error.downcast_ref::<Stop>() {
+            Some(stop) => (*stop).into(),
+            None => {
+                say!("{error:#}");
+                Exit::Usage
+            }
         }
     });
     exit.into()

@@ -1,6 +1,7 @@
 //! Named queues as the shell sees them: messages are bytes.
 
 use crate::exit::say;
+use crate::place;
 use anyhow::{Error, anyhow, bail};
 use multiproc::{
     AttachError, CreateError, Delivery, Flaw, GetError, JoinableQueue, OpenError, Overview, PutError, Queue, Room, Source,
@@ -129,11 +130,21 @@ pub(crate) fn look(name: &str) -> anyhow::Result<Overview> {
 
 /// What goes before the reason why messages of a queue can't be looked at.
 pub(crate) fn unreadable(name: &str) -> String {
-    format!("can't read queue {name} to its end")
+    format!("can't read all messages of queue {name}")
 }
 
 /// The sentence for a queue that can't be opened.
 pub(crate) fn refused(name: &str, error: OpenError) -> Error {
+    let is_of_the_place = match &error {
+        OpenError::Attach(AttachError::Refused { segment, .. }) => segment != name,
+        OpenError::Attach(AttachError::NotFound(_) | AttachError::System { .. }) => true,
+        OpenError::Create(CreateError::Directory(_) | CreateError::System { .. }) => true,
+        _ => false,
+    };
+    let makes = matches!(error, OpenError::Create(_));
+    if let Some(flaw) = is_of_the_place.then(|| place::flaw(makes)).flatten() {
+        return anyhow!("can't use queue {name}: {}", flaw.sentence());
+    }
     match error {
         OpenError::Create(CreateError::Name(_)) | OpenError::Attach(AttachError::Name(_)) => wrong_name(name),
         OpenError::Attach(AttachError::NotFound(_)) => {
@@ -165,7 +176,6 @@ pub(crate) fn readable(name: &str, seen: &Overview) -> anyhow::Result<()> {
 }
 
 fn not_readable(name: &str, of: &str) -> Error {
-    let of = of.escape_debug();
     anyhow!(
         "queue {name} has messages of type {of}, which only the program that made it can read: \
          the command reads queues of bytes (Vec<u8>) and of text (String)"

@@ -8,7 +8,7 @@ use crate::work::options::Options;
 use crate::work::{Commands, MessageSource, Plan, Template, Traffic, Worker, item};
 use anyhow::{Context, bail};
 use clap::Args;
-use input::Input;
+use input::{Input, Splitting};
 use multiproc::JoinableQueue;
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -33,6 +33,9 @@ pub(crate) struct Run {
     #[arg(short = 'n', long, visible_short_alias = 'N', value_name = "N", default_value = "1", hide_default_value = true,
           value_parser = clap::value_parser!(u32).range(1..))]
     max_args: u32,
+    /// Split each record at this text, such as , or \t, into arguments: {1}, {2} and so on.
+    #[arg(short = 'C', long, value_name = "TEXT", value_parser = separator)]
+    colsep: Option<Separator>,
     /// Run a job that fails up to so many times in all.
     #[arg(long, alias = "retries", value_name = "N", default_value = "1", hide_default_value = true,
           value_parser = clap::value_parser!(u16).range(1..))]
@@ -43,6 +46,12 @@ pub(crate) struct Run {
     /// Run the jobs that failed according to the job log, and those that it does not have.
     #[arg(long, requires = "joblog")]
     resume_failed: bool,
+    /// Of GNU parallel and xargs: -n is the one that is here.
+    #[arg(short = 'X', short_alias = 'm', long = "xargs", hide = true)]
+    fills_lines: bool,
+    /// Of GNU parallel: a message that is standard input is one of "multiproc work".
+    #[arg(long, hide = true)]
+    pipe: bool,
     /// The command with {} for the argument, which is appended without {}. After ":::" come arguments instead of input.
     #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -67,8 +76,29 @@ const LONG: &str = concat!(
   multiproc run --joblog log --resume-failed -- ./convert {} < list
 
 Several \":::\" make all combinations; \":::+\" goes along with the source before it. {1} and {2} are their arguments, {} is all.
+\"::::\" and \"::::+\" do the same with the lines of files; the file - is standard input.
 Placeholders, signals and exit codes are those of \"multiproc work\": see its --help."
 );
+
+/// What parts a record.
+#[derive(Clone, Debug)]
+struct Separator(Vec<u8>);
+
+/// GNU parallel takes a pattern here. A text that would mean something else as a pattern is refused.
+fn separator(text: &str) -> Result<Separator, String> {
+    let (mut plain, mut letters) = (String::new(), text.chars());
+    while let Some(letter) = letters.next() {
+        plain.push(match (letter, letters.clone().next()) {
+            ('\\', Some('t')) => letters.next().map_or(letter, |_| '\t'),
+            ('\\', Some(escaped)) if escaped.is_ascii_punctuation() => letters.next().unwrap_or(letter),
+            ('\\' | '[' | ']' | '(' | ')' | '+' | '*' | '?' | '^' | '$', _) => {
+                return Err("it is a text, not a pattern: use , or \\t, or make the input uniform first, as tr -s does".into());
+            }
+            (other, _) => other,
+        });
+    }
+    if plain.is_empty() { Err("it is empty".into()) } else { Ok(Separator(plain.into())) }
+}
 
 /// Arguments that are read ahead.
 const READ_AHEAD: u32 = 256;
@@ -76,14 +106,23 @@ const READ_AHEAD: u32 = 256;
 impl Run {
     pub(crate) fn run(self) -> anyhow::Result<Exit> {
         let (command, sources) = input::split(&self.command);
-        let mut template = Template::new(command);
+        if self.fills_lines {
+            bail!("-X and -m are not here: -n N gives each job N arguments");
+        }
+        if self.pipe {
+            bail!(
+                "--pipe is not here: \"multiproc put\" makes messages of lines, and \"multiproc work\" gives each one to standard input"
+            );
+        }
+        let mut template = Template::new(command, self.options.replacement.as_deref());
         if command.is_empty() {
             bail!("no command to run; lines that are commands themselves go through a shell: -- sh -c {{}}");
         }
         if !template.has_placeholder() {
             template.append_arguments();
         }
-        let input = Input::open(&sources, &self.files, self.null, self.max_args as usize)?;
+        let columns = self.colsep.map(|Separator(text)| text);
+        let input = Input::open(&sources, &self.files, &Splitting { null: self.null, columns, per_job: self.max_args as usize })?;
         if sources.is_empty() && self.files.is_empty() && io::stdin().is_terminal() {
             say!("the arguments are read from the terminal, a line each, until Ctrl-D");
         }
@@ -104,6 +143,7 @@ impl Run {
             joblog,
             limit: Some(self.max_deliveries),
             until_empty: false,
+            total: input.known.map(|jobs| jobs.saturating_sub(done.len()) as u64),
         };
         let queue = JoinableQueue::bounded(READ_AHEAD).context("can't make a queue")?;
         let failure = feed(queue.clone(), input, done)?;

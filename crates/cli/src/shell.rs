@@ -1,6 +1,7 @@
 //! What makes the command at home in a shell: completions and manual pages.
 
 use crate::Cli;
+use crate::complete;
 use crate::exit::Exit;
 use crate::record::Output;
 use crate::signals::Signals;
@@ -9,6 +10,8 @@ use clap::{Args, Command, CommandFactory};
 use clap_complete::Shell;
 
 /// Print the completions of a shell.
+///
+/// Bash, zsh and fish complete the names of queues, too.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -22,9 +25,7 @@ pub(crate) struct Completions {
 
 impl Completions {
     pub(crate) fn run(self) -> anyhow::Result<Exit> {
-        let mut text = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "multiproc", &mut text);
-        print(&text)
+        print(complete::script(self.shell, &mut Cli::command()).as_bytes())
     }
 }
 

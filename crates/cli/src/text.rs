@@ -8,6 +8,25 @@ use std::time::Duration;
 /// Bytes of a message or command that are looked at: more than a screen is wide.
 pub(crate) const MOST_BYTES: usize = 1024;
 
+/// Whether a character is shown as it is. A terminal would obey the others: control characters, invisible ones, and those that turn the
+/// direction of writing.
+pub(crate) fn is_plain(letter: char) -> bool {
+    if letter.is_ascii() {
+        return !letter.is_ascii_control();
+    }
+    // After another letter: a combining mark is escaped only at the beginning of a text.
+    ['a', letter].iter().collect::<String>().escape_debug().count() == 2
+}
+
+/// The same text, with escapes for what is not [plain](is_plain).
+pub(crate) fn shown(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if is_plain(letter) { shown.push(letter) } else { shown.extend(letter.escape_debug()) }
+    }
+    shown
+}
+
 /// Text without anything that a terminal obeys: no control character, no invisible one, none that turns the direction of writing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Text(String);
@@ -16,18 +35,17 @@ impl Text {
     /// The beginning of some bytes, at most [`MOST_BYTES`] of them. Bytes that are no UTF-8 are shown as `\xff`, control characters as
     /// `\n` or `\u{9b}`, and a backslash as two.
     pub(crate) fn of(bytes: impl AsRef<[u8]>) -> Self {
-        let bytes = bytes.as_ref();
-        let (begin, cut) = (&bytes[..bytes.len().min(MOST_BYTES)], bytes.len() > MOST_BYTES);
+        Self::beginning(bytes.as_ref(), MOST_BYTES)
+    }
+
+    /// The same of at most so many bytes.
+    pub(crate) fn beginning(bytes: &[u8], most: usize) -> Self {
+        let (begin, cut) = (&bytes[..bytes.len().min(most)], bytes.len() > most);
         let mut shown = String::with_capacity(begin.len());
         let mut chunks = begin.utf8_chunks().peekable();
         while let Some(chunk) = chunks.next() {
             for letter in chunk.valid().chars() {
-                match letter {
-                    '"' | '\'' => shown.push(letter),
-                    ascii if ascii.is_ascii() => shown.extend(ascii.escape_debug()),
-                    // After another letter: a combining mark is escaped only at the beginning of a text.
-                    other => shown.extend(format!("a{other}").escape_debug().skip(1)),
-                }
+                if is_plain(letter) && letter != '\\' { shown.push(letter) } else { shown.extend(letter.escape_debug()) }
             }
             // The cut may have parted a character: its first bytes are no flaw of the message.
             if !(cut && chunks.peek().is_none()) {
@@ -128,6 +146,11 @@ mod tests {
             let shown = Text::of([byte, 0x9b, byte]);
             assert!(!shown.as_str().chars().any(char::is_control), "{byte}: {shown:?}");
         }
+    }
+
+    #[test]
+    fn a_sentence_keeps_what_is_plain_and_escapes_the_rest() {
+        assert_eq!(shown("can't read \"a\\b\": é\n\u{9b}2J\u{202e}\x7f"), "can't read \"a\\b\": é\\n\\u{9b}2J\\u{202e}\\u{7f}");
     }
 
     #[test]

@@ -61,6 +61,20 @@ fn a_directory_that_is_not_there_is_bad_and_named() {
 }
 
 #[test]
+fn a_place_that_is_advised_is_there_and_in_memory() {
+    let disk = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    for place in [Path::new("/nowhere/at/all"), disk.path()] {
+        let (_, lines) = doctor(command().env("MULTIPROC_DIR", place));
+        let line = lines.iter().find(|line| line["check"] == "directory").unwrap();
+        let change = line["change"].as_str().unwrap();
+        let advised: Vec<&str> = change.split([' ', '=', ':', ';']).filter(|word| word.starts_with('/')).collect();
+        assert_eq!(advised, ["/dev/shm"], "{change}");
+    }
+    let (_, lines) = doctor(command().env("MULTIPROC_DIR", "/etc/passwd"));
+    assert_eq!(mark(&lines, "rights"), "bad");
+}
+
+#[test]
 fn a_directory_that_others_can_enter_is_bad() {
     let place = tempfile::tempdir_in("/dev/shm").unwrap();
     let own = place.path().join(format!("multiproc-{}", rustix::process::geteuid().as_raw()));

@@ -54,6 +54,35 @@ fn a_file_of_arguments_is_read() {
 }
 
 #[test]
+fn sources_can_be_files_and_records_can_have_columns() {
+    let folder = tempfile::tempdir().unwrap();
+    let list = folder.path().join("list");
+    fs::write(&list, "a,1\nb,2\n").unwrap();
+    let list = list.to_str().unwrap();
+    assert_eq!(lines_of(&mut run(&["-k", "echo", "<{}>", "::::", list]), 0), ["<a,1>", "<b,2>"]);
+    assert_eq!(lines_of(&mut run(&["-k", "echo", "{1}", "{2}", ":::", "x", "y", "::::+", list]), 0), ["x a,1", "y b,2"]);
+    assert_eq!(lines_of(&mut run(&["-k", "--colsep", ",", "echo", "{2}{1}", "::::", list]), 0), ["1a", "2b"]);
+    assert_eq!(with_input(&mut run(&["-k", "--colsep", "\\t", "--", "echo", "{2}"]), b"a\tb c\nd\n", 0), ["b c", ""]);
+    assert_eq!(with_input(&mut run(&["-k", "echo", "{}", "::::", "-"]), b"in\n", 0), ["in"]);
+    let output = run(&["--colsep", "\\s+", "echo", ":::", "a"]).output().unwrap();
+    check(&output, 2);
+    assert!(text(&output.stderr).contains("not a pattern"), "{}", text(&output.stderr));
+    let output = run(&["echo", "::::", "/no/such/list"]).output().unwrap();
+    check(&output, 2);
+    assert!(text(&output.stderr).contains("/no/such/list"));
+}
+
+#[test]
+fn another_word_can_stand_for_the_argument_and_what_is_missing_names_what_is_here() {
+    assert_eq!(lines_of(&mut run(&["-k", "-I", "%", "echo", "a%b", "{}", ":::", "x"]), 0), ["axb {}"]);
+    for (option, advice) in [("-X", "-n N"), ("-m", "-n N"), ("--pipe", "multiproc work")] {
+        let output = run(&[option, "echo", ":::", "a"]).output().unwrap();
+        check(&output, 2);
+        assert!(text(&output.stderr).contains(advice), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
 fn the_exit_code_tells_whether_jobs_failed_and_whether_more_than_100_did() {
     check(&run(&["true", ":::", "1", "2"]).output().unwrap(), 0);
     check(&run(&["false", ":::", "1", "2", "3"]).output().unwrap(), 1);

@@ -144,6 +144,25 @@ fn a_process_that_does_not_give_back_is_not_told_to() {
     assert!(holder.is_alive());
 }
 
+#[test]
+fn the_holder_of_a_queue_that_has_the_programs_name_is_found_and_killed() {
+    let place = place();
+    // Every process that runs the command has another file of this name in its memory: the program.
+    with(place.path(), put_one, "multiproc");
+    let mut work = Command::new(env!("CARGO_BIN_EXE_multiproc"));
+    work.args(["work", "multiproc", "--", "sleep", "60"]).env("MULTIPROC_DIR", place.path()).stdin(Stdio::null());
+    let mut work = work.spawn().unwrap();
+    let mut top = top(&place, USUAL);
+    top.wait_for("multiproc work multiproc");
+    top.press("\tk");
+    top.wait_for(&format!("Kill process {}", work.id()));
+    top.press("y");
+    top.wait_for("was killed");
+    work.wait().unwrap();
+    top.press("q");
+    assert_eq!(top.end(), 0);
+}
+
 /// Puts one job, for a worker that is a command.
 fn put_one((name, ready): (String, Ready)) {
     jobs(&name).put(b"slow.wav".to_vec()).unwrap();

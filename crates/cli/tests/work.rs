@@ -41,11 +41,30 @@ fn a_command_ends_with_its_worker_when_everything_else_is_killed_at_once() {
     let jobs = Jobs::new(&["a"]);
     let mut worker = Running::start(&mut jobs.work_script(&["--ungroup"], "echo started; exec sleep 1000"));
     assert_eq!(worker.line(), "started");
+    kill("KILL", guard(&worker).unwrap());
+    worker.child.kill().unwrap();
+    assert_eq!(worker.rest(), (String::new(), None));
+}
+
+/// The guard of a worker, if it has one.
+fn guard(worker: &Running) -> Option<u32> {
     let pid = worker.child.id();
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
-    let is_guard = |child: &&str| fs::read_to_string(format!("/proc/{child}/cmdline")).unwrap().contains("__guard");
-    let guard = children.split_whitespace().find(is_guard).unwrap();
-    kill("KILL", guard.parse().unwrap());
+    let is_guard = |child: &&str| fs::read_to_string(format!("/proc/{child}/cmdline")).is_ok_and(|line| line.contains("__guard"));
+    children.split_whitespace().find(is_guard).map(|child| child.parse().unwrap())
+}
+
+#[test]
+fn a_guard_that_is_killed_has_a_successor_that_knows_the_jobs() {
+    let jobs = Jobs::new(&["a"]);
+    // The shell has a child of its own, which the kernel does not end with the worker.
+    let mut worker = Running::start(&mut jobs.work_script(&["--ungroup"], "sleep 1000 & echo started; wait"));
+    assert_eq!(worker.line(), "started");
+    let first = guard(&worker).unwrap();
+    kill("KILL", first);
+    while guard(&worker).is_none_or(|guard| guard == first) {
+        std::thread::yield_now();
+    }
     worker.child.kill().unwrap();
     assert_eq!(worker.rest(), (String::new(), None));
 }
@@ -121,6 +140,21 @@ fn the_second_signal_ends_the_jobs_and_gives_their_messages_back() {
     let delivery = jobs.queue.try_get_delivery().unwrap();
     assert_eq!((delivery.as_slice(), delivery.count()), (b"a".as_slice(), 2));
     let _ = delivery.done();
+}
+
+#[test]
+fn a_worker_that_is_told_to_end_makes_no_message_a_dead_letter() {
+    let jobs = Jobs::new(&["a"]);
+    for _ in 0..3 {
+        let mut worker =
+            Running::start(&mut jobs.work_script(&["--ungroup", "--max-deliveries", "2"], "echo started; sleep 1000; true"));
+        assert_eq!(worker.line(), "started");
+        worker.signal("TERM");
+        worker.error_line();
+        worker.signal("TERM");
+        assert_eq!(worker.rest().1, Some(143));
+        assert_eq!((jobs.queue.len(), jobs.queue.dead_len()), (1, 0));
+    }
 }
 
 #[test]

@@ -174,8 +174,30 @@ impl<T> Delivery<T> {
         }
     }
 
-    /// Gives the value to another consumer, before new values, as if it had not been delivered: for a program that stops, and whose try
-    /// says nothing about the value.
+    /// Gives the value back as [`give_back_noting`](Self::give_back_noting) does, but never puts it aside: for a consumer that has to
+    /// stop halfway, which says nothing about the value. The delivery counts, so the next consumer sees that it was begun before.
+    ///
+    /// ```
+    /// # use multiproc_queue as multiproc;
+    /// use multiproc::JoinableQueue;
+    ///
+    /// let jobs = JoinableQueue::builder().max_deliveries(1).build()?;
+    /// jobs.put("job".to_string())?;
+    /// jobs.get_delivery()?.give_back_interrupted(0);
+    /// let again = jobs.get_delivery()?;
+    /// assert_eq!(again.count(), 2);
+    /// again.give_back();
+    /// assert_eq!(jobs.dead_len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn give_back_interrupted(mut self, note: u32) {
+        if let Some(held) = self.claim.take() {
+            self.claim.attachment.give_back_interrupted(held, note);
+        }
+    }
+
+    /// Gives the value to another consumer, before new values, as if it had not been delivered: for a consumer that has not begun with
+    /// it.
     ///
     /// ```
     /// # use multiproc_queue as multiproc;

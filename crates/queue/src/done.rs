@@ -225,6 +225,11 @@ impl Attachment {
         self.hand_on(held, self.shape.again(), Some(Unfinished::GivenBack { note }));
     }
 
+    /// Gives a value back that is not to become a dead letter by this delivery.
+    pub(crate) fn give_back_interrupted(&self, held: Held, note: u32) {
+        self.hand_on(held, Again::Counted { max_deliveries: None }, Some(Unfinished::GivenBack { note }));
+    }
+
     /// Gives a value back as if it had not been delivered.
     pub(crate) fn give_back_untried(&self, held: Held) {
         self.hand_on(held, Again::Uncounted, None);

@@ -262,7 +262,7 @@ impl Overview {
     ///
     /// # Errors
     ///
-    /// The last item is [`GetError::Corrupt`] or [`GetError::NoMemory`] if a message can't be read: what waits behind it is not seen.
+    /// An item is [`GetError::Corrupt`] or [`GetError::NoMemory`] where a message can't be read. Messages behind it may be left out.
     pub fn waiting(&self) -> impl Iterator<Item = Result<Glimpse, GetError>> {
         let here = self.here().look_to_count();
         self.in_lanes(here.lanes(), Place::Waiting)

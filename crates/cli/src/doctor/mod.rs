@@ -7,7 +7,7 @@ mod surroundings;
 mod trial;
 
 use crate::exit::Exit;
-use crate::text::Text;
+use crate::text::{Text, shown};
 use clap::Args;
 use ratatui::crossterm::style::{Color, Stylize};
 use serde_json::json;
@@ -69,7 +69,8 @@ impl Finding {
     ) -> Self {
         // What is well needs no change.
         let change = if mark == Mark::Ok { String::new() } else { change.into() };
-        Self { check, mark, found: Text::of(found), means: means.into(), change }
+        // Names of directories are in it.
+        Self { check, mark, found: Text::of(found), means: means.into(), change: shown(&change) }
     }
 }
 

@@ -2,8 +2,9 @@
 
 use super::Finding;
 use super::Mark::{Bad, Ok as Good, Warn};
+use crate::place;
 use crate::text::size;
-use rustix::fs::{Access, access, stat, statfs, statvfs};
+use rustix::fs::{Access, access, statfs, statvfs};
 use rustix::process::geteuid;
 use std::fs::{read_dir, read_to_string};
 use std::path::{Path, PathBuf};
@@ -13,10 +14,31 @@ const TMPFS: u64 = 0x0102_1994;
 const MIB: u64 = 1 << 20;
 
 pub(super) fn findings() -> Vec<Finding> {
-    let place = std::env::var_os("MULTIPROC_DIR").map_or_else(|| PathBuf::from("/dev/shm"), PathBuf::from);
-    let mut findings = vec![room(&place), rights(&place)];
+    let place = place::parent();
+    let mut findings = vec![room(&place), rights()];
     findings.extend(removal(&place));
     findings
+}
+
+fn is_in_memory(place: &Path) -> bool {
+    statfs(place).is_ok_and(|system| system.f_type as u64 == TMPFS)
+}
+
+/// Another directory that this user could name.
+fn elsewhere() -> String {
+    let own = PathBuf::from(format!("/run/user/{}", geteuid().as_raw()));
+    let candidates = [(PathBuf::from("/dev/shm"), ""), (own, " (gone when you log out, and small)")];
+    let is_right = |place: &Path| {
+        let may_make = access(place, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK).is_ok();
+        place != place::parent() && may_make && is_in_memory(place)
+    };
+    match candidates.iter().find(|(place, _)| is_right(place)) {
+        Some((place, note)) if place == Path::new("/dev/shm") => {
+            format!("unset MULTIPROC_DIR: {} is there{note}", place.display())
+        }
+        Some((place, note)) => format!("export MULTIPROC_DIR={}{note}", place.display()),
+        None => "mount a tmpfs (mount -t tmpfs -o mode=1777 tmpfs DIRECTORY, as root) and export MULTIPROC_DIR=DIRECTORY".into(),
+    }
 }
 
 fn room(place: &Path) -> Finding {
@@ -25,15 +47,19 @@ fn room(place: &Path) -> Finding {
         Ok(system) => system,
         Err(error) => {
             let found = format!("{name}: {}", std::io::Error::from(error));
-            let change = "mount a tmpfs there (mount -t tmpfs tmpfs /dev/shm), or name another directory: export MULTIPROC_DIR=/run/user/$UID";
-            return Finding::new("directory", Bad, found, "queues with a name can't be made", change);
+            return Finding::new("directory", Bad, found, "queues with a name can't be made", elsewhere());
         }
     };
     let (whole, free) = (system.f_blocks * system.f_frsize, system.f_bavail * system.f_frsize);
-    let is_memory = statfs(place).is_ok_and(|system| system.f_type as u64 == TMPFS);
+    let is_memory = is_in_memory(place);
     let found =
         format!("{name}: {} free of {}{}", size(free), size(whole), if is_memory { ", in memory" } else { ", on a disk" });
-    let larger = format!("mount -o remount,size=4G {name}; docker run --shm-size=4g; Kubernetes: an emptyDir with medium Memory");
+    let larger = match is_memory {
+        true => format!(
+            "mount -o remount,size=4G {name}, as root; docker run --shm-size=4g; Kubernetes: an emptyDir with medium Memory"
+        ),
+        false => elsewhere(),
+    };
     let (mark, means, change) = if free < MIB {
         (
             Bad,
@@ -43,11 +69,7 @@ fn room(place: &Path) -> Finding {
     } else if free < 64 * MIB {
         (Warn, "named queues have little room: a put waits when it is used up", larger)
     } else if !is_memory {
-        (
-            Warn,
-            "messages may be written to a disk, which is slow and wears it",
-            "unset MULTIPROC_DIR, or name a directory on a tmpfs".into(),
-        )
+        (Warn, "messages may be written to a disk, which is slow and wears it", larger)
     } else {
         (Good, "messages in named queues may take so much", larger)
     };
@@ -55,47 +77,19 @@ fn room(place: &Path) -> Finding {
 }
 
 /// The directory's own rights, and those of the user's directory in it.
-fn rights(place: &Path) -> Finding {
-    let me = geteuid().as_raw();
-    let own = place.join(format!("multiproc-{me}"));
-    let may_make = access(place, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK);
-    match (stat(&own), may_make) {
-        (Ok(there), _) if there.st_uid != me => Finding::new(
-            "rights",
-            Bad,
-            format!("{} belongs to user {}", own.display(), there.st_uid),
-            "named queues can't be made: their directory has to be yours",
-            format!("have user {} or root remove it, or use another place: export MULTIPROC_DIR=/run/user/{me}", there.st_uid),
-        ),
-        (Ok(there), _) if there.st_mode & 0o077 != 0 => Finding::new(
-            "rights",
-            Bad,
-            format!("{} has mode {:o}", own.display(), there.st_mode & 0o777),
-            "named queues are refused: others could put files there",
-            format!("chmod 700 {}", own.display()),
-        ),
-        (Ok(_), _) => Finding::new(
-            "rights",
-            Good,
-            format!("{} is yours alone", own.display()),
-            "only your programs can open your queues",
-            "",
-        ),
-        (Err(_), Ok(())) => Finding::new(
-            "rights",
-            Good,
-            format!("{} can be made in it", own.display()),
-            "it will be yours alone, so only your programs can open your queues",
-            "",
-        ),
-        (Err(_), Err(error)) => Finding::new(
-            "rights",
-            Bad,
-            format!("{}: {}", place.display(), std::io::Error::from(error)),
-            "named queues can't be made",
-            "chmod 1777 it as root, or name a directory of your own: export MULTIPROC_DIR=/run/user/$UID",
-        ),
+fn rights() -> Finding {
+    let (parent, own) = (place::parent(), place::own());
+    if let Some(flaw) = place::flaw(true) {
+        return Finding::new("rights", Bad, flaw.found, "queues with a name can't be made or used", flaw.change);
     }
+    let (found, means) = match own.is_dir() {
+        true => (format!("{} is yours alone", own.display()), "only your programs can open your queues"),
+        false => {
+            let found = format!("{} can be made in {}", own.file_name().unwrap_or_default().display(), parent.display());
+            (found, "it will be yours alone, so only your programs can open your queues")
+        }
+    };
+    Finding::new("rights", Good, found, means, "")
 }
 
 /// Whether systemd removes a user's files in /dev/shm at the end of the last session.

@@ -2,10 +2,11 @@
 
 use super::number;
 use crate::exit::Exit;
-use crate::name::refused;
+use crate::name::{Named, refused};
+use crate::place;
 use anyhow::bail;
 use clap::Args;
-use multiproc::{AttachError, Builder, CreateError, Flaw, JoinableQueue, OpenError, Queue};
+use multiproc::{AttachError, CreateError, JoinableQueue, OpenError, Overview, Queue, QueueKind};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +25,7 @@ pub(crate) struct Create {
     name: String,
     #[command(flatten)]
     shape: Shape,
-    /// Succeed if there is such a queue already.
+    /// Succeed if there is such a queue already: one that has what the other options ask for.
     #[arg(long)]
     if_missing: bool,
 }
@@ -53,36 +54,88 @@ pub(crate) struct Shape {
     pub(crate) text: bool,
 }
 
+/// Times that other processes may make and remove the queue meanwhile.
+const TRIES: u32 = 100;
+
 impl Create {
     pub(crate) fn run(self) -> anyhow::Result<Exit> {
-        let made = self.shape.make(&self.name, self.if_missing);
-        let name = &self.name;
-        let has = match made {
-            Ok(()) => return Ok(Exit::Done),
-            Err(OpenError::Create(CreateError::Exists(_))) => {
-                bail!(
+        let Self { name, shape, if_missing } = &self;
+        // First: a directory that is refused, and empty, is gone after the attempt.
+        if let Some(flaw) = place::flaw(true) {
+            bail!("can't make queue {name}: {}", flaw.sentence());
+        }
+        for _ in 0..TRIES {
+            match shape.make(name) {
+                Ok(()) => return Ok(Exit::Done),
+                Err(OpenError::Create(CreateError::Exists(_))) if *if_missing => {}
+                Err(OpenError::Create(CreateError::Exists(_))) => bail!(
                     "there is a queue named {name} already: remove it with \"multiproc rm {name}\", or say --if-missing to use it"
-                )
+                ),
+                Err(error) => return Err(refused(name, error)),
             }
-            Err(OpenError::Attach(AttachError::Refused { flaw: Flaw::Kind { found, .. }, .. })) => format!("it is a {found}"),
-            Err(OpenError::Capacity { found: Some(most), .. }) => format!("it has --maxsize {most}"),
-            Err(OpenError::Capacity { found: None, .. }) => "it has no --maxsize".into(),
-            Err(error) => return Err(refused(name, error)),
-        };
-        bail!("there is a queue named {name} already, but {has}: ask for the same, or remove it with \"multiproc rm {name}\"")
+            match Overview::open(name) {
+                Ok(seen) => return shape.check(name, &seen).map(|()| Exit::Done),
+                Err(OpenError::Attach(AttachError::NotFound(_))) => {}
+                Err(error) => return Err(refused(name, error)),
+            }
+        }
+        bail!("queue {name} is made and removed all the time by another process")
     }
 }
 
 impl Shape {
-    /// Makes the queue. `or_open`: one of this shape may be there.
-    pub(crate) fn make(&self, name: &str, or_open: bool) -> Result<(), OpenError> {
-        if self.text { self.make_of::<String>(name, or_open) } else { self.make_of::<Vec<u8>>(name, or_open) }
+    /// That of a queue.
+    pub(super) fn of(seen: &Overview) -> Self {
+        Self {
+            maxsize: seen.capacity().and_then(|most| u32::try_from(most).ok()),
+            joinable: matches!(seen.kind(), QueueKind::JoinableQueue),
+            max_deliveries: seen.max_deliveries(),
+            memory: Some(seen.memory_limit()),
+            max_message: Some(seen.max_message()),
+            text: seen.message_type() == "String",
+        }
     }
 
-    fn make_of<T: Serialize + DeserializeOwned>(&self, name: &str, or_open: bool) -> Result<(), OpenError> {
-        fn build<Q>(builder: Builder<Q>, or_open: bool) -> Result<(), OpenError> {
-            if or_open { builder.open_or_create().map(drop) } else { builder.build().map(drop) }
+    /// Fails where a queue differs from what was asked for. What was not asked for may be anything.
+    fn check(&self, name: &str, seen: &Overview) -> anyhow::Result<()> {
+        // It has to be one that the command can use.
+        Named::open(name)?;
+        let found = Self::of(seen);
+        let number = |option: &str, asked: Option<u64>, found: Option<u64>| {
+            let differs = asked.is_some() && asked != found;
+            differs.then(|| {
+                (
+                    asked.map_or_else(String::new, |asked| format!("{option} {asked}")),
+                    match found {
+                        Some(found) => format!("{option} {found}"),
+                        None => format!("no {option}"),
+                    },
+                )
+            })
+        };
+        let kind = |option: &str, asked: bool, found: bool, is: String| (asked && !found).then(|| (option.to_owned(), is));
+        let differences = [
+            kind("--joinable", self.joinable, found.joinable, format!("a {}, made without --joinable", seen.kind())),
+            kind("--text", self.text, found.text, format!("messages of type {}, made without --text", seen.message_type())),
+            number("--maxsize", self.maxsize.map(u64::from), found.maxsize.map(u64::from)),
+            number("--max-deliveries", self.max_deliveries.map(u64::from), found.max_deliveries.map(u64::from)),
+            number("--memory", self.memory, found.memory),
+            number("--max-message", self.max_message, found.max_message),
+        ];
+        match differences.into_iter().flatten().next() {
+            None => Ok(()),
+            Some((asked, has)) => bail!(
+                "there is a queue named {name} already, with {has}, and not {asked}: ask for the same, or remove it with \"multiproc rm {name}\""
+            ),
         }
+    }
+
+    /// Makes the queue.
+    pub(super) fn make(&self, name: &str) -> Result<(), OpenError> {
+        if self.text { self.make_of::<String>(name) } else { self.make_of::<Vec<u8>>(name) }
+    }
+
+    fn make_of<T: Serialize + DeserializeOwned>(&self, name: &str) -> Result<(), OpenError> {
         macro_rules! begin {
             ($Kind:ident) => {{
                 let mut builder = $Kind::<T>::builder().named(name);
@@ -99,8 +152,8 @@ impl Shape {
             }};
         }
         match self.joinable {
-            true => build(begin!(JoinableQueue).max_deliveries(self.max_deliveries.unwrap_or(0)), or_open),
-            false => build(begin!(Queue), or_open),
+            true => begin!(JoinableQueue).max_deliveries(self.max_deliveries.unwrap_or(0)).build().map(drop),
+            false => begin!(Queue).build().map(drop),
         }
     }
 }

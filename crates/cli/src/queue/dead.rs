@@ -7,7 +7,7 @@ use crate::exit::{Exit, say};
 use crate::name::{Named, look, unreadable};
 use crate::record::Output;
 use crate::signals::Signals;
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use multiproc::{DeadLetter, Glimpse, JoinableQueue, MessageId, PutError, wait};
 use std::collections::BTreeSet;
@@ -23,6 +23,7 @@ Examples:
   multiproc dead jobs --json | jq -r 'select(.exit == 1).id' | xargs -r multiproc dead jobs --requeue
   multiproc dead jobs --requeue            # all, behind what waits, as if never delivered
   multiproc dead jobs --drop 17 23
+  multiproc dead jobs --drop --all
 
 Exit code 1: there was none, or none with one of the ids.")]
 pub(crate) struct Dead {
@@ -31,9 +32,12 @@ pub(crate) struct Dead {
     /// Put dead messages back to work: those with these ids, or all.
     #[arg(long, value_name = "ID", num_args = 0.., conflicts_with = "drop")]
     requeue: Option<Vec<String>>,
-    /// Throw dead messages away: those with these ids, or all.
+    /// Throw dead messages away: those with these ids, or with --all all.
     #[arg(long, value_name = "ID", num_args = 0..)]
     drop: Option<Vec<String>>,
+    /// With --drop: all dead messages.
+    #[arg(long, requires = "drop")]
+    all: bool,
     /// Print each one as a line of JSON.
     #[arg(long, conflicts_with_all = ["requeue", "drop"])]
     json: bool,
@@ -45,6 +49,11 @@ impl Dead {
             return self.change(ids, put_back);
         }
         if let Some(ids) = &self.drop {
+            match (ids.is_empty(), self.all) {
+                (true, false) => bail!("--drop throws messages away for good: name them by their ids, or say --drop --all"),
+                (false, true) => bail!("--drop takes ids or --all, not both"),
+                _ => {}
+            }
             return self.change(ids, |_, letter, _| {
                 drop(letter);
                 Ok(())
@@ -124,5 +133,5 @@ fn put_back(queue: &JoinableQueue<Vec<u8>>, mut letter: DeadLetter<Vec<u8>>, sig
 
 fn row(message: &Glimpse) -> [String; 4] {
     let ended = message.ended.map_or_else(String::new, |how| Ended::from(how).in_words());
-    [message.id.to_string(), message.deliveries.to_string(), ended, format!("{:?}", abridged(&message.bytes))]
+    [message.id.to_string(), message.deliveries.to_string(), ended, abridged(&message.bytes)]
 }

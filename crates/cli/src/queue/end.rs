@@ -3,8 +3,9 @@
 use super::number;
 use crate::exit::{Exit, say};
 use crate::name::{Named, look, wrong_name};
+use crate::place;
 use crate::signals::Signals;
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use multiproc::{AttachError, GetError, Overview, RemoveError, remove_queue, wait};
 use std::time::Duration;
@@ -28,6 +29,9 @@ pub(crate) struct Rm {
 
 impl Rm {
     pub(crate) fn run(self) -> anyhow::Result<Exit> {
+        if let Some(flaw) = place::flaw(false) {
+            bail!(flaw.sentence());
+        }
         let mut exit = Exit::Done;
         for name in &self.names {
             // A worker that has it open would wait for ever for messages that nobody can put. What is no queue goes without that.

@@ -1,7 +1,7 @@
 //! `multiproc export` and `multiproc import`: a queue as lines of JSON.
 
 use super::create::Shape;
-use super::json::{Given, Header, Line};
+use super::json::{self, Given, Header, Line};
 use super::put::Putter;
 use crate::exit::{Exit, say};
 use crate::name::{Named, look, refused, unreadable};
@@ -9,7 +9,7 @@ use crate::record::{Output, Records};
 use crate::signals::Signals;
 use anyhow::{Context, anyhow};
 use clap::Args;
-use multiproc::{DeadLetter, GetError, JoinableQueue, Overview, QueueKind};
+use multiproc::{DeadLetter, GetError, JoinableQueue};
 use std::fs::File;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -42,18 +42,17 @@ impl Export {
         let mut export = Lines { output: Output::new(&signals)?, text: Vec::new() };
         // Before anything is taken: the queue must be one of bytes.
         let queue = Named::open(&self.name)?;
-        export.add(&Header { queue: &shape(&seen) })?;
+        export.add(&Header { queue: &Shape::of(&seen) })?;
         if !self.take {
+            let mut damage = None;
             for glimpse in seen.in_hand().map(Ok).chain(seen.waiting()).chain(seen.dead()) {
-                let glimpse = glimpse.with_context(|| unreadable(&self.name));
-                // What could be read is written, before the error.
                 match glimpse {
                     Ok(glimpse) => export.add(&Line::of(&glimpse))?,
-                    Err(error) => return export.write().and(Err(error)),
+                    Err(error) => damage = damage.or(Some(error)),
                 }
             }
             export.write()?;
-            return Ok(Exit::Done);
+            return damage.map_or(Ok(Exit::Done), |error| Err(error).with_context(|| unreadable(&self.name)));
         }
         export.take(&self.name, &queue)?;
         if let Named::Joinable(queue) = &queue {
@@ -67,17 +66,6 @@ impl Export {
     }
 }
 
-fn shape(seen: &Overview) -> Shape {
-    Shape {
-        maxsize: seen.capacity().and_then(|most| u32::try_from(most).ok()),
-        joinable: matches!(seen.kind(), QueueKind::JoinableQueue),
-        max_deliveries: seen.max_deliveries(),
-        memory: Some(seen.memory_limit()),
-        max_message: Some(seen.max_message()),
-        text: seen.message_type() == "String",
-    }
-}
-
 /// Lines on their way out.
 struct Lines<'s> {
     output: Output<'s>,
@@ -86,8 +74,7 @@ struct Lines<'s> {
 
 impl Lines<'_> {
     fn add(&mut self, line: &impl serde::Serialize) -> anyhow::Result<()> {
-        serde_json::to_writer(&mut self.text, line)?;
-        self.text.push(b'\n');
+        self.text.extend_from_slice(json::line(line)?.as_bytes());
         if self.text.len() >= BATCH { self.write() } else { Ok(()) }
     }
 
@@ -200,7 +187,7 @@ impl Import {
     /// The queue, made as the first line says if there is none.
     fn queue(&self, first: Option<&Given>) -> anyhow::Result<Named> {
         if let Some(shape) = first.and_then(|line| line.queue.as_ref()) {
-            match shape.make(&self.name, false) {
+            match shape.make(&self.name) {
                 Ok(()) | Err(multiproc::OpenError::Create(multiproc::CreateError::Exists(_))) => {}
                 Err(error) => return Err(refused(&self.name, error)),
             }

@@ -1,6 +1,6 @@
 //! `multiproc get` and `multiproc peek`.
 
-use super::json::Line;
+use super::json::{self, Line};
 use super::number;
 use crate::exit::{Exit, Stop};
 use crate::name::{Message, Named, look, readable, unreadable};
@@ -158,9 +158,12 @@ impl Peek {
         let mut exit = Exit::Nothing;
         for message in seen.waiting().take(self.count) {
             let message = message.with_context(|| unreadable(&self.name))?;
-            let mut text = if self.json { serde_json::to_vec(&Line::of(&message))? } else { message.bytes };
-            text.push(if self.json { b'\n' } else { terminator(self.null) });
-            output.write(&text)?;
+            if self.json {
+                output.write(json::line(&Line::of(&message))?.as_bytes())?;
+            } else {
+                output.write(&message.bytes)?;
+                output.write(&[terminator(self.null)])?;
+            }
             exit = Exit::Done;
         }
         Ok(exit)

@@ -1,6 +1,7 @@
 //! Messages and queues as lines of JSON.
 
 use super::create::Shape;
+use crate::text::{Text, is_plain};
 use anyhow::{Context, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -87,12 +88,15 @@ impl From<Unfinished> for Ended {
 }
 
 impl Ended {
+    /// What people read, in `dead` and in `top`.
     pub(crate) fn in_words(self) -> String {
         match self {
-            Self { exit: Some(status), .. } if status > 128 => format!("exit {status} (signal {})", status - 128),
-            Self { exit: Some(status), .. } => format!("exit {status}"),
+            // As "multiproc work" notes how a job failed.
+            Self { exit: Some(124), .. } => "failed: ran past its time".into(),
+            Self { exit: Some(status @ 129..193), .. } => format!("failed: signal {}", status - 128),
+            Self { exit: Some(status), .. } => format!("failed: exit {status}"),
             Self { pid: Some(pid), .. } => format!("process {pid} died with it"),
-            Self { reason: "unreadable", .. } => "no reader could read it".into(),
+            Self { reason: "unreadable", .. } => "could not be read".into(),
             Self { reason, .. } => reason.into(),
         }
     }
@@ -115,7 +119,7 @@ pub(crate) struct Given {
 impl Given {
     pub(crate) fn read(line: &[u8]) -> anyhow::Result<Self> {
         serde_json::from_slice(line)
-            .with_context(|| format!("{:?} is no message in JSON: write {{\"text\":\"...\"}}", abridged(line)))
+            .with_context(|| format!("{} is no message in JSON: write {{\"text\":\"...\"}}", abridged(line)))
     }
 
     /// The message. `None`: the line says how to make the queue.
@@ -124,7 +128,7 @@ impl Given {
             Self { text: Some(text), base64: None, .. } => Ok(Some(text.into_bytes())),
             Self { text: None, base64: Some(code), .. } => {
                 let bytes = STANDARD.decode(&code);
-                bytes.map(Some).with_context(|| format!("{:?} is no base64", abridged(code.as_bytes())))
+                bytes.map(Some).with_context(|| format!("{} is no base64", abridged(code.as_bytes())))
             }
             Self { queue: Some(_), .. } => Ok(None),
             _ => bail!("a message in JSON has either \"text\" or \"base64\""),
@@ -135,16 +139,26 @@ impl Given {
 /// The beginning of a message, for people.
 pub(crate) fn abridged(bytes: &[u8]) -> String {
     const MOST: usize = 60;
-    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(4 * MOST)]);
-    let mut start: String = text.chars().take(MOST).collect();
-    if start.len() < text.len() || bytes.len() > 4 * MOST {
-        start.push('…');
+    format!("\"{}\"", Text::beginning(bytes, MOST))
+}
+
+/// A line of JSON. What a terminal would obey is an escape in it: it can only be in strings.
+pub(crate) fn line(of: &impl Serialize) -> serde_json::Result<String> {
+    let mut line = serde_json::to_string(of)?;
+    if !line.chars().all(is_plain) {
+        let mut units = [0; 2];
+        let escape =
+            |letter: char| letter.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")).collect::<String>();
+        line = line
+            .chars()
+            .scan(escape, |escape, letter| Some(if is_plain(letter) { letter.to_string() } else { escape(letter) }))
+            .collect();
     }
-    start
+    line.push('\n');
+    Ok(line)
 }
 
 /// Each thing as a line of JSON.
 pub(crate) fn lines<T: Serialize>(of: impl IntoIterator<Item = T>) -> anyhow::Result<String> {
-    let lines = of.into_iter().map(|one| Ok(serde_json::to_string(&one)? + "\n"));
-    lines.collect()
+    of.into_iter().map(|one| Ok(line(&one)?)).collect()
 }

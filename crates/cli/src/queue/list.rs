@@ -3,10 +3,11 @@
 use super::json;
 use crate::exit::Exit;
 use crate::name::look;
+use crate::place;
 use crate::record::Output;
 use crate::signals::Signals;
-use crate::text::size;
-use anyhow::Context;
+use crate::text::{shown, size};
+use anyhow::{Context, bail};
 use clap::Args;
 use multiproc::{Overview, QueueKind, queue_names};
 use serde::Serialize;
@@ -23,6 +24,9 @@ pub(crate) struct Ls {
     /// Print each one as a line of JSON.
     #[arg(long)]
     json: bool,
+    /// Print the names alone, a line each.
+    #[arg(long, conflicts_with = "json")]
+    names: bool,
 }
 
 #[derive(Serialize)]
@@ -60,13 +64,22 @@ fn is_joinable(seen: &Overview) -> bool {
 
 impl Ls {
     pub(crate) fn run(self) -> anyhow::Result<Exit> {
+        if let Some(flaw) = place::flaw(false) {
+            bail!(flaw.sentence());
+        }
         let names = queue_names().context("can't list the queues")?;
+        if self.names {
+            return print(names.iter().map(|name| format!("{name}\n")).collect());
+        }
         let listed: Vec<_> = names.iter().map(|name| Listed { name, what: What::of(name) }).collect();
-        let text = if self.json { json::lines(&listed)? } else { rows(&listed) };
-        let signals = Signals::watch()?;
-        Output::new(&signals)?.write(text.as_bytes())?;
-        Ok(Exit::Done)
+        print(if self.json { json::lines(&listed)? } else { rows(&listed) })
     }
+}
+
+fn print(text: String) -> anyhow::Result<Exit> {
+    let signals = Signals::watch()?;
+    Output::new(&signals)?.write(text.as_bytes())?;
+    Ok(Exit::Done)
 }
 
 fn rows(listed: &[Listed<'_>]) -> String {
@@ -80,7 +93,7 @@ fn rows(listed: &[Listed<'_>]) -> String {
     let mut text = table(["NAME", "KIND", "WAITING", "IN HAND", "DEAD", "MEMORY"], rows.collect());
     for Listed { name, what } in listed {
         if let What::Error { error } = what {
-            let _ = writeln!(text, "{name}: {error}");
+            let _ = writeln!(text, "{name}: {}", shown(error));
         }
     }
     text
@@ -166,10 +179,7 @@ impl Stat {
     pub(crate) fn run(self) -> anyhow::Result<Exit> {
         let seen = look(&self.name)?;
         let figures = Figures::of(&self.name, &seen);
-        let text = if self.json { json::lines([&figures])? } else { figures.in_words() };
-        let signals = Signals::watch()?;
-        Output::new(&signals)?.write(text.as_bytes())?;
-        Ok(Exit::Done)
+        print(if self.json { json::lines([&figures])? } else { figures.in_words() })
     }
 }
 
@@ -238,7 +248,7 @@ impl<'a> Figures<'a> {
 
     fn in_words(&self) -> String {
         let end = if self.is_shut_down { ", shut down" } else { "" };
-        let mut text = format!("{}: a {} of {}{end}\n\n", self.name, self.kind, self.message_type.escape_debug());
+        let mut text = format!("{}: a {} of {}{end}\n\n", self.name, self.kind, shown(&self.message_type));
         for (what, value) in self.lines() {
             let _ = writeln!(text, "{what:<13} {value}");
         }

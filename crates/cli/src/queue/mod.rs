@@ -15,5 +15,6 @@ pub(crate) use dead::Dead;
 pub(crate) use end::{Clear, Join, Rm, Shutdown};
 pub(crate) use export::{Export, Import};
 pub(crate) use get::{Get, Peek};
+pub(crate) use json::Ended;
 pub(crate) use list::{Ls, Stat};
 pub(crate) use put::Put;

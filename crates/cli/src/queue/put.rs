@@ -4,12 +4,16 @@ use super::json::Given;
 use super::number;
 use crate::exit::{Exit, Stop, say};
 use crate::name::Named;
+use crate::place;
 use crate::record::{Records, terminator};
 use crate::signals::Signals;
+use crate::text::size;
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use multiproc::{PutError, wait};
+use multiproc::{Overview, PutError, wait};
+use rustix::fs::statvfs;
+use rustix::process::{Resource, getrlimit};
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
@@ -109,6 +113,8 @@ pub(crate) struct Putter<'a> {
     timeout: Option<Duration>,
     put: u64,
     progress: Progress,
+    /// Whether the user knows why there is no memory.
+    has_told: bool,
 }
 
 /// The queue had no room until the time-out.
@@ -128,7 +134,7 @@ const SLICE: Duration = Duration::from_millis(200);
 
 impl<'a> Putter<'a> {
     pub(crate) fn new(name: &'a str, queue: &'a Named, signals: &'a Signals, timeout: Option<Duration>) -> Self {
-        Self { name, queue, signals, timeout, put: 0, progress: Progress::new() }
+        Self { name, queue, signals, timeout, put: 0, progress: Progress::new(), has_told: false }
     }
 
     /// Puts a message; waits while there is no room.
@@ -143,7 +149,7 @@ impl<'a> Putter<'a> {
         Ok(())
     }
 
-    fn put_later(&self, mut error: PutError<Vec<u8>>) -> anyhow::Result<()> {
+    fn put_later(&mut self, mut error: PutError<Vec<u8>>) -> anyhow::Result<()> {
         let end = self.timeout.map(|timeout| Instant::now() + timeout);
         loop {
             let left = end.map(|end| end.saturating_duration_since(Instant::now()));
@@ -169,13 +175,20 @@ impl<'a> Putter<'a> {
     }
 
     /// Waits for memory for a little while: only the library knows how, and it knows nothing of signals.
-    fn wait_for_memory(&self, message: Vec<u8>, left: Option<Duration>) -> anyhow::Result<Result<(), PutError<Vec<u8>>>> {
+    fn wait_for_memory(&mut self, message: Vec<u8>, left: Option<Duration>) -> anyhow::Result<Result<(), PutError<Vec<u8>>>> {
         self.progress.wait(self.put);
+        let len = message.len() as u64;
         let (begin, slice) = (Instant::now(), left.map_or(SLICE, |left| left.min(SLICE)));
         match self.queue.put_timeout(message, slice) {
             // At once: nothing that could come free is enough.
             Err(error @ PutError::NoMemory(_)) if begin.elapsed() < slice / 2 => Err(self.refused(error)),
-            tried => Ok(tried),
+            Ok(()) => Ok(Ok(())),
+            Err(error) => {
+                if !std::mem::replace(&mut self.has_told, true) {
+                    say!("queue {} has no room until messages are taken out: {}", self.name, scarcity(self.name, len));
+                }
+                Ok(Err(error))
+            }
         }
     }
 
@@ -189,9 +202,9 @@ impl<'a> Putter<'a> {
             PutError::TooLong { len, max, .. } => anyhow!(
                 "a message of {len} bytes is longer than any that queue {name} takes, which is {max}: make the queue with a larger --max-message"
             ),
-            PutError::NoMemory(_) => anyhow!(
-                "there is no memory left for the message, and queue {name} has nothing that would free enough: \
-                 give it more --memory, or free some of the system's (df /dev/shm)"
+            PutError::NoMemory(message) => anyhow!(
+                "there is no memory left for the message, and queue {name} has nothing that would free enough: {}",
+                scarcity(name, message.len() as u64)
             ),
             PutError::Encode { .. } => anyhow!("queue {name} takes text alone, and the message is not UTF-8"),
             other => anyhow!("{other:#}"),
@@ -213,9 +226,36 @@ impl<'a> Putter<'a> {
                 say!("{error}: {put} {messages} put into queue {name}");
                 Ok(Exit::TimedOut)
             }
-            Err(error) if put == 0 => Err(error),
+            Err(error) if put == 0 => Err(error.context(format!("no message was put into queue {name}"))),
             Err(error) => Err(error.context(format!("{put} {messages} put into queue {name}, then one was not"))),
         }
+    }
+}
+
+/// What a queue without --memory may take: more than any system has.
+const UNLIMITED: u64 = 1 << 42;
+/// Room that is no shortage.
+const SPARE: u64 = 1 << 20;
+
+/// Which of the limits on a queue's memory is met by one more message, and what to do about it.
+fn scarcity(name: &str, len: u64) -> String {
+    let parent = place::parent();
+    let free = statvfs(&parent).map_or(u64::MAX, |system| system.f_bavail * system.f_frsize);
+    if free < len.saturating_add(SPARE) {
+        return format!("{} has {} left, so free some or enlarge it (multiproc doctor tells how)", parent.display(), size(free));
+    }
+    let limit = |resource| getrlimit(resource).current;
+    let limits = [
+        (
+            Overview::open(name).ok().map(|seen| seen.memory_limit()).filter(|most| *most < UNLIMITED),
+            "its own --memory: make it with more",
+        ),
+        (limit(Resource::Fsize), "the size of a file in this process, which a queue is to it: raise it with ulimit -f"),
+        (limit(Resource::As), "the memory of this process: raise it with ulimit -v"),
+    ];
+    match limits.iter().filter_map(|(limit, what)| Some((limit.as_ref()?, what))).min() {
+        Some((limit, what)) => format!("{} is the limit of {what}", size(*limit)),
+        None => "free some of the machine's memory, or the container's (multiproc doctor tells its limits)".into(),
     }
 }
 

@@ -9,59 +9,132 @@ use std::path::{Path, PathBuf};
 
 /// The arguments of each job in turn.
 pub(crate) struct Input {
-    rows: Box<dyn Iterator<Item = io::Result<Vec<Vec<u8>>>> + Send>,
+    rows: Rows,
+    /// How many there are, where all were read at once.
+    pub(crate) known: Option<usize>,
 }
 
-/// One ":::" with its arguments. `is_linked`: it goes along with the source before it.
+type Row = Vec<Vec<u8>>;
+type Rows = Box<dyn Iterator<Item = io::Result<Row>> + Send>;
+
+/// One ":::" with its arguments, or one "::::" with its files.
 #[derive(Debug)]
 pub(crate) struct Given {
-    arguments: Vec<Vec<u8>>,
+    words: Vec<OsString>,
+    /// It goes along with the source before it.
     is_linked: bool,
+    is_files: bool,
+}
+
+/// How input becomes the arguments of jobs.
+#[derive(Clone, Debug)]
+pub(crate) struct Splitting {
+    /// Records end with NUL, not with a line end.
+    pub(crate) null: bool,
+    /// What parts a record into several arguments.
+    pub(crate) columns: Option<Vec<u8>>,
+    pub(crate) per_job: usize,
 }
 
 /// Splits what stands behind the options into the command and its sources.
 pub(crate) fn split(words: &[OsString]) -> (&[OsString], Vec<Given>) {
-    let is_mark = |word: &OsString| word == ":::" || word == ":::+";
+    let is_mark = |word: &OsString| [":::", ":::+", "::::", "::::+"].iter().any(|mark| word == mark);
     let end = words.iter().position(is_mark).unwrap_or(words.len());
     let (command, rest) = words.split_at(end);
     let mut sources: Vec<Given> = Vec::new();
     for word in rest {
+        let begin = || Given {
+            words: Vec::new(),
+            is_linked: word.as_bytes().ends_with(b"+"),
+            is_files: word.len() > 4 || word == "::::",
+        };
         match sources.last_mut().filter(|_| !is_mark(word)) {
-            Some(source) => source.arguments.push(word.as_bytes().to_vec()),
-            None => sources.push(Given { arguments: Vec::new(), is_linked: word == ":::+" }),
+            Some(source) => source.words.push(word.clone()),
+            None => sources.push(begin()),
         }
     }
     (command, sources)
 }
 
-type Row = Vec<Vec<u8>>;
+impl Given {
+    /// A list of arguments for each source.
+    fn lists(&self, end: u8) -> anyhow::Result<Vec<Row>> {
+        if self.is_files {
+            self.words.iter().map(|file| list(Path::new(file), end)).collect()
+        } else {
+            Ok(vec![bytes(&self.words)])
+        }
+    }
+}
+
+fn bytes(words: &[OsString]) -> Row {
+    words.iter().map(|word| word.as_bytes().to_vec()).collect()
+}
 
 impl Input {
     /// Reads a single file, or standard input, as its arguments are needed. What is combined is read at once.
-    pub(crate) fn open(given: &[Given], files: &[PathBuf], null: bool, per_job: usize) -> anyhow::Result<Self> {
-        let end = if null { 0 } else { b'\n' };
-        let rows: Box<dyn Iterator<Item = io::Result<Row>> + Send> = match (given, files) {
-            ([], []) => single(BufReader::new(io::stdin()), end),
-            ([], [file]) => single(open(file)?, end),
+    pub(crate) fn open(given: &[Given], files: &[PathBuf], how: &Splitting) -> anyhow::Result<Self> {
+        let end = if how.null { 0 } else { b'\n' };
+        let single = |file: &Path| -> anyhow::Result<Rows> {
+            Ok(Box::new(records(open(file)?, end).map(|record| record.map(|record| vec![record]))))
+        };
+        let mut known = None;
+        let rows: Rows = match (given, files) {
+            ([], []) => single(Path::new(STDIN))?,
+            ([], [file]) => single(file)?,
+            ([Given { is_files: true, words, .. }], []) if words.len() == 1 => single(Path::new(&words[0]))?,
             _ => {
-                let mut rows: Vec<Row> = vec![Vec::new()];
-                for file in files {
-                    let arguments: io::Result<Vec<_>> = records(open(file)?, end).collect();
-                    rows = product(&rows, &arguments.with_context(|| format!("can't read {}", file.display()))?);
-                }
-                let mut sources = given.iter().peekable();
-                while let Some(source) = sources.next() {
-                    let mut tuples: Vec<Row> = source.arguments.iter().map(|argument| vec![argument.clone()]).collect();
-                    while let Some(linked) = sources.next_if(|source| source.is_linked) {
-                        link(&mut tuples, &linked.arguments);
-                    }
-                    rows = rows.iter().flat_map(|row| tuples.iter().map(move |tuple| [row.as_slice(), tuple].concat())).collect();
-                }
+                let rows = combined(given, files, end)?;
+                known = Some(rows.len().div_ceil(how.per_job));
                 Box::new(rows.into_iter().map(Ok))
             }
         };
-        Ok(Self { rows: if per_job == 1 { rows } else { Box::new(Joined { rows, per_job }) } })
+        let rows: Rows = match how.columns.clone() {
+            Some(columns) => Box::new(rows.map(move |row| Ok(row?.iter().flat_map(|record| parts(record, &columns)).collect()))),
+            None => rows,
+        };
+        Ok(Self { rows: if how.per_job == 1 { rows } else { Box::new(Joined { rows, per_job: how.per_job }) }, known })
     }
+}
+
+/// All combinations of the sources.
+fn combined(given: &[Given], files: &[PathBuf], end: u8) -> anyhow::Result<Vec<Row>> {
+    let mut rows: Vec<Row> = vec![Vec::new()];
+    for file in files {
+        rows = product(&rows, &alone(list(file, end)?));
+    }
+    let mut sources = Vec::new();
+    for source in given {
+        let lists = source.lists(end)?;
+        sources.extend(lists.into_iter().enumerate().map(|(place, list)| (source.is_linked && place == 0, list)));
+    }
+    let mut sources = sources.into_iter().peekable();
+    while let Some((_, list)) = sources.next() {
+        let mut tuples = alone(list);
+        while let Some((_, linked)) = sources.next_if(|(is_linked, _)| *is_linked) {
+            link(&mut tuples, &linked);
+        }
+        rows = product(&rows, &tuples);
+    }
+    Ok(rows)
+}
+
+fn alone(list: Row) -> Vec<Row> {
+    list.into_iter().map(|argument| vec![argument]).collect()
+}
+
+fn product(rows: &[Row], tuples: &[Row]) -> Vec<Row> {
+    rows.iter().flat_map(|row| tuples.iter().map(move |tuple| [row.as_slice(), tuple].concat())).collect()
+}
+
+fn parts(record: &[u8], by: &[u8]) -> Row {
+    let (mut parts, mut rest) = (Vec::new(), record);
+    while let Some(at) = rest.windows(by.len()).position(|part| part == by) {
+        parts.push(rest[..at].to_vec());
+        rest = &rest[at + by.len()..];
+    }
+    parts.push(rest.to_vec());
+    parts
 }
 
 impl Iterator for Input {
@@ -72,22 +145,23 @@ impl Iterator for Input {
     }
 }
 
-fn open(file: &Path) -> anyhow::Result<BufReader<File>> {
-    Ok(BufReader::new(File::open(file).with_context(|| format!("can't read {}", file.display()))?))
+/// The file name that stands for standard input.
+const STDIN: &str = "-";
+
+fn open(file: &Path) -> anyhow::Result<Box<dyn BufRead + Send>> {
+    if file == Path::new(STDIN) {
+        return Ok(Box::new(BufReader::new(io::stdin())));
+    }
+    Ok(Box::new(BufReader::new(File::open(file).with_context(|| format!("can't read {}", file.display()))?)))
 }
 
-fn single(from: impl BufRead + Send + 'static, end: u8) -> Box<dyn Iterator<Item = io::Result<Row>> + Send> {
-    Box::new(records(from, end).map(|record| record.map(|record| vec![record])))
+fn list(file: &Path, end: u8) -> anyhow::Result<Row> {
+    let list: io::Result<Row> = records(open(file)?, end).collect();
+    list.with_context(|| format!("can't read {}", file.display()))
 }
 
 fn records(from: impl BufRead, end: u8) -> impl Iterator<Item = io::Result<Vec<u8>>> {
     from.split(end)
-}
-
-fn product(rows: &[Row], arguments: &[Vec<u8>]) -> Vec<Row> {
-    rows.iter()
-        .flat_map(|row| arguments.iter().map(move |argument| [row.as_slice(), std::slice::from_ref(argument)].concat()))
-        .collect()
 }
 
 /// Adds an argument to each tuple. The shorter list begins again where it has ended, as in GNU parallel.
@@ -106,7 +180,7 @@ fn link(tuples: &mut Vec<Row>, arguments: &[Vec<u8>]) {
 
 /// Several rows as one.
 struct Joined {
-    rows: Box<dyn Iterator<Item = io::Result<Row>> + Send>,
+    rows: Rows,
     per_job: usize,
 }
 
@@ -130,7 +204,8 @@ mod tests {
         let words: Vec<OsString> = words.iter().map(OsString::from).collect();
         let (command, sources) = split(&words);
         assert_eq!(command, ["c"]);
-        let rows = Input::open(&sources, &[], false, per_job).unwrap();
+        let how = Splitting { null: false, columns: Some(b", ".to_vec()), per_job };
+        let rows = Input::open(&sources, &[], &how).unwrap();
         rows.map(|row| String::from_utf8(row.unwrap().join(&b' ')).unwrap()).collect()
     }
 
@@ -140,5 +215,6 @@ mod tests {
         assert_eq!(rows(&["c", ":::", "a", "b", "c", ":::+", "1", "2"], 1), ["a 1", "b 2", "c 1"]);
         assert_eq!(rows(&["c", ":::", "a", "b", "c"], 2), ["a b", "c"]);
         assert!(rows(&["c", ":::"], 1).is_empty());
+        assert_eq!(rows(&["c", ":::", "a, b", ",", ", "], 1), ["a b", ",", " "]);
     }
 }

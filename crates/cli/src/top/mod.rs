@@ -11,6 +11,7 @@ mod view;
 mod who;
 
 use crate::exit::{Exit, say};
+use crate::place;
 use crate::text::Text;
 use anyhow::{Context, bail};
 use clap::Args;
@@ -55,6 +56,9 @@ fn interval(word: &str) -> Result<f64, String> {
 
 impl Top {
     pub(crate) fn run(self) -> anyhow::Result<Exit> {
+        if let Some(flaw) = self.queue.as_ref().and_then(|_| place::flaw(false)) {
+            bail!(flaw.sentence());
+        }
         if let Some(name) = self.queue.as_ref().filter(|name| queue_names().is_ok_and(|names| !names.contains(name))) {
             bail!("there is no queue named {}: make it with \"multiproc create\", or let top show all", Text::of(name));
         }
@@ -81,6 +85,9 @@ impl Top {
         if view.queue.is_none() {
             view.follow(&snapshot, &snapshot);
             snapshot = sampler.look(&view);
+        }
+        if let Some(trouble) = &snapshot.trouble {
+            bail!("{trouble}");
         }
         let text: String = screen::page(&snapshot, &view, terminal::columns()).into_iter().map(|line| line + "\n").collect();
         match std::io::stdout().lock().write_all(text.as_bytes()) {
@@ -195,8 +202,9 @@ impl App {
         let Some((target, message)) = self.asked.take() else { return };
         self.look();
         let queue = self.view.queue.as_ref().and_then(|name| self.snapshot.row(name)?.queue.as_ref().ok());
-        let has_it =
-            queue.is_some_and(|queue| queue.holders.iter().any(|holder| holder.pid == target.pid && holder.id == message));
+        let has_it = queue.is_some_and(|queue| {
+            queue.holders.iter().any(|holder| holder.is_alive && holder.pid == target.pid && holder.id == message)
+        });
         if !has_it {
             return self.notice(&format!("process {} does not have message {message} any more: nothing was done", target.pid));
         }

@@ -3,8 +3,10 @@
 use super::snapshot::{DeadLetter, Holder, Queue, Row, Snapshot};
 use super::view::{Pane, View};
 use super::who::{QueueFile, command, own_memory};
+use crate::place;
+use crate::queue::Ended;
 use crate::text::{MOST_BYTES, Text};
-use multiproc::{AttachError, Glimpse, MessageId, OpenError, Overview, QueueKind, Unfinished, queue_names};
+use multiproc::{AttachError, Glimpse, MessageId, OpenError, Overview, QueueKind, queue_names};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -45,6 +47,9 @@ struct Open {
 impl Sampler {
     /// Looks at all queues, and at the messages of the selected one that the view shows.
     pub(crate) fn look(&mut self, view: &View) -> Snapshot {
+        if let Some(flaw) = place::flaw(false) {
+            return Snapshot { queues: Vec::new(), trouble: Some(Text::of(flaw.sentence())) };
+        }
         let names = match queue_names() {
             Ok(names) => names,
             Err(error) => return Snapshot { queues: Vec::new(), trouble: Some(Text::of(sentence(&error))) },
@@ -211,16 +216,7 @@ fn message(glimpse: &Glimpse) -> Text {
 }
 
 fn dead_letter(glimpse: &Glimpse) -> DeadLetter {
-    let reason = match &glimpse.ended {
-        Some(Unfinished::GivenBack { note: 0 }) => "given back".to_owned(),
-        // As "multiproc work" notes how a job failed.
-        Some(Unfinished::GivenBack { note: 124 }) => "failed: ran past its time".to_owned(),
-        Some(Unfinished::GivenBack { note: note @ 129..192 }) => format!("failed: signal {}", note - 128),
-        Some(Unfinished::GivenBack { note }) => format!("failed: exit {note}"),
-        Some(Unfinished::Unreadable) => "could not be read".to_owned(),
-        Some(Unfinished::Died { pid }) => format!("process {pid} died"),
-        _ => String::new(),
-    };
+    let reason = glimpse.ended.map_or_else(String::new, |how| Ended::from(how).in_words());
     DeadLetter {
         id: Text::of(glimpse.id.to_string()),
         deliveries: glimpse.deliveries,

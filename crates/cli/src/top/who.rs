@@ -3,8 +3,10 @@
 //! A queue knows its holders by the numbers of their own pid namespaces. In another namespace the same number is another process, so a
 //! process counts as the holder only if the queue's file is in its memory.
 
+use crate::place;
 use crate::proc::signals;
 use crate::text::Text;
+use rustix::fs::{major, minor, stat};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::fs;
@@ -18,12 +20,16 @@ pub(crate) struct QueueFile(String, String);
 impl QueueFile {
     /// Finds it in this process's [memory](own_memory). `None`: no queue with this name is open, or its name was removed meanwhile.
     pub(crate) fn of(queue: &str, memory: &str) -> Option<Self> {
-        let ending = format!("/{queue}");
-        files(memory).find(|(_, path)| path.ends_with(&ending)).map(|(file, _)| file)
+        let path = place::own().join(queue);
+        let there = stat(&path).ok()?;
+        let numbers = (format!("{:02x}:{:02x}", major(there.st_dev), minor(there.st_dev)), there.st_ino.to_string());
+        // Some file systems tell another device here than there.
+        let is_it = |(file, named): &(Self, &str)| file.1 == numbers.1 && (file.0 == numbers.0 || path.as_os_str() == *named);
+        shared_files(memory).find(is_it).map(|(file, _)| file)
     }
 
     fn is_in(&self, pid: u32) -> bool {
-        files(&memory(pid)).any(|(file, _)| file == *self)
+        shared_files(&memory(pid)).any(|(file, _)| file == *self)
     }
 }
 
@@ -37,11 +43,13 @@ fn memory(pid: u32) -> String {
     String::from_utf8_lossy(&maps).into_owned()
 }
 
-/// The files in a process's memory: `address rights offset device inode path`.
-fn files(maps: &str) -> impl Iterator<Item = (QueueFile, &str)> {
+/// The files that a process shares with others in its memory: `address rights offset device inode path`. The rights of a program or a
+/// library have a `p` where these have an `s`.
+fn shared_files(maps: &str) -> impl Iterator<Item = (QueueFile, &str)> {
     maps.lines().filter_map(|line| {
         let mut words = line.splitn(6, ' ');
-        let (device, inode, path) = (words.nth(3)?, words.next()?, words.next()?);
+        words.nth(1).filter(|rights| rights.ends_with('s'))?;
+        let (device, inode, path) = (words.nth(1)?, words.next()?, words.next()?);
         Some((QueueFile(device.to_owned(), inode.to_owned()), path.trim_start()))
     })
 }
@@ -136,10 +144,11 @@ mod tests {
     #[test]
     fn a_file_in_memory_is_known_by_device_and_inode() {
         let maps = "7f00-7f01 r-xp 00000000 fe:00 131 /usr/lib/a b.so\n\
+                    7f01-7f02 r--p 00000000 fe:00 132 /usr/bin/jobs\n\
                     7f02-7f03 rw-s 00000000 00:1a 77                         /dev/shm/multiproc-0/jobs\n\
                     7f04-7f05 rw-p 00000000 00:00 0 \n\
                     7f06-7f07 rw-s 00000000 00:1a 78                         /dev/shm/multiproc-0/old (deleted)\n";
-        let found: Vec<_> = files(maps).filter(|(_, path)| path.starts_with("/dev/shm")).collect();
+        let found: Vec<_> = shared_files(maps).collect();
         let file = |inode: &str| QueueFile("00:1a".into(), inode.into());
         assert_eq!(found, [(file("77"), "/dev/shm/multiproc-0/jobs"), (file("78"), "/dev/shm/multiproc-0/old (deleted)")]);
     }

@@ -1,13 +1,13 @@
 //! What one job writes to one of its streams, until it is printed.
 
+use crate::work::spool::{Spool, Spooled};
 use rustix::io::{Errno, ioctl_fionbio, read};
-use std::io::{self, Seek, Write};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
-use tempfile::SpooledTempFile;
 
-/// Output beyond this many bytes goes to a temporary file until the job has ended.
-const IN_MEMORY: usize = 4 << 20;
+/// A line that is longer is printed in parts.
+const MOST_OF_A_LINE: usize = 1 << 20;
 
 /// One stream of a job.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(crate) struct Capture {
 #[derive(Debug)]
 enum Kept {
     /// All of it, for the end of the job.
-    Whole(SpooledTempFile),
+    Whole(Spooled),
     /// What was not taken yet: so many bytes of complete lines, and the beginning of one more.
     Lines { bytes: Vec<u8>, complete: usize },
 }
@@ -33,16 +33,18 @@ enum Kept {
 #[derive(Debug)]
 pub(crate) enum Captured {
     Nothing,
-    /// At its beginning.
-    Spooled(SpooledTempFile),
+    Spooled(Spooled),
     Bytes(Vec<u8>),
 }
 
 impl Capture {
-    pub(crate) fn new(pipe: OwnedFd, tag: Option<Rc<[u8]>>, by_line: bool) -> io::Result<Self> {
+    /// `spool`: keep the output there until the job has ended. Without it, lines are printed as they come.
+    pub(crate) fn new(pipe: OwnedFd, tag: Option<Rc<[u8]>>, spool: Option<&Spool>) -> io::Result<Self> {
         ioctl_fionbio(&pipe, true)?;
-        let kept =
-            if by_line { Kept::Lines { bytes: Vec::new(), complete: 0 } } else { Kept::Whole(SpooledTempFile::new(IN_MEMORY)) };
+        let kept = match spool {
+            Some(spool) => Kept::Whole(spool.begin()),
+            None => Kept::Lines { bytes: Vec::new(), complete: 0 },
+        };
         Ok(Self { pipe: Some(pipe), tag, is_at_line_start: true, kept, received: 0 })
     }
 
@@ -76,18 +78,20 @@ impl Capture {
     fn keep(&mut self, bytes: &[u8]) -> io::Result<()> {
         let tagged = self.tag.as_ref().map(|tag| {
             let mut tagged = Vec::with_capacity(2 * bytes.len());
+            let mut is_at_line_start = self.is_at_line_start;
             for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-                if self.is_at_line_start {
+                if is_at_line_start {
                     tagged.extend_from_slice(tag);
                 }
                 tagged.extend_from_slice(line);
-                self.is_at_line_start = line.ends_with(b"\n");
+                is_at_line_start = line.ends_with(b"\n");
             }
             tagged
         });
+        self.is_at_line_start = bytes.ends_with(b"\n");
         let bytes = tagged.as_deref().unwrap_or(bytes);
         match &mut self.kept {
-            Kept::Whole(file) => file.write_all(bytes),
+            Kept::Whole(spooled) => spooled.append(bytes),
             Kept::Lines { bytes: kept, complete } => {
                 if let Some(end) = bytes.iter().rposition(|byte| *byte == b'\n') {
                     *complete = kept.len() + end + 1;
@@ -98,11 +102,14 @@ impl Capture {
         }
     }
 
-    /// Takes the lines that are complete, where lines are printed as they come.
+    /// Takes the lines that are complete, where lines are printed as they come, and what there is of a line that is too long to be kept.
     pub(crate) fn take_lines(&mut self) -> Option<Vec<u8>> {
-        let Kept::Lines { bytes, complete: complete @ 1.. } = &mut self.kept else { return None };
+        let Kept::Lines { bytes, complete } = &mut self.kept else { return None };
+        if bytes.len() - *complete >= MOST_OF_A_LINE {
+            *complete = bytes.len();
+        }
         let rest = bytes.split_off(std::mem::take(complete));
-        Some(std::mem::replace(bytes, rest))
+        Some(std::mem::replace(bytes, rest)).filter(|lines| !lines.is_empty())
     }
 
     /// Closes the stream. Returns what was not printed yet. Where lines count, the last one gets its end.
@@ -111,18 +118,18 @@ impl Capture {
             return Ok(Captured::Nothing);
         }
         match self.kept {
-            Kept::Lines { mut bytes, complete } => {
-                if bytes.len() > complete {
+            Kept::Lines { mut bytes, .. } => {
+                if !self.is_at_line_start {
                     bytes.push(b'\n');
                 }
                 Ok(Captured::Bytes(bytes))
             }
-            Kept::Whole(mut file) => {
-                if !self.is_at_line_start {
-                    file.write_all(b"\n")?;
+            Kept::Whole(mut spooled) => {
+                if self.tag.is_some() && !self.is_at_line_start {
+                    spooled.append(b"\n")?;
                 }
-                file.rewind()?;
-                Ok(Captured::Spooled(file))
+                spooled.finish()?;
+                Ok(Captured::Spooled(spooled))
             }
         }
     }
@@ -131,11 +138,12 @@ impl Capture {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Read;
+    use std::io::Write;
 
     fn captured(parts: &[&str], tag: Option<&str>, by_line: bool) -> (Vec<String>, String) {
         let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
-        let mut capture = Capture::new(ours.into(), tag.map(|tag| tag.as_bytes().into()), by_line).unwrap();
+        let spool = (!by_line).then(Spool::new);
+        let mut capture = Capture::new(ours.into(), tag.map(|tag| tag.as_bytes().into()), spool.as_ref()).unwrap();
         let mut lines = Vec::new();
         for part in parts {
             theirs.write_all(part.as_bytes()).unwrap();
@@ -146,7 +154,9 @@ mod tests {
         match capture.finish().unwrap() {
             Captured::Nothing => {}
             Captured::Bytes(bytes) => rest = String::from_utf8(bytes).unwrap(),
-            Captured::Spooled(mut file) => drop(file.read_to_string(&mut rest).unwrap()),
+            Captured::Spooled(mut spooled) => {
+                rest = String::from_utf8(spooled.take().unwrap().unwrap()).unwrap();
+            }
         }
         (lines, rest)
     }
@@ -163,5 +173,24 @@ mod tests {
         let parts = ["one\ntw", "o\n", "\nx"];
         assert_eq!(captured(&parts, Some("t\t"), false), (vec![], "t\tone\nt\ttwo\nt\t\nt\tx\n".into()));
         assert_eq!(captured(&[], Some("t\t"), false), (vec![], String::new()));
+    }
+
+    #[test]
+    fn a_line_without_end_is_printed_in_parts_and_ended_once() {
+        let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let mut capture = Capture::new(ours.into(), Some(b"t\t".as_slice().into()), None).unwrap();
+        let (mut printed, mut most_kept) = (Vec::new(), 0);
+        for _ in 0..5 * MOST_OF_A_LINE / 1000 {
+            theirs.write_all(&[b'x'; 1000]).unwrap();
+            capture.read(&mut [0; 1000]).unwrap();
+            let Kept::Lines { bytes, .. } = &capture.kept else { unreachable!() };
+            most_kept = most_kept.max(bytes.len());
+            printed.extend(capture.take_lines().unwrap_or_default());
+        }
+        assert!(most_kept < MOST_OF_A_LINE + 1000, "{most_kept}");
+        let Captured::Bytes(rest) = capture.finish().unwrap() else { unreachable!() };
+        printed.extend(rest);
+        assert_eq!(printed.len(), 2 + 5 * MOST_OF_A_LINE / 1000 * 1000 + 1);
+        assert!(printed.starts_with(b"t\tx") && printed.ends_with(b"x\n"));
     }
 }

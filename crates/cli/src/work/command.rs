@@ -43,8 +43,10 @@ pub(crate) struct Filling<'a> {
 pub(crate) struct Nul;
 
 impl Template {
-    pub(crate) fn new(command: &[OsString]) -> Self {
-        Self(command.iter().map(|argument| pieces(argument.as_bytes())).collect())
+    /// `replacement`: what stands for the message in place of `{}`.
+    pub(crate) fn new(command: &[OsString], replacement: Option<&str>) -> Self {
+        let replacement = replacement.unwrap_or("{}").as_bytes();
+        Self(command.iter().map(|argument| pieces(argument.as_bytes(), replacement)).collect())
     }
 
     /// Whether a job's own arguments go into the command.
@@ -135,17 +137,20 @@ fn stem(path: &[u8]) -> &[u8] {
 }
 
 /// Splits one argument of a command at its placeholders.
-fn pieces(argument: &[u8]) -> Vec<Piece> {
+fn pieces(argument: &[u8], replacement: &[u8]) -> Vec<Piece> {
     let (mut pieces, mut text, mut rest) = (Vec::new(), Vec::new(), argument);
     while let Some((first, after)) = rest.split_first() {
-        let inside = after.iter().position(|byte| *byte == b'}').filter(|_| *first == b'{').map(|end| &after[..end]);
-        match inside.and_then(|inside| Some((placeholder(inside)?, inside.len()))) {
-            Some((piece, len)) => {
+        let found = match rest.strip_prefix(replacement) {
+            Some(behind) => Some((Piece::Argument(None, Part::Whole), behind)),
+            None => in_braces(rest),
+        };
+        match found {
+            Some((piece, behind)) => {
                 if !text.is_empty() {
                     pieces.push(Piece::Text(std::mem::take(&mut text)));
                 }
                 pieces.push(piece);
-                rest = &after[len + 1..];
+                rest = behind;
             }
             None => {
                 text.push(*first);
@@ -157,6 +162,13 @@ fn pieces(argument: &[u8]) -> Vec<Piece> {
         pieces.push(Piece::Text(text));
     }
     pieces
+}
+
+/// A placeholder in braces at the beginning of a text, and what follows it. `{}` is the caller's.
+fn in_braces(text: &[u8]) -> Option<(Piece, &[u8])> {
+    let after = text.strip_prefix(b"{")?;
+    let end = after.iter().position(|byte| *byte == b'}').filter(|end| *end > 0)?;
+    Some((placeholder(&after[..end])?, &after[end + 1..]))
 }
 
 /// What stands between two braces, if it is a placeholder.
@@ -186,7 +198,7 @@ mod tests {
 
     fn filled(command: &[&str], arguments: &[&[u8]]) -> Vec<String> {
         let command: Vec<OsString> = command.iter().map(OsString::from).collect();
-        let filled = Template::new(&command).fill(Filling { arguments, number: 7, slot: 2 }).unwrap();
+        let filled = Template::new(&command, None).fill(Filling { arguments, number: 7, slot: 2 }).unwrap();
         filled.into_iter().map(|argument| argument.into_string().unwrap()).collect()
     }
 
@@ -212,5 +224,13 @@ mod tests {
     #[test]
     fn many_arguments_are_one_each_where_the_placeholder_stands_alone() {
         assert_eq!(filled(&["e", "{}", "<{/}>", "{2}", "{3}"], &[b"a/b", b"c d"]), ["e", "a/b", "c d", "<b c d>", "c d", ""]);
+    }
+
+    #[test]
+    fn another_word_can_stand_for_the_message() {
+        let command = ["e", "<FILE>", "{}", "{.}", "FILEFILE"].map(OsString::from);
+        let with = Filling { arguments: &[b"a.b"], number: 7, slot: 2 };
+        let filled = Template::new(&command, Some("FILE")).fill(with).unwrap();
+        assert_eq!(filled, ["e", "<a.b>", "{}", "a", "a.ba.b"]);
     }
 }

@@ -97,6 +97,7 @@ impl Worker<'_> {
     fn give_back_kept(&mut self) {
         if let Some(taken) = self.unstarted.take() {
             self.order.leave(taken.number);
+            taken.delivery.give_back_untried();
         }
         while let Some(failed) = self.retries.pop_any() {
             failed.give_back();

@@ -2,42 +2,74 @@
 //!
 //! The kernel kills a job's command with its worker, but not what the command has started: the programs of a shell script, say. The
 //! guard knows the process group of each job from a table in shared memory, and sleeps until the worker is gone. So it costs a job
-//! no wake-up.
+//! no wake-up. The worker replaces a guard that was killed itself.
 
 use crate::work::exec::this_program;
 use anyhow::Context;
 use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 use std::fs::File;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ExitCode, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// The worker's end.
 #[derive(Debug)]
 pub(crate) struct Guard {
-    /// Its standard input ends with this process. That tells it.
-    process: Child,
+    process: Standing,
     table: File,
 }
 
+#[derive(Debug)]
+enum Standing {
+    /// Its standard input ends with this process. That tells it.
+    Here { process: Child, pidfd: OwnedFd },
+    /// The system had no process for it: it is tried again then.
+    Missing { again: Instant },
+}
+
 const ENTRY: usize = size_of::<i32>();
+/// When a process is tried again that the system refused.
+const LATER: Duration = Duration::from_millis(200);
 
 impl Guard {
     pub(crate) fn start() -> anyhow::Result<Self> {
         let start = || -> io::Result<Self> {
             let table = File::from(memfd_create("multiproc-jobs", MemfdFlags::CLOEXEC)?);
-            let mut guard = this_program("__guard");
-            // In a group of its own, Ctrl-C does not reach it.
-            guard.process_group(0).current_dir("/");
-            let process = guard.stdin(Stdio::piped()).stdout(table.try_clone()?).stderr(Stdio::null()).spawn()?;
-            Ok(Self { process, table })
+            Ok(Self { process: Standing::start(&table)?, table })
         };
         start().context("can't start the process that watches over the jobs")
+    }
+
+    /// Readable once the guard has ended, which another process has done to it.
+    pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        match &self.process {
+            Standing::Here { pidfd, .. } => Some(pidfd.as_fd()),
+            Standing::Missing { .. } => None,
+        }
+    }
+
+    /// When to call [`replace`](Self::replace), if the guard is missing.
+    pub(crate) fn next_time(&self) -> Option<Instant> {
+        match self.process {
+            Standing::Here { .. } => None,
+            Standing::Missing { again } => Some(again),
+        }
+    }
+
+    /// Starts another guard in place of one that has ended. It knows the jobs from the same table.
+    pub(crate) fn replace(&mut self) {
+        if let Standing::Here { process, .. } = &mut self.process {
+            let _ = process.wait();
+        }
+        let started = Standing::start(&self.table);
+        self.process = started.unwrap_or_else(|_| Standing::Missing { again: Instant::now() + LATER });
     }
 
     /// The job in `slot` has this process group from now on; `None`: it has ended.
@@ -49,9 +81,28 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        drop(self.process.stdin.take());
-        // In a container the first process may reap nobody.
-        let _ = self.process.wait();
+        if let Standing::Here { process, .. } = &mut self.process {
+            drop(process.stdin.take());
+            // In a container the first process may reap nobody.
+            let _ = process.wait();
+        }
+    }
+}
+
+impl Standing {
+    fn start(table: &File) -> io::Result<Self> {
+        let mut guard = this_program("__guard");
+        // In a group of its own, Ctrl-C does not reach it.
+        guard.process_group(0).current_dir("/");
+        let mut process = guard.stdin(Stdio::piped()).stdout(table.try_clone()?).stderr(Stdio::null()).spawn()?;
+        match pidfd_open(Pid::from_child(&process), PidfdFlags::empty()) {
+            Ok(pidfd) => Ok(Self::Here { process, pidfd }),
+            Err(error) => {
+                drop(process.stdin.take());
+                let _ = process.wait();
+                Err(error.into())
+            }
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use crate::work::capture::{Capture, Captured};
 use crate::work::exec::bound_command;
 use crate::work::guard::Guard;
 use crate::work::item::Taken;
+use crate::work::spool::Spool;
 use rustix::event::PollFlags;
 use rustix::io::{Errno, ioctl_fionbio};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
@@ -33,7 +34,8 @@ pub(crate) struct Launch<'a> {
 #[derive(Clone, Debug)]
 pub(crate) struct Capturing {
     pub(crate) tag: Option<Rc<[u8]>>,
-    pub(crate) by_line: bool,
+    /// Where it is until the job has ended. `None`: its lines are printed as they come.
+    pub(crate) spool: Option<Spool>,
 }
 
 #[derive(Debug)]
@@ -92,6 +94,7 @@ pub(crate) struct Ended {
     pub(crate) taken: Taken,
     pub(crate) shown: Vec<u8>,
     pub(crate) why: Option<Why>,
+    /// Its exit code; 0 where a signal ended it, and -1 where its time did, as GNU parallel counts.
     pub(crate) code: i32,
     pub(crate) signal: i32,
     pub(crate) started: SystemTime,
@@ -123,6 +126,9 @@ impl Ended {
 const LINGER: Duration = Duration::from_millis(200);
 /// They may write so much: an endless writer is not followed.
 const LINGER_BYTES: usize = 1 << 20;
+
+/// What GNU parallel logs of a job that did not end by itself.
+const TIMED_OUT_CODE: i32 = -1;
 
 /// A message that got no process.
 #[derive(Debug)]
@@ -287,11 +293,17 @@ impl Job {
         let status = self.process.wait()?;
         let received = self.streams[0].as_ref().map_or(0, Capture::received);
         let [stdout, stderr] = self.streams.map(|stream| stream.map_or(Ok(Captured::Nothing), Capture::finish));
+        let why = self.ending.map(|ending| ending.why);
+        let code = match status.code() {
+            // It did not end by itself. A log that said 0 would say that it was done.
+            None | Some(0) if why == Some(Why::TimedOut) => TIMED_OUT_CODE,
+            code => code.unwrap_or(0),
+        };
         Ok(Ended {
             taken: self.taken,
             shown: self.shown,
-            why: self.ending.map(|ending| ending.why),
-            code: status.code().unwrap_or(0),
+            why,
+            code,
             signal: status.signal().unwrap_or(0),
             started: self.started.1,
             ran_for: self.exited.map_or_else(|| self.started.0.elapsed(), |exited| exited.ran_for),
@@ -335,7 +347,7 @@ impl Launch<'_> {
         let streams = [process.stdout.take().map(OwnedFd::from), process.stderr.take().map(OwnedFd::from)];
         let capture = |pipe: Option<OwnedFd>| -> io::Result<Option<Capture>> {
             let Some((pipe, how)) = pipe.zip(self.capture.as_ref()) else { return Ok(None) };
-            Capture::new(pipe, how.tag.clone(), how.by_line).map(Some)
+            Capture::new(pipe, how.tag.clone(), how.spool.as_ref()).map(Some)
         };
         let [stdout, stderr] = streams.map(capture);
         Ok((group, pidfd, input, [stdout?, stderr?]))

@@ -50,13 +50,19 @@ impl JobLog {
         Ok(Self { file, path: path.to_owned() })
     }
 
-    pub(crate) fn write(&mut self, entry: &Entry<'_>) -> anyhow::Result<()> {
-        let Entry { number, started, ran_for, sent, received, code, signal, command } = entry;
+    pub(crate) fn write(&mut self, line: &[u8]) -> anyhow::Result<()> {
+        self.file.write_all(line).with_context(|| format!("can't write the job log {}", self.path.display()))
+    }
+}
+
+impl Entry<'_> {
+    pub(crate) fn line(&self) -> Vec<u8> {
+        let Entry { number, started, ran_for, sent, received, code, signal, command } = self;
         let (started, ran_for) = (started.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64(), ran_for.as_secs_f64());
         let mut line = format!("{number}\t:\t{started:.3}\t{ran_for:10.3}\t{sent}\t{received}\t{code}\t{signal}\t").into_bytes();
         line.extend_from_slice(command);
         line.push(b'\n');
-        self.file.write_all(&line).with_context(|| format!("can't write the job log {}", self.path.display()))
+        line
     }
 }
 

@@ -3,6 +3,7 @@
 //! A message is in the worker's hands from its first start until it is done, given back or put aside. So whatever kills the worker,
 //! the message is delivered again, and the commands that it has started are ended first.
 
+mod bar;
 mod capture;
 mod command;
 mod drain;
@@ -19,6 +20,7 @@ mod quote;
 mod retry;
 mod settle;
 mod slots;
+mod spool;
 mod start;
 
 pub(crate) use command::Template;
@@ -112,7 +114,7 @@ impl Work {
             );
         }
         let queue = Named::joinable(&self.name, "be worked on")?;
-        let template = Template::new(&self.command);
+        let template = Template::new(&self.command, self.options.replacement.as_deref());
         let overview = look(&self.name)?;
         if self.options.dry_run {
             return print_all(&self.name, &template, &overview);
@@ -127,6 +129,7 @@ impl Work {
             // The queue puts a message aside at its own limit, whatever the worker says.
             limit: self.max_deliveries.into_iter().chain(overview.max_deliveries()).min(),
             until_empty: self.until_empty,
+            total: None,
         };
         Worker::new(&queue, plan, Traffic::Shared(overview))?.work()
     }

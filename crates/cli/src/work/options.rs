@@ -3,6 +3,7 @@
 use crate::work::halt::Halt;
 use crate::work::load::Gate;
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use std::path::PathBuf;
 use std::thread::available_parallelism;
 use std::time::Duration;
@@ -48,6 +49,12 @@ pub(crate) struct Options {
     /// Print the output of jobs in the order in which they were started.
     #[arg(short, long)]
     pub(crate) keep_order: bool,
+    /// Write this for the message in place of {}, which then means nothing.
+    #[arg(short = 'I', value_name = "REPL", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) replacement: Option<String>,
+    /// Show on standard error how far the work is, if that is a terminal.
+    #[arg(long, visible_aliases = ["eta", "progress"])]
+    pub(crate) bar: bool,
     /// Print the commands, and run none.
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -1,15 +1,15 @@
 //! What goes to standard output and standard error, in order, without ever waiting for a slow reader.
 
 use crate::work::capture::Captured;
+use crate::work::spool::Spooled;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{FileType, fstat};
 use rustix::io::{Errno, write};
 use rustix::stdio::{stderr, stdout};
 use rustix::time::Timespec;
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::BorrowedFd;
-use tempfile::SpooledTempFile;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
@@ -30,13 +30,13 @@ pub(crate) struct Output<F> {
 #[derive(Debug)]
 enum Piece<F> {
     Bytes { to: Target, bytes: Vec<u8>, at: usize },
-    File { to: Target, file: SpooledTempFile },
+    Spooled { to: Target, spooled: Spooled },
     Finished(F),
 }
 
 /// A pipe that takes anything takes a page without waiting.
 const PAGE: usize = 4096;
-/// What is read of a file at a time.
+/// What one write to a file may take.
 const PORTION: usize = 64 << 10;
 /// What is written before other things have their turn.
 const TURN: usize = 1 << 20;
@@ -69,7 +69,7 @@ impl<F> Output<F> {
         match captured {
             Captured::Nothing => {}
             Captured::Bytes(bytes) => self.print(to, bytes),
-            Captured::Spooled(file) => self.pieces.push_back(Piece::File { to, file }),
+            Captured::Spooled(spooled) => self.pieces.push_back(Piece::Spooled { to, spooled }),
         }
     }
 
@@ -81,7 +81,7 @@ impl<F> Output<F> {
     /// What has to be writable for [`write`](Self::write) to go on.
     pub(crate) fn awaits(&self) -> Option<Target> {
         match self.pieces.front()? {
-            Piece::Bytes { to, .. } | Piece::File { to, .. } => Some(*to),
+            Piece::Bytes { to, .. } | Piece::Spooled { to, .. } => Some(*to),
             Piece::Finished(_) => None,
         }
     }
@@ -93,13 +93,12 @@ impl<F> Output<F> {
         while let Some(piece) = self.pieces.pop_front() {
             match piece {
                 Piece::Finished(job) => finished.push(job),
-                Piece::File { to, mut file } => {
-                    let mut bytes = vec![0; PORTION];
-                    let len = file.read(&mut bytes)?;
-                    bytes.truncate(len);
-                    if len > 0 {
-                        self.pieces.push_front(Piece::File { to, file });
-                        self.line_bytes += len;
+                Piece::Spooled { to, mut spooled } => {
+                    let taken =
+                        spooled.take().map_err(|error| io::Error::other(format!("its part in a temporary file: {error}")))?;
+                    if let Some(bytes) = taken {
+                        self.pieces.push_front(Piece::Spooled { to, spooled });
+                        self.line_bytes += bytes.len();
                         self.pieces.push_front(Piece::Bytes { to, bytes, at: 0 });
                     }
                 }

@@ -1,9 +1,10 @@
 //! What becomes of a message after its job has ended.
 //!
-//! A job's message is done once all that the job wrote has been printed. A worker that is killed before that leaves the message to
-//! another one.
+//! A job's message is done, and the job is logged, once all that the job wrote has been printed. A worker that is killed before that
+//! leaves the message to another one.
 
-use crate::exit::Exit;
+use crate::exit::{Exit, say};
+use crate::work::capture::Captured;
 use crate::work::drain::Phase;
 use crate::work::halt::Tally;
 use crate::work::item::Taken;
@@ -35,6 +36,15 @@ pub(crate) enum Verdict {
 pub(crate) struct Finished {
     pub(crate) taken: Taken,
     verdict: Verdict,
+    /// Its line in the job log.
+    line: Option<Vec<u8>>,
+}
+
+/// A job that has ended, with what it wrote to standard output and standard error.
+#[derive(Debug)]
+pub(crate) struct Printable {
+    output: [Captured; 2],
+    finished: Finished,
 }
 
 /// A message that is to run again.
@@ -56,6 +66,8 @@ pub(crate) struct Tallies {
     halt: Tally,
     /// The messages whose last run in this worker failed.
     failed: HashSet<MessageId>,
+    /// Those of them that are dead letters.
+    dead: u64,
 }
 
 /// The note of a job that ran past its time, as `timeout` ends.
@@ -64,6 +76,11 @@ const TIMED_OUT: u32 = 124;
 const FAILED: [u8; 2] = [1, 101];
 
 impl Tallies {
+    /// Counts the jobs that have ended for good, and those of them that failed.
+    pub(crate) fn ended(&self) -> (u64, u64) {
+        (self.halt.succeeded + self.halt.failed, self.halt.failed)
+    }
+
     pub(crate) fn exit(&self) -> Exit {
         match self.failed.len() {
             0 => Exit::Done,
@@ -73,54 +90,54 @@ impl Tallies {
 }
 
 impl Worker<'_> {
-    /// A job has ended: it is logged, and its output is next to be printed.
+    /// A job has ended: its output is next to be printed.
     pub(crate) fn on_end(&mut self, ended: Ended) -> anyhow::Result<()> {
         let verdict = self.verdict(&ended);
-        // A job that the worker ended is no job that was run: another run of it is logged.
-        if let Some(log) = self.plan.joblog.as_mut().filter(|_| !matches!(verdict, Verdict::GivenBack { .. })) {
-            let Ended { shown, code, signal, started, ran_for, sent, received, .. } = &ended;
-            log.write(&Entry {
-                number: ended.taken.number,
-                started: *started,
-                ran_for: *ran_for,
-                sent: *sent,
-                received: *received,
-                code: *code,
-                signal: *signal,
-                command: shown,
-            })?;
-        }
+        let line = self.is_logged(verdict).then(|| entry(&ended).line());
         self.count(&ended, verdict);
+        let number = ended.taken.number;
         let runs_again = matches!(verdict, Verdict::Failed { again: true, .. }) && self.phase == Phase::Working;
+        let Ended { taken, output, .. } = ended;
+        let finished = Finished { taken, verdict, line };
         match verdict {
             // What another run prints as well is printed once.
             Verdict::GivenBack { .. } => {
-                self.order.leave(ended.taken.number);
-                self.settle(Finished { taken: ended.taken, verdict });
+                self.order.leave(number);
+                self.settle(finished)?;
             }
-            _ if runs_again && self.plan.source == MessageSource::Input => self.settle(Finished { taken: ended.taken, verdict }),
-            _ if self.plan.options.keep_order => self.order.fill(ended.taken.number, (ended, verdict)),
+            _ if runs_again && self.plan.source == MessageSource::Input => self.settle(finished)?,
+            _ if self.plan.options.keep_order => self.order.fill(number, Printable { output, finished }),
             _ => {
-                self.order.leave(ended.taken.number);
-                self.queue_output(ended, verdict);
+                self.order.leave(number);
+                self.queue_output(Printable { output, finished });
             }
         }
         self.print_in_order();
         Ok(())
     }
 
+    /// A job that the worker ended was not run: another run of it is logged. `run` has one line for each job, as GNU parallel has: a try
+    /// that is not the last one says neither that the job is done nor that it failed.
+    fn is_logged(&self, verdict: Verdict) -> bool {
+        let is_last = match verdict {
+            Verdict::GivenBack { .. } => false,
+            Verdict::Failed { again: true, .. } => self.plan.source != MessageSource::Input,
+            Verdict::Done | Verdict::Failed { .. } => true,
+        };
+        is_last && self.plan.joblog.is_some()
+    }
+
     pub(crate) fn print_in_order(&mut self) {
-        while let Some((ended, verdict)) = self.order.pop() {
-            self.queue_output(ended, verdict);
+        while let Some(printable) = self.order.pop() {
+            self.queue_output(printable);
         }
     }
 
-    fn queue_output(&mut self, ended: Ended, verdict: Verdict) {
-        let [stdout, stderr] = ended.output;
+    fn queue_output(&mut self, Printable { output: [stdout, stderr], finished }: Printable) {
         self.output.print_captured(Target::Stdout, stdout);
         self.output.print_captured(Target::Stderr, stderr);
         self.unprinted += 1;
-        self.output.finish(Finished { taken: ended.taken, verdict });
+        self.output.finish(finished);
     }
 
     fn verdict(&self, ended: &Ended) -> Verdict {
@@ -153,7 +170,8 @@ impl Worker<'_> {
             return;
         };
         if halt.is_at_first_failure() {
-            self.exit = Some(Exit::Failed(exit_status(ended).clamp(1, 255) as u8));
+            let Verdict::Failed { note, .. } = verdict else { return };
+            self.exit = Some(Exit::Failed(note.clamp(1, 255) as u8));
         } else if halt.is_at_success() {
             self.exit = Some(Exit::Done);
         }
@@ -166,29 +184,79 @@ impl Worker<'_> {
     }
 
     /// Prints what can be printed now, and settles the jobs whose output is out.
-    pub(crate) fn print(&mut self) {
-        let mut finished = Vec::new();
-        let printed = self.output.write(&mut finished);
+    pub(crate) fn print(&mut self) -> anyhow::Result<()> {
+        let (mut finished, has_output) = (Vec::new(), !self.output.is_empty());
+        let mut write = || self.output.write(&mut finished);
+        let printed = match self.bar.as_ref().filter(|_| has_output) {
+            Some(bar) => bar.aside(write),
+            None => write(),
+        };
         self.unprinted -= finished.len();
-        finished.into_iter().for_each(|finished| self.settle(finished));
+        // What is out is settled, whatever the log says.
+        let settled: Vec<_> = finished.into_iter().map(|finished| self.settle(finished)).collect();
         if let Err(error) = printed {
             self.on_unprintable(error);
         }
+        settled.into_iter().collect()
     }
 
-    /// Does with a message what the end of its job means for it.
-    pub(crate) fn settle(&mut self, Finished { taken, verdict }: Finished) {
+    /// Logs the job, and does with its message what the end of the job means for it.
+    pub(crate) fn settle(&mut self, Finished { taken, verdict, line }: Finished) -> anyhow::Result<()> {
+        let logged = line.zip(self.plan.joblog.as_mut()).map_or(Ok(()), |(line, log)| log.write(&line));
         match verdict {
             Verdict::Done => drop(taken.delivery.done()),
             Verdict::Failed { note, again: true } if self.phase == Phase::Working => {
                 let due = Instant::now() + self.back_off().after(taken.delivery.count());
                 self.retries.keep(due, self.traffic.behind_all(), Failed { taken, note });
             }
-            Verdict::Failed { note, again: true } | Verdict::GivenBack { note } => taken.delivery.give_back_noting(note),
+            Verdict::Failed { note, again: true } => taken.delivery.give_back_noting(note),
+            Verdict::GivenBack { note } => taken.delivery.give_back_interrupted(note),
             // Nobody looks for the dead letters of a queue without a name.
             Verdict::Failed { .. } if self.plan.source == MessageSource::Input => drop(taken.delivery.done()),
-            Verdict::Failed { note, .. } => taken.delivery.put_aside(note),
+            Verdict::Failed { note, .. } => {
+                self.tallies.dead += 1;
+                taken.delivery.put_aside(note);
+            }
         }
+        logged
+    }
+
+    /// Tells what failed, and where to look for it.
+    pub(crate) fn say_failed(&self) {
+        let Tallies { failed, dead, .. } = &self.tallies;
+        let failed = failed.len();
+        let are = if *dead == 1 { "is a dead letter" } else { "are dead letters" };
+        match (&self.plan.source, failed) {
+            (_, 0) => {}
+            (MessageSource::Input, _) => {
+                let jobs = if failed == 1 { "job" } else { "jobs" };
+                match &self.plan.options.joblog {
+                    Some(path) => say!("{failed} {jobs} failed: see Exitval and Signal in {}", path.display()),
+                    None => say!("{failed} {jobs} failed; --joblog FILE tells which, and --resume-failed runs them again"),
+                }
+            }
+            (MessageSource::Named(name), _) => {
+                let (name, messages) = (name.to_string_lossy(), if failed == 1 { "message" } else { "messages" });
+                match dead {
+                    0 => say!("{failed} {messages} failed here and went back into queue {name}"),
+                    dead => say!("{failed} {messages} failed; {dead} {are}: see \"multiproc dead {name}\""),
+                }
+            }
+        }
+    }
+}
+
+fn entry(ended: &Ended) -> Entry<'_> {
+    let Ended { taken, shown, code, signal, started, ran_for, sent, received, .. } = ended;
+    Entry {
+        number: taken.number,
+        started: *started,
+        ran_for: *ran_for,
+        sent: *sent,
+        received: *received,
+        code: *code,
+        signal: *signal,
+        command: shown,
     }
 }
 

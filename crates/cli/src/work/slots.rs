@@ -4,16 +4,18 @@
 //! So time-outs and signals are always served. The kernel ties each job to the thread that started it, which is the main thread.
 
 use crate::exit::Exit;
+use crate::work::bar::Bar;
 use crate::work::command::Template;
 use crate::work::drain::{Phase, Signals};
 use crate::work::guard::Guard;
 use crate::work::item::{Form, Taken};
-use crate::work::job::{Ended, Job, Watch};
+use crate::work::job::{Job, Watch};
 use crate::work::joblog::JobLog;
 use crate::work::options::Options;
 use crate::work::output::{InOrder, Output, Target};
 use crate::work::retry::{BackOff, Retries};
-use crate::work::settle::{Failed, Finished, Tallies, Verdict};
+use crate::work::settle::{Failed, Finished, Printable, Tallies};
+use crate::work::spool::Spool;
 use crate::work::start::{Next, Traffic};
 use anyhow::Context;
 use multiproc::JoinableQueue;
@@ -34,6 +36,8 @@ pub(crate) struct Plan {
     /// After so many deliveries a message is not run again.
     pub(crate) limit: Option<u16>,
     pub(crate) until_empty: bool,
+    /// How many jobs there are in all, where that is known.
+    pub(crate) total: Option<u64>,
 }
 
 /// Where messages come from.
@@ -56,14 +60,16 @@ pub(crate) struct Worker<'q> {
     pub(crate) plan: Plan,
     pub(crate) traffic: Traffic<'q>,
     pub(crate) guard: Guard,
+    pub(crate) bar: Option<Bar>,
     signals: Signals,
     pub(crate) jobs: Vec<Option<Job>>,
     /// A message that the system had no process for.
     pub(crate) unstarted: Option<Taken>,
+    pub(crate) spool: Spool,
     pub(crate) output: Output<Finished>,
     /// Jobs whose output is not printed yet.
     pub(crate) unprinted: usize,
-    pub(crate) order: InOrder<(Ended, Verdict)>,
+    pub(crate) order: InOrder<Printable>,
     pub(crate) retries: Retries<Failed>,
     pub(crate) tallies: Tallies,
     pub(crate) phase: Phase,
@@ -79,6 +85,8 @@ pub(crate) struct Worker<'q> {
 /// What a wait ended for.
 struct Ready {
     signals: Vec<i32>,
+    /// The guard has ended.
+    guard: bool,
     /// What jobs are ready for, each by its slot.
     jobs: Vec<(usize, Watch)>,
 }
@@ -94,14 +102,18 @@ impl<'q> Worker<'q> {
         let slots = plan.options.jobs;
         // Before the jobs have all the descriptors that this process may have.
         queue.readiness().context("can't wait for the queue")?;
+        let is_counted = plan.source != MessageSource::Input;
+        let bar = plan.options.bar.then(|| Bar::new(plan.total, is_counted));
         Ok(Self {
             queue,
             plan,
             traffic,
+            bar,
             signals: Signals::watch()?,
             guard: Guard::start()?,
             jobs: (0..slots).map(|_| None).collect(),
             unstarted: None,
+            spool: Spool::new(),
             output: Output::new(),
             unprinted: 0,
             order: InOrder::new(),
@@ -124,6 +136,10 @@ impl<'q> Worker<'q> {
             self.running().for_each(Job::kill);
             self.jobs.drain(..).flatten().for_each(|job| drop(job.end(&self.guard)));
         }
+        if let Some(bar) = &self.bar {
+            bar.clear();
+        }
+        self.say_failed();
         worked.map(|()| self.exit.unwrap_or_else(|| self.tallies.exit()))
     }
 
@@ -137,13 +153,19 @@ impl<'q> Worker<'q> {
 
     fn take_turns(&mut self) -> anyhow::Result<()> {
         loop {
-            self.print();
+            self.print()?;
+            if let Some(bar) = &self.bar {
+                bar.show(&self.tallies, || self.queue.unfinished() as u64);
+            }
             self.give_back_due();
             let next = self.start_next()?;
             if self.is_idle() && (next == Next::Never || self.phase != Phase::Working) {
                 return Ok(());
             }
-            let Ready { signals, jobs } = self.wait(&next)?;
+            let Ready { signals, guard, jobs } = self.wait(&next)?;
+            if guard || self.guard.next_time().is_some_and(|at| at <= Instant::now()) {
+                self.guard.replace();
+            }
             signals.into_iter().for_each(|signal| self.on_signal(signal));
             self.serve(jobs)?;
         }
@@ -159,6 +181,8 @@ impl<'q> Worker<'q> {
     fn wait(&self, next: &Next) -> anyhow::Result<Ready> {
         let mut polled: Vec<PollFd<'_>> = self.signals.descriptors().map(|bell| PollFd::new(bell, PollFlags::IN)).collect();
         let bells = polled.len();
+        polled.extend(self.guard.descriptor().map(|guard| PollFd::from_borrowed_fd(guard, PollFlags::IN)));
+        let guards = polled.len();
         let target = self.output.awaits().map(|target| target.descriptor());
         polled.extend(target.map(|target| PollFd::from_borrowed_fd(target, PollFlags::OUT)));
         if *next == Next::Message {
@@ -176,13 +200,14 @@ impl<'q> Worker<'q> {
         match poll(&mut polled, timeout.and_then(|timeout| Timespec::try_from(timeout).ok()).as_ref()) {
             Ok(_) => {}
             // A signal came. Then nothing else is known to be ready.
-            Err(Errno::INTR) => return Ok(Ready { signals: self.signals.take(), jobs: Vec::new() }),
+            Err(Errno::INTR) => return Ok(Ready { signals: self.signals.take(), guard: false, jobs: Vec::new() }),
             Err(error) => return Err(error).context("can't wait for the jobs"),
         }
         let is_ready = |polled: &PollFd<'_>| !polled.revents().is_empty();
         let signals = if polled[..bells].iter().any(is_ready) { self.signals.take() } else { Vec::new() };
+        let guard = polled[bells..guards].iter().any(is_ready);
         let jobs = polled[first..].iter().zip(watched).filter(|(polled, _)| is_ready(polled)).map(|(_, watch)| watch).collect();
-        Ok(Ready { signals, jobs })
+        Ok(Ready { signals, guard, jobs })
     }
 
     fn next_time(&self, next: &Next) -> Option<Instant> {
@@ -192,14 +217,14 @@ impl<'q> Worker<'q> {
             Next::Message | Next::Later | Next::Never => None,
         };
         let jobs = self.jobs.iter().flatten().filter_map(Job::next_time);
-        jobs.chain(start).chain(self.retries.next_due()).min()
+        jobs.chain(start).chain(self.retries.next_due()).chain(self.guard.next_time()).min()
     }
 
     /// Does what is ready, and what it is time for.
     fn serve(&mut self, ready: Vec<(usize, Watch)>) -> anyhow::Result<()> {
         for (slot, watch) in ready {
             if let Some(job) = &mut self.jobs[slot] {
-                job.on_ready(watch, &mut self.buffer).context("can't keep the output of a job")?;
+                job.on_ready(watch, &mut self.buffer).with_context(not_kept)?;
             }
         }
         let (now, kill_after) = (Instant::now(), self.plan.options.kill_after);
@@ -213,10 +238,14 @@ impl<'q> Worker<'q> {
             }
             if job.is_over(now) {
                 let job = self.jobs[slot].take();
-                let ended = job.map(|job| job.end(&self.guard)).transpose().context("can't wait for a job")?;
+                let ended = job.map(|job| job.end(&self.guard)).transpose().with_context(not_kept)?;
                 ended.map_or(Ok(()), |ended| self.on_end(ended))?;
             }
         }
         Ok(())
     }
+}
+
+fn not_kept() -> String {
+    format!("can't keep the output of a job in {}: TMPDIR can name another place", std::env::temp_dir().display())
 }

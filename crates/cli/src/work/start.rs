@@ -65,7 +65,7 @@ const LOOK: Duration = Duration::from_millis(500);
 const LATER: Duration = Duration::from_millis(200);
 /// Jobs that may have ended and wait for an earlier one to be printed.
 const MOST_OUT_OF_ORDER: usize = 4096;
-/// A tag is cut after so many bytes.
+/// A tag has the beginning of the message: so many bytes.
 const MOST_TAG: usize = 200;
 
 impl Worker<'_> {
@@ -107,7 +107,7 @@ impl Worker<'_> {
     /// A slot for the next job, unless what has ended waits for its output to be printed.
     fn free_slot(&self) -> Option<usize> {
         let is_backed_up = match self.plan.options.keep_order {
-            true => self.order.len() >= MOST_OUT_OF_ORDER,
+            true => self.order.len() + self.unprinted >= MOST_OUT_OF_ORDER,
             false => self.jobs.iter().flatten().count() + self.unprinted >= self.jobs.len(),
         };
         let is_working = self.phase == Phase::Working;
@@ -126,7 +126,7 @@ impl Worker<'_> {
         let options = &self.plan.options;
         let capture = (!options.ungroup).then(|| {
             let tag = options.tag.then(|| tag(&taken).into());
-            Capturing { tag, by_line: options.line_buffer }
+            Capturing { tag, spool: (!options.line_buffer).then(|| self.spool.clone()) }
         });
         let shown = if self.plan.joblog.is_some() { quote::command(&command) } else { Vec::new() };
         let launch = Launch {
@@ -192,8 +192,12 @@ impl Worker<'_> {
 }
 
 fn tag(taken: &Taken) -> Vec<u8> {
-    let mut tag = quote::line(&taken.arguments().join(&b' '));
-    tag.truncate(MOST_TAG);
+    let message = taken.arguments().join(&b' ');
+    // Not in the middle of a character.
+    let is_continued = |byte: &u8| byte & 0xc0 == 0x80;
+    let most = message.len().min(MOST_TAG);
+    let end = (0..=most).rev().find(|end| !message.get(*end).is_some_and(is_continued)).unwrap_or(most);
+    let mut tag = quote::line(&message[..end]);
     tag.push(b'\t');
     tag
 }

@@ -96,6 +96,34 @@ fn a_put_that_waits_says_how_many_were_put_when_a_signal_ends_it() {
 }
 
 #[test]
+fn whatever_limit_ends_a_put_it_says_how_many_were_put_and_which_limit_it_is() {
+    // One message that would need more than the limit, after one that fits.
+    let limited = |limit: &str| {
+        let shell = Shell::with(&[]);
+        let put = shell.command(&["put", "one", "-", "--null"]);
+        let mut sh = Command::new("sh");
+        sh.args(["-c", &format!("ulimit {limit}; exec \"$0\" \"$@\"")]).arg(put.get_program()).args(put.get_args());
+        let mut child = shell
+            .spawn(sh.env("MULTIPROC_DIR", &shell.directory).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()));
+        let _ = child.stdin.take().unwrap().write_all(&vec![b'x'; 50_000_000]);
+        let (code, _, errors) = told(child.wait_with_output().unwrap());
+        assert_eq!(code, 2, "{errors}");
+        assert!(errors.contains("1 message was put into queue"), "{errors}");
+        assert_eq!(shell.ok(&["get", "--all"]), "one\n");
+        errors
+    };
+    let errors = limited("-f 20000");
+    assert!(errors.contains("ulimit -f") && !errors.contains("/dev/shm"), "{errors}");
+    let shell = Shell::with(&["--memory", "32M", "--max-message", "2M"]);
+    let input = [vec![b'x'; 1_900_000], vec![0]].concat().repeat(40);
+    let mut put = shell.spawn(shell.command(&["put", "--null", "--timeout", "0.5"]).stdin(Stdio::piped()));
+    let _ = put.stdin.take().unwrap().write_all(&input);
+    let (code, _, errors) = told(put.wait_with_output().unwrap());
+    assert_eq!(code, 124, "{errors}");
+    assert!(errors.contains("put into queue") && errors.contains("32M is the limit of its own --memory"), "{errors}");
+}
+
+#[test]
 fn a_put_that_waits_goes_on_when_there_is_room_and_ends_at_its_time_out() {
     let shell = Shell::with(&["--maxsize", "1"]);
     let put = shell.spawn(&mut shell.command(&["put", "1", "2", "3"]));

@@ -86,6 +86,10 @@ fn dead_messages_are_listed_with_their_end_put_back_and_dropped() {
     assert_eq!(lengths(&shell), [100_001]);
     // Those that stayed are as they were.
     assert_eq!(dead(), [&listed[0], &listed[2]].map(Value::clone));
+    // What is dropped is gone: all of it is only at a word.
+    assert!(shell.error(&["dead", "--drop"]).contains("--all"));
+    assert!(shell.error(&["dead", "--drop", "1", "--all"]).contains("not both"));
+    assert_eq!(dead().len(), 2);
     shell.ok(&["dead", "--drop", "1"]);
     assert_eq!(dead(), [listed[2].clone()]);
     shell.ok(&["dead", "--requeue"]);
@@ -119,4 +123,35 @@ fn an_export_makes_the_queue_again_with_all_its_messages() {
     let (code, _, errors) = shell.feed(&["import"], b"{\"text\":\"a\"}\nnonsense\n");
     assert_eq!(code, 2);
     assert!(errors.contains("1 message was put") && errors.contains("line 2"), "{errors}");
+}
+
+#[test]
+fn all_dead_messages_are_dropped_at_a_word() {
+    let shell = Shell::with(&["--joinable", "--max-deliveries", "1"]);
+    shell.ok(&["put", "one", "two"]);
+    assert_eq!(shell.run(&["work", "--until-empty", "--", "sh", "-c", "exit 3"]).0, 1);
+    assert_eq!(shell.ok(&["dead"]).matches("failed: exit 3").count(), 2);
+    shell.ok(&["dead", "--drop", "--all"]);
+    assert_eq!(shell.run(&["dead"]).0, 1);
+}
+
+#[test]
+fn an_export_of_a_damaged_queue_says_so() {
+    for (options, place) in [(&[][..], 0), (&["--joinable"], 32)] {
+        let shell = Shell::with(options);
+        for number in 1..=5 {
+            shell.ok(&["put", &format!("MARK{number:0100}")]);
+        }
+        assert_eq!(shell.ok(&["export"]).lines().count(), 6);
+        let own = std::fs::read_dir(&shell.directory).unwrap().next().unwrap().unwrap().path();
+        let file = std::fs::OpenOptions::new().read(true).write(true).open(own.join(&shell.name)).unwrap();
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut &file, &mut bytes).unwrap();
+        let mark = format!("MARK{:0100}", 3);
+        let at = bytes.windows(mark.len()).position(|part| part == mark.as_bytes()).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &[0xff; 8], (at - place - 8) as u64).unwrap();
+        let (code, printed, errors) = shell.run(&["export"]);
+        assert_eq!((code, printed.lines().count()), (2, 5), "{errors}");
+        assert!(errors.contains("can't read all messages of queue"), "{errors}");
+    }
 }

@@ -10,10 +10,99 @@ fn create_says_what_is_there_and_takes_it_only_if_it_is_alike() {
     let shell = Shell::with(&["--maxsize", "5"]);
     assert!(shell.error(&["create"]).contains("--if-missing"));
     shell.ok(&["create", "--if-missing", "--maxsize", "5"]);
-    assert!(shell.error(&["create", "--if-missing"]).contains("it has --maxsize 5"));
-    assert!(shell.error(&["create", "--if-missing", "--joinable", "--maxsize", "5"]).contains("it is a Queue"));
+    // What was not asked for may be anything.
+    shell.ok(&["create", "--if-missing"]);
+    assert!(
+        shell.error(&["create", "--if-missing", "--joinable", "--maxsize", "5"]).contains("a Queue, made without --joinable")
+    );
     for wrong in [&["create", "--maxsize", "0"][..], &["create", "--memory", "lots"], &["create", "--max-deliveries", "3"]] {
         assert_eq!(shell.run(wrong).0, 2);
+    }
+}
+
+#[test]
+fn create_names_both_values_where_a_queue_differs_from_what_is_asked() {
+    let shell = Shell::with(&["--joinable", "--maxsize", "5", "--max-deliveries", "3", "--memory", "64M", "--max-message", "1M"]);
+    shell.ok(&["create", "--if-missing", "--joinable", "--max-deliveries", "3", "--memory", "64M", "--max-message", "1M"]);
+    for (option, asked, has) in [
+        ("--maxsize", "6", "--maxsize 5"),
+        ("--memory", "65M", "--memory 67108864"),
+        ("--max-message", "2M", "--max-message 1048576"),
+    ] {
+        let error = shell.error(&["create", "--if-missing", option, asked]);
+        assert!(error.contains(has) && error.contains(&format!("not {option} ")), "{error}");
+    }
+    let error = shell.error(&["create", "--if-missing", "--joinable", "--max-deliveries", "4"]);
+    assert!(error.contains("with --max-deliveries 3, and not --max-deliveries 4"), "{error}");
+    assert!(shell.error(&["create", "--if-missing", "--text"]).contains("messages of type Vec<u8>, made without --text"));
+    let plain = Shell::with(&["--text"]);
+    assert!(plain.error(&["create", "--if-missing", "--maxsize", "9"]).contains("with no --maxsize, and not --maxsize 9"));
+}
+
+#[test]
+fn every_flaw_of_the_directory_is_told_as_itself_by_every_command() {
+    let shell = Shell::new();
+    let own = shell.directory.join(format!("multiproc-{}", rustix::process::geteuid().as_raw()));
+    let told = |directory: &std::path::Path, words: &str| {
+        let all = [
+            "create", "put", "get", "peek", "stat", "dead", "clear", "join", "shutdown", "export", "import", "rm", "rm -f", "top",
+        ];
+        for command in all.into_iter().chain(["ls", "work"]) {
+            let mut arguments: Vec<&str> = command.split(' ').collect();
+            let shell = Shell { name: shell.name.clone(), directory: directory.to_owned(), _temporary: None };
+            match command {
+                "top" => arguments.extend(["--once", "--interval", "0.1"]),
+                "work" => arguments.push("true"),
+                _ => {}
+            }
+            let mut run = shell.command(&arguments);
+            if command == "ls" {
+                run = Command::new(env!("CARGO_BIN_EXE_multiproc"));
+                run.arg("ls").env("MULTIPROC_DIR", directory);
+            }
+            let (code, printed, error) = super::told(run.output().unwrap());
+            assert!((code, printed.as_str()) == (2, "") && error.contains(words), "{command}: {code} {printed} {error}");
+        }
+    };
+    told(&shell.directory.join("nowhere"), "nowhere is not there");
+    std::fs::write(&own, "").unwrap();
+    told(&own, "is no directory");
+    told(&shell.directory, "is a file, not a directory");
+    std::fs::remove_file(&own).unwrap();
+    std::os::unix::fs::symlink("/tmp", &own).unwrap();
+    told(&shell.directory, "is a symbolic link");
+    std::fs::remove_file(&own).unwrap();
+    std::fs::create_dir(&own).unwrap();
+    std::fs::set_permissions(&own, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    told(&shell.directory, "has mode 755, which lets others in: chmod 700");
+}
+
+#[test]
+fn nothing_that_is_told_of_an_argument_speaks_to_the_terminal() {
+    let shell = Shell::with(&["--joinable", "--max-deliveries", "1"]);
+    let hostile = "a\u{9b}2J\u{202e}\x1b]0;x\x07\nb";
+    shell.ok(&["put", hostile]);
+    let plain = |arguments: &[&str], code: i32| {
+        let (ended, printed, errors) = shell.run(arguments);
+        assert_eq!(ended, code, "{errors}");
+        let text = printed + &errors;
+        assert!(!text.is_empty() && !text.contains(['\u{9b}', '\u{202e}', '\x1b', '\x07']), "{arguments:?}: {text:?}");
+    };
+    for command in [&["peek", "--json"][..], &["export"], &["work", "--dry-run", "--", "echo", "{}"]] {
+        plain(command, 0);
+    }
+    plain(&["put", "--file", hostile], 2);
+    plain(&["dead", "--drop", hostile], 2);
+    plain(&["work", "--joblog", &format!("/nowhere/{hostile}"), "--", "true"], 2);
+    plain(&["get", &format!("--{hostile}")], 2);
+    plain(&["work", "--until-empty", "--tag", "--", "sh", "-c", "echo out; exit 1", "sh", "{}"], 1);
+    plain(&["dead"], 0);
+    plain(&["dead", "--json"], 0);
+    shell.ok(&["dead", "--requeue"]);
+    assert_eq!(shell.ok(&["peek"]), format!("{hostile}\n"));
+    let named = Shell { name: hostile.into(), ..shell };
+    for command in ["create", "get", "rm", "top"] {
+        assert!(!named.error(&[command]).contains(['\u{9b}', '\u{202e}', '\x1b', '\x07']), "{command}");
     }
 }
 

@@ -116,6 +116,13 @@ impl Running {
         line.trim_end().to_owned()
     }
 
+    /// The next bytes that it prints.
+    pub(crate) fn bytes(&mut self, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        self.stdout.read_exact(&mut bytes).unwrap();
+        bytes
+    }
+
     pub(crate) fn error_line(&mut self) -> String {
         let mut line = String::new();
         self.stderr.read_line(&mut line).unwrap();
@@ -158,6 +165,11 @@ impl Gate {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Waits until a job writes a line to it.
+    pub(crate) fn wait(&mut self) {
+        self.fifo.read_exact(&mut [0]).unwrap();
     }
 
     pub(crate) fn let_go(&mut self, jobs: usize) {

@@ -1,5 +1,7 @@
 //! The command in a pseudo-terminal: its screen can be read, and keys be pressed.
 
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
 use portable_pty::{Child, CommandBuilder, MasterPty, PtyPair, PtySize, native_pty_system};
 use std::io::{Read, Write};
 use std::num::NonZero;

@@ -54,18 +54,16 @@ impl Mpmc {
     ///
     /// # Errors
     ///
-    /// The last item is one if the memory holds rubbish, or can't be read: what is behind that is not seen.
+    /// An item is one where the memory holds rubbish, or can't be read. Messages behind it may be left out.
     pub fn waiting(&self, lane: Lane) -> impl Iterator<Item = Result<Seen, PopError>> {
         let found = self.lane(lane).into_iter().flat_map(|rings| rings.all_waiting(&self.arena));
-        let mut is_readable = true;
-        let readable = found.take_while(move |found| std::mem::replace(&mut is_readable, found.is_ok()));
-        readable.filter_map(|found| match found {
-            Ok((spot, ring, waiting)) => self.copy_waiting(&spot, ring, waiting).map(Ok),
+        found.filter_map(|found| match found {
+            Ok((spot, ring, waiting)) => self.copy_waiting(&spot, ring, waiting).transpose(),
             Err(trouble) => Some(Err(trouble.into())),
         })
     }
 
-    fn copy_waiting(&self, spot: &Spot<'_>, ring: RingId, waiting: Waiting<'_>) -> Option<Seen> {
+    fn copy_waiting(&self, spot: &Spot<'_>, ring: RingId, waiting: Waiting<'_>) -> Result<Option<Seen>, PopError> {
         match waiting {
             Waiting::Block(found, state) => self.copy(found, state, Origin::new(ring, spot.ticket)),
             Waiting::Small(len, _) => {
@@ -74,21 +72,25 @@ impl Mpmc {
                 let id = self.id_at(ring, spot.ticket.low());
                 // Relaxed: read after the second word, which was read with Acquire.
                 let is_there = spot.slot.first(Ordering::Relaxed) == spot.word.0;
-                is_there.then_some(Seen { id, deliveries: 0, ended: None, bytes })
+                Ok(is_there.then_some(Seen { id, deliveries: 0, ended: None, bytes }))
             }
-            Waiting::Nothing | Waiting::Closed => None,
+            Waiting::Nothing | Waiting::Closed => Ok(None),
         }
     }
 
     /// A copy of a message whose block is in this state, if it still is afterwards.
-    fn copy(&self, found: Found<'_>, state: BlockState, from: Origin) -> Option<Seen> {
+    fn copy(&self, found: Found<'_>, state: BlockState, from: Origin) -> Result<Option<Seen>, PopError> {
         let meta = Meta::unpack(found.header.meta.load(Ordering::Relaxed));
         let deliveries = meta.deliveries_in(from.ring().lane());
         let id = self.id_from(found.number(), from);
         let ended = found.notes().and_then(|notes| notes.ended()).filter(|_| deliveries > 0);
-        let bytes = found.copy_payload(meta.len)?;
-        let seen = Seen { id, deliveries, ended, bytes };
-        is_still(found, state).then_some(seen)
+        let copied = found.copy_payload(meta.len);
+        if !is_still(found, state) {
+            return Ok(None);
+        }
+        // A length that no block of this size has.
+        let bytes = copied.ok_or(PopError::Corrupt)?;
+        Ok(Some(Seen { id, deliveries, ended, bytes }))
     }
 
     /// The messages that some participant has taken and not finished, but for those of the dead lanes. None, in a ring without room for
