@@ -287,18 +287,6 @@ fn a_message_that_kills_every_worker_ends_in_the_dead_lane() {
 }
 
 #[test]
-fn a_delivery_that_does_not_count_leaves_the_count_and_brings_no_message_to_the_dead() {
-    let (a, b) = returning();
-    a.push(b"untried").unwrap();
-    assert_eq!(b.give_back(b.pop_block(Lane::Main).unwrap(), Again::Uncounted).unwrap(), Lane::Returned);
-    let again = b.pop_block(Lane::Returned).unwrap();
-    assert_eq!(again.deliveries(), 0);
-    assert_eq!(b.give_back(again, up_to(2)).unwrap(), Lane::Returned);
-    assert_eq!(b.give_back(b.pop_block(Lane::Returned).unwrap(), Again::Uncounted).unwrap(), Lane::Returned);
-    assert_eq!(b.give_back(b.pop_block(Lane::Returned).unwrap(), up_to(2)).unwrap(), Lane::Dead);
-}
-
-#[test]
 fn a_dead_message_half_way_back_is_among_the_dead_again() {
     let (a, b) = returning();
     a.push(b"poison").unwrap();

@@ -102,3 +102,15 @@ fn a_note_of_an_earlier_message_in_the_same_block_is_not_taken_for_a_later_ones(
     sweep(&a, B, 1, 77);
     assert_eq!(a.pop_block(Lane::Dead).unwrap().last_end(), Some(Unfinished::Died { pid: 77 }));
 }
+
+#[test]
+fn a_delivery_that_does_not_count_leaves_the_count_and_brings_no_message_to_the_dead() {
+    let (a, b) = pair(8);
+    a.push(b"untried").unwrap();
+    assert_eq!(b.give_back(b.pop_block(Lane::Main).unwrap(), Again::Uncounted).unwrap(), Lane::Returned);
+    let again = b.pop_block(Lane::Returned).unwrap();
+    assert_eq!(again.deliveries(), 0);
+    assert_eq!(b.give_back(again, up_to(2)).unwrap(), Lane::Returned);
+    assert_eq!(b.give_back(b.pop_block(Lane::Returned).unwrap(), Again::Uncounted).unwrap(), Lane::Returned);
+    assert_eq!(b.give_back(b.pop_block(Lane::Returned).unwrap(), up_to(2)).unwrap(), Lane::Dead);
+}
