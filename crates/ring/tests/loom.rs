@@ -184,6 +184,23 @@ fn a_block_that_is_used_again_never_mixes_messages() {
 }
 
 #[test]
+fn a_look_sees_each_message_with_its_own_id() {
+    for slots in [1, 2] {
+        model(move || {
+            let [a, b] = handles(&Geometry { small_in_slots: true, ..geometry(slots, 3) });
+            assert!(push(&a, 1));
+            let other = thread::spawn(move || pop(&b).is_some() && push(&b, 2));
+            for seen in a.waiting(Lane::Main) {
+                let seen = seen.unwrap();
+                let value = u64::from_le_bytes(seen.bytes.try_into().unwrap());
+                assert_eq!(seen.id.to_string(), value.to_string());
+            }
+            assert!(other.join().unwrap());
+        });
+    }
+}
+
+#[test]
 fn closing_and_putting_agree_on_who_was_first() {
     for_each_shape(2, |geometry| {
         let [a, b] = handles(&geometry);

@@ -67,6 +67,8 @@ impl Mpmc {
         match waiting {
             Waiting::Block(found, state) => self.copy(found, state, Origin::new(ring, spot.ticket)),
             Waiting::Small(len, _) => {
+                // Acquire, beyond the models, in which the two words are one: if these are the bytes of a later turn, the first word is of
+                // that turn, too, when it is read again.
                 let bytes = spot.slot.second(Ordering::Acquire).to_ne_bytes();
                 let bytes = bytes.get(..len).unwrap_or(&bytes).to_vec();
                 let id = self.id_at(ring, spot.ticket.low());
@@ -98,7 +100,7 @@ impl Mpmc {
     pub fn in_hand(&self) -> impl Iterator<Item = InHand> {
         self.arena.ever_used().flatten().filter_map(|found| {
             let notes = found.notes()?;
-            // Acquire: what is read below is not older than the state.
+            // Acquire, beyond the models, which have no notes: what is read below is not older than the state.
             let state = BlockState(found.header.state.load(Ordering::Acquire));
             if state.phase() != Phase::Taken || state.ring().lane().is_dead() {
                 return None;
@@ -124,8 +126,8 @@ impl Mpmc {
 
 /// Whether a block is still in a state, after something of it was read.
 fn is_still(found: Found<'_>, state: BlockState) -> bool {
-    // Acquire: what was read before comes before the state is read again. If a later owner's bytes were among it, then we see that
-    // owner's state, or a later one.
+    // Acquire, beyond the models, which allow no copy of bytes that others write: what was read before comes before the state is read
+    // again. If a later owner's bytes were among it, then we see that owner's state, or a later one.
     fence(Ordering::Acquire);
     found.header.state.load(Ordering::Relaxed) == state.0
 }
