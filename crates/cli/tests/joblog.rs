@@ -79,7 +79,8 @@ fn a_try_that_is_not_the_last_is_not_logged() {
     // A worker that ends between two tries leaves the job to --resume.
     fs::remove_file(&marker).unwrap();
     let script = format!("[ -e {0} ] || {{ touch {0}; kill -TERM $PPID; exit 3; }}", marker.display());
-    check(&run(&log, &options, &["sh", "-c", &script, ":::", "a"]).output().unwrap(), 143);
+    let late = ["--retries", "2", "--retry-delay", "1000"];
+    check(&run(&log, &late, &["sh", "-c", &script, ":::", "a"]).output().unwrap(), 143);
     assert_eq!(rows(&log), [[0; 3]; 0]);
     check(&run(&log, &[&options[..], &["--resume"]].concat(), &["sh", "-c", &script, ":::", "a"]).output().unwrap(), 0);
     assert_eq!(rows(&log), [[1, 0, 0]]);
@@ -104,6 +105,14 @@ fn exitval_and_signal_are_those_of_gnu_parallel() {
     assert_eq!(rows(&log), [[1, 3, 0], [2, 0, 9], [3, -1, 15], [4, -1, 9], [5, 7, 0], [6, -1, 0]]);
     check(&run(&log, &[], &["no-such-program", ":::", "a"]).output().unwrap(), 1);
     assert_eq!(rows(&log), [[1, 127, 0]]);
+}
+
+#[test]
+fn the_log_can_be_a_device_and_one_that_is_full_is_told() {
+    check(&run(&"/dev/null".into(), &[], &["true", ":::", "a"]).output().unwrap(), 0);
+    let output = run(&"/dev/full".into(), &[], &["true", ":::", "a"]).output().unwrap();
+    check(&output, 2);
+    assert!(text(&output.stderr).contains("can't write the job log /dev/full: No space left"), "{}", text(&output.stderr));
 }
 
 #[test]
