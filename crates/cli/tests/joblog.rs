@@ -118,7 +118,7 @@ fn the_log_can_be_a_device_and_one_that_is_full_is_told() {
 #[test]
 fn the_end_tells_how_many_failed_and_where_to_look() {
     let jobs = Jobs::new(&["0", "1", "2"]);
-    let output = jobs.work_script(&["--until-empty", "--max-deliveries", "1"], "exit $1").output().unwrap();
+    let output = jobs.work_script(&["-j1", "--until-empty", "--max-deliveries", "1"], "exit $1").output().unwrap();
     check(&output, 1);
     let said = format!("2 messages failed; 2 are dead letters: see \"multiproc dead {}\"", jobs.name);
     assert!(text(&output.stderr).contains(&said), "{}", text(&output.stderr));
