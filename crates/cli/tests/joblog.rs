@@ -150,6 +150,22 @@ fn outputs_that_wait_for_their_turn_do_not_fill_the_memory() {
 }
 
 #[test]
+fn a_limit_or_a_place_that_output_does_not_fit_in_is_told() {
+    let told = |script: &str| {
+        let script = format!("{script} exec \"$0\" run -- head -c 9000000 ::: /dev/zero");
+        let output = Command::new("sh").args(["-c", &script, env!("CARGO_BIN_EXE_multiproc")]).output().unwrap();
+        check(&output, 2);
+        assert!(output.stdout.is_empty());
+        text(&output.stderr)
+    };
+    // The signal that ends a program at this limit does not end this one.
+    let said = told("ulimit -f 1000;");
+    assert!(said.contains("can't keep the output of a job in") && said.contains("File too large"), "{said}");
+    let said = told("TMPDIR=/no/such/place");
+    assert!(said.contains("can't keep the output of a job in /no/such/place") && said.contains("TMPDIR"), "{said}");
+}
+
+#[test]
 fn a_line_without_end_is_printed_while_its_job_runs() {
     let mut gate = Gate::new();
     let script = format!("head -c 4000000 /dev/zero | tr '\\0' x; read x < {}", gate.path().display());
