@@ -52,11 +52,11 @@ pub(crate) fn flaw(makes: bool) -> Option<Flaw> {
     match lstat(&own) {
         Err(Errno::NOENT) if makes && access(&parent, Access::WRITE_OK | Access::EXEC_OK).is_err() => Flaw::new(
             format!("user {me} may not make a directory in {there}"),
-            format!("chmod 1777 {there} as root, or {ELSEWHERE}"),
+            format!("have its owner change that, or {ELSEWHERE}"),
         ),
         Err(Errno::NOENT) => None,
         Err(Errno::ACCESS) => {
-            Flaw::new(format!("user {me} may not look into {there}"), format!("chmod 1777 {there} as root, or {ELSEWHERE}"))
+            Flaw::new(format!("user {me} may not look into {there}"), format!("have its owner change that, or {ELSEWHERE}"))
         }
         Err(error) => Flaw::new(format!("can't look at {mine}: {}", refused(error)), ELSEWHERE),
         Ok(stat) => match FileType::from_raw_mode(stat.st_mode) {

@@ -79,7 +79,8 @@ fn a_try_that_is_not_the_last_is_not_logged() {
     // A worker that ends between two tries leaves the job to --resume.
     fs::remove_file(&marker).unwrap();
     let script = format!("[ -e {0} ] || {{ touch {0}; kill -TERM $PPID; exit 3; }}", marker.display());
-    check(&run(&log, &options, &["sh", "-c", &script, ":::", "a"]).output().unwrap(), 143);
+    let late = ["--retries", "2", "--retry-delay", "1000"];
+    check(&run(&log, &late, &["sh", "-c", &script, ":::", "a"]).output().unwrap(), 143);
     assert_eq!(rows(&log), [[0; 3]; 0]);
     check(&run(&log, &[&options[..], &["--resume"]].concat(), &["sh", "-c", &script, ":::", "a"]).output().unwrap(), 0);
     assert_eq!(rows(&log), [[1, 0, 0]]);
@@ -107,9 +108,17 @@ fn exitval_and_signal_are_those_of_gnu_parallel() {
 }
 
 #[test]
+fn the_log_can_be_a_device_and_one_that_is_full_is_told() {
+    check(&run(&"/dev/null".into(), &[], &["true", ":::", "a"]).output().unwrap(), 0);
+    let output = run(&"/dev/full".into(), &[], &["true", ":::", "a"]).output().unwrap();
+    check(&output, 2);
+    assert!(text(&output.stderr).contains("can't write the job log /dev/full: No space left"), "{}", text(&output.stderr));
+}
+
+#[test]
 fn the_end_tells_how_many_failed_and_where_to_look() {
     let jobs = Jobs::new(&["0", "1", "2"]);
-    let output = jobs.work_script(&["--until-empty", "--max-deliveries", "1"], "exit $1").output().unwrap();
+    let output = jobs.work_script(&["-j1", "--until-empty", "--max-deliveries", "1"], "exit $1").output().unwrap();
     check(&output, 1);
     let said = format!("2 messages failed; 2 are dead letters: see \"multiproc dead {}\"", jobs.name);
     assert!(text(&output.stderr).contains(&said), "{}", text(&output.stderr));
@@ -138,6 +147,22 @@ fn outputs_that_wait_for_their_turn_do_not_fill_the_memory() {
     let (printed, code) = running.rest();
     assert_eq!((printed.len(), code), (60 * 3_000_000, Some(0)));
     assert!(peak < 140 << 10, "{peak} KiB");
+}
+
+#[test]
+fn a_limit_or_a_place_that_output_does_not_fit_in_is_told() {
+    let told = |script: &str| {
+        let script = format!("{script} exec \"$0\" run -- head -c 9000000 ::: /dev/zero");
+        let output = Command::new("sh").args(["-c", &script, env!("CARGO_BIN_EXE_multiproc")]).output().unwrap();
+        check(&output, 2);
+        assert!(output.stdout.is_empty());
+        text(&output.stderr)
+    };
+    // The signal that ends a program at this limit does not end this one.
+    let said = told("ulimit -f 1000;");
+    assert!(said.contains("can't keep the output of a job in") && said.contains("File too large"), "{said}");
+    let said = told("TMPDIR=/no/such/place");
+    assert!(said.contains("can't keep the output of a job in /no/such/place") && said.contains("TMPDIR"), "{said}");
 }
 
 #[test]

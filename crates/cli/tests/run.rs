@@ -7,6 +7,7 @@ use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::thread;
+use std::time::{Duration, Instant};
 
 fn run(arguments: &[&str]) -> Command {
     let mut command = multiproc_with(&["run"]);
@@ -177,6 +178,17 @@ fn a_job_ends_with_its_command_whatever_that_leaves_behind() {
 /// `yes` ends by itself once nobody reads it.
 fn kill_if_there(pid: &str) {
     let _ = Command::new("kill").args(["-s", "KILL", pid]).stderr(Stdio::null()).status();
+}
+
+#[test]
+fn a_job_that_found_no_descriptor_starts_when_another_one_has_ended() {
+    let arguments: Vec<String> = (0..100).map(|number| number.to_string()).collect();
+    let begin = Instant::now();
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -n 24; exec \"$0\" run -j64 -- sh -c 'sleep 0.005' ::: \"$@\"", env!("CARGO_BIN_EXE_multiproc")]);
+    check(&limited.args(&arguments).stdin(Stdio::null()).output().unwrap(), 0);
+    // A fixed wait of 0.2 s for each of them would be 20 s.
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
 }
 
 #[test]

@@ -35,7 +35,8 @@ impl JobLog {
     pub(crate) fn open(path: &Path, anew: bool) -> anyhow::Result<Self> {
         let open = || -> io::Result<File> {
             let mut file = OpenOptions::new().append(true).create(true).open(path)?;
-            if anew {
+            let is_file = file.metadata()?.is_file();
+            if anew && is_file {
                 file.set_len(0)?;
             }
             match file.metadata()?.len() {

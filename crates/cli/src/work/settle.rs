@@ -92,6 +92,10 @@ impl Tallies {
 impl Worker<'_> {
     /// A job has ended: its output is next to be printed.
     pub(crate) fn on_end(&mut self, ended: Ended) -> anyhow::Result<()> {
+        if self.unstarted.is_some() && self.plan.options.delay.is_none() {
+            // What this job had of the system is free.
+            self.next_start = None;
+        }
         let verdict = self.verdict(&ended);
         let line = self.is_logged(verdict).then(|| entry(&ended).line());
         self.count(&ended, verdict);
