@@ -24,6 +24,7 @@ mod simple;
 mod sweep;
 mod waiting;
 mod watch;
+mod work;
 
 pub use builder::{Builder, Typed, remove_queue};
 pub use delivery::{DeadLetter, Delivery};
@@ -42,6 +43,7 @@ pub use overview::{Glimpse, Overview, ParticipantInfo, Place, QueueKind, queue_n
 pub use queue::Queue;
 pub use simple::SimpleQueue;
 pub use waiting::{AllDone, Room};
+pub use work::{Returned, WorkDelivery, WorkError, WorkErrorKind, WorkQueue};
 
 // What errors, and dead letters, hold.
 pub use multiproc_ring::mpmc::{MessageId, MessageIdError, Unfinished};

@@ -1,0 +1,163 @@
+//! What the handles of a queue and its deliveries share: the connection, the leases, and how things stand with the stream.
+
+use crate::address::{Address, Login, Tls};
+use crate::error::{ConnectError, ServerError};
+use crate::lease::{self, Leases};
+use crate::link::Link;
+use crate::options::Options;
+use crate::pull::Inbox;
+use crate::runtime::spawn;
+use crate::stream::{self, Names, Shape, State};
+use crate::until::Until;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How often a client looks whether the queue was shut down, in case that it missed the notice.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// How long the first connection may take in all.
+const OPENING: Duration = Duration::from_secs(20);
+
+/// How things stand with the stream of the values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Open,
+    ShutDown,
+    /// It was deleted. It stays so, since the places of old values would be taken for those of a new stream.
+    Gone,
+}
+
+/// The two lanes of a queue, each a stream with one consumer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lane {
+    Values,
+    Dead,
+}
+
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) link: Link,
+    pub(crate) names: Names,
+    pub(crate) shape: Shape,
+    pub(crate) leases: Leases,
+    pub(crate) put_subject: String,
+    next_pull: [String; 2],
+    standing: watch::Sender<Standing>,
+    inboxes: Mutex<Vec<Inbox>>,
+    /// The ids of puts: what is unique to this connection, and a number.
+    id: String,
+    puts: AtomicU64,
+}
+
+impl Core {
+    pub(crate) async fn open(address: &Address, login: &Login, tls: &Tls, options: &Options) -> Result<Arc<Self>, ConnectError> {
+        let until = Until::after(OPENING);
+        let link = Link::connect(address, login, tls).await?;
+        let names = Names::new(address.queue());
+        let shape = stream::open(&link, &names, options, until).await.map_err(|error| match error {
+            ConnectError::Server(why) if matches!(*why, ServerError::NoJetStream) => {
+                ConnectError::NoJetStream { servers: address.servers().join(", ") }
+            }
+            error => error,
+        })?;
+        let next = |stream: &str, consumer: &str| format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}");
+        let core = Arc::new(Self {
+            next_pull: [next(&names.queue, "workers"), next(&names.dead, "readers")],
+            put_subject: names.subject("put"),
+            leases: Leases::new(shape.lease),
+            standing: watch::channel(Standing::Open).0,
+            inboxes: Mutex::default(),
+            id: link.client().new_inbox().replace("_INBOX.", ""),
+            puts: AtomicU64::new(0),
+            link,
+            names,
+            shape,
+        });
+        core.look(until).await?;
+        spawn(watch_over(Arc::downgrade(&core), core.link.client().clone(), core.names.subject("notice")));
+        spawn(lease::keep(Arc::downgrade(&core), core.shape.lease));
+        Ok(core)
+    }
+
+    pub(crate) fn next_pull(&self, lane: Lane) -> &str {
+        &self.next_pull[lane as usize]
+    }
+
+    /// The id of a put. The server takes a second put of the same id for the same one.
+    pub(crate) fn put_id(&self) -> String {
+        // A counter of its own: nothing else is ordered by it.
+        format!("{}-{}", self.id, self.puts.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(crate) fn standing(&self) -> watch::Receiver<Standing> {
+        self.standing.subscribe()
+    }
+
+    /// Fails if the stream was deleted.
+    pub(crate) fn here(&self) -> Result<(), ServerError> {
+        match *self.standing.borrow() {
+            Standing::Gone => Err(ServerError::Gone { queue: self.names.queue.clone() }),
+            Standing::Open | Standing::ShutDown => Ok(()),
+        }
+    }
+
+    /// Asks how things stand, and tells everybody who waits.
+    pub(crate) async fn look(&self, until: Until) -> Result<State, ServerError> {
+        self.here()?;
+        let state = stream::state(&self.link, &self.names, &self.names.queue, until).await;
+        let gone = match &state {
+            Ok(state) => state.born != self.shape.born,
+            Err(error) => matches!(error, ServerError::Gone { .. }),
+        };
+        let shut_down = state.as_ref().is_ok_and(|state| state.shut_down);
+        if gone || shut_down {
+            let standing = if gone { Standing::Gone } else { Standing::ShutDown };
+            self.standing.send_if_modified(|old| *old != Standing::Gone && std::mem::replace(old, standing) != standing);
+        }
+        self.here()?;
+        state
+    }
+
+    pub(crate) async fn shut_down(&self, until: Until) -> Result<(), ServerError> {
+        stream::shut_down(&self.link, &self.names, until).await?;
+        self.look(until).await?;
+        // Others who miss it see it when they look.
+        let _ = self.link.client().publish(self.names.subject("notice"), Bytes::from_static(b"shutdown")).await;
+        let _ = self.link.client().flush().await;
+        Ok(())
+    }
+
+    /// An inbox that nothing can come to any more, for the next question.
+    pub(crate) fn take_inbox(&self) -> Option<Inbox> {
+        self.inboxes.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    pub(crate) fn keep_inbox(&self, inbox: Inbox) {
+        self.inboxes.lock().unwrap_or_else(PoisonError::into_inner).push(inbox);
+    }
+}
+
+/// Hears of a shutdown, and looks for one after each reconnection.
+async fn watch_over(core: Weak<Core>, client: async_nats::Client, notice: String) {
+    let mut notices = client.subscribe(notice).await.ok();
+    let Some(mut connections) = core.upgrade().map(|core| core.link.connections()) else { return };
+    loop {
+        let heard = async {
+            match &mut notices {
+                Some(notices) => drop(notices.next().await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = heard => {}
+            _ = connections.changed() => {}
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+        let Some(core) = core.upgrade() else { return };
+        // What is wrong with the server is for the next operation to say.
+        let _ = core.look(Until::after(LOOK_EVERY)).await;
+    }
+}

@@ -1,0 +1,29 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod address;
+mod core;
+mod dead;
+mod delivery;
+mod error;
+mod hold;
+mod lease;
+mod link;
+mod options;
+mod prefetch;
+mod pull;
+mod queue;
+mod runtime;
+mod stream;
+mod until;
+mod work;
+
+pub use address::Address;
+pub use dead::{DeadLetter, ListedLetter};
+pub use delivery::Delivery;
+pub use error::{AddressError, ConnectError, DoneError, GetError, JoinError, PutError, PutManyError, ServerError, TaskDoneError};
+pub use options::Builder;
+pub use queue::RemoteQueue;
+
+// What errors hold, and what a program names that runs on one machine or on many.
+pub use multiproc_queue::{DecodeError, EncodeError, WorkDelivery, WorkError, WorkErrorKind, WorkQueue};

@@ -1,0 +1,415 @@
+//! `RemoteQueue`: opening it, putting, and what is known of it.
+
+use crate::address::{Address, Login, Tls};
+use crate::core::{Core, Standing};
+use crate::error::{ConnectError, JoinError, PutError, PutManyError, ServerError};
+use crate::link::{ApiError, Unheard};
+use crate::options::{Builder, Options};
+use crate::prefetch::Prefetch;
+use crate::runtime::{anywhere, runtime, wait};
+use crate::stream;
+use crate::until::Until;
+use async_nats::HeaderMap;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesOrdered;
+use multiproc_travel::pass;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::OnceCell;
+
+/// How many puts of one `put_many` are on their way at once.
+const ON_THEIR_WAY: usize = 256;
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+/// How often a join looks although it heard of nothing that was done.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+#[doc = include_str!("../docs/queue.md")]
+pub struct RemoteQueue<T> {
+    pub(crate) inner: Arc<Inner>,
+    message: PhantomData<fn(T) -> T>,
+}
+
+/// What travels: where the queue is, how to log in there, what to ask for. And the connection, once there is one.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Inner {
+    address: Address,
+    login: Login,
+    tls: Tls,
+    options: Options,
+    #[serde(skip)]
+    opened: OnceCell<Opened>,
+}
+
+pub(crate) struct Opened {
+    pub(crate) core: Arc<Core>,
+    pub(crate) prefetch: Option<Prefetch>,
+}
+
+impl<T> RemoteQueue<T> {
+    /// Opens the queue at an address as `nats://host:4222/jobs`, or makes it, without a limit of any kind.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::connect`].
+    pub fn connect(address: &str) -> Result<Self, ConnectError> {
+        Self::builder().connect(address)
+    }
+
+    /// Opens the queue as [`connect`](Self::connect) does, in a future. It runs under any runtime, as all futures of this crate do.
+    ///
+    /// # Errors
+    ///
+    /// As `connect`.
+    pub async fn connect_async(address: &str) -> Result<Self, ConnectError> {
+        Self::builder().connect_async(address).await
+    }
+
+    /// Begins a queue with more than the usual choices: its capacity, its limits, a login.
+    pub fn builder() -> Builder<T> {
+        Builder::new()
+    }
+
+    pub(crate) fn unconnected(address: Address, login: Login, tls: Tls, options: Options) -> Self {
+        let inner = Inner { address, login, tls, options, opened: OnceCell::new() };
+        Self { inner: Arc::new(inner), message: PhantomData }
+    }
+
+    /// The connection. A queue that came from another process connects at its first use.
+    pub(crate) async fn open(&self) -> Result<&Opened, ServerError> {
+        runtime()?;
+        let Inner { address, login, tls, options, opened } = &*self.inner;
+        let open = || async {
+            let core = Core::open(address, login, tls, options).await?;
+            let prefetch = (options.prefetch > 0).then(|| Prefetch::start(&core, options.prefetch));
+            Ok::<_, ConnectError>(Opened { core, prefetch })
+        };
+        Ok(opened.get_or_try_init(open).await?)
+    }
+
+    pub(crate) async fn core(&self) -> Result<&Arc<Core>, ServerError> {
+        Ok(&self.open().await?.core)
+    }
+
+    /// Returns where the queue is.
+    pub fn address(&self) -> &Address {
+        &self.inner.address
+    }
+
+    /// Returns how many values are not done: those that wait and those in hand, everywhere.
+    ///
+    /// # Errors
+    ///
+    /// The server does not answer within 5 seconds, or the queue was deleted.
+    pub fn unfinished(&self) -> Result<usize, ServerError> {
+        wait(self.count_unfinished(Until::now()))
+    }
+
+    /// Returns how many values are not done, as [`unfinished`](Self::unfinished) does, in a future.
+    ///
+    /// # Errors
+    ///
+    /// As `unfinished`.
+    pub async fn unfinished_async(&self) -> Result<usize, ServerError> {
+        anywhere(self.count_unfinished(Until::now())).await
+    }
+
+    async fn count_unfinished(&self, until: Until) -> Result<usize, ServerError> {
+        Ok(self.core().await?.look(until).await?.messages as usize)
+    }
+
+    /// Returns how many values wait that nobody has had in hand yet.
+    ///
+    /// A value that was given back waits, too, and is not counted here. [`unfinished`](Self::unfinished) counts it.
+    ///
+    /// # Errors
+    ///
+    /// As `unfinished`.
+    pub fn len(&self) -> Result<usize, ServerError> {
+        wait(async {
+            let core = self.core().await?;
+            Ok(stream::waiting(&core.link, &core.names, Until::now()).await? as usize)
+        })
+    }
+
+    /// Returns whether [`len`](Self::len) is 0.
+    ///
+    /// # Errors
+    ///
+    /// As `len`.
+    pub fn is_empty(&self) -> Result<bool, ServerError> {
+        self.len().map(|len| len == 0)
+    }
+
+    /// Returns how many values can be in the queue at once, those in hand included; `None` for any number.
+    ///
+    /// # Errors
+    ///
+    /// A queue that came from another process can't connect.
+    pub fn capacity(&self) -> Result<Option<usize>, ServerError> {
+        wait(async { Ok(self.core().await?.shape.capacity.map(|most| most as usize)) })
+    }
+
+    /// Ends puts for everybody, also for programs with other clients. Gets drain what is left, then return
+    /// [`ShutDown`](crate::GetError::ShutDown), blocked ones too, once every value is done.
+    ///
+    /// # Errors
+    ///
+    /// The server does not answer within 5 seconds, or the queue was deleted.
+    pub fn shutdown(&self) -> Result<(), ServerError> {
+        wait(async { self.core().await?.shut_down(Until::now()).await })
+    }
+
+    /// Ends puts as [`shutdown`](Self::shutdown) does, in a future.
+    ///
+    /// # Errors
+    ///
+    /// As `shutdown`.
+    pub async fn shutdown_async(&self) -> Result<(), ServerError> {
+        anywhere(async { self.core().await?.shut_down(Until::now()).await }).await
+    }
+
+    /// Returns whether somebody has [shut the queue down](Self::shutdown). Values may still be in it.
+    ///
+    /// # Errors
+    ///
+    /// As `shutdown`.
+    pub fn is_shut_down(&self) -> Result<bool, ServerError> {
+        wait(async { Ok(self.core().await?.look(Until::now()).await?.shut_down) })
+    }
+
+    /// Waits until every value that was put is done. It goes on waiting while the server is away.
+    ///
+    /// # Errors
+    ///
+    /// The queue was deleted.
+    pub fn join(&self) -> Result<(), JoinError> {
+        wait(self.join_by(Until::NEVER))
+    }
+
+    /// Waits until every value that was put is done, for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`JoinError::Timeout`], which says how many values were not done, or as [`join`](Self::join).
+    pub fn join_timeout(&self, timeout: Duration) -> Result<(), JoinError> {
+        wait(self.join_by(Until::after(timeout)))
+    }
+
+    /// Waits as [`join`](Self::join) does, in a future. It can be dropped at any time.
+    ///
+    /// # Errors
+    ///
+    /// As `join`.
+    pub async fn join_async(&self) -> Result<(), JoinError> {
+        anywhere(self.join_by(Until::NEVER)).await
+    }
+
+    async fn join_by(&self, until: Until) -> Result<(), JoinError> {
+        let core = self.core().await?;
+        // Each done goes by here. A login that may not listen looks now and then instead.
+        let acks = format!("$JS.ACK.{}.workers.>", core.names.queue);
+        let mut acks = core.link.client().subscribe(acks).await.ok();
+        loop {
+            let unfinished = match core.look(until).await {
+                Ok(state) => state.messages as usize,
+                Err(error) => return Err(error.into()),
+            };
+            match unfinished {
+                0 => return Ok(()),
+                unfinished if until.is_over() => return Err(JoinError::Timeout { unfinished }),
+                _ => {}
+            }
+            let heard = async {
+                match &mut acks {
+                    Some(acks) => acks.ready_chunks(1024).next().await,
+                    None => std::future::pending().await,
+                };
+            };
+            let _ = tokio::time::timeout(until.left(LOOK_AGAIN), heard).await;
+            tokio::time::sleep(until.left(FIRST_PAUSE)).await;
+        }
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> RemoteQueue<T> {
+    /// Puts a value, and returns once the server has it. Waits while the queue is full, and while the server is away.
+    ///
+    /// Others may overtake a put that waits for room: the server keeps no list of those who wait.
+    ///
+    /// # Errors
+    ///
+    /// The queue can never take the value: it was shut down or deleted, or the value is too long or can't be encoded. The error gives
+    /// the value back.
+    pub fn put(&self, value: T) -> Result<(), PutError<T>> {
+        wait(self.put_by(value, Until::NEVER))
+    }
+
+    /// Puts a value if there is room now.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`](PutError::Full), [`Unanswered`](ServerError::Unanswered) after 5 seconds, or as [`put`](Self::put).
+    pub fn try_put(&self, value: T) -> Result<(), PutError<T>> {
+        wait(self.put_by(value, Until::now()))
+    }
+
+    /// Puts a value; waits at most `timeout` for room and for the server.
+    ///
+    /// # Errors
+    ///
+    /// [`Timeout`](PutError::Timeout) if there was no room, [`Unanswered`](ServerError::Unanswered) if the server did not answer: then the
+    /// value may be in the queue. Or as [`put`](Self::put).
+    pub fn put_timeout(&self, value: T, timeout: Duration) -> Result<(), PutError<T>> {
+        wait(self.put_by(value, Until::after(timeout)))
+    }
+
+    /// Puts a value as [`put`](Self::put) does, in a future.
+    ///
+    /// # Cancel safety
+    ///
+    /// A future that is dropped may have put the value.
+    ///
+    /// # Errors
+    ///
+    /// As `put`.
+    pub async fn put_async(&self, value: T) -> Result<(), PutError<T>> {
+        anywhere(self.put_by(value, Until::NEVER)).await
+    }
+
+    /// Puts all values and returns their number; waits as [`put`](Self::put). Up to 256 are on their way at once, which makes it many
+    /// times faster.
+    ///
+    /// They are put in order while there is room. When the queue is full, those on their way get in as places come free, in any order.
+    ///
+    /// # Errors
+    ///
+    /// Some value could not be put. The error says how many were, and gives back the others.
+    pub fn put_many<I: IntoIterator<Item = T>>(&self, values: I) -> Result<usize, PutManyError<I::IntoIter>> {
+        wait(self.put_many_by(values.into_iter(), Until::NEVER))
+    }
+
+    /// Puts all values as [`put_many`](Self::put_many) does, in a future.
+    ///
+    /// # Errors
+    ///
+    /// As `put_many`.
+    pub async fn put_many_async<I: IntoIterator<Item = T>>(&self, values: I) -> Result<usize, PutManyError<I::IntoIter>> {
+        anywhere(self.put_many_by(values.into_iter(), Until::NEVER)).await
+    }
+
+    async fn put_many_by<I: Iterator<Item = T>>(&self, mut values: I, until: Until) -> Result<usize, PutManyError<I>> {
+        let mut on_their_way = FuturesOrdered::new();
+        let (mut put, mut failed) = (0, Vec::new());
+        loop {
+            while failed.is_empty() && on_their_way.len() < ON_THEIR_WAY {
+                let Some(value) = values.next() else { break };
+                on_their_way.push_back(self.put_by(value, until));
+            }
+            match on_their_way.next().await {
+                Some(Ok(())) => put += 1,
+                Some(Err(error)) => failed.push(error),
+                None if failed.is_empty() => return Ok(put),
+                None => return Err(PutManyError { put, failed, rest: values }),
+            }
+        }
+    }
+
+    async fn put_by(&self, value: T, until: Until) -> Result<(), PutError<T>> {
+        let mut bytes = Vec::new();
+        if let Err(why) = pass::encode_plain(&value, &mut bytes) {
+            return Err(PutError::Encode { value, why });
+        }
+        let done = async {
+            let core = self.core().await?;
+            put_bytes(core, core.put_id(), Bytes::from(bytes), until).await
+        };
+        done.await.map_err(|error| error.with(value))
+    }
+}
+
+/// What the server says to a put.
+#[derive(Deserialize)]
+struct Receipt {
+    error: Option<serde_json::Value>,
+}
+
+/// Puts a message, as often as it takes. The server takes two with one id for the same.
+pub(crate) async fn put_bytes(core: &Core, id: String, bytes: Bytes, until: Until) -> Result<(), PutError<()>> {
+    let mut headers = HeaderMap::new();
+    headers.insert("Nats-Msg-Id", id);
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match core.link.ask(&core.put_subject, Some(&headers), &bytes, until).await {
+            Ok(answer) => match serde_json::from_slice::<Receipt>(&answer.payload) {
+                Ok(Receipt { error: None }) => return Ok(()),
+                Ok(Receipt { error: Some(error) }) => {
+                    let error = ApiError::of(&serde_json::json!({ "error": error }));
+                    match error {
+                        Some(error) if error.code == ApiError::FULL && !until.waits => return Err(PutError::Full(())),
+                        Some(error) if error.code == ApiError::FULL && until.is_over() => return Err(PutError::Timeout(())),
+                        Some(error) if error.code == ApiError::FULL || error.is_passing() && !until.is_over() => {}
+                        Some(error) => return Err(ServerError::from(error).into()),
+                        None => return Ok(()),
+                    }
+                }
+                // Somebody else answers on the subject.
+                Err(why) => return Err(ServerError::Refused { why: format!("its answer to a put is none: {why}") }.into()),
+            },
+            Err(Unheard::Nobody) => {
+                core.look(until).await?;
+                if *core.standing().borrow() == Standing::ShutDown {
+                    return Err(PutError::ShutDown(()));
+                }
+                if until.is_over() {
+                    return Err(ServerError::Unanswered.into());
+                }
+            }
+            Err(Unheard::TooLong) => {
+                let max = core.link.client().max_payload();
+                return Err(PutError::TooLong { value: (), len: bytes.len(), max });
+            }
+            Err(unheard) => return Err(ServerError::from(unheard).into()),
+        }
+        tokio::time::sleep(until.left(pause)).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+impl<T> Clone for RemoteQueue<T> {
+    /// Makes another handle of the same connection.
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), message: PhantomData }
+    }
+}
+
+impl<T> fmt::Debug for RemoteQueue<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { address, login, options, .. } = &*self.inner;
+        f.debug_struct("RemoteQueue")
+            .field("address", &format_args!("{address}"))
+            .field("login", login)
+            .field("options", options)
+            .finish()
+    }
+}
+
+impl<T> Serialize for RemoteQueue<T> {
+    /// Writes the address, the options, and the path of the file to log in with. A secret that is held in memory doesn't travel: that is an
+    /// error.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.inner.serialize(serializer)
+    }
+}
+
+impl<'de, T> Deserialize<'de> for RemoteQueue<T> {
+    /// Makes a queue that connects at its first use.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self { inner: Arc::new(Inner::deserialize(deserializer)?), message: PhantomData })
+    }
+}

@@ -1,0 +1,240 @@
+//! What a queue is on the server: three streams, their configuration, and their state.
+//!
+//! | stream | subject | what it holds |
+//! |---|---|---|
+//! | `jobs` | `multiproc.jobs.put` | the values, until they are done; one consumer, `workers` |
+//! | `jobs-dead` | `multiproc.jobs.dead` | the dead letters; one consumer, `readers` |
+//! | `jobs-claims` | `multiproc.jobs.claim.*.*` | for a value delivered again, which delivery is the newest |
+//!
+//! A shutdown gives `jobs` another subject. From then on no server takes a put, whatever client it comes from, and each client sees why.
+
+use crate::error::{ConnectError, ServerError};
+use crate::link::{ApiError, Link};
+use crate::options::Options;
+use crate::until::Until;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// How long the server knows the ids of puts, and takes a second one with the same id for the same put.
+pub(crate) const WINDOW: Duration = Duration::from_secs(120);
+pub(crate) const LEASE: Duration = Duration::from_secs(5);
+/// A claim matters while an older delivery of its value may still be in somebody's hands.
+const CLAIMS_LAST: Duration = Duration::from_secs(7 * 24 * 3600);
+const MARK: &str = "work queue of multiproc, max_deliveries=";
+
+/// The names of a queue's parts on the server.
+#[derive(Debug)]
+pub(crate) struct Names {
+    pub(crate) queue: String,
+    pub(crate) dead: String,
+    pub(crate) claims: String,
+}
+
+impl Names {
+    pub(crate) fn new(queue: &str) -> Self {
+        Self { queue: queue.into(), dead: format!("{queue}-dead"), claims: format!("{queue}-claims") }
+    }
+
+    pub(crate) fn subject(&self, part: &str) -> String {
+        format!("multiproc.{}.{part}", self.queue)
+    }
+}
+
+/// What all clients of a queue agree on, since the server keeps it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Shape {
+    pub(crate) capacity: Option<u64>,
+    /// 0: no limit.
+    pub(crate) max_deliveries: u64,
+    pub(crate) lease: Duration,
+    /// When the stream was made, which tells two streams of the same name apart.
+    pub(crate) born: String,
+}
+
+/// What a stream holds now.
+#[derive(Clone, Debug)]
+pub(crate) struct State {
+    /// When the stream was made.
+    pub(crate) born: String,
+    pub(crate) messages: u64,
+    pub(crate) shut_down: bool,
+}
+
+/// Opens the queue, or makes it.
+pub(crate) async fn open(link: &Link, names: &Names, options: &Options, until: Until) -> Result<Shape, ConnectError> {
+    options.check()?;
+    let info = match info(link, &names.queue, until).await? {
+        Ok(found) => found,
+        Err(error) if error.code == ApiError::NO_STREAM => {
+            make(link, names, &names.queue, values_config(names, options), until).await?
+        }
+        Err(error) => return Err(ServerError::from(error).into()),
+    };
+    let created = names.queue.as_str();
+    let config = &info["config"];
+    let found = |what: &str, found: &Value, expected: &Value| match found == expected {
+        true => Ok(()),
+        false => Err(differs(created, what, found, expected)),
+    };
+    found("the retention", &config["retention"], &json!("workqueue"))?;
+    found("the discard policy", &config["discard"], &json!("new"))?;
+    let mark = config["description"].as_str().unwrap_or_default();
+    let max_deliveries = mark.strip_prefix(MARK).and_then(|number| number.parse().ok());
+    let max_deliveries: u64 = max_deliveries.ok_or_else(|| differs(created, "the description", &json!(mark), &json!(MARK)))?;
+    let capacity = config["max_msgs"].as_i64().and_then(|most| u64::try_from(most).ok()).filter(|&most| most > 0);
+    if let Some(asked) = options.capacity {
+        found("the capacity", &json!(capacity), &json!(asked))?;
+    }
+    if let Some(asked) = options.max_deliveries {
+        found("max_deliveries", &json!(max_deliveries), &json!(asked))?;
+    }
+    if let Some(asked) = options.replicas {
+        found("replicas", &config["num_replicas"], &json!(asked))?;
+    }
+    let lease = consumer(link, &names.queue, "workers", options.lease, until).await?;
+    for (stream, config) in [(&names.dead, dead_config(names, config)), (&names.claims, claims_config(names, config))] {
+        if let Err(error) = self::info(link, stream, until).await? {
+            match error.code {
+                ApiError::NO_STREAM => drop(make(link, names, stream, config, until).await?),
+                _ => return Err(ServerError::from(error).into()),
+            }
+        }
+    }
+    consumer(link, &names.dead, "readers", Some(lease), until).await?;
+    Ok(Shape { capacity, max_deliveries, lease, born: born(&info) })
+}
+
+/// When a stream was made, as a part of a subject.
+fn born(info: &Value) -> String {
+    info["created"].as_str().unwrap_or_default().replace(['.', ':'], "-")
+}
+
+fn values_config(names: &Names, options: &Options) -> Value {
+    json!({
+        "name": names.queue, "subjects": [names.subject("put")], "retention": "workqueue", "discard": "new",
+        "max_msgs": options.capacity.map_or(-1, |most| most as i64), "max_bytes": -1, "max_age": 0, "max_consumers": -1,
+        "storage": if options.in_memory { "memory" } else { "file" }, "num_replicas": options.replicas.unwrap_or(1),
+        "duplicate_window": WINDOW.as_nanos() as u64,
+        "description": format!("{MARK}{}", options.max_deliveries.unwrap_or(0)),
+    })
+}
+
+fn dead_config(names: &Names, values: &Value) -> Value {
+    json!({
+        "name": names.dead, "subjects": [names.subject("dead")], "retention": "workqueue", "discard": "new",
+        "max_msgs": -1, "max_bytes": -1, "max_age": 0, "max_consumers": -1,
+        "storage": values["storage"], "num_replicas": values["num_replicas"], "duplicate_window": WINDOW.as_nanos() as u64,
+    })
+}
+
+fn claims_config(names: &Names, values: &Value) -> Value {
+    json!({
+        "name": names.claims, "subjects": [names.subject("claim.*.*")], "retention": "limits", "discard": "old",
+        "max_msgs": -1, "max_bytes": -1, "max_msgs_per_subject": 1, "max_age": CLAIMS_LAST.as_nanos() as u64, "max_consumers": -1,
+        "storage": values["storage"], "num_replicas": values["num_replicas"],
+    })
+}
+
+/// Makes a stream. Another client may make it at the same moment: then its configuration counts.
+async fn make(link: &Link, names: &Names, stream: &str, config: Value, until: Until) -> Result<Value, ConnectError> {
+    match link.api(&format!("STREAM.CREATE.{stream}"), &config, until).await? {
+        Ok(made) => check_echo(stream, &config, &made["config"]).map(|()| made),
+        Err(error) if error.code == ApiError::OTHER_CONFIG => {
+            info(link, stream, until).await?.map_err(|error| refused(names, error))
+        }
+        Err(error) if ApiError::NOT_ENABLED.contains(&error.code) => Err(ServerError::NoJetStream.into()),
+        Err(error) => Err(refused(names, error)),
+    }
+}
+
+/// An old server ignores what it does not know. So each part of a configuration has to come back.
+fn check_echo(stream: &str, sent: &Value, echoed: &Value) -> Result<(), ConnectError> {
+    for (key, value) in sent.as_object().into_iter().flatten() {
+        if echoed.get(key) != Some(value) {
+            return Err(differs(stream, key, &echoed[key], value));
+        }
+    }
+    Ok(())
+}
+
+/// Opens a stream's consumer, or makes it, and returns its lease. The server would silently change one that is there.
+async fn consumer(
+    link: &Link,
+    stream: &str,
+    name: &str,
+    lease: Option<Duration>,
+    until: Until,
+) -> Result<Duration, ConnectError> {
+    let found = match link.api(&format!("CONSUMER.INFO.{stream}.{name}"), &json!({}), until).await? {
+        Ok(found) => found,
+        Err(error) if error.code == ApiError::NO_CONSUMER => {
+            let config = json!({
+                "durable_name": name, "ack_policy": "explicit", "deliver_policy": "all", "replay_policy": "instant",
+                "ack_wait": lease.unwrap_or(LEASE).as_nanos() as u64, "max_deliver": -1, "max_ack_pending": -1, "max_waiting": 65536,
+            });
+            let body = json!({ "stream_name": stream, "config": config });
+            let made = link.api(&format!("CONSUMER.DURABLE.CREATE.{stream}.{name}"), &body, until).await?;
+            let made = made.map_err(ServerError::from)?;
+            check_echo(stream, &config, &made["config"])?;
+            made
+        }
+        Err(error) => return Err(ServerError::from(error).into()),
+    };
+    let ack_wait = Duration::from_nanos(found["config"]["ack_wait"].as_u64().unwrap_or_default());
+    match lease {
+        Some(asked) if asked != ack_wait => {
+            Err(differs(stream, "the lease", &json!(format!("{ack_wait:?}")), &json!(format!("{asked:?}"))))
+        }
+        _ => Ok(ack_wait),
+    }
+}
+
+async fn info(link: &Link, stream: &str, until: Until) -> Result<Result<Value, ApiError>, ServerError> {
+    link.api(&format!("STREAM.INFO.{stream}"), &json!({}), until).await
+}
+
+/// Asks what a stream holds.
+pub(crate) async fn state(link: &Link, names: &Names, stream: &str, until: Until) -> Result<State, ServerError> {
+    let info = info(link, stream, until).await?.map_err(|error| gone_or(names, error))?;
+    let shut_down = info["config"]["subjects"] == json!([names.subject("shutdown")]);
+    Ok(State { born: born(&info), messages: info["state"]["messages"].as_u64().unwrap_or_default(), shut_down })
+}
+
+/// How many values wait that were never delivered.
+pub(crate) async fn waiting(link: &Link, names: &Names, until: Until) -> Result<u64, ServerError> {
+    let info = link.api(&format!("CONSUMER.INFO.{}.workers", names.queue), &json!({}), until).await?;
+    Ok(info.map_err(|error| gone_or(names, error))?["num_pending"].as_u64().unwrap_or_default())
+}
+
+/// Takes the subject of puts away from the stream, for good.
+pub(crate) async fn shut_down(link: &Link, names: &Names, until: Until) -> Result<(), ServerError> {
+    let mut config = info(link, &names.queue, until).await?.map_err(|error| gone_or(names, error))?["config"].take();
+    config["subjects"] = json!([names.subject("shutdown")]);
+    let done = link.api(&format!("STREAM.UPDATE.{}", names.queue), &config, until).await?;
+    done.map(drop).map_err(|error| gone_or(names, error))
+}
+
+/// A message of a stream, read without being taken: its headers and its payload, both in base64.
+pub(crate) async fn read(link: &Link, stream: &str, which: Value, until: Until) -> Result<Option<Value>, ServerError> {
+    match link.api(&format!("STREAM.MSG.GET.{stream}"), &which, until).await? {
+        Ok(mut found) => Ok(Some(found["message"].take())),
+        Err(error) if matches!(error.code, ApiError::NO_MESSAGE | ApiError::NO_STREAM) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn gone_or(names: &Names, error: ApiError) -> ServerError {
+    match error.code {
+        ApiError::NO_STREAM | ApiError::NO_CONSUMER => ServerError::Gone { queue: names.queue.clone() },
+        _ => error.into(),
+    }
+}
+
+fn refused(names: &Names, error: ApiError) -> ConnectError {
+    ConnectError::Refused { queue: names.queue.clone(), why: error.text }
+}
+
+fn differs(queue: &str, what: &str, found: &Value, expected: &Value) -> ConnectError {
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_string);
+    ConnectError::Differs { queue: queue.into(), what: what.into(), found: text(found), expected: text(expected) }
+}

@@ -1,0 +1,127 @@
+//! A nats-server of the test's own: on a free loopback port, in a directory of its own, ended by its id.
+//!
+//! `NATS_SERVER` names another binary than the `nats-server` that is installed.
+
+#![allow(dead_code, reason = "each test uses some of it")]
+
+use std::fs;
+use std::io::Read;
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+pub(crate) struct Server {
+    child: Option<Child>,
+    pub(crate) port: u16,
+    pub(crate) directory: tempfile::TempDir,
+    config: String,
+}
+
+/// The binary, or `None` after a line that says that the test did not run.
+pub(crate) fn binary() -> Option<PathBuf> {
+    let named = std::env::var_os("NATS_SERVER").map(PathBuf::from);
+    let found = named.or_else(|| {
+        let path = std::env::var_os("PATH")?;
+        let usual = ["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from);
+        std::env::split_paths(&path).chain(usual).map(|directory| directory.join("nats-server")).find(|file| file.is_file())
+    });
+    if found.is_none() {
+        let name = std::thread::current().name().unwrap_or("test").to_string();
+        eprintln!("{name}: not run: nats-server is not installed");
+    }
+    found
+}
+
+impl Server {
+    /// `None`: there is no nats-server.
+    pub(crate) fn start() -> Option<Self> {
+        Self::with("")
+    }
+
+    /// With more lines of configuration.
+    pub(crate) fn with(config: &str) -> Option<Self> {
+        binary()?;
+        let directory = tempfile::Builder::new().prefix("multiproc-nats-").tempdir().unwrap();
+        let mut server = Self { child: None, port: free_port(), directory, config: config.into() };
+        server.restart();
+        Some(server)
+    }
+
+    pub(crate) fn url(&self, queue: &str) -> String {
+        format!("nats://127.0.0.1:{}/{queue}", self.port)
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.child.is_some()
+    }
+
+    /// As `kill -9` of the server.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// Starts it on the same port, with what it had stored.
+    pub(crate) fn restart(&mut self) {
+        self.kill();
+        let config = self.path("server.conf");
+        let store = self.path("store");
+        fs::write(
+            &config,
+            format!("listen: \"127.0.0.1:{}\"\njetstream {{ store_dir: {store:?} }}\n{}\n", self.port, self.config),
+        )
+        .unwrap();
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.path("log")).unwrap();
+        let mut command = Command::new(binary().unwrap());
+        command.arg("-c").arg(&config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        self.child = Some(command.spawn().unwrap());
+        let begin = Instant::now();
+        while !greets(self.port) {
+            let ended = self.child.as_mut().unwrap().try_wait().unwrap();
+            assert!(ended.is_none() && begin.elapsed() < Duration::from_secs(30), "nats-server does not start: {}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn greets(port: u16) -> bool {
+    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
+    let mut first = [0; 4];
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    stream.read_exact(&mut first).is_ok() && &first == b"INFO"
+}
+
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// Starts a server, or ends the test with a line that says so.
+#[macro_export]
+macro_rules! server {
+    ($($config:expr)?) => {{
+        #[allow(unused_mut, unused_assignments)]
+        let mut config = String::new();
+        $( config = String::from($config); )?
+        match server::Server::with(&config) {
+            Some(server) => server,
+            None => return,
+        }
+    }};
+}
