@@ -1,7 +1,7 @@
 //! `cargo xtask ci`: everything that decides whether a change is good.
 
 use crate::fuzz::Build;
-use crate::step::{Outcome, built, cargo, has_cargo};
+use crate::step::{Outcome, Step, built, cargo, has_cargo};
 use crate::{api, counts, examples, fuzz, loom, proof, reach};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
@@ -14,6 +14,9 @@ enum Report {
     /// An optional tool is not there.
     Missing(String),
 }
+
+/// The crate that needs a server to be tested.
+const NATS: &str = "multiproc-nats";
 
 /// Crates in the order in which they are published.
 pub(crate) const CRATES: [&str; 11] = [
@@ -33,7 +36,7 @@ pub(crate) const CRATES: [&str; 11] = [
 pub(crate) fn run() -> anyhow::Result<()> {
     let begin = Instant::now();
     type Run = fn() -> Report;
-    let steps: [(&str, Run); 15] = [
+    let steps: [(&str, Run); 16] = [
         ("format", format),
         ("clippy", clippy),
         ("oldest compiler", || match reach::missing() {
@@ -42,6 +45,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         }),
         ("docs", docs),
         ("tests", tests),
+        ("machines", machines),
         ("doc tests", || done(cargo(&["test", "--workspace", "--all-features", "--doc"]).run("doc tests"))),
         ("loom models", || done(loom::models(2, None))),
         ("examples", || done(examples::run())),
@@ -142,15 +146,31 @@ fn docs() -> Report {
 }
 
 fn tests() -> Report {
+    done(test(&["--workspace", "--exclude", NATS], "not package(multiproc-nats)").run("tests"))
+}
+
+/// The tests of the crate that works across machines. They start servers of their own.
+fn machines() -> Report {
+    match reach::nats_server() {
+        Some(server) => {
+            done(test(&["--package", NATS], "package(multiproc-nats)").env("NATS_SERVER", &server).run("tests with nats-server"))
+        }
+        None => Report::Missing("nats-server".into()),
+    }
+}
+
+/// Tests of these packages. Where a filter can choose them, all are built alike: another choice of packages has other features.
+fn test(packages: &[&str], filter: &str) -> Step {
     if has_cargo("nextest") {
-        return done(
-            cargo(&["nextest", "run", "--workspace", "--all-features", "--no-fail-fast", "--status-level", "slow"]).run("tests"),
-        );
+        let arguments =
+            ["nextest", "run", "--workspace", "--all-features", "--no-fail-fast", "--status-level", "slow", "-E", filter];
+        return cargo(&arguments);
     }
     println!("cargo-nextest is not here: using cargo test");
     // One test at a time: some count the descriptors or the memory of their process, which they have to themselves with nextest.
-    let arguments = ["test", "--workspace", "--all-features", "--lib", "--bins", "--tests", "--", "--test-threads=1"];
-    done(cargo(&arguments).run("tests"))
+    let step =
+        packages.iter().fold(cargo(&["test", "--all-features", "--lib", "--bins", "--tests"]), |step, package| step.arg(package));
+    step.arg("--").arg("--test-threads=1")
 }
 
 fn demos() -> Report {

@@ -92,6 +92,17 @@ fn with_compiler(step: Step, root: &Path) -> Step {
     step.env("RUSTC", &at("usr/bin/rustc")).env("LD_LIBRARY_PATH", &at("usr/lib/x86_64-linux-gnu"))
 }
 
+/// A `nats-server` to test with: the one that `NATS_SERVER` names or that is installed, else Debian's, unpacked.
+pub(crate) fn nats_server() -> Option<String> {
+    let named = std::env::var("NATS_SERVER").unwrap_or_else(|_| "nats-server".into());
+    if program(&named, &["--version"]).answers() {
+        return Some(named);
+    }
+    let root = unpack("nats-server", &["nats-server"]).ok()?;
+    let places = ["usr/sbin/nats-server", "usr/bin/nats-server"].map(|place| root.join(place));
+    places.iter().find(|place| place.is_file()).map(|place| place.to_string_lossy().into_owned())
+}
+
 /// Downloads packages and unpacks them over each other, unless that was done before. Returns where they are.
 fn unpack(name: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
     let place = std::path::absolute(PLACE)?;
