@@ -5,7 +5,7 @@ mod input;
 use crate::exit::{Exit, say};
 use crate::work::joblog::{self, JobLog};
 use crate::work::options::Options;
-use crate::work::{Commands, MessageSource, Plan, Template, Traffic, Worker, item};
+use crate::work::{Commands, Here, MessageSource, Plan, Template, Worker, item};
 use anyhow::{Context, bail};
 use clap::Args;
 use input::{Input, Splitting};
@@ -147,8 +147,7 @@ impl Run {
         };
         let queue = JoinableQueue::bounded(READ_AHEAD).context("can't make a queue")?;
         let failure = feed(queue.clone(), input, done)?;
-        let traffic = Traffic::Own { queue: &queue, taken: 0 };
-        let exit = Worker::new(&queue, plan, traffic)?.work()?;
+        let exit = Worker::new(Here::own(&queue), plan)?.work()?;
         match failure.try_recv() {
             Ok(error) => Err(error),
             Err(_) => Ok(exit),

@@ -1,11 +1,11 @@
 //! A message in hand, and the arguments that a job gets of it.
 
-use multiproc::Delivery;
+use crate::work::supply::InHand;
 
 /// A message that was taken out of the queue for a job.
 #[derive(Debug)]
 pub(crate) struct Taken {
-    pub(crate) delivery: Delivery<Vec<u8>>,
+    pub(crate) delivery: Box<dyn InHand>,
     pub(crate) number: u64,
     form: Form,
 }
@@ -34,7 +34,7 @@ pub(crate) fn encode(number: u64, arguments: &[Vec<u8>]) -> Option<Vec<u8>> {
 
 impl Taken {
     /// `next`: the job's number, if the message has none.
-    pub(crate) fn new(delivery: Delivery<Vec<u8>>, form: Form, next: u64) -> Self {
+    pub(crate) fn new(delivery: Box<dyn InHand>, form: Form, next: u64) -> Self {
         let own = delivery.first_chunk().filter(|_| form == Form::Numbered).map(|number| u64::from_le_bytes(*number));
         Self { delivery, number: own.unwrap_or(next), form }
     }

@@ -22,10 +22,11 @@ mod settle;
 mod slots;
 mod spool;
 mod start;
+mod supply;
 
 pub(crate) use command::Template;
 pub(crate) use slots::{MessageSource, Plan, Worker};
-pub(crate) use start::Traffic;
+pub(crate) use supply::Here;
 
 use crate::exit::Exit;
 use crate::name::{Named, look, unreadable};
@@ -131,7 +132,7 @@ impl Work {
             until_empty: self.until_empty,
             total: None,
         };
-        Worker::new(&queue, plan, Traffic::Shared(overview))?.work()
+        Worker::new(Here::shared(&queue, overview), plan)?.work()
     }
 }
 

@@ -56,7 +56,7 @@ pub(crate) struct Failed {
 
 impl Failed {
     pub(crate) fn give_back(self) {
-        self.taken.delivery.give_back_noting(self.note);
+        self.taken.delivery.give_back(self.note);
     }
 }
 
@@ -208,15 +208,15 @@ impl Worker<'_> {
     pub(crate) fn settle(&mut self, Finished { taken, verdict, line }: Finished) -> anyhow::Result<()> {
         let logged = line.zip(self.plan.joblog.as_mut()).map_or(Ok(()), |(line, log)| log.write(&line));
         match verdict {
-            Verdict::Done => drop(taken.delivery.done()),
+            Verdict::Done => taken.delivery.done(),
             Verdict::Failed { note, again: true } if self.phase == Phase::Working => {
                 let due = Instant::now() + self.back_off().after(taken.delivery.count());
-                self.retries.keep(due, self.traffic.behind_all(), Failed { taken, note });
+                self.retries.keep(due, self.supply.behind_all(), Failed { taken, note });
             }
-            Verdict::Failed { note, again: true } => taken.delivery.give_back_noting(note),
+            Verdict::Failed { note, again: true } => taken.delivery.give_back(note),
             Verdict::GivenBack { note } => taken.delivery.give_back_interrupted(note),
             // Nobody looks for the dead letters of a queue without a name.
-            Verdict::Failed { .. } if self.plan.source == MessageSource::Input => drop(taken.delivery.done()),
+            Verdict::Failed { .. } if self.plan.source == MessageSource::Input => taken.delivery.done(),
             Verdict::Failed { note, .. } => {
                 self.tallies.dead += 1;
                 taken.delivery.put_aside(note);

@@ -16,9 +16,9 @@ use crate::work::output::{InOrder, Output, Target};
 use crate::work::retry::{BackOff, Retries};
 use crate::work::settle::{Failed, Finished, Printable, Tallies};
 use crate::work::spool::Spool;
-use crate::work::start::{Next, Traffic};
+use crate::work::start::Next;
+use crate::work::supply::Supply;
 use anyhow::Context;
-use multiproc::JoinableQueue;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::time::Timespec;
@@ -56,9 +56,8 @@ impl MessageSource {
 }
 
 pub(crate) struct Worker<'q> {
-    pub(crate) queue: &'q JoinableQueue<Vec<u8>>,
+    pub(crate) supply: Box<dyn Supply + 'q>,
     pub(crate) plan: Plan,
-    pub(crate) traffic: Traffic<'q>,
     pub(crate) guard: Guard,
     pub(crate) bar: Option<Bar>,
     signals: Signals,
@@ -98,16 +97,15 @@ const MOST_BACK_OFF: Duration = Duration::from_secs(300);
 const PORTION: usize = 64 << 10;
 
 impl<'q> Worker<'q> {
-    pub(crate) fn new(queue: &'q JoinableQueue<Vec<u8>>, plan: Plan, traffic: Traffic<'q>) -> anyhow::Result<Self> {
+    pub(crate) fn new(supply: impl Supply + 'q, plan: Plan) -> anyhow::Result<Self> {
         let slots = plan.options.jobs;
         // Before the jobs have all the descriptors that this process may have.
-        queue.readiness().context("can't wait for the queue")?;
+        supply.readiness()?;
         let is_counted = plan.source != MessageSource::Input;
         let bar = plan.options.bar.then(|| Bar::new(plan.total, is_counted));
         Ok(Self {
-            queue,
+            supply: Box::new(supply),
             plan,
-            traffic,
             bar,
             signals: Signals::watch()?,
             guard: Guard::start()?,
@@ -155,7 +153,7 @@ impl<'q> Worker<'q> {
         loop {
             self.print()?;
             if let Some(bar) = &self.bar {
-                bar.show(&self.tallies, || self.queue.unfinished() as u64);
+                bar.show(&self.tallies, || self.supply.unfinished());
             }
             self.give_back_due();
             let next = self.start_next()?;
@@ -186,8 +184,7 @@ impl<'q> Worker<'q> {
         let target = self.output.awaits().map(|target| target.descriptor());
         polled.extend(target.map(|target| PollFd::from_borrowed_fd(target, PollFlags::OUT)));
         if *next == Next::Message {
-            let readiness = self.queue.readiness().context("can't wait for the queue")?;
-            polled.push(PollFd::from_borrowed_fd(readiness, PollFlags::IN));
+            polled.push(PollFd::from_borrowed_fd(self.supply.readiness()?, PollFlags::IN));
         }
         let (first, mut watched) = (polled.len(), Vec::new());
         for (slot, job) in self.jobs.iter().enumerate() {

@@ -8,8 +8,8 @@ use crate::work::item::Taken;
 use crate::work::job::{Capturing, Ended, Job, Launch};
 use crate::work::quote;
 use crate::work::slots::{MessageSource, Worker};
+use crate::work::supply::Got;
 use anyhow::Context;
-use multiproc::{GetError, JoinableQueue, Overview};
 use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
@@ -26,37 +26,6 @@ pub(crate) enum Next {
     Later,
     /// There is no next job.
     Never,
-}
-
-/// Counts what goes in and out of the queue.
-pub(crate) enum Traffic<'q> {
-    /// Other processes use it as well.
-    Shared(Overview),
-    /// This process alone takes messages out.
-    Own { queue: &'q JoinableQueue<Vec<u8>>, taken: u64 },
-}
-
-impl Traffic<'_> {
-    /// So many messages have been taken once all are that wait now.
-    pub(crate) fn behind_all(&self) -> u64 {
-        match self {
-            Self::Shared(overview) => overview.puts(),
-            Self::Own { queue, taken } => taken + queue.len() as u64,
-        }
-    }
-
-    fn taken(&self) -> u64 {
-        match self {
-            Self::Shared(overview) => overview.gets(),
-            Self::Own { taken, .. } => *taken,
-        }
-    }
-
-    fn count_one(&mut self) {
-        if let Self::Own { taken, .. } = self {
-            *taken += 1;
-        }
-    }
 }
 
 /// How often a busy machine is looked at.
@@ -79,12 +48,11 @@ impl Worker<'_> {
             return self.start(taken, slot);
         }
         let gate = self.plan.options.gate();
-        if gate.is_used() && !self.queue.is_empty() && !gate.is_open() {
+        if gate.is_used() && !self.supply.is_empty() && !gate.is_open() {
             return Ok(Next::At(Instant::now() + LOOK));
         }
-        match self.queue.try_get_delivery() {
-            Ok(delivery) => {
-                self.traffic.count_one();
+        match self.supply.try_get()? {
+            Got::Message(delivery) => {
                 let taken = Taken::new(delivery, self.plan.source.form(), self.next_number);
                 self.next_number += 1;
                 if self.plan.options.keep_order {
@@ -92,15 +60,15 @@ impl Worker<'_> {
                 }
                 self.start(taken, slot)
             }
-            Err(GetError::Empty) if self.retries.has_due() => Ok(Next::Now),
-            Err(GetError::Empty) if self.plan.until_empty && self.is_idle() => Ok(Next::Never),
-            Err(GetError::Empty) => Ok(Next::Message),
-            Err(GetError::ShutDown) => Ok(Next::Never),
-            Err(error @ (GetError::Decode { .. } | GetError::Form { .. })) => {
-                say!("a message can't be read, and is among the dead letters now: {error}");
+            Got::Empty(_) if self.retries.has_due() => Ok(Next::Now),
+            Got::Empty(_) if self.plan.until_empty && self.is_idle() => Ok(Next::Never),
+            Got::Empty(Some(again)) => Ok(Next::At(Instant::now() + again)),
+            Got::Empty(None) | Got::Asked => Ok(Next::Message),
+            Got::ShutDown => Ok(Next::Never),
+            Got::Unreadable(why) => {
+                say!("a message can't be read, and is among the dead letters now: {why}");
                 Ok(Next::Now)
             }
-            Err(error) => Err(error).context("can't get a message"),
         }
     }
 
@@ -184,7 +152,7 @@ impl Worker<'_> {
     pub(crate) fn give_back_due(&mut self) {
         while !self.retries.is_empty() {
             // Whatever the counts say, nothing is left to be behind of in an empty queue.
-            let taken = if self.retries.has_due() && self.queue.is_empty() { u64::MAX } else { self.traffic.taken() };
+            let taken = if self.retries.has_due() && self.supply.is_empty() { u64::MAX } else { self.supply.taken() };
             let Some(failed) = self.retries.pop(Instant::now(), taken) else { break };
             failed.give_back();
         }
