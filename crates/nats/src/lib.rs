@@ -12,6 +12,7 @@ mod link;
 mod options;
 mod prefetch;
 mod pull;
+mod put;
 mod queue;
 mod runtime;
 mod stream;

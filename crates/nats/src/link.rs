@@ -166,7 +166,12 @@ impl ApiError {
     const PASSING: [u64; 4] = [10008, 10009, 10119, 10167];
 
     pub(crate) fn of(answer: &Value) -> Option<Self> {
-        let error = answer.get("error")?;
+        Self::of_receipt(answer.get("error").cloned())
+    }
+
+    /// The error in the answer to a put.
+    pub(crate) fn of_receipt(error: Option<Value>) -> Option<Self> {
+        let error = error?;
         let code = error.get("err_code").or_else(|| error.get("code")).and_then(Value::as_u64).unwrap_or(0);
         Some(Self { code, text: error.get("description").and_then(Value::as_str).unwrap_or("no reason given").into() })
     }

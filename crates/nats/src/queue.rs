@@ -1,20 +1,14 @@
-//! `RemoteQueue`: opening it, putting, and what is known of it.
+//! `RemoteQueue`: opening it, what is known of it, shutdown and join.
 
 use crate::address::{Address, Login, Tls};
-use crate::core::{Core, Standing};
-use crate::error::{ConnectError, JoinError, PutError, PutManyError, ServerError};
-use crate::link::{ApiError, Unheard};
+use crate::core::Core;
+use crate::error::{ConnectError, JoinError, ServerError};
 use crate::options::{Builder, Options};
 use crate::prefetch::Prefetch;
 use crate::runtime::{anywhere, runtime, wait};
 use crate::stream;
 use crate::until::Until;
-use async_nats::HeaderMap;
-use bytes::Bytes;
 use futures_util::StreamExt;
-use futures_util::stream::FuturesOrdered;
-use multiproc_travel::pass;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::marker::PhantomData;
@@ -22,10 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OnceCell;
 
-/// How many puts of one `put_many` are on their way at once.
-const ON_THEIR_WAY: usize = 256;
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
-const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+/// A join asks at most this often.
+const PAUSE: Duration = Duration::from_millis(1);
 /// How often a join looks although it heard of nothing that was done.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -232,152 +224,8 @@ impl<T> RemoteQueue<T> {
                 };
             };
             let _ = tokio::time::timeout(until.left(LOOK_AGAIN), heard).await;
-            tokio::time::sleep(until.left(FIRST_PAUSE)).await;
+            tokio::time::sleep(until.left(PAUSE)).await;
         }
-    }
-}
-
-impl<T: Serialize + DeserializeOwned> RemoteQueue<T> {
-    /// Puts a value, and returns once the server has it. Waits while the queue is full, and while the server is away.
-    ///
-    /// Others may overtake a put that waits for room: the server keeps no list of those who wait.
-    ///
-    /// # Errors
-    ///
-    /// The queue can never take the value: it was shut down or deleted, or the value is too long or can't be encoded. The error gives
-    /// the value back.
-    pub fn put(&self, value: T) -> Result<(), PutError<T>> {
-        wait(self.put_by(value, Until::NEVER))
-    }
-
-    /// Puts a value if there is room now.
-    ///
-    /// # Errors
-    ///
-    /// [`Full`](PutError::Full), [`Unanswered`](ServerError::Unanswered) after 5 seconds, or as [`put`](Self::put).
-    pub fn try_put(&self, value: T) -> Result<(), PutError<T>> {
-        wait(self.put_by(value, Until::now()))
-    }
-
-    /// Puts a value; waits at most `timeout` for room and for the server.
-    ///
-    /// # Errors
-    ///
-    /// [`Timeout`](PutError::Timeout) if there was no room, [`Unanswered`](ServerError::Unanswered) if the server did not answer: then the
-    /// value may be in the queue. Or as [`put`](Self::put).
-    pub fn put_timeout(&self, value: T, timeout: Duration) -> Result<(), PutError<T>> {
-        wait(self.put_by(value, Until::after(timeout)))
-    }
-
-    /// Puts a value as [`put`](Self::put) does, in a future.
-    ///
-    /// # Cancel safety
-    ///
-    /// A future that is dropped may have put the value.
-    ///
-    /// # Errors
-    ///
-    /// As `put`.
-    pub async fn put_async(&self, value: T) -> Result<(), PutError<T>> {
-        anywhere(self.put_by(value, Until::NEVER)).await
-    }
-
-    /// Puts all values and returns their number; waits as [`put`](Self::put). Up to 256 are on their way at once, which makes it many
-    /// times faster.
-    ///
-    /// They are put in order while there is room. When the queue is full, those on their way get in as places come free, in any order.
-    ///
-    /// # Errors
-    ///
-    /// Some value could not be put. The error says how many were, and gives back the others.
-    pub fn put_many<I: IntoIterator<Item = T>>(&self, values: I) -> Result<usize, PutManyError<I::IntoIter>> {
-        wait(self.put_many_by(values.into_iter(), Until::NEVER))
-    }
-
-    /// Puts all values as [`put_many`](Self::put_many) does, in a future.
-    ///
-    /// # Errors
-    ///
-    /// As `put_many`.
-    pub async fn put_many_async<I: IntoIterator<Item = T>>(&self, values: I) -> Result<usize, PutManyError<I::IntoIter>> {
-        anywhere(self.put_many_by(values.into_iter(), Until::NEVER)).await
-    }
-
-    async fn put_many_by<I: Iterator<Item = T>>(&self, mut values: I, until: Until) -> Result<usize, PutManyError<I>> {
-        let mut on_their_way = FuturesOrdered::new();
-        let (mut put, mut failed) = (0, Vec::new());
-        loop {
-            while failed.is_empty() && on_their_way.len() < ON_THEIR_WAY {
-                let Some(value) = values.next() else { break };
-                on_their_way.push_back(self.put_by(value, until));
-            }
-            match on_their_way.next().await {
-                Some(Ok(())) => put += 1,
-                Some(Err(error)) => failed.push(error),
-                None if failed.is_empty() => return Ok(put),
-                None => return Err(PutManyError { put, failed, rest: values }),
-            }
-        }
-    }
-
-    async fn put_by(&self, value: T, until: Until) -> Result<(), PutError<T>> {
-        let mut bytes = Vec::new();
-        if let Err(why) = pass::encode_plain(&value, &mut bytes) {
-            return Err(PutError::Encode { value, why });
-        }
-        let done = async {
-            let core = self.core().await?;
-            put_bytes(core, core.put_id(), Bytes::from(bytes), until).await
-        };
-        done.await.map_err(|error| error.with(value))
-    }
-}
-
-/// What the server says to a put.
-#[derive(Deserialize)]
-struct Receipt {
-    error: Option<serde_json::Value>,
-}
-
-/// Puts a message, as often as it takes. The server takes two with one id for the same.
-pub(crate) async fn put_bytes(core: &Core, id: String, bytes: Bytes, until: Until) -> Result<(), PutError<()>> {
-    let mut headers = HeaderMap::new();
-    headers.insert("Nats-Msg-Id", id);
-    let mut pause = FIRST_PAUSE;
-    loop {
-        match core.link.ask(&core.put_subject, Some(&headers), &bytes, until).await {
-            Ok(answer) => match serde_json::from_slice::<Receipt>(&answer.payload) {
-                Ok(Receipt { error: None }) => return Ok(()),
-                Ok(Receipt { error: Some(error) }) => {
-                    let error = ApiError::of(&serde_json::json!({ "error": error }));
-                    match error {
-                        Some(error) if error.code == ApiError::FULL && !until.waits => return Err(PutError::Full(())),
-                        Some(error) if error.code == ApiError::FULL && until.is_over() => return Err(PutError::Timeout(())),
-                        Some(error) if error.code == ApiError::FULL || error.is_passing() && !until.is_over() => {}
-                        Some(error) => return Err(ServerError::from(error).into()),
-                        None => return Ok(()),
-                    }
-                }
-                // Somebody else answers on the subject.
-                Err(why) => return Err(ServerError::Refused { why: format!("its answer to a put is none: {why}") }.into()),
-            },
-            Err(Unheard::Nobody) => {
-                core.look(until).await?;
-                if *core.standing().borrow() == Standing::ShutDown {
-                    return Err(PutError::ShutDown(()));
-                }
-                if until.is_over() {
-                    return Err(ServerError::Unanswered.into());
-                }
-            }
-            Err(Unheard::TooLong) => {
-                let max = core.link.client().max_payload();
-                return Err(PutError::TooLong { value: (), len: bytes.len(), max });
-            }
-            Err(unheard) => return Err(ServerError::from(unheard).into()),
-        }
-        tokio::time::sleep(until.left(pause)).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 

@@ -112,7 +112,8 @@ fn a_full_queue_says_so_and_a_put_waits_for_room() {
         Err(PutError::Full(value)) => assert_eq!(value, "c"),
         other => panic!("{other:?}"),
     }
-    assert!(matches!(jobs.put_timeout("c".into(), Duration::from_millis(200)), Err(PutError::Timeout(_))));
+    let timed_out = jobs.put_timeout("c".into(), Duration::from_millis(200));
+    assert!(matches!(timed_out, Err(PutError::Timeout(_))), "{timed_out:?}");
     // In hand counts, too.
     let in_hand = jobs.get_delivery().unwrap();
     assert!(matches!(jobs.try_put("c".into()), Err(PutError::Full(_))));

@@ -4,6 +4,8 @@
 
 #![allow(dead_code, reason = "each test uses some of it")]
 
+pub(crate) mod proxy;
+
 use std::fs;
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
@@ -16,6 +18,8 @@ pub(crate) struct Server {
     pub(crate) port: u16,
     pub(crate) directory: tempfile::TempDir,
     config: String,
+    /// A limit of the store, as the configuration has it.
+    store: String,
 }
 
 /// The binary, or `None` after a line that says that the test did not run.
@@ -43,7 +47,7 @@ impl Server {
     pub(crate) fn with(config: &str) -> Option<Self> {
         binary()?;
         let directory = tempfile::Builder::new().prefix("multiproc-nats-").tempdir().unwrap();
-        let mut server = Self { child: None, port: free_port(), directory, config: config.into() };
+        let mut server = Self { child: None, port: free_port(), directory, config: config.into(), store: String::new() };
         server.restart();
         Some(server)
     }
@@ -75,7 +79,7 @@ impl Server {
         let store = self.path("store");
         fs::write(
             &config,
-            format!("listen: \"127.0.0.1:{}\"\njetstream {{ store_dir: {store:?} }}\n{}\n", self.port, self.config),
+            format!("listen: \"127.0.0.1:{}\"\njetstream {{ store_dir: {store:?}{} }}\n{}\n", self.port, self.store, self.config),
         )
         .unwrap();
         let log = fs::OpenOptions::new().create(true).append(true).open(self.path("log")).unwrap();
@@ -88,6 +92,12 @@ impl Server {
             assert!(ended.is_none() && begin.elapsed() < Duration::from_secs(30), "nats-server does not start: {}", self.log());
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// Starts it again with a store of this size.
+    pub(crate) fn limit_store(&mut self, size: &str) {
+        self.store = format!(", max_file_store: {size}");
+        self.restart();
     }
 
     pub(crate) fn log(&self) -> String {

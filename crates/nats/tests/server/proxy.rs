@@ -1,0 +1,80 @@
+//! A proxy between a client and the server that delays, stalls and cuts.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Mode {
+    Pass,
+    /// Each piece is this late.
+    Delay(Duration),
+    /// Nothing goes through, and nobody is told.
+    Stall,
+    /// Connections are closed, and new ones too.
+    Cut,
+}
+
+struct Shared {
+    mode: Mutex<Mode>,
+    changed: Condvar,
+    open: Mutex<Vec<TcpStream>>,
+}
+
+pub(crate) struct Proxy {
+    pub(crate) port: u16,
+    shared: Arc<Shared>,
+}
+
+impl Proxy {
+    pub(crate) fn to(server: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let shared = Arc::new(Shared { mode: Mutex::new(Mode::Pass), changed: Condvar::new(), open: Mutex::default() });
+        let here = Arc::clone(&shared);
+        std::thread::spawn(move || {
+            for client in listener.incoming() {
+                let client = client.unwrap();
+                let server = TcpStream::connect(("127.0.0.1", server));
+                let (Ok(server), false) = (server, *here.mode.lock().unwrap() == Mode::Cut) else { continue };
+                for (from, to) in [(&client, &server), (&server, &client)] {
+                    here.open.lock().unwrap().push(from.try_clone().unwrap());
+                    let (from, to, here) = (from.try_clone().unwrap(), to.try_clone().unwrap(), Arc::clone(&here));
+                    std::thread::spawn(move || carry(from, to, &here));
+                }
+            }
+        });
+        Self { port, shared }
+    }
+
+    pub(crate) fn url(&self, queue: &str) -> String {
+        format!("nats://127.0.0.1:{}/{queue}", self.port)
+    }
+
+    pub(crate) fn set(&self, mode: Mode) {
+        *self.shared.mode.lock().unwrap() = mode;
+        self.shared.changed.notify_all();
+        if mode == Mode::Cut {
+            for stream in self.shared.open.lock().unwrap().drain(..) {
+                let _ = stream.shutdown(Shutdown::Both);
+            }
+        }
+    }
+}
+
+fn carry(mut from: TcpStream, mut to: TcpStream, shared: &Shared) {
+    let mut piece = [0; 64 * 1024];
+    while let Ok(len @ 1..) = from.read(&mut piece) {
+        let mode = shared.changed.wait_while(shared.mode.lock().unwrap(), |mode| *mode == Mode::Stall).unwrap();
+        let mode = *mode;
+        if let Mode::Delay(delay) = mode {
+            std::thread::sleep(delay);
+        }
+        if to.write_all(&piece[..len]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Both);
+    let _ = from.shutdown(Shutdown::Both);
+}
