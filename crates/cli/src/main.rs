@@ -11,6 +11,8 @@ mod place;
 mod proc;
 mod queue;
 mod record;
+#[cfg(feature = "nats")]
+mod remote;
 mod run;
 mod shell;
 mod signals;
@@ -98,7 +100,41 @@ enum Command {
 }
 
 impl Command {
+    /// The address among the names of queues, if there is one: that queue is not on this machine.
+    fn address(&self) -> Option<&str> {
+        let names = match self {
+            Self::Rm(rm) => rm.names.as_slice(),
+            Self::Create(queue::Create { name, .. })
+            | Self::Stat(queue::Stat { name, .. })
+            | Self::Put(queue::Put { name, .. })
+            | Self::Get(queue::Get { name, .. })
+            | Self::Peek(queue::Peek { name, .. })
+            | Self::Dead(queue::Dead { name, .. })
+            | Self::Clear(queue::Clear { name })
+            | Self::Join(queue::Join { name, .. })
+            | Self::Shutdown(queue::Shutdown { name })
+            | Self::Export(queue::Export { name, .. })
+            | Self::Import(queue::Import { name, .. })
+            | Self::Work(work::Work { name, .. }) => std::slice::from_ref(name),
+            _ => &[],
+        };
+        names.iter().map(String::as_str).find(|name| name.contains("://"))
+    }
+
+    #[cfg(feature = "nats")]
+    fn run_remote(self, address: &str) -> anyhow::Result<Exit> {
+        remote::run(self, address)
+    }
+
+    #[cfg(not(feature = "nats"))]
+    fn run_remote(self, _: &str) -> anyhow::Result<Exit> {
+        anyhow::bail!("an address is past this machine, and this multiproc was built without that: build it with --features nats")
+    }
+
     fn run(self) -> anyhow::Result<Exit> {
+        if let Some(address) = self.address().map(str::to_owned) {
+            return self.run_remote(&address);
+        }
         match self {
             Self::Create(command) => command.run(),
             Self::Rm(command) => command.run(),

@@ -1,13 +1,14 @@
 //! Getting: values in hand of a thread, and deliveries.
 
 use crate::core::{Core, Lane, Standing};
-use crate::error::{DoneError, GetError, TaskDoneError};
+use crate::error::{DoneError, GetError, ServerError, TaskDoneError};
 use crate::hold::{Hold, NotEnded};
 use crate::pull;
 use crate::queue::RemoteQueue;
 use crate::runtime::{anywhere, wait};
 use crate::until::Until;
 use async_nats::Message;
+use bytes::Bytes;
 use multiproc_travel::pass;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -268,6 +269,24 @@ impl<T> Delivery<T> {
     pub async fn give_back_async(mut self, delay: Duration) {
         let until = Until::after(self.hold.core.shape.lease);
         let _ = anywhere(self.hold.give_back(delay, until)).await;
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> Delivery<T> {
+    /// Puts the value aside as a dead letter, however often it was delivered. For `join` it is done.
+    ///
+    /// # Errors
+    ///
+    /// As [`done`](Self::done).
+    pub fn put_aside(self) -> Result<(), DoneError<T>> {
+        let Self { value, mut hold } = self;
+        let mut bytes = Vec::new();
+        if let Err(why) = pass::encode_plain(&value, &mut bytes) {
+            let why = ServerError::Refused { why: format!("the value can't be encoded again: {why}") };
+            return Err(DoneError::Server { value, why });
+        }
+        let aside = wait(hold.put_aside(Bytes::from(bytes), false, Until::NEVER));
+        aside.map_err(|why| why.with(value, &hold.core))
     }
 }
 

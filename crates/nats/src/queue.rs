@@ -147,6 +147,16 @@ impl<T> RemoteQueue<T> {
         wait(async { Ok(self.core().await?.shape.capacity.map(|most| most as usize)) })
     }
 
+    /// Returns after how many deliveries a value that was never done is put aside; `None`: never.
+    ///
+    /// # Errors
+    ///
+    /// As [`capacity`](Self::capacity).
+    pub fn max_deliveries(&self) -> Result<Option<u16>, ServerError> {
+        let most = wait(async { Ok::<_, ServerError>(self.core().await?.shape.max_deliveries) })?;
+        Ok((most > 0).then(|| most.try_into().unwrap_or(u16::MAX)))
+    }
+
     /// Ends puts for everybody, also for programs with other clients. Gets drain what is left, then return
     /// [`ShutDown`](crate::GetError::ShutDown), blocked ones too, once every value is done.
     ///

@@ -22,9 +22,9 @@ Examples:
   multiproc create jobs --joinable --if-missing          # at the start of each script")]
 pub(crate) struct Create {
     /// The name: 1 to 200 letters, digits, '.', '_' or '-'.
-    name: String,
+    pub(crate) name: String,
     #[command(flatten)]
-    shape: Shape,
+    pub(crate) shape: Shape,
     /// Succeed if there is such a queue already: one that has what the other options ask for.
     #[arg(long)]
     if_missing: bool,

@@ -28,7 +28,7 @@ Examples:
 Exit code 1: there was none, or none with one of the ids.")]
 pub(crate) struct Dead {
     /// The queue, made with --joinable.
-    name: String,
+    pub(crate) name: String,
     /// Put dead messages back to work: those with these ids, or all.
     #[arg(long, value_name = "ID", num_args = 0.., conflicts_with = "drop")]
     requeue: Option<Vec<String>>,

@@ -21,7 +21,7 @@ Examples:
 pub(crate) struct Rm {
     /// The queues.
     #[arg(required = true, value_name = "NAME")]
-    names: Vec<String>,
+    pub(crate) names: Vec<String>,
     /// Succeed for queues that are not there.
     #[arg(short, long)]
     force: bool,
@@ -69,7 +69,7 @@ Example:
   multiproc clear jobs")]
 pub(crate) struct Clear {
     /// The queue.
-    name: String,
+    pub(crate) name: String,
 }
 
 impl Clear {
@@ -99,10 +99,10 @@ Examples:
   multiproc join jobs --timeout 60 || multiproc stat jobs")]
 pub(crate) struct Join {
     /// The queue, made with --joinable.
-    name: String,
+    pub(crate) name: String,
     /// Give up after so many seconds, with exit code 124.
     #[arg(long, value_name = "S", value_parser = number::seconds)]
-    timeout: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
 }
 
 impl Join {
@@ -130,7 +130,7 @@ Examples:
   multiproc rm jobs            # then the name is free for a new queue")]
 pub(crate) struct Shutdown {
     /// The queue.
-    name: String,
+    pub(crate) name: String,
 }
 
 impl Shutdown {

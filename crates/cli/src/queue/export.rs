@@ -2,7 +2,7 @@
 
 use super::create::Shape;
 use super::json::{self, Given, Header, Line};
-use super::put::Putter;
+use super::put::{Putter, Sink};
 use crate::exit::{Exit, say};
 use crate::name::{Named, look, refused, unreadable};
 use crate::record::{Output, Records};
@@ -26,7 +26,7 @@ Examples:
   multiproc export jobs | jq -r 'select(.place == \"dead\").text'")]
 pub(crate) struct Export {
     /// The queue.
-    name: String,
+    pub(crate) name: String,
     /// Take out what waits and what is dead. Each message is out when it is written, and on the disk where it goes to a file.
     #[arg(long)]
     take: bool,
@@ -159,7 +159,7 @@ Examples:
   multiproc export jobs | ssh host multiproc import jobs")]
 pub(crate) struct Import {
     /// The queue.
-    name: String,
+    pub(crate) name: String,
     /// The file; without it, standard input.
     file: Option<PathBuf>,
     /// Give up, with exit code 124, when there was no room for so many seconds.

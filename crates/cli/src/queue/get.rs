@@ -28,7 +28,7 @@ Examples:
 Exit code 1: there was no message.")]
 pub(crate) struct Get {
     /// The queue.
-    name: String,
+    pub(crate) name: String,
     /// How many messages to take at most [default: 1, or with --follow all].
     #[arg(short = 'n', long, value_name = "N", conflicts_with = "all")]
     count: Option<u64>,
@@ -137,7 +137,7 @@ Examples:
 Exit code 1: there was no message.")]
 pub(crate) struct Peek {
     /// The queue.
-    name: String,
+    pub(crate) name: String,
     /// How many messages to print at most.
     #[arg(short = 'n', long, value_name = "N", default_value_t = 1)]
     count: usize,

@@ -76,7 +76,7 @@ impl Ls {
     }
 }
 
-fn print(text: String) -> anyhow::Result<Exit> {
+pub(crate) fn print(text: String) -> anyhow::Result<Exit> {
     let signals = Signals::watch()?;
     Output::new(&signals)?.write(text.as_bytes())?;
     Ok(Exit::Done)
@@ -128,10 +128,10 @@ Examples:
   multiproc stat jobs --json | jq '.in_hand[] | select(.held_seconds > 60).pid'")]
 pub(crate) struct Stat {
     /// The queue.
-    name: String,
+    pub(crate) name: String,
     /// Print it as one line of JSON.
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 #[derive(Serialize)]

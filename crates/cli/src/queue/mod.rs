@@ -1,14 +1,14 @@
 //! Commands on queues, a file for each that is not tiny.
 
-mod create;
+pub(crate) mod create;
 mod dead;
 mod end;
 mod export;
 mod get;
 mod json;
-mod list;
+pub(crate) mod list;
 mod number;
-mod put;
+pub(crate) mod put;
 
 pub(crate) use create::Create;
 pub(crate) use dead::Dead;

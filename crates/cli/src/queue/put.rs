@@ -36,7 +36,7 @@ Examples:
   multiproc put jobs -- --looks-like-an-option")]
 pub(crate) struct Put {
     /// The queue.
-    name: String,
+    pub(crate) name: String,
     /// The messages; "-" stands for the lines of standard input. Write -- before those that begin with a dash.
     #[arg(value_name = "MESSAGE")]
     messages: Vec<OsString>,
@@ -51,49 +51,61 @@ pub(crate) struct Put {
     json: bool,
     /// Give up, with exit code 124, when there was no room for so many seconds.
     #[arg(long, value_name = "S", value_parser = number::seconds)]
-    timeout: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
 }
 
 impl Put {
     pub(crate) fn run(self) -> anyhow::Result<Exit> {
-        let reads_nothing = self.messages.is_empty() && self.files.is_empty();
-        if reads_nothing && std::io::stdin().is_terminal() {
-            bail!("there is nothing to put: give messages, pipe lines in, or write - to type them");
-        }
+        self.check()?;
         let queue = Named::open(&self.name)?;
         let signals = Signals::watch()?;
         let mut putter = Putter::new(&self.name, &queue, &signals, self.timeout);
-        let result = if reads_nothing { self.put_stdin(&mut putter) } else { self.put_given(&mut putter) };
+        let result = self.put_all(&mut putter, &signals);
         putter.finish(result)
     }
 
-    fn put_given(&self, putter: &mut Putter<'_>) -> anyhow::Result<()> {
+    fn reads_nothing(&self) -> bool {
+        self.messages.is_empty() && self.files.is_empty()
+    }
+
+    /// Fails where there is nothing to put.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        if self.reads_nothing() && std::io::stdin().is_terminal() {
+            bail!("there is nothing to put: give messages, pipe lines in, or write - to type them");
+        }
+        Ok(())
+    }
+
+    pub(crate) fn put_all(&self, sink: &mut impl Sink, signals: &Signals) -> anyhow::Result<()> {
+        if self.reads_nothing() {
+            return self.put_stdin(sink, signals);
+        }
         for message in &self.messages {
             match message.as_encoded_bytes() {
-                b"-" => self.put_stdin(putter)?,
-                _ => self.put_record(putter, message.clone().into_vec())?,
+                b"-" => self.put_stdin(sink, signals)?,
+                _ => self.put_record(sink, message.clone().into_vec())?,
             }
         }
         for path in &self.files {
-            putter.put(content(path, putter.signals)?)?;
+            sink.put(content(path, signals)?)?;
         }
         Ok(())
     }
 
-    fn put_stdin(&self, putter: &mut Putter<'_>) -> anyhow::Result<()> {
-        let mut records = Records::of_stdin(terminator(self.null), putter.signals)?;
+    fn put_stdin(&self, sink: &mut impl Sink, signals: &Signals) -> anyhow::Result<()> {
+        let mut records = Records::of_stdin(terminator(self.null), signals)?;
         while let Some(record) = records.next()? {
-            self.put_record(putter, record)?;
+            self.put_record(sink, record)?;
         }
         Ok(())
     }
 
-    fn put_record(&self, putter: &mut Putter<'_>, record: Vec<u8>) -> anyhow::Result<()> {
+    fn put_record(&self, sink: &mut impl Sink, record: Vec<u8>) -> anyhow::Result<()> {
         if !self.json {
-            return putter.put(record);
+            return sink.put(record);
         }
         // The first line of an export is about the queue.
-        Given::read(&record)?.message()?.map_or(Ok(()), |message| putter.put(message))
+        Given::read(&record)?.message()?.map_or(Ok(()), |message| sink.put(message))
     }
 }
 
@@ -103,6 +115,12 @@ fn content(path: &PathBuf, signals: &Signals) -> anyhow::Result<Vec<u8>> {
     }
     let read = || Records::of(File::open(path)?, b'\n', signals).rest();
     read().with_context(|| format!("can't read {}", path.display()))
+}
+
+/// Where messages go.
+pub(crate) trait Sink {
+    /// Puts a message; waits while there is no room.
+    fn put(&mut self, message: Vec<u8>) -> anyhow::Result<()>;
 }
 
 /// Puts messages one after the other, and knows how many there were.
@@ -119,7 +137,7 @@ pub(crate) struct Putter<'a> {
 
 /// The queue had no room until the time-out.
 #[derive(Debug)]
-struct NoRoom;
+pub(crate) struct NoRoom;
 
 impl fmt::Display for NoRoom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -132,13 +150,8 @@ impl std::error::Error for NoRoom {}
 /// How long a wait for memory lasts before it looks for signals.
 const SLICE: Duration = Duration::from_millis(200);
 
-impl<'a> Putter<'a> {
-    pub(crate) fn new(name: &'a str, queue: &'a Named, signals: &'a Signals, timeout: Option<Duration>) -> Self {
-        Self { name, queue, signals, timeout, put: 0, progress: Progress::new(), has_told: false }
-    }
-
-    /// Puts a message; waits while there is no room.
-    pub(crate) fn put(&mut self, message: Vec<u8>) -> anyhow::Result<()> {
+impl Sink for Putter<'_> {
+    fn put(&mut self, message: Vec<u8>) -> anyhow::Result<()> {
         self.signals.check()?;
         match self.queue.try_put(message) {
             Ok(()) => {}
@@ -147,6 +160,12 @@ impl<'a> Putter<'a> {
         self.put += 1;
         self.progress.show(self.put);
         Ok(())
+    }
+}
+
+impl<'a> Putter<'a> {
+    pub(crate) fn new(name: &'a str, queue: &'a Named, signals: &'a Signals, timeout: Option<Duration>) -> Self {
+        Self { name, queue, signals, timeout, put: 0, progress: Progress::new(), has_told: false }
     }
 
     fn put_later(&mut self, mut error: PutError<Vec<u8>>) -> anyhow::Result<()> {

@@ -22,7 +22,7 @@ mod settle;
 mod slots;
 mod spool;
 mod start;
-mod supply;
+pub(crate) mod supply;
 
 pub(crate) use command::Template;
 pub(crate) use slots::{MessageSource, Plan, Worker};
@@ -39,21 +39,22 @@ use options::Options;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
+use supply::Supply;
 
 /// Run a command for each message of a queue, as often as needed.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES, after_long_help = LONG)]
 pub(crate) struct Work {
     /// The queue. It must be a joinable one.
-    name: String,
+    pub(crate) name: String,
     #[command(flatten)]
-    options: Options,
+    pub(crate) options: Options,
     /// Put a message aside after so many failed deliveries: see "multiproc dead" [default: the queue's own limit]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     max_deliveries: Option<u16>,
     /// End once no message waits and nothing is in hand. Without it, the worker waits for more until the queue is shut down.
     #[arg(long)]
-    until_empty: bool,
+    pub(crate) until_empty: bool,
     /// For "multiproc run" alone: a queue itself knows what is done.
     #[arg(long, hide = true)]
     resume: bool,
@@ -107,6 +108,18 @@ Exit codes:
 
 impl Work {
     pub(crate) fn run(self) -> anyhow::Result<Exit> {
+        self.check()?;
+        let queue = Named::joinable(&self.name, "be worked on")?;
+        let overview = look(&self.name)?;
+        if self.options.dry_run {
+            return print_all(&self.name, &self.template(), &overview);
+        }
+        let limit = overview.max_deliveries();
+        self.work_on(Here::shared(&queue, overview), limit)
+    }
+
+    /// Fails for options that are for `run`.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
         if self.resume || self.resume_failed {
             bail!(
                 "--resume and --resume-failed are for \"multiproc run\": a queue itself remembers what is left; \
@@ -114,12 +127,16 @@ impl Work {
                 self.name
             );
         }
-        let queue = Named::joinable(&self.name, "be worked on")?;
-        let template = Template::new(&self.command, self.options.replacement.as_deref());
-        let overview = look(&self.name)?;
-        if self.options.dry_run {
-            return print_all(&self.name, &template, &overview);
-        }
+        Ok(())
+    }
+
+    fn template(&self) -> Template {
+        Template::new(&self.command, self.options.replacement.as_deref())
+    }
+
+    /// Works until it is over. `limit`: the queue's own number of deliveries.
+    pub(crate) fn work_on(self, supply: impl Supply, limit: Option<u16>) -> anyhow::Result<Exit> {
+        let template = self.template();
         let joblog = self.options.joblog.as_deref().map(|path| JobLog::open(path, false)).transpose()?;
         let plan = Plan {
             has_input: !template.takes_arguments(),
@@ -128,11 +145,11 @@ impl Work {
             options: self.options,
             joblog,
             // The queue puts a message aside at its own limit, whatever the worker says.
-            limit: self.max_deliveries.into_iter().chain(overview.max_deliveries()).min(),
+            limit: self.max_deliveries.into_iter().chain(limit).min(),
             until_empty: self.until_empty,
             total: None,
         };
-        Worker::new(Here::shared(&queue, overview), plan)?.work()
+        Worker::new(supply, plan)?.work()
     }
 }
 

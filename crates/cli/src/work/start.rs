@@ -60,10 +60,9 @@ impl Worker<'_> {
                 }
                 self.start(taken, slot)
             }
-            Got::Empty(_) if self.retries.has_due() => Ok(Next::Now),
-            Got::Empty(_) if self.plan.until_empty && self.is_idle() => Ok(Next::Never),
-            Got::Empty(Some(again)) => Ok(Next::At(Instant::now() + again)),
-            Got::Empty(None) | Got::Asked => Ok(Next::Message),
+            Got::Empty if self.retries.has_due() => Ok(Next::Now),
+            Got::Empty if self.plan.until_empty && self.is_idle() => Ok(Next::Never),
+            Got::Empty | Got::Asked => Ok(Next::Message),
             Got::ShutDown => Ok(Next::Never),
             Got::Unreadable(why) => {
                 say!("a message can't be read, and is among the dead letters now: {why}");

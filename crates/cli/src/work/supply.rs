@@ -5,7 +5,6 @@ use multiproc::{Delivery, GetError, JoinableQueue, MessageId, Overview};
 use std::fmt::Debug;
 use std::ops::Deref;
 use std::os::fd::BorrowedFd;
-use std::time::Duration;
 
 /// What a worker takes messages from, one for each free slot.
 pub(crate) trait Supply {
@@ -34,9 +33,9 @@ pub(crate) enum Got {
     /// It made no message, and is aside.
     Unreadable(String),
     /// The answer is on its way, and [readiness](Supply::readiness) tells when it is there.
+    #[cfg_attr(not(feature = "nats"), expect(dead_code, reason = "a queue of this machine answers at once"))]
     Asked,
-    /// There is none. `Some`: nothing tells of the next one, so look again after this time.
-    Empty(Option<Duration>),
+    Empty,
     ShutDown,
 }
 
@@ -130,7 +129,7 @@ impl Supply for Here<'_> {
                 }
                 Got::Message(Box::new(delivery))
             }
-            Err(GetError::Empty) => Got::Empty(None),
+            Err(GetError::Empty) => Got::Empty,
             Err(GetError::ShutDown) => Got::ShutDown,
             Err(error @ (GetError::Decode { .. } | GetError::Form { .. })) => Got::Unreadable(error.to_string()),
             Err(error) => return Err(error).context("can't get a message"),
