@@ -17,6 +17,8 @@ enum Report {
 
 /// The crate that needs a server to be tested.
 const NATS: &str = "multiproc-nats";
+/// The tests that need it.
+const REMOTE: &str = "package(multiproc-nats) | (package(multiproc-cli) & binary(remote))";
 
 /// Crates in the order in which they are published.
 pub(crate) const CRATES: [&str; 11] = [
@@ -146,15 +148,13 @@ fn docs() -> Report {
 }
 
 fn tests() -> Report {
-    done(test(&["--workspace", "--exclude", NATS], "not package(multiproc-nats)").run("tests"))
+    done(test(&["--workspace", "--exclude", NATS], &format!("not ({REMOTE})")).run("tests"))
 }
 
 /// The tests of the crate that works across machines. They start servers of their own.
 fn machines() -> Report {
     match reach::nats_server() {
-        Some(server) => {
-            done(test(&["--package", NATS], "package(multiproc-nats)").env("NATS_SERVER", &server).run("tests with nats-server"))
-        }
+        Some(server) => done(test(&["--package", NATS], REMOTE).env("NATS_SERVER", &server).run("tests with nats-server")),
         None => Report::Missing("nats-server".into()),
     }
 }

@@ -1,0 +1,67 @@
+//! `nats://` addresses in place of names, each test with a nats-server of its own.
+#![cfg(feature = "nats")]
+
+#[path = "../../nats/tests/server/mod.rs"]
+mod server;
+mod shell;
+
+use server::Server;
+use shell::{Running, check, lines_of, multiproc, multiproc_with, sorted, text};
+
+#[test]
+fn messages_go_through_a_server_to_the_workers_and_join_waits_for_them() {
+    let Some(server) = Server::start() else { return };
+    let jobs = &server.url("jobs");
+    check(&multiproc_with(&["create", jobs, "--maxsize", "2000"]).output().unwrap(), 0);
+    let many: Vec<String> = (1..=1500).map(|number| number.to_string()).collect();
+    check(&multiproc_with(&["put", jobs]).args(&many).output().unwrap(), 0);
+    check(&multiproc_with(&["join", jobs, "--timeout", "0.2"]).output().unwrap(), 124);
+    let counted = text(&multiproc_with(&["stat", jobs, "--json"]).output().unwrap().stdout);
+    assert!(counted.contains("\"unfinished\":1500") && counted.contains("\"maxsize\":2000"), "{counted}");
+    let lines = lines_of(multiproc_with(&["work", jobs, "-j2", "--until-empty"]).args(["--", "echo", "{}"]), 0);
+    assert_eq!(sorted(lines), sorted(many));
+    check(&multiproc_with(&["join", jobs]).output().unwrap(), 0);
+    // Another limit than the queue has.
+    let refused = multiproc_with(&["create", jobs, "--maxsize", "7"]).output().unwrap();
+    check(&refused, 2);
+    assert!(text(&refused.stderr).contains("2000"), "{}", text(&refused.stderr));
+}
+
+#[test]
+fn the_message_of_a_killed_worker_comes_back_when_its_lease_ends() {
+    let Some(server) = Server::start() else { return };
+    let jobs = &server.url("jobs");
+    check(&multiproc_with(&["put", jobs, "a"]).output().unwrap(), 0);
+    let script = "echo $MULTIPROC_DELIVERY; [ $MULTIPROC_DELIVERY = 2 ] || sleep 1000";
+    let mut first = Running::start(multiproc_with(&["work", jobs, "--ungroup"]).args(["--", "sh", "-c", script, "sh", "{}"]));
+    assert_eq!(first.line(), "1");
+    first.child.kill().unwrap();
+    // Nothing waits until then, but something is in the hands of the dead.
+    let second = lines_of(multiproc_with(&["work", jobs, "--until-empty"]).args(["--", "sh", "-c", script, "sh", "{}"]), 0);
+    assert_eq!(second, ["2"]);
+}
+
+#[test]
+fn a_failed_message_runs_again_and_then_is_dead_and_a_shutdown_ends_workers() {
+    let Some(server) = Server::start() else { return };
+    let jobs = &server.url("jobs");
+    check(&multiproc_with(&["create", jobs, "--joinable", "--max-deliveries", "2"]).output().unwrap(), 0);
+    check(&multiproc_with(&["put", jobs, "a"]).output().unwrap(), 0);
+    check(&multiproc_with(&["shutdown", jobs]).output().unwrap(), 0);
+    let script = "echo $MULTIPROC_DELIVERY; exit 3";
+    let lines = lines_of(multiproc_with(&["work", jobs, "--retry-delay", "0"]).args(["--", "sh", "-c", script, "sh", "{}"]), 1);
+    assert_eq!(lines, ["1", "2"]);
+    let counted = text(&multiproc_with(&["stat", jobs]).output().unwrap().stdout);
+    assert!(counted.contains("dead         1"), "{counted}");
+    check(&multiproc_with(&["put", jobs, "b"]).output().unwrap(), 2);
+}
+
+#[test]
+fn no_password_is_repeated_and_commands_of_one_machine_say_so() {
+    let refused = multiproc().args(["put", "nats://me:hunter2@host/jobs", "a"]).output().unwrap();
+    check(&refused, 2);
+    assert!(!text(&refused.stderr).contains("hunter2"), "{}", text(&refused.stderr));
+    let refused = multiproc().args(["get", "nats://host/jobs"]).output().unwrap();
+    check(&refused, 2);
+    assert!(text(&refused.stderr).contains("create, put, work, join, stat and shutdown"), "{}", text(&refused.stderr));
+}
