@@ -149,7 +149,7 @@ impl<T: Serialize + DeserializeOwned> RemoteQueue<T> {
             core.here()?;
             let mut standing = core.standing();
             let shut_down = *standing.borrow_and_update() == Standing::ShutDown;
-            if let Some(prefetch) = &opened.prefetch {
+            if let Some(prefetch) = opened.prefetch() {
                 if let Some(got) = prefetch.try_take() {
                     return Ok(got);
                 }

@@ -223,6 +223,16 @@ pub(crate) async fn read(link: &Link, stream: &str, which: Value, until: Until) 
     }
 }
 
+/// Takes a message out of a stream, whatever its consumer knows of it. One that is not there is out.
+pub(crate) async fn remove(link: &Link, stream: &str, sequence: u64, until: Until) -> Result<(), ServerError> {
+    let which = json!({ "seq": sequence, "no_erase": true });
+    match link.api(&format!("STREAM.MSG.DELETE.{stream}"), &which, until).await? {
+        Ok(_) => Ok(()),
+        Err(error) if matches!(error.code, ApiError::NO_MESSAGE | ApiError::NOT_DELETED) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 fn gone_or(names: &Names, error: ApiError) -> ServerError {
     match error.code {
         ApiError::NO_STREAM | ApiError::NO_CONSUMER => ServerError::Gone { queue: names.queue.clone() },
