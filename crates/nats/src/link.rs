@@ -166,7 +166,7 @@ impl ApiError {
     pub(crate) const OTHER_CONFIG: u64 = 10058;
     pub(crate) const NO_STREAM: u64 = 10059;
     /// The message to delete is not there.
-    pub(crate) const NOT_DELETED: u64 = 10057;
+    pub(crate) const NOT_DELETED: [u64; 2] = [10043, 10057];
     pub(crate) const FULL: u64 = 10077;
     pub(crate) const NOT_ENABLED: [u64; 2] = [10039, 10076];
     /// Not available, no leader, storage resources, too many requests.

@@ -232,7 +232,10 @@ impl<T> RemoteQueue<T> {
                     None => std::future::pending().await,
                 };
             };
-            let _ = tokio::time::timeout(until.left(LOOK_AGAIN), heard).await;
+            if tokio::time::timeout(until.left(LOOK_AGAIN), heard).await.is_err() && !until.is_over() {
+                // What goes wrong here goes wrong again when it looks.
+                let _ = stream::tidy(&core.link, &core.names, until).await;
+            }
             tokio::time::sleep(until.left(PAUSE)).await;
         }
     }

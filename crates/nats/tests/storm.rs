@@ -120,7 +120,7 @@ fn every_put_that_returned_is_done_whatever_is_killed() {
     children.drain(..PRODUCERS).for_each(drop);
     jobs.shutdown().unwrap();
     // A watchdog: what is left takes seconds.
-    if let Err(error) = jobs.join_timeout(Duration::from_secs(15)) {
+    if let Err(error) = jobs.join_timeout(Duration::from_secs(90)) {
         panic!("{error}: {}", server.consumer("jobs", "workers"));
     }
     let begin = Instant::now();
