@@ -6,6 +6,7 @@ use crate::hold::{Hold, NotEnded};
 use crate::pull;
 use crate::queue::RemoteQueue;
 use crate::runtime::{anywhere, wait};
+use crate::stream;
 use crate::until::Until;
 use async_nats::Message;
 use bytes::Bytes;
@@ -150,7 +151,7 @@ impl<T: Serialize + DeserializeOwned> RemoteQueue<T> {
             core.here()?;
             let mut standing = core.standing();
             let shut_down = *standing.borrow_and_update() == Standing::ShutDown;
-            if let Some(prefetch) = &opened.prefetch {
+            if let Some(prefetch) = opened.prefetch() {
                 if let Some(got) = prefetch.try_take() {
                     return Ok(got);
                 }
@@ -178,6 +179,7 @@ impl<T: Serialize + DeserializeOwned> RemoteQueue<T> {
                 }
                 None if !until.waits => return Err(GetError::Empty),
                 None if until.is_over() => return Err(GetError::Timeout),
+                None if shut_down => stream::tidy(&core.link, &core.names, until).await?,
                 None => {}
             }
         }

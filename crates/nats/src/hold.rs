@@ -15,6 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const DONE: Bytes = Bytes::from_static(b"+ACK");
+/// A word that was not answered for so long, over a connection that works, was not heeded.
+const UNHEEDED: Duration = Duration::from_secs(1);
 const NO_MORE: Bytes = Bytes::from_static(b"+TERM");
 
 /// A loan of one value. One that is dropped gives the value back.
@@ -30,6 +32,8 @@ pub(crate) struct Hold {
     pub(crate) count: u64,
     /// The message of a value that may not be delivered again.
     at_limit: Option<Bytes>,
+    /// Over which connection it came.
+    connection: u64,
     ended: bool,
 }
 
@@ -49,7 +53,17 @@ impl Hold {
         let id = core.leases.add(lane, ack.clone(), sequence, count);
         let limit = core.shape.max_deliveries;
         let at_limit = (lane == Lane::Values && limit > 0 && count >= limit).then(|| message.payload.clone());
-        Some(Self { core: Arc::clone(core), id, lane, ack, sequence, count, at_limit, ended: false })
+        Some(Self {
+            core: Arc::clone(core),
+            id,
+            lane,
+            ack,
+            sequence,
+            count,
+            at_limit,
+            connection: core.link.connection(),
+            ended: false,
+        })
     }
 
     /// Notes that the calling thread works on it.
@@ -108,20 +122,33 @@ impl Hold {
 
     async fn acknowledge(&mut self, what: Bytes, until: Until) -> Result<(), NotEnded> {
         self.core.here().map_err(NotEnded::Server)?;
-        let lapsed = self.core.leases.is_lapsed(self.id);
-        if lapsed {
-            self.check_claim(until).await?;
-        }
+        let mut lapsed = self.core.leases.is_lapsed(self.id);
         loop {
-            match self.core.link.ask(&self.ack, None, &what, until).await {
+            if lapsed {
+                self.check_claim(until).await?;
+            }
+            match self.core.link.ask(&self.ack, None, &what, until.within(UNHEEDED)).await {
                 Ok(_) => break,
+                Err(unheard) if until.is_over() => return Err(NotEnded::Server(unheard.into())),
                 // The consumer begins, or is no more.
-                Err(Unheard::Nobody) if !until.is_over() => {
+                Err(Unheard::Nobody) => {
                     self.core.look(until).await.map_err(NotEnded::Server)?;
                     tokio::time::sleep(until.left(Duration::from_millis(100))).await;
                 }
+                // A server that was killed may have forgotten this delivery: then it answers no word about it, and delivers the value
+                // anew. So the value itself is taken out.
+                Err(Unheard::Late) if self.connection != self.core.link.connection() => {
+                    if what == DONE || what == NO_MORE {
+                        let stream = &self.core.names.queue;
+                        let stream = if self.lane == Lane::Values { stream } else { &self.core.names.dead };
+                        stream::remove(&self.core.link, stream, self.sequence, until).await.map_err(NotEnded::Server)?;
+                    }
+                    break;
+                }
+                Err(Unheard::Late) => {}
                 Err(unheard) => return Err(NotEnded::Server(unheard.into())),
             }
+            lapsed |= self.core.leases.is_lapsed(self.id);
         }
         if !lapsed && self.core.leases.is_lapsed(self.id) {
             self.check_claim(until).await?;

@@ -151,6 +151,8 @@ async fn say_word(core: &Core, lane: Lane, every: Duration) {
         }
     }
     loans.retain(|(_, loan)| !loan.lost);
+    // The newest one goes last: a server that was killed may have forgotten old ones, and does not answer for them.
+    loans.sort_by_key(|(id, _)| *id);
     let Some(((_, last), others)) = loans.split_last() else { return };
     let (sent, connections) = (Instant::now(), core.link.connections());
     for (_, loan) in others {

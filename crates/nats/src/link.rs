@@ -78,6 +78,11 @@ impl Link {
         &self.client
     }
 
+    /// Which connection this is: 1 for the first one.
+    pub(crate) fn connection(&self) -> u64 {
+        *self.connections.borrow()
+    }
+
     /// Resolves each time when the connection was made again.
     pub(crate) fn connections(&self) -> watch::Receiver<u64> {
         let mut connections = self.connections.clone();
@@ -160,6 +165,8 @@ impl ApiError {
     pub(crate) const NO_MESSAGE: u64 = 10037;
     pub(crate) const OTHER_CONFIG: u64 = 10058;
     pub(crate) const NO_STREAM: u64 = 10059;
+    /// The message to delete is not there.
+    pub(crate) const NOT_DELETED: [u64; 2] = [10043, 10057];
     pub(crate) const FULL: u64 = 10077;
     pub(crate) const NOT_ENABLED: [u64; 2] = [10039, 10076];
     /// Not available, no leader, storage resources, too many requests.

@@ -12,7 +12,7 @@ use futures_util::StreamExt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::OnceCell;
 
@@ -40,7 +40,15 @@ pub(crate) struct Inner {
 
 pub(crate) struct Opened {
     pub(crate) core: Arc<Core>,
-    pub(crate) prefetch: Option<Prefetch>,
+    prefetch: OnceLock<Prefetch>,
+    places: usize,
+}
+
+impl Opened {
+    /// What is fetched in advance, from the first get on: a producer takes nothing.
+    pub(crate) fn prefetch(&self) -> Option<&Prefetch> {
+        (self.places > 0).then(|| self.prefetch.get_or_init(|| Prefetch::start(&self.core, self.places)))
+    }
 }
 
 impl<T> RemoteQueue<T> {
@@ -78,8 +86,7 @@ impl<T> RemoteQueue<T> {
         let Inner { address, login, tls, options, opened } = &*self.inner;
         let open = || async {
             let core = Core::open(address, login, tls, options).await?;
-            let prefetch = (options.prefetch > 0).then(|| Prefetch::start(&core, options.prefetch));
-            Ok::<_, ConnectError>(Opened { core, prefetch })
+            Ok::<_, ConnectError>(Opened { core, prefetch: OnceLock::new(), places: options.prefetch })
         };
         Ok(opened.get_or_try_init(open).await?)
     }
@@ -217,9 +224,11 @@ impl<T> RemoteQueue<T> {
         // Each done goes by here. A login that may not listen looks now and then instead.
         let acks = format!("$JS.ACK.{}.workers.>", core.names.queue);
         let mut acks = core.link.client().subscribe(acks).await.ok();
+        let mut unfinished = 0;
         loop {
-            let unfinished = match core.look(until).await {
+            unfinished = match core.look(until).await {
                 Ok(state) => state.messages as usize,
+                Err(ServerError::Unanswered) if unfinished > 0 => unfinished,
                 Err(error) => return Err(error.into()),
             };
             match unfinished {
@@ -233,7 +242,10 @@ impl<T> RemoteQueue<T> {
                     None => std::future::pending().await,
                 };
             };
-            let _ = tokio::time::timeout(until.left(LOOK_AGAIN), heard).await;
+            if tokio::time::timeout(until.left(LOOK_AGAIN), heard).await.is_err() && !until.is_over() {
+                // What goes wrong here goes wrong again when it looks.
+                let _ = stream::tidy(&core.link, &core.names, until).await;
+            }
             tokio::time::sleep(until.left(PAUSE)).await;
         }
     }

@@ -223,6 +223,34 @@ pub(crate) async fn read(link: &Link, stream: &str, which: Value, until: Until) 
     }
 }
 
+/// Takes out what is done and is still there.
+///
+/// An old server (2.9) that was killed knows that values were done, and may have them in the stream again: nobody gets them, and a join
+/// would wait for ever. They are taken out only when the consumer has acknowledged everything up to the last message of this very stream.
+pub(crate) async fn tidy(link: &Link, names: &Names, until: Until) -> Result<(), ServerError> {
+    let consumer = link.api(&format!("CONSUMER.INFO.{}.workers", names.queue), &json!({}), until).await?;
+    let consumer = consumer.map_err(|error| gone_or(names, error))?;
+    // Asked second: a put in between makes the two differ.
+    let stream = info(link, &names.queue, until).await?.map_err(|error| gone_or(names, error))?;
+    let last = &stream["state"]["last_seq"];
+    let idle = consumer["num_pending"] == 0 && consumer["num_ack_pending"] == 0;
+    if idle && consumer["ack_floor"]["stream_seq"] == *last && stream["state"]["messages"] != 0 {
+        let below = json!({ "seq": last.as_u64().unwrap_or(0) + 1 });
+        link.api(&format!("STREAM.PURGE.{}", names.queue), &below, until).await?.map_err(|error| gone_or(names, error))?;
+    }
+    Ok(())
+}
+
+/// Takes a message out of a stream, whatever its consumer knows of it. One that is not there is out.
+pub(crate) async fn remove(link: &Link, stream: &str, sequence: u64, until: Until) -> Result<(), ServerError> {
+    let which = json!({ "seq": sequence, "no_erase": true });
+    match link.api(&format!("STREAM.MSG.DELETE.{stream}"), &which, until).await? {
+        Ok(_) => Ok(()),
+        Err(error) if error.code == ApiError::NO_MESSAGE || ApiError::NOT_DELETED.contains(&error.code) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 fn gone_or(names: &Names, error: ApiError) -> ServerError {
     match error.code {
         ApiError::NO_STREAM | ApiError::NO_CONSUMER => ServerError::Gone { queue: names.queue.clone() },

@@ -33,4 +33,9 @@ impl Until {
     pub(crate) fn left(self, most: Duration) -> Duration {
         self.at.map_or(most, |at| at.saturating_duration_since(Instant::now()).min(most))
     }
+
+    /// The same, but no longer than this from now.
+    pub(crate) fn within(self, limit: Duration) -> Self {
+        Self { waits: self.waits, at: Instant::now().checked_add(self.left(limit)) }
+    }
 }

@@ -285,3 +285,59 @@ fn many_that_connect_at_once_make_one_queue() {
     });
     assert_eq!(open(&url).unfinished().unwrap(), 8);
 }
+
+#[test]
+fn a_server_killed_again_and_again_is_found_again_each_time() {
+    let mut server = server!();
+    let jobs = open(&server.url("jobs"));
+    for n in 0..8 {
+        server.kill();
+        let putter = std::thread::spawn({
+            let jobs = jobs.clone();
+            move || jobs.put_timeout(n.to_string(), SOON)
+        });
+        std::thread::sleep(Duration::from_millis(n * 100));
+        server.restart();
+        putter.join().unwrap().unwrap();
+    }
+    assert_eq!(jobs.unfinished().unwrap(), 8);
+}
+
+#[test]
+fn busy_clients_survive_a_server_killed_in_quick_succession() {
+    let mut server = server!();
+    let url = server.url("jobs");
+    let getters: Vec<RemoteQueue<String>> = (0..3).map(|_| open(&url)).collect();
+    let putter = open(&url);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let count = std::thread::scope(|scope| {
+        for getter in &getters {
+            scope.spawn(move || {
+                while let Ok(delivery) = getter.get_delivery() {
+                    let _ = delivery.done();
+                }
+            });
+        }
+        let putter_thread = scope.spawn(|| {
+            let mut put = 0;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                putter.put(put.to_string()).unwrap();
+                put += 1;
+            }
+            put
+        });
+        for n in 0..12 {
+            std::thread::sleep(Duration::from_millis(150 + n * 20));
+            server.kill();
+            std::thread::sleep(Duration::from_millis(n * 25));
+            server.restart();
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        let count = putter_thread.join().unwrap();
+        putter.shutdown().unwrap();
+        count
+    });
+    // Every getter saw the end, so everything is done.
+    assert!(count > 0);
+    assert_eq!(putter.unfinished().unwrap(), 0);
+}

@@ -66,16 +66,22 @@ fn role() {
     }
 }
 
-fn begin(role: &str, url: &str, logs: &Path) -> Child {
+/// A process that doesn't outlive a test that fails.
+struct Role(Child);
+
+impl Drop for Role {
+    fn drop(&mut self) {
+        // It has ended already if all goes well.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn begin(role: &str, url: &str, logs: &Path) -> Role {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "role", "--nocapture"]).stdout(Stdio::null());
     command.env("MULTIPROC_NATS_ROLE", role).env("MULTIPROC_NATS_URL", url).env("MULTIPROC_NATS_LOGS", logs);
-    command.spawn().unwrap()
-}
-
-fn kill(mut child: Child) {
-    child.kill().unwrap();
-    child.wait().unwrap();
+    Role(command.spawn().unwrap())
 }
 
 #[test]
@@ -86,7 +92,7 @@ fn every_put_that_returned_is_done_whatever_is_killed() {
     let url = server.url("jobs");
     let jobs = open(&url);
     let role_of = |place: usize| if place < PRODUCERS { "producer" } else { "worker" };
-    let mut children: Vec<Child> = (0..PRODUCERS + WORKERS).map(|place| begin(role_of(place), &url, logs.path())).collect();
+    let mut children: Vec<Role> = (0..PRODUCERS + WORKERS).map(|place| begin(role_of(place), &url, logs.path())).collect();
     let mut chance = 0x2545_f491_4f6c_dd1d_u64;
     let mut dice = |sides: usize| {
         chance ^= chance << 13;
@@ -101,7 +107,7 @@ fn every_put_that_returned_is_done_whatever_is_killed() {
             place if place < children.len() => {
                 killed[usize::from(place >= PRODUCERS)] += 1;
                 let next = begin(role_of(place), &url, logs.path());
-                kill(std::mem::replace(&mut children[place], next));
+                drop(std::mem::replace(&mut children[place], next));
             }
             _ => {
                 killed[2] += 1;
@@ -111,17 +117,19 @@ fn every_put_that_returned_is_done_whatever_is_killed() {
             }
         }
     }
-    children.drain(..PRODUCERS).for_each(kill);
+    children.drain(..PRODUCERS).for_each(drop);
     jobs.shutdown().unwrap();
     // A watchdog: what is left takes seconds.
-    jobs.join_timeout(Duration::from_secs(120)).unwrap();
+    if let Err(error) = jobs.join_timeout(Duration::from_secs(90)) {
+        panic!("{error}: {}", server.consumer("jobs", "workers"));
+    }
     let begin = Instant::now();
     for mut worker in children {
-        while worker.try_wait().unwrap().is_none() {
+        while worker.0.try_wait().unwrap().is_none() {
             assert!(begin.elapsed() < Duration::from_secs(60), "a worker does not see the end");
             std::thread::sleep(Duration::from_millis(20));
         }
-        assert!(worker.wait().unwrap().success());
+        assert!(worker.0.wait().unwrap().success());
     }
     account(&std::fs::read_to_string(logs.path().join("log")).unwrap(), kills, killed);
 }

@@ -100,6 +100,20 @@ impl Server {
         self.restart();
     }
 
+    /// What the server says of a consumer, for a test that fails.
+    pub(crate) fn consumer(&self, stream: &str, consumer: &str) -> String {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let client = async_nats::connect(format!("127.0.0.1:{}", self.port)).await.unwrap();
+            let mut all = String::new();
+            for what in [format!("CONSUMER.INFO.{stream}.{consumer}"), format!("STREAM.INFO.{stream}")] {
+                let info = client.request(format!("$JS.API.{what}"), "{}".into()).await.unwrap();
+                all += &format!("{}\n", String::from_utf8_lossy(&info.payload));
+            }
+            all
+        })
+    }
+
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap_or_default()
     }
