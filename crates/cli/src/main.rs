@@ -20,6 +20,7 @@ mod text;
 mod top;
 mod work;
 
+use clap::error::{ContextKind, ErrorKind};
 use clap::{Parser, Subcommand};
 use exit::{Exit, Stop, say};
 use std::process::ExitCode;
@@ -162,7 +163,11 @@ impl Command {
 }
 
 /// Tells what is wrong with the arguments, or prints help, and ends. What the user wrote is in it: a terminal must not obey that.
-fn refuse(error: &clap::Error) -> ! {
+fn refuse(mut error: clap::Error) -> ! {
+    if error.kind() == ErrorKind::UnknownArgument {
+        // "Use -- before it" would make the option the command.
+        error.remove(ContextKind::Suggested);
+    }
     let told = error.render().to_string();
     if error.use_stderr() && !told.lines().all(|line| line.chars().all(text::is_plain)) {
         told.lines().for_each(|line| eprintln!("{}", text::shown(line)));
@@ -178,7 +183,7 @@ fn main() -> ExitCode {
     let _main = multiproc::init();
     // A file that may not be larger (ulimit -f) is an error that can be told, and no end. Commands that are run are not affected.
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
-    let exit = Cli::try_parse().unwrap_or_else(|error| refuse(&error)).command.run().unwrap_or_else(|error| {
+    let exit = Cli::try_parse().unwrap_or_else(|error| refuse(error)).command.run().unwrap_or_else(|error| {
         match error.downcast_ref::<Stop>() {
             Some(stop) => (*stop).into(),
             None => {

@@ -37,7 +37,7 @@ pub(crate) struct Run {
     #[arg(short = 'C', long, value_name = "TEXT", value_parser = separator)]
     colsep: Option<Separator>,
     /// Run a job that fails up to so many times in all.
-    #[arg(long, alias = "retries", value_name = "N", default_value = "1", hide_default_value = true,
+    #[arg(long, visible_alias = "retries", value_name = "N", default_value = "1", hide_default_value = true,
           value_parser = clap::value_parser!(u16).range(1..))]
     max_deliveries: u16,
     /// Run only the jobs that the job log does not have.
@@ -46,6 +46,9 @@ pub(crate) struct Run {
     /// Run the jobs that failed according to the job log, and those that it does not have.
     #[arg(long, requires = "joblog")]
     resume_failed: bool,
+    /// Of xargs: nothing runs for no input in any case.
+    #[arg(short = 'r', long, hide = true)]
+    no_run_if_empty: bool,
     /// Of GNU parallel and xargs: -n is the one that is here.
     #[arg(short = 'X', short_alias = 'm', long = "xargs", hide = true)]
     fills_lines: bool,

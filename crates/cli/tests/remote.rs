@@ -1,7 +1,6 @@
 //! `nats://` addresses in place of names, each test with a nats-server of its own.
 #![cfg(feature = "nats")]
 
-#[path = "../../nats/tests/server/mod.rs"]
 mod server;
 mod shell;
 

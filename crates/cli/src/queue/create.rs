@@ -74,6 +74,9 @@ impl Create {
                 Err(error) => return Err(refused(name, error)),
             }
             match Overview::open(name) {
+                Ok(seen) if seen.is_shut_down() => {
+                    bail!("queue {name} was shut down, so nobody can put into it: remove it with \"multiproc rm {name}\"")
+                }
                 Ok(seen) => return shape.check(name, &seen).map(|()| Exit::Done),
                 Err(OpenError::Attach(AttachError::NotFound(_))) => {}
                 Err(error) => return Err(refused(name, error)),

@@ -100,8 +100,8 @@ Examples:
 pub(crate) struct Join {
     /// The queue, made with --joinable.
     pub(crate) name: String,
-    /// Give up after so many seconds, with exit code 124.
-    #[arg(long, value_name = "S", value_parser = number::seconds)]
+    /// Give up after this time, with exit code 124.
+    #[arg(long, value_name = "TIME", value_parser = number::time)]
     pub(crate) timeout: Option<Duration>,
 }
 

@@ -7,7 +7,7 @@ use crate::exit::{Exit, say};
 use crate::name::{Named, look, refused, unreadable};
 use crate::record::{Output, Records};
 use crate::signals::Signals;
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use multiproc::{DeadLetter, GetError, JoinableQueue};
 use std::fs::File;
@@ -162,8 +162,8 @@ pub(crate) struct Import {
     pub(crate) name: String,
     /// The file; without it, standard input.
     file: Option<PathBuf>,
-    /// Give up, with exit code 124, when there was no room for so many seconds.
-    #[arg(long, value_name = "S", value_parser = super::number::seconds)]
+    /// Give up, with exit code 124, when there was no room for this time.
+    #[arg(long, value_name = "TIME", value_parser = super::number::time)]
     timeout: Option<Duration>,
 }
 
@@ -177,7 +177,8 @@ impl Import {
             }
             None => Records::of_stdin(b'\n', &signals)?,
         };
-        let first = records.next()?.map(|line| Given::read(&line)).transpose()?;
+        let Some(first) = records.next()? else { bail!("the input is empty: an export has at least one line") };
+        let first = Some(Given::read(&first).context("line 1")?);
         let queue = self.queue(first.as_ref())?;
         let mut putter = Putter::new(&self.name, &queue, &signals, self.timeout);
         let result = put_all(first, &mut records, &mut putter);

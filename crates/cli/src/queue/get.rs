@@ -35,8 +35,8 @@ pub(crate) struct Get {
     /// Take all messages that are there.
     #[arg(short, long)]
     all: bool,
-    /// Wait at most so many seconds for each message.
-    #[arg(long, value_name = "S", value_parser = number::seconds, conflicts_with = "follow")]
+    /// Wait at most this time for each message.
+    #[arg(long, value_name = "TIME", value_parser = number::time, conflicts_with = "follow")]
     timeout: Option<Duration>,
     /// Wait for each message, until the queue is shut down, or -n messages came.
     #[arg(short, long)]

@@ -7,7 +7,7 @@ mod export;
 mod get;
 mod json;
 pub(crate) mod list;
-mod number;
+pub(crate) mod number;
 pub(crate) mod put;
 
 pub(crate) use create::Create;

@@ -16,13 +16,22 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     if (1.0..=(1u64 << 50) as f64).contains(&bytes) { Ok(bytes as u64) } else { Err(wrong()) }
 }
 
-/// A time in seconds, such as `5` or `0.25`.
-pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().map_err(|_| format!("{text:?} is no number of seconds: write 5 or 0.25"))?;
-    // Longer than anybody waits, and short enough to be added to any time.
-    Duration::try_from_secs_f64(seconds)
-        .map(|time| time.min(Duration::from_secs(u32::MAX.into())))
-        .map_err(|_| format!("{text:?} is no time to wait: write seconds, 0 or more"))
+/// A hundred years, in seconds.
+const LONGEST: f64 = 3_155_760_000.0;
+
+/// Seconds, with fractions, or a number with the unit s, m, h or d.
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
+    let (digits, unit) = match text.char_indices().last() {
+        Some((at, 's')) => (&text[..at], 1.0),
+        Some((at, 'm')) => (&text[..at], 60.0),
+        Some((at, 'h')) => (&text[..at], 3600.0),
+        Some((at, 'd')) => (&text[..at], 86400.0),
+        _ => (text, 1.0),
+    };
+    let seconds: f64 = digits.parse().map_err(|_| format!("{text:?} is no time: 0.5, 10s, 5m, 2h or 1d"))?;
+    // Later than that is never: a moment beyond can't be told.
+    let seconds = if seconds * unit > LONGEST { LONGEST } else { seconds * unit };
+    Duration::try_from_secs_f64(seconds).map_err(|_| format!("{text:?} is no time that can pass"))
 }
 
 #[cfg(test)]
@@ -39,8 +48,9 @@ mod tests {
     }
 
     #[test]
-    fn times_are_seconds_and_never_negative() {
-        assert_eq!(seconds("0.25"), Ok(Duration::from_millis(250)));
-        assert!(seconds("1e300").is_err() && seconds("-1").is_err() && seconds("nan").is_err() && seconds("x").is_err());
+    fn times_have_units_and_are_never_negative() {
+        let millis = |text| time(text).unwrap().as_millis();
+        assert_eq!([millis("0.5"), millis("10s"), millis("1.5m"), millis("2h")], [500, 10_000, 90_000, 7_200_000]);
+        assert!(["", "s", "-1", "1x", "nan", "-inf", "é"].into_iter().all(|text| time(text).is_err()));
     }
 }

@@ -49,8 +49,8 @@ pub(crate) struct Put {
     /// Messages are JSON objects with "text" or "base64", as export writes them.
     #[arg(long, conflicts_with = "files")]
     json: bool,
-    /// Give up, with exit code 124, when there was no room for so many seconds.
-    #[arg(long, value_name = "S", value_parser = number::seconds)]
+    /// Give up, with exit code 124, when there was no room for this time.
+    #[arg(long, value_name = "TIME", value_parser = number::time)]
     pub(crate) timeout: Option<Duration>,
 }
 
@@ -94,7 +94,12 @@ impl Put {
 
     fn put_stdin(&self, sink: &mut impl Sink, signals: &Signals) -> anyhow::Result<()> {
         let mut records = Records::of_stdin(terminator(self.null), signals)?;
+        let mut has_told = self.null || self.json;
         while let Some(record) = records.next()? {
+            if !has_told && record.contains(&0) {
+                say!("a line has a NUL byte in it: --null makes a message of each record that ends with one");
+                has_told = true;
+            }
             self.put_record(sink, record)?;
         }
         Ok(())

@@ -42,7 +42,7 @@ pub(crate) fn press(key: KeyEvent, view: &mut View, snapshot: &Snapshot) -> Acti
         Footer::Notice(_) | Footer::Keys => {}
     }
     if std::mem::take(&mut view.is_help) {
-        return if key.code == KeyCode::Char('q') { Action::Quit } else { Action::Draw };
+        return Action::Draw;
     }
     let holders = view.is_below && view.pane == Pane::Holders;
     let page = 10;

@@ -1,5 +1,6 @@
 //! The options that `work` and `run` share.
 
+use crate::queue::number::time;
 use crate::work::halt::Halt;
 use crate::work::load::Gate;
 use clap::Args;
@@ -11,19 +12,20 @@ use std::time::Duration;
 #[derive(Args, Debug)]
 pub(crate) struct Options {
     /// Jobs at once: a number, N% of the processors, +N more than processors. 0: as many as there are, up to 1000 [default: one for each processor]
-    #[arg(short, long, value_name = "N", value_parser = slots, default_value = "100%", hide_default_value = true)]
+    #[arg(short, long, visible_short_alias = 'P', alias = "max-procs", value_name = "N", value_parser = slots, default_value = "100%",
+          hide_default_value = true)]
     pub(crate) jobs: usize,
     /// End a job after this time: its whole process group. It counts as failed.
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) timeout: Option<Duration>,
     /// After SIGTERM, give a job this time before SIGKILL.
-    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "1")]
+    #[arg(long, value_name = "TIME", value_parser = time, default_value = "1")]
     pub(crate) kill_after: Duration,
     /// Run a failed job again after this time, then after twice the time, and so on, at most 5 minutes.
-    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "1")]
+    #[arg(long, value_name = "TIME", value_parser = time, default_value = "1")]
     pub(crate) retry_delay: Duration,
     /// Wait this time between two starts of jobs.
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) delay: Option<Duration>,
     /// Stop early: now,fail=1 ends running jobs, too; soon,fail=10% lets them finish. Also success= and done=.
     #[arg(long, value_name = "WHEN")]
@@ -90,24 +92,6 @@ fn processors(text: &str) -> Result<u64, String> {
     if number > 0.0 { Ok((number * unit).ceil() as u64) } else { Err("a load of 0 starts no job".into()) }
 }
 
-/// A hundred years, in seconds.
-const LONGEST: f64 = 3_155_760_000.0;
-
-/// Seconds, with fractions, or a number with the unit s, m, h or d.
-fn duration(text: &str) -> Result<Duration, String> {
-    let (digits, unit) = match text.char_indices().last() {
-        Some((at, 's')) => (&text[..at], 1.0),
-        Some((at, 'm')) => (&text[..at], 60.0),
-        Some((at, 'h')) => (&text[..at], 3600.0),
-        Some((at, 'd')) => (&text[..at], 86400.0),
-        _ => (text, 1.0),
-    };
-    let seconds: f64 = digits.parse().map_err(|_| format!("{text:?} is no time: 0.5, 10s, 5m, 2h or 1d"))?;
-    // Later than that is never: a moment beyond can't be told.
-    let seconds = if seconds * unit > LONGEST { LONGEST } else { seconds * unit };
-    Duration::try_from_secs_f64(seconds).map_err(|_| format!("{text:?} is no time that can pass"))
-}
-
 /// Bytes, with GNU parallel's units: K, M, G and T are powers of 1024, k, m, g and t of 1000.
 fn size(text: &str) -> Result<u64, String> {
     let wrong = || format!("{text:?} is no size: 500M, 1G or 1.5G");
@@ -128,10 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_sizes_and_numbers_of_jobs_have_units() {
-        let millis = |text| duration(text).unwrap().as_millis();
-        assert_eq!([millis("0.5"), millis("10s"), millis("1.5m"), millis("2h")], [500, 10_000, 90_000, 7_200_000]);
-        assert!(["", "s", "-1", "1x", "nan", "-inf"].into_iter().all(|text| duration(text).is_err()));
+    fn sizes_and_numbers_of_jobs_have_units() {
         assert_eq!((size("1.5K"), size("2m"), size("7")), (Ok(1536), Ok(2_000_000), Ok(7)));
         assert!(["", "G", "1Q", "x", "-5", "nan"].into_iter().all(|text| size(text).is_err()));
         assert_eq!((slots("3"), slots("0"), slots("1%")), (Ok(3), Ok(MOST_SLOTS), Ok(1)));

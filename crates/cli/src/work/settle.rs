@@ -99,6 +99,7 @@ impl Worker<'_> {
         let verdict = self.verdict(&ended);
         let line = self.is_logged(verdict).then(|| entry(&ended).line());
         self.count(&ended, verdict);
+        self.say_unlimited(verdict, &ended);
         let number = ended.taken.number;
         let runs_again = matches!(verdict, Verdict::Failed { again: true, .. }) && self.phase == Phase::Working;
         let Ended { taken, output, .. } = ended;
@@ -118,6 +119,16 @@ impl Worker<'_> {
         }
         self.print_in_order();
         Ok(())
+    }
+
+    /// Tells of the first failure where nothing limits how often a message fails: it may go on for ever.
+    fn say_unlimited(&mut self, verdict: Verdict, ended: &Ended) {
+        if let (Verdict::Failed { note, again: true }, None, 0) = (verdict, self.plan.limit, self.tallies.halt.failed) {
+            let id = ended.taken.delivery.id();
+            say!(
+                "message {id} failed with exit code {note}, and runs again until it succeeds: --max-deliveries N would limit that"
+            );
+        }
     }
 
     /// A job that the worker ended was not run: another run of it is logged. `run` has one line for each job, as GNU parallel has: a try

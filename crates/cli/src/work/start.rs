@@ -87,7 +87,7 @@ impl Worker<'_> {
         let filled = self.plan.template.fill(filling);
         drop(arguments);
         let Ok(command) = filled else {
-            self.on_unfit(taken, "it has a NUL byte, which no argument can hold")?;
+            self.on_unfit(taken, "it has a NUL byte, which no argument can hold; --null splits input at NUL bytes")?;
             return Ok(Next::Now);
         };
         let options = &self.plan.options;
