@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let raw = runtime.block_on(Raw::open(&server))?;
     let queue: RemoteQueue<Vec<u8>> = RemoteQueue::builder().prefetch(AHEAD).connect(&format!("{server}/speed"))?;
-    let mut times = [[const { Vec::new() }; 2]; 4].map(|pair| pair);
+    let mut times: [[Vec<f64>; 2]; 4] = Default::default();
     for round in 0..ROUNDS {
         // Which one goes first alternates, too.
         for turn in 0..2 {
@@ -70,8 +70,11 @@ fn ours_once(queue: &RemoteQueue<Vec<u8>>) -> Result<[f64; 4], Box<dyn Error>> {
     // Each done waits for its answer, and many do so at once.
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     runtime.block_on(async {
-        let each = futures_util::stream::iter(0..MANY)
-            .map(|_| async { queue.get_delivery_async().await?.done_async().await.map(drop).map_err(Box::from) });
+        let one = async || -> Result<(), Box<dyn Error>> {
+            queue.get_delivery_async().await?.done_async().await?;
+            Ok(())
+        };
+        let each = futures_util::stream::iter(0..MANY).map(|_| one());
         let mut all = each.buffer_unordered(AHEAD);
         while let Some(done) = all.next().await {
             done?;

@@ -26,7 +26,7 @@ pub struct DeadLetter<T> {
     value: T,
     note: Note,
     payload: Bytes,
-    hold: Hold,
+    hold: Box<Hold>,
 }
 
 /// A value that was put aside, as [`dead_letters`](RemoteQueue::dead_letters) lists it.
@@ -76,7 +76,7 @@ impl<T: Serialize + DeserializeOwned> RemoteQueue<T> {
             let headers = message.headers.unwrap_or_default();
             let note = Note::of(|name| headers.get(name).map(|value| value.as_str()));
             match pass::decode_plain(&message.payload) {
-                Ok(value) => Ok(DeadLetter { value, note, payload: message.payload, hold }),
+                Ok(value) => Ok(DeadLetter { value, note, payload: message.payload, hold: Box::new(hold) }),
                 Err(why) => {
                     let _ = hold.done(until).await;
                     Err(GetError::Decode(why))

@@ -23,7 +23,8 @@ const NO_MORE: Bytes = Bytes::from_static(b"+TERM");
 #[derive(Debug)]
 pub(crate) struct Hold {
     pub(crate) core: Arc<Core>,
-    id: u64,
+    /// Its number in the table of loans.
+    loan: u64,
     lane: Lane,
     ack: String,
     /// The place of the value in its stream: the same at each delivery.
@@ -50,12 +51,12 @@ impl Hold {
     pub(crate) fn of(core: &Arc<Core>, lane: Lane, message: &Message) -> Option<Self> {
         let ack = message.reply.as_ref()?.to_string();
         let (sequence, count) = place_of(&ack)?;
-        let id = core.leases.add(lane, ack.clone(), sequence, count);
+        let loan = core.leases.add(lane, ack.clone(), sequence, count);
         let limit = core.shape.max_deliveries;
         let at_limit = (lane == Lane::Values && limit > 0 && count >= limit).then(|| message.payload.clone());
         Some(Self {
             core: Arc::clone(core),
-            id,
+            loan,
             lane,
             ack,
             sequence,
@@ -68,7 +69,7 @@ impl Hold {
 
     /// Notes that the calling thread works on it.
     pub(crate) fn give_to(&self, thread: Option<std::thread::ThreadId>) {
-        self.core.leases.give_to(self.id, thread);
+        self.core.leases.give_to(self.loan, thread);
     }
 
     /// Tells earlier consumers of the value that it is this one's now. `false`: one of them has done it after all.
@@ -122,7 +123,7 @@ impl Hold {
 
     async fn acknowledge(&mut self, what: Bytes, until: Until) -> Result<(), NotEnded> {
         self.core.here().map_err(NotEnded::Server)?;
-        let mut lapsed = self.core.leases.is_lapsed(self.id);
+        let mut lapsed = self.core.leases.is_lapsed(self.loan);
         loop {
             if lapsed {
                 self.check_claim(until).await?;
@@ -148,9 +149,9 @@ impl Hold {
                 Err(Unheard::Late) => {}
                 Err(unheard) => return Err(NotEnded::Server(unheard.into())),
             }
-            lapsed |= self.core.leases.is_lapsed(self.id);
+            lapsed |= self.core.leases.is_lapsed(self.loan);
         }
-        if !lapsed && self.core.leases.is_lapsed(self.id) {
+        if !lapsed && self.core.leases.is_lapsed(self.loan) {
             self.check_claim(until).await?;
         }
         self.end();
@@ -170,7 +171,7 @@ impl Hold {
     /// Nothing is to be told to the server any more.
     fn end(&mut self) {
         self.ended = true;
-        self.core.leases.remove(self.id);
+        self.core.leases.remove(self.loan);
     }
 }
 
