@@ -177,9 +177,11 @@ impl Import {
             }
             None => Records::of_stdin(b'\n', &signals)?,
         };
-        let Some(first) = records.next()? else { bail!("the input is empty: an export has at least one line") };
-        let first = Some(Given::read(&first).context("line 1")?);
+        let first = records.next()?.map(|line| Given::read(&line)).transpose().context("line 1")?;
         let queue = self.queue(first.as_ref())?;
+        if first.is_none() {
+            bail!("the input is empty: an export has at least one line");
+        }
         let mut putter = Putter::new(&self.name, &queue, &signals, self.timeout);
         let result = put_all(first, &mut records, &mut putter);
         putter.finish(result)
