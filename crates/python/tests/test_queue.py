@@ -52,18 +52,17 @@ def test_a_forked_process_uses_an_inherited_global(finish):
     assert inherited.get() == process.pid
 
 
-def send_back(connection, inbox):
-    connection.send(inbox)
+def put_into_what_comes(connection):
+    connection.recv().put("here")
 
 
 def test_a_queue_goes_through_a_connection(method, finish):
     ours, theirs = method.Pipe()
-    inbox = Queue()
-    process = method.Process(target=send_back, args=(theirs, inbox))
+    process = method.Process(target=put_into_what_comes, args=(theirs,))
     process.start()
-    again = ours.recv()
-    again.put("here")
-    assert inbox.get(timeout=10) == "here"
+    inbox = Queue()
+    ours.send(inbox)
+    assert inbox.get(timeout=30) == "here"
     finish(process)
 
 
