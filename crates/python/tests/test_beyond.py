@@ -120,7 +120,8 @@ def test_a_delivery_may_be_done_or_given_back_within_its_block():
 
 
 def die(jobs):
-    jobs.get_delivery()
+    held = jobs.get_delivery()
+    assert held.count == 1
     os.kill(os.getpid(), signal.SIGKILL)
 
 

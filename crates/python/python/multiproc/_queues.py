@@ -43,8 +43,6 @@ class _Base:
 
     def empty(self):
         """Return whether nothing waits in the queue."""
-        if self._closed:
-            raise OSError(f"{type(self).__name__} {self!r} is closed")
         return self._raw.empty()
 
 
@@ -296,6 +294,11 @@ class SimpleQueue(_Base):
         if self._closed:
             self._check()
         self._raw.put(obj, None)
+
+    def empty(self):
+        """Return whether nothing waits in the queue."""
+        self._check()
+        return self._raw.empty()
 
     def get(self):
         """Get the oldest object; wait while there is none."""
