@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// How long a wait goes on before it looks for signals.
@@ -39,6 +40,8 @@ pub(crate) struct RawQueue {
     content: Content,
     /// What another process makes its handle of. Made once, and open as long as this handle.
     travel: OnceLock<(Vec<u8>, OwnedFd)>,
+    /// Whether anything was put through this handle.
+    used: AtomicBool,
 }
 
 /// Until when a call waits: forever if `None`.
@@ -74,10 +77,11 @@ fn wait<R: Send>(py: Python<'_>, until: Until, mut step: impl FnMut(Duration) ->
 
 impl RawQueue {
     fn of(kind: Kind, content: Content) -> Self {
-        Self { kind, content, travel: OnceLock::new() }
+        Self { kind, content, travel: OnceLock::new(), used: AtomicBool::new(false) }
     }
 
     fn put_bytes(&self, py: Python<'_>, bytes: Vec<u8>, until: Until) -> PyResult<()> {
+        self.used.store(true, Relaxed);
         let try_put = |bytes| either!(&self.kind, queue => queue.try_put(bytes));
         let first = if bytes.len() < LARGE { try_put(bytes) } else { py.detach(|| try_put(bytes)) };
         let mut rest = match first {
@@ -379,6 +383,10 @@ impl RawQueue {
 
     fn empty(&self) -> bool {
         either!(&self.kind, queue => queue.is_empty())
+    }
+
+    fn was_used(&self) -> bool {
+        self.used.load(Relaxed)
     }
 
     fn full(&self) -> bool {

@@ -9,6 +9,7 @@ from queue import Empty, Full
 
 from ._context import Context, get_context
 from ._errors import ShutDown
+from ._executor import ProcessPoolExecutor, WorkerDied
 from ._multiproc import remove
 from ._queues import DeadLetter, Delivery, JoinableQueue, Queue, SimpleQueue
 
@@ -23,9 +24,11 @@ __all__ = [
     "Full",
     "JoinableQueue",
     "Pipe",
+    "ProcessPoolExecutor",
     "Queue",
     "ShutDown",
     "SimpleQueue",
+    "WorkerDied",
     "get_context",
     "remove",
 ]

@@ -41,10 +41,6 @@ class _Base:
         content, travel, descriptor = state
         self._begin(RawQueue.arrive(self._joinable, content, travel, descriptor.detach()), content)
 
-    def empty(self):
-        """Return whether nothing waits in the queue."""
-        return self._raw.empty()
-
 
 def _timeout(block, timeout):
     return timeout if block else 0
@@ -128,6 +124,12 @@ class Queue(_Base):
     def qsize(self):
         """Return how many objects wait."""
         return self._raw.qsize()
+
+    def empty(self):
+        """Return whether nothing waits in the queue. Raises ``OSError`` where CPython does: closed after something was put."""
+        if self._closed and self._raw.was_used():
+            raise OSError(f"Queue {self!r} is closed")
+        return self._raw.empty()
 
     def full(self):
         """Return whether a put would have to wait."""
