@@ -141,6 +141,13 @@ def test_an_initializer_that_fails_breaks_the_pool():
     pool.shutdown()
 
 
+def test_an_initializer_that_kills_its_worker_breaks_the_pool():
+    pool = ProcessPoolExecutor(1, initializer=kill_me)
+    with pytest.raises(concurrent.futures.BrokenExecutor, match="SIGKILL"):
+        pool.submit(square, 1).result(60)
+    pool.shutdown()
+
+
 def test_a_worker_does_so_many_tasks(method):
     with ProcessPoolExecutor(1, mp_context=method, max_tasks_per_child=3) as pool:
         pids = [pool.submit(os.getpid).result(60) for _ in range(7)]

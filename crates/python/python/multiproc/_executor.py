@@ -29,6 +29,8 @@ _MOST_AHEAD = 64
 # How often a waiting thread looks whether its worker lives, and a waiting worker whether its parent does, in seconds.
 _LOOK = 0.05
 _LOOK_AT_PARENT = 1.0
+# A pool is broken when so many workers of one place died before they took a task, as where the main module can't be imported.
+_MOST_UNBORN = 5
 
 
 class WorkerDied(BrokenProcessPool):
@@ -182,6 +184,7 @@ class _Worker(threading.Thread):
         self.taken = 0
         self.answered = 0
         self.deaths = 0
+        self.unborn = 0
         self.seconds = _AHEAD
 
     def start_process(self):
@@ -276,20 +279,24 @@ class _Worker(threading.Thread):
 
     def bury(self):
         """The worker is dead: the task that it had begun fails or is tried again, the others go back."""
-        process, self.deaths = self.process, self.deaths + 1
+        died = WorkerDied(self.process.pid, self.process.exitcode)
+        self.deaths += 1
         # What the worker never took out is still in its inbox.
         begun = len(self.at_hand) > self.inbox.qsize()
+        self.unborn = 0 if begun or self.answered else self.unborn + 1
         self.end_process()
         tasks = list(self.at_hand)
         self.at_hand.clear()
+        if self.unborn >= _MOST_UNBORN:
+            return self.shared.fail_all(f"workers die before they begin; the last one: {died}", tasks)
         if begun:
             task = tasks[0]
             if task.retries > 0:
                 task.retries -= 1
             else:
                 tasks.pop(0)
-                task.future.set_exception(WorkerDied(process.pid, process.exitcode))
-        self.shared.give_back(tasks)
+                task.future.set_exception(died)
+        return self.shared.give_back(tasks)
 
     def end_process(self):
         process, self.process = self.process, None
@@ -298,7 +305,7 @@ class _Worker(threading.Thread):
         self.inbox.put(None)
         process.join()
         self.shared.workers.pop(process.pid, None)
-        process.close() if self.deaths == 0 else None
+        process.close()
         self.inbox = self.outbox = None
 
 
