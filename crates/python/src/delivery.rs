@@ -73,6 +73,7 @@ impl RawDelivery {
         self.take().map(|delivery| drop(delivery.done()))
     }
 
+    #[pyo3(signature = (note=None))]
     fn give_back(&self, note: Option<u32>) -> PyResult<()> {
         let delivery = self.take()?;
         match note {

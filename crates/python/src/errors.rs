@@ -1,9 +1,7 @@
 //! The exceptions of Python for the errors of the library.
 
 use multiproc::{AttachError, CreateError, GetError, OpenError, PutError, RemoveError};
-use pyo3::exceptions::{
-    PyFileExistsError, PyFileNotFoundError, PyMemoryError, PyOSError, PyValueError,
-};
+use pyo3::exceptions::{PyFileExistsError, PyFileNotFoundError, PyMemoryError, PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;

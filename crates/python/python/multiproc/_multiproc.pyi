@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Any, final
 
+__all__ = ["Memory", "RawDelivery", "RawQueue", "remove"]
+
 @final
 class Memory:
     """Bytes of a message that was got, as a buffer that can be written to."""
