@@ -3,13 +3,12 @@
 What this package does not have of its own is ``multiprocessing``'s: ``multiproc.Process`` is ``multiprocessing.Process``.
 """
 
+import importlib as _importlib
 import multiprocessing as _multiprocessing
-from multiprocessing.connection import Connection, Pipe
 from queue import Empty, Full
 
 from ._context import Context, get_context
 from ._errors import ShutDown
-from ._executor import ProcessPoolExecutor, WorkerDied
 from ._multiproc import remove
 from ._queues import DeadLetter, Delivery, JoinableQueue, Queue, SimpleQueue
 
@@ -34,11 +33,30 @@ __all__ = [
 ]
 
 
+# Imported when they are first asked for: they need modules that take most of the time of an import.
+_LATER = {
+    "Connection": "multiprocessing.connection",
+    "Pipe": "multiprocessing.connection",
+    "ProcessPoolExecutor": "multiproc._executor",
+    "WorkerDied": "multiproc._executor",
+}
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection, Pipe
+
+    from ._executor import ProcessPoolExecutor, WorkerDied
+
+
 def __getattr__(name):
+    if name in _LATER:
+        found = getattr(_importlib.import_module(_LATER[name]), name)
+        globals()[name] = found
+        return found
     if name in _multiprocessing.__all__:
         return getattr(_multiprocessing, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__():
-    return sorted({*globals(), *_multiprocessing.__all__})
+    return sorted({*globals(), *_LATER, *_multiprocessing.__all__})

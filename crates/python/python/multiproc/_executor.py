@@ -309,7 +309,7 @@ class _Worker(threading.Thread):
         self.inbox = self.outbox = None
 
 
-_live = weakref.WeakSet()
+_live: weakref.WeakSet[_Shared] = weakref.WeakSet()
 
 
 def _at_exit():

@@ -9,7 +9,7 @@ from multiprocessing.reduction import ForkingPickler
 
 class _Pickler(pickle.Pickler):
     # Both tables are live: a reducer that is registered later counts. One look-up instead of ForkingPickler's copy for each pickler.
-    dispatch_table = ChainMap(ForkingPickler._extra_reducers, dispatch_table)
+    dispatch_table = ChainMap(ForkingPickler._extra_reducers, dispatch_table)  # type: ignore
 
 
 def dumps(value):

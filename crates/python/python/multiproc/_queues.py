@@ -23,6 +23,7 @@ class _Base:
     """What the three kinds share: a handle, and its way to another process."""
 
     _joinable = False
+    __class_getitem__ = classmethod(GenericAlias)  # type: ignore
 
     def _begin(self, raw, content):
         self._raw = raw
@@ -311,8 +312,6 @@ class SimpleQueue(_Base):
     def close(self):
         """End puts and gets through this handle in this process."""
         self._closed = True
-
-    __class_getitem__ = classmethod(GenericAlias)
 
 
 def _rebuild(kind, state):
