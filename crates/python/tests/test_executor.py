@@ -184,3 +184,16 @@ def test_a_program_ends_that_forgot_to_shut_down():
     program = "import multiproc, math; p = multiproc.ProcessPoolExecutor(2); f = p.submit(math.sqrt, 4); print(f.result())"
     done = subprocess.run([sys.executable, "-c", program], timeout=60, capture_output=True, text=True, check=True)
     assert done.stdout == "2.0\n" and "Error" not in done.stderr
+
+
+def test_workers_end_when_their_parent_is_killed():
+    program = """
+import multiproc, os
+pool = multiproc.ProcessPoolExecutor(2)
+print(*{future.result() for future in [pool.submit(os.getpid) for _ in range(20)]}, flush=True)
+os.kill(os.getpid(), 9)
+"""
+    # The pipe of the output ends when the last process that has it is gone.
+    done = subprocess.run([sys.executable, "-c", program], timeout=60, stdout=subprocess.PIPE, text=True)
+    assert done.returncode == -signal.SIGKILL
+    assert done.stdout.split()

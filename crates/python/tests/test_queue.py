@@ -238,3 +238,16 @@ def test_shutdown_now_drops_what_waits():
     with pytest.raises(ShutDown):
         jobs.get()
     assert jobs.join(timeout=10)
+
+
+def answer(inbox):
+    inbox.get().put("answered")
+
+
+def test_a_queue_goes_through_a_queue(method, finish):
+    inbox, reply = Queue(), Queue()
+    process = method.Process(target=answer, args=(inbox,))
+    process.start()
+    inbox.put(reply)
+    assert reply.get(timeout=30) == "answered"
+    finish(process)
