@@ -247,6 +247,8 @@ fn a_new_size_is_drawn_at_once_and_a_tiny_one_asks_for_room() {
     top.press("?");
     top.wait_for("select a queue");
     top.press("q");
+    top.wait_for("in hand 1");
+    top.press("q");
     assert_eq!(top.end(), 0);
 }
 

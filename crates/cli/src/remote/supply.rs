@@ -97,10 +97,19 @@ fn fetch_all(queue: &Remote, desk: &Desk, mut ringer: &UnixStream, until_empty: 
         }
         let got = queue.get_delivery_timeout(if until_empty { GLANCE } else { SLICE });
         // What a dead worker had in hand comes back when its lease ends: the queue is not empty before.
-        let is_empty = until_empty && queue.unfinished().is_ok_and(|unfinished| unfinished == 0);
+        let is_empty = || queue.unfinished().is_ok_and(|unfinished| unfinished == 0);
+        let got = match got {
+            Err(GetError::Timeout) if until_empty && is_empty() => Err(GetError::Empty),
+            // To the library, what the jobs have is in the hands of this thread, which it does not wait for.
+            Err(GetError::ShutDown) if !is_empty() => {
+                thread::sleep(GLANCE);
+                Err(GetError::Timeout)
+            }
+            got => got,
+        };
         let mut state = desk.state();
         match (&*state, got) {
-            (State::Asked, Err(GetError::Timeout)) if !is_empty => {}
+            (State::Asked, Err(GetError::Timeout)) => {}
             (State::Asked, got) => {
                 *state = State::Answered(got);
                 // It is full only if the worker has not read what it was rung for.

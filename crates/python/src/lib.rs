@@ -1,0 +1,21 @@
+//! The extension module of the Python package `multiproc`.
+//!
+//! It is thin: queues of bytes from the crate `multiproc`, objects to bytes and back, and exceptions. What a Python user sees is in
+//! `python/multiproc`.
+
+mod codec;
+mod delivery;
+mod errors;
+mod memory;
+mod queue;
+
+/// Queues between processes on shared memory.
+#[pyo3::pymodule]
+mod _multiproc {
+    #[pymodule_export]
+    use super::delivery::RawDelivery;
+    #[pymodule_export]
+    use super::memory::Memory;
+    #[pymodule_export]
+    use super::queue::{RawQueue, remove};
+}
