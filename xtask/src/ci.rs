@@ -2,7 +2,7 @@
 
 use crate::fuzz::Build;
 use crate::step::{Outcome, Step, built, cargo, has_cargo};
-use crate::{api, counts, examples, fuzz, loom, proof, reach};
+use crate::{api, counts, examples, fuzz, loom, proof, python, reach};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -38,7 +38,7 @@ pub(crate) const CRATES: [&str; 11] = [
 pub(crate) fn run() -> anyhow::Result<()> {
     let begin = Instant::now();
     type Run = fn() -> Report;
-    let steps: [(&str, Run); 16] = [
+    let steps: [(&str, Run); 17] = [
         ("format", format),
         ("clippy", clippy),
         ("oldest compiler", || match reach::missing() {
@@ -48,6 +48,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         ("docs", docs),
         ("tests", tests),
         ("machines", machines),
+        ("python", python_package),
         ("doc tests", || done(cargo(&["test", "--workspace", "--all-features", "--doc"]).run("doc tests"))),
         ("loom models", || done(loom::models(2, None))),
         ("examples", || done(examples::run())),
@@ -156,6 +157,13 @@ fn machines() -> Report {
     match reach::nats_server() {
         Some(server) => done(test(&["--package", NATS], REMOTE).env("NATS_SERVER", &server).run("tests with nats-server")),
         None => Report::Missing("nats-server".into()),
+    }
+}
+
+fn python_package() -> Report {
+    match python::environment() {
+        Ok(environment) => done(environment.test()),
+        Err(what) => Report::Missing(what.into()),
     }
 }
 

@@ -10,6 +10,7 @@ mod fuzz;
 mod loom;
 mod orderings;
 mod proof;
+mod python;
 mod reach;
 mod step;
 

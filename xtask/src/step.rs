@@ -138,6 +138,17 @@ fn relay(from: impl Read, mut to: impl Write) -> (Outcome, Vec<String>) {
         if let Some(executions) = text.strip_prefix("stat::number_of_executed_units:") {
             counted.cases += executions.trim().parse::<u64>().unwrap_or(0);
         }
+        // As pytest and unittest have it.
+        if let Some(passed) = text
+            .find(" passed")
+            .filter(|_| text.contains(" in ") && text.ends_with('s'))
+            .and_then(|_| number_before(&text, " passed"))
+        {
+            counted.passed += passed;
+        }
+        if let Some(ran) = text.strip_prefix("Ran ").and_then(|ran| number_before(ran, " test")) {
+            counted.passed += ran;
+        }
         if summary {
             counted.passed += number_before(&text, " passed").unwrap_or(0);
             counted.skipped += number_before(&text, " skipped").or_else(|| number_before(&text, " ignored")).unwrap_or(0);
