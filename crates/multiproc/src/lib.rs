@@ -43,7 +43,8 @@ pub use multiproc_queue::{
     AllDone, AttachError, Borrowed, Builder, ChannelError, CreateError, DeadLetter, Delivery, Flaw, GetError, GetManyError,
     Glimpse, Holder, Iter, JoinThreadError, JoinableQueue, LayoutError, Loan, MessageId, MessageIdError, NameError, OpenError,
     OutOfBounds, Overview, ParticipantError, ParticipantInfo, Place, PutError, PutManyError, Queue, QueueJoinError, QueueKind,
-    RemoveError, Room, SimpleQueue, SpscError, TaskDoneError, Unfinished, queue_names, remove_queue,
+    RemoveError, Returned, Room, SimpleQueue, SpscError, TaskDoneError, Unfinished, WorkDelivery, WorkError, WorkErrorKind,
+    WorkQueue, queue_names, remove_queue,
 };
 #[cfg(feature = "async")]
 pub use multiproc_queue::{DeliveryStream, QueueSink, QueueStream, SimpleQueueStream};

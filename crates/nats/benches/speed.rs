@@ -1,7 +1,7 @@
 //! What the queue costs beside the client alone: the same work through `RemoteQueue` and through async-nats, in one run.
 //!
 //! ```text
-//! cargo run --release -p multiproc-nats --example speed -- nats://127.0.0.1:4222
+//! cargo bench -p multiproc-nats --bench speed -- nats://127.0.0.1:4222
 //! ```
 //!
 //! It makes the streams `speed` and `speed-raw`, and deletes them in the end. Each line is the median of several rounds that alternate.
