@@ -23,6 +23,7 @@ mod work;
 use clap::error::{ContextKind, ErrorKind};
 use clap::{Parser, Subcommand};
 use exit::{Exit, Stop, say};
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -170,7 +171,8 @@ fn refuse(mut error: clap::Error) -> ! {
     }
     let told = error.render().to_string();
     if error.use_stderr() && !told.lines().all(|line| line.chars().all(text::is_plain)) {
-        told.lines().for_each(|line| eprintln!("{}", text::shown(line)));
+        // Where nobody hears it, the code tells.
+        told.lines().for_each(|line| drop(writeln!(std::io::stderr(), "{}", text::shown(line))));
         std::process::exit(Exit::Usage.code().into());
     }
     error.exit()

@@ -2,7 +2,7 @@
 
 mod shell;
 
-use multiproc::Unfinished;
+use multiproc::{JoinableQueue, Unfinished};
 use shell::{Gate, Jobs, Running, check, kill, lines_of, multiproc_with, sorted, text};
 use std::fs;
 use std::io::Read;
@@ -155,6 +155,21 @@ fn a_worker_that_is_told_to_end_makes_no_message_a_dead_letter() {
         assert_eq!(worker.rest().1, Some(143));
         assert_eq!((jobs.queue.len(), jobs.queue.dead_len()), (1, 0));
     }
+}
+
+#[test]
+fn what_a_reader_did_not_see_goes_back_and_is_no_dead_letter() {
+    let name = format!("test-unseen-{}", std::process::id());
+    let queue = JoinableQueue::builder().max_deliveries(1).named(&name).build().unwrap();
+    let jobs = Jobs { name, queue };
+    (0..3).for_each(|_| jobs.put(b"a"));
+    // More than a pipe holds, of jobs that all succeed.
+    let mut worker = jobs.work_script(&["-j1"], "head -c 1000000 /dev/zero").spawn().unwrap();
+    let mut output = worker.stdout.take().unwrap();
+    output.read_exact(&mut [0; 10]).unwrap();
+    drop(output);
+    assert_eq!(worker.wait().unwrap().code(), Some(141));
+    assert_eq!((jobs.queue.len(), jobs.queue.dead_len()), (3, 0));
 }
 
 #[test]

@@ -197,7 +197,7 @@ impl<T> Delivery<T> {
     }
 
     /// Gives the value to another consumer, before new values, as if it had not been delivered: for a consumer that has not begun with
-    /// it.
+    /// it. The delivery counts only if this process dies before it has given the value back.
     ///
     /// ```
     /// # use multiproc_queue as multiproc;

@@ -63,11 +63,12 @@ impl Get {
         while got < most {
             output.wait()?;
             let (batch, end) = take(&queue, most - got);
-            if !batch.is_empty() {
-                got += batch.len() as u64;
+            let count = batch.len() as u64;
+            self.print(batch, &mut output)?;
+            if count > 0 {
+                got += count;
                 waits_since = Instant::now();
             }
-            self.print(batch, &mut output)?;
             let goes_on = match end {
                 Ok(()) => true,
                 Err(GetError::Empty) => self.wait(&queue, waits_since, &output, &signals)?,

@@ -106,7 +106,8 @@ fn combined(given: &[Given], files: &[PathBuf], end: u8) -> anyhow::Result<Vec<R
     let mut sources = Vec::new();
     for source in given {
         let lists = source.lists(end)?;
-        sources.extend(lists.into_iter().enumerate().map(|(place, list)| (source.is_linked && place == 0, list)));
+        // As in GNU parallel, each file of a group is linked if the group is.
+        sources.extend(lists.into_iter().map(|list| (source.is_linked, list)));
     }
     let mut sources = sources.into_iter().peekable();
     while let Some((_, list)) = sources.next() {

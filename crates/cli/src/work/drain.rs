@@ -71,7 +71,7 @@ impl Worker<'_> {
             }
             2 => {
                 self.stop_jobs(note);
-                self.abandon_output();
+                self.abandon_output(note);
             }
             _ => self.running().for_each(Job::kill),
         }
@@ -94,7 +94,7 @@ impl Worker<'_> {
         }
     }
 
-    fn give_back_kept(&mut self) {
+    pub(crate) fn give_back_kept(&mut self) {
         if let Some(taken) = self.unstarted.take() {
             self.order.leave(taken.number);
             taken.delivery.give_back_untried();
@@ -110,12 +110,12 @@ impl Worker<'_> {
         self.running().for_each(|job| job.stop(Why::Stopped(note), now, kill_after));
     }
 
-    /// Gives back what was not printed. Jobs that have ended are not done then.
-    fn abandon_output(&mut self) {
+    /// Gives back what was not printed, with this note. Jobs that have ended are not done then.
+    pub(crate) fn abandon_output(&mut self, note: u32) {
         let finished = self.output.abandon();
         self.unprinted -= finished.len();
-        drop(finished);
-        drop(std::mem::replace(&mut self.order, InOrder::new()));
+        let in_order = std::mem::replace(&mut self.order, InOrder::new()).into_ended();
+        finished.into_iter().chain(in_order.map(|printable| printable.finished)).for_each(|finished| finished.abandon(note));
     }
 
     /// Standard output takes no more: the work ends, and what was not printed goes back.
@@ -128,6 +128,6 @@ impl Worker<'_> {
         });
         self.drain();
         self.stop_jobs(128 + SIGPIPE as u32);
-        self.abandon_output();
+        self.abandon_output(128 + SIGPIPE as u32);
     }
 }

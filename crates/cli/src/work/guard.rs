@@ -8,7 +8,7 @@ use crate::work::exec::this_program;
 use anyhow::Context;
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::flag;
 use std::fs::File;
 use std::io;
@@ -24,6 +24,8 @@ use std::time::{Duration, Instant};
 pub(crate) struct Guard {
     process: Standing,
     table: File,
+    /// When the last one was started.
+    started: Instant,
 }
 
 #[derive(Debug)]
@@ -42,7 +44,7 @@ impl Guard {
     pub(crate) fn start() -> anyhow::Result<Self> {
         let start = || -> io::Result<Self> {
             let table = File::from(memfd_create("multiproc-jobs", MemfdFlags::CLOEXEC)?);
-            Ok(Self { process: Standing::start(&table)?, table })
+            Ok(Self { process: Standing::start(&table)?, table, started: Instant::now() })
         };
         start().context("can't start the process that watches over the jobs")
     }
@@ -68,6 +70,13 @@ impl Guard {
         if let Standing::Here { process, .. } = &mut self.process {
             let _ = process.wait();
         }
+        // Not again and again where each one ends at once.
+        let again = self.started + LATER;
+        if again > Instant::now() {
+            self.process = Standing::Missing { again };
+            return;
+        }
+        self.started = Instant::now();
         let started = Standing::start(&self.table);
         self.process = started.unwrap_or_else(|_| Standing::Missing { again: Instant::now() + LATER });
     }
@@ -98,7 +107,8 @@ impl Standing {
         match pidfd_open(Pid::from_child(&process), PidfdFlags::empty()) {
             Ok(pidfd) => Ok(Self::Here { process, pidfd }),
             Err(error) => {
-                drop(process.stdin.take());
+                // Before its standard input ends: it would take that for the end of the worker, and end all jobs.
+                let _ = process.kill();
                 let _ = process.wait();
                 Err(error.into())
             }
@@ -109,7 +119,7 @@ impl Standing {
 /// The guard's own life.
 pub(crate) fn stand() -> ExitCode {
     // A signal to all processes of a service, or by the program's name, is the worker's to answer.
-    for signal in [SIGHUP, SIGINT, SIGTERM] {
+    for signal in [SIGHUP, SIGINT, SIGTERM, SIGUSR1] {
         let _ = flag::register(signal, Arc::default());
     }
     let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());

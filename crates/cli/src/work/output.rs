@@ -178,6 +178,11 @@ impl<T> InOrder<T> {
         self.0.retain(|number, job| job.is_some() || but.contains(number));
     }
 
+    /// The jobs that have ended.
+    pub(crate) fn into_ended(self) -> impl Iterator<Item = T> {
+        self.0.into_values().flatten()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

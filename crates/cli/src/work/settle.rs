@@ -40,11 +40,21 @@ pub(crate) struct Finished {
     line: Option<Vec<u8>>,
 }
 
+impl Finished {
+    /// Gives its message back, since nobody saw its output: that says nothing about the message. One that failed for good is dead.
+    pub(crate) fn abandon(self, note: u32) {
+        match self.verdict {
+            Verdict::Failed { note, again: false } => self.taken.delivery.put_aside(note),
+            Verdict::Done | Verdict::Failed { .. } | Verdict::GivenBack { .. } => self.taken.delivery.give_back_interrupted(note),
+        }
+    }
+}
+
 /// A job that has ended, with what it wrote to standard output and standard error.
 #[derive(Debug)]
 pub(crate) struct Printable {
     output: [Captured; 2],
-    finished: Finished,
+    pub(crate) finished: Finished,
 }
 
 /// A message that is to run again.

@@ -130,9 +130,16 @@ impl<'q> Worker<'q> {
     pub(crate) fn work(mut self) -> anyhow::Result<Exit> {
         let worked = self.take_turns();
         if worked.is_err() {
-            // What was in hand goes back with the handles.
+            // What was in hand goes back: the worker's error says nothing about it.
+            let note = 128 + signal_hook::consts::SIGKILL as u32;
+            self.give_back_kept();
             self.running().for_each(Job::kill);
-            self.jobs.drain(..).flatten().for_each(|job| drop(job.end(&self.guard)));
+            for job in self.jobs.drain(..).flatten() {
+                if let Ok(ended) = job.end(&self.guard) {
+                    ended.taken.delivery.give_back_interrupted(note);
+                }
+            }
+            self.abandon_output(note);
         }
         if let Some(bar) = &self.bar {
             bar.clear();

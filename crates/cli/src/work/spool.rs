@@ -34,7 +34,7 @@ struct Limits {
 }
 
 const LIMITS: Limits = Limits { of_one: 4 << 20, of_all: 64 << 20, least: 64 << 10 };
-/// What is read of the file at a time.
+/// What is taken at a time.
 const PORTION: u64 = 64 << 10;
 
 /// What one job wrote to one stream.
@@ -97,8 +97,11 @@ impl Spooled {
     pub(crate) fn take(&mut self) -> io::Result<Option<Vec<u8>>> {
         let mut store = self.store.borrow_mut();
         let Some(place) = self.places.front_mut().filter(|place| !place.is_empty()) else {
-            store.in_memory -= self.newest.len();
-            return Ok(Some(std::mem::take(&mut self.newest)).filter(|bytes| !bytes.is_empty()));
+            // In portions: what waits to be written keeps running jobs from being read.
+            let rest = self.newest.split_off(self.newest.len().min(PORTION as usize));
+            let part = std::mem::replace(&mut self.newest, rest);
+            store.in_memory -= part.len();
+            return Ok(Some(part).filter(|part| !part.is_empty()));
         };
         let part = place.start..place.end.min(place.start + PORTION);
         let bytes = store.read(part.clone())?;

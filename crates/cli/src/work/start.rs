@@ -117,10 +117,14 @@ impl Worker<'_> {
             }
             Err(refused) if refused.is_for_now() && self.jobs.iter().any(Option::is_some) => {
                 self.unstarted = Some(refused.taken);
-                self.next_start = Some(Instant::now() + LATER);
-                Ok(Next::Later)
+                let again = Instant::now() + LATER;
+                self.next_start = Some(again);
+                Ok(Next::At(again))
             }
-            Err(refused) => Err(refused.error).context("can't start a job"),
+            Err(refused) => {
+                refused.taken.delivery.give_back_untried();
+                Err(refused.error).context("can't start a job")
+            }
         }
     }
 

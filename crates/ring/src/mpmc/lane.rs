@@ -337,7 +337,7 @@ impl Rings {
         Some(self.ring(class).ok()?.count_at(ticket_low))
     }
 
-    /// The waiting messages, the oldest first. Memory that can't be read ends it.
+    /// The waiting messages, the oldest first. Memory that can't be read ends the messages of its ring.
     pub(crate) fn all_waiting<'r, 'a: 'r>(
         &'r self,
         arena: &'a Arena,
