@@ -155,10 +155,10 @@ pub(crate) fn refused(name: &str, error: OpenError) -> Error {
             anyhow!("{name} is a {found}: the command uses a Queue or a JoinableQueue")
         }
         OpenError::Create(CreateError::Directory(AttachError::Refused { segment, flaw }))
-        | OpenError::Attach(AttachError::Refused { segment, flaw }) => {
-            let what = if segment == name { format!("queue {name}") } else { segment };
-            anyhow!("{what} is refused: {flaw}")
-        }
+        | OpenError::Attach(AttachError::Refused { segment, flaw }) => match segment == name {
+            true => anyhow!("queue {name} is refused: {flaw}; \"multiproc rm {name}\" removes it"),
+            false => anyhow!("{segment} is refused: {flaw}"),
+        },
         other => Error::new(other).context(format!("can't use queue {name}")),
     }
 }
