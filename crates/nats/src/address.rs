@@ -87,7 +87,7 @@ fn check_name(queue: &str) -> Result<(), AddressError> {
     }
 }
 
-/// How to log in. A path is read at each connection, so that a changed file counts from then on.
+/// How to log in. A file is read when the queue is opened.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) enum Login {
     #[default]
