@@ -101,8 +101,8 @@ impl<T> Builder<T> {
 
     /// Fetches this many values before a get asks for them, at most 10,000. Default: none.
     ///
-    /// It makes gets about three times faster on one machine. Other consumers don't get the values that wait here, while this process lives. So it is for
-    /// work of milliseconds, not of minutes.
+    /// It makes gets about three times faster. Other consumers don't get the values that wait here, while this process lives. So it is
+    /// for work of milliseconds, not of minutes.
     pub fn prefetch(mut self, values: usize) -> Self {
         self.options.prefetch = values;
         self
