@@ -21,7 +21,7 @@ const NATS: &str = "multiproc-nats";
 const REMOTE: &str = "package(multiproc-nats) | (package(multiproc-cli) & binary(remote))";
 
 /// Crates in the order in which they are published.
-pub(crate) const CRATES: [&str; 11] = [
+pub(crate) const CRATES: [&str; 12] = [
     "multiproc-prim",
     "multiproc-shm",
     "multiproc-travel",
@@ -32,6 +32,7 @@ pub(crate) const CRATES: [&str; 11] = [
     "multiproc-queue",
     "multiproc-pool",
     "multiproc",
+    "multiproc-nats",
     "multiproc-cli",
 ];
 
