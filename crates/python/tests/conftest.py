@@ -1,8 +1,17 @@
 """What the tests share: each start method, and a watchdog for children."""
 
 import multiprocessing
+import signal
 
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def watchdog():
+    """End a test that hangs, and the run with it."""
+    signal.alarm(120)
+    yield
+    signal.alarm(0)
 
 
 @pytest.fixture(params=["fork", "spawn", "forkserver"])

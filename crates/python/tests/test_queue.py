@@ -213,11 +213,16 @@ def test_other_threads_run_while_one_waits():
 @pytest.mark.parametrize("wait", [lambda q: q.get(), lambda q: [q.put(n) for n in range(2)], lambda q: (q.put(1), q.join())])
 def test_ctrl_c_ends_a_wait(wait):
     jobs = JoinableQueue(1)
+    # The shell has its background jobs ignore it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
-    with pytest.raises(KeyboardInterrupt):
-        wait(jobs)
-    timer.join()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            wait(jobs)
+    finally:
+        timer.join()
+        signal.signal(signal.SIGINT, before)
 
 
 def test_shutdown_ends_gets_and_puts():
