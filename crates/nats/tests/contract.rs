@@ -113,7 +113,13 @@ fn a_full_queue_says_so_and_a_put_waits_for_room() {
         other => panic!("{other:?}"),
     }
     let timed_out = jobs.put_timeout("c".into(), Duration::from_millis(200));
-    assert!(matches!(timed_out, Err(PutError::Timeout(_))), "{timed_out:?}");
+    // The last try may be on its way at the deadline. Then nobody knows what the server said.
+    let is_late = |why: &ServerError| *why == ServerError::Unanswered;
+    assert!(
+        matches!(&timed_out, Err(PutError::Timeout(_)))
+            || matches!(&timed_out, Err(PutError::Server { why, .. }) if is_late(why)),
+        "{timed_out:?}"
+    );
     // In hand counts, too.
     let in_hand = jobs.get_delivery().unwrap();
     assert!(matches!(jobs.try_put("c".into()), Err(PutError::Full(_))));
