@@ -125,7 +125,10 @@ fn relay(from: impl Read, mut to: impl Write) -> (Outcome, Vec<String>) {
         if told.len() < MOST_TOLD && TELLING.iter().any(|word| text.contains(word)) {
             told.push(text.trim().to_owned());
         }
-        let summary = text.contains("test result:") || (text.contains("Summary") && text.contains("tests run"));
+        // Of cargo test, of nextest, and of pytest, whose line begins with a number.
+        let summary = text.contains("test result:")
+            || (text.contains("Summary") && text.contains("tests run"))
+            || (text.starts_with(|first: char| first.is_ascii_digit()) && text.contains(" passed") && text.contains(" in "));
         // A proof counts as one test, however many cases it tried, if it tried any.
         if text.ends_with(" cases, 0 failed")
             && let Some(cases @ 1..) = number_before(&text, " cases")
@@ -138,14 +141,7 @@ fn relay(from: impl Read, mut to: impl Write) -> (Outcome, Vec<String>) {
         if let Some(executions) = text.strip_prefix("stat::number_of_executed_units:") {
             counted.cases += executions.trim().parse::<u64>().unwrap_or(0);
         }
-        // As pytest and unittest have it.
-        if let Some(passed) = text
-            .find(" passed")
-            .filter(|_| text.contains(" in ") && text.ends_with('s'))
-            .and_then(|_| number_before(&text, " passed"))
-        {
-            counted.passed += passed;
-        }
+        // Of unittest, where a failure is an error of the command.
         if let Some(ran) = text.strip_prefix("Ran ").and_then(|ran| number_before(ran, " test")) {
             counted.passed += ran;
         }
@@ -160,4 +156,23 @@ fn relay(from: impl Read, mut to: impl Write) -> (Outcome, Vec<String>) {
 /// The number that stands right before a word.
 fn number_before(text: &str, word: &str) -> Option<u64> {
     text[..text.find(word)?].rsplit(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::relay;
+
+    #[test]
+    fn each_test_is_counted_once_whatever_tells_of_it() {
+        let counted = |line: &str| {
+            let (counted, _) = relay(line.as_bytes(), std::io::sink());
+            (counted.passed, counted.skipped)
+        };
+        let cargo = "test result: ok. 19 passed; 0 failed; 2 ignored; 0 measured; 0 filtered out; finished in 0.84s";
+        assert_eq!(counted(cargo), (19, 2));
+        assert_eq!(counted("     Summary [  52.443s] 815 tests run: 815 passed (1 leaky), 3 skipped"), (815, 3));
+        assert_eq!(counted("180 passed, 1 skipped in 17.94s"), (180, 1));
+        assert_eq!(counted("Ran 25 tests in 4.629s"), (25, 0));
+        assert_eq!(counted("volume: 1000000 cases, 0 failed"), (1, 0));
+    }
 }
