@@ -11,7 +11,7 @@ use crate::stream::{self, Names, Shape, State};
 use crate::until::Until;
 use bytes::Bytes;
 use futures_util::StreamExt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use multiproc_prim::Counter;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -49,7 +49,7 @@ pub(crate) struct Core {
     inboxes: Mutex<Vec<Inbox>>,
     /// The ids of puts: what is unique to this connection, and a number.
     id: String,
-    puts: AtomicU64,
+    puts: Counter,
 }
 
 impl Core {
@@ -71,7 +71,7 @@ impl Core {
             standing: watch::channel(Standing::Open).0,
             inboxes: Mutex::default(),
             id: link.client().new_inbox().replace("_INBOX.", ""),
-            puts: AtomicU64::new(0),
+            puts: Counter::new(),
             link,
             names,
             shape,
@@ -88,8 +88,7 @@ impl Core {
 
     /// The id of a put. The server takes a second put of the same id for the same one.
     pub(crate) fn put_id(&self) -> String {
-        // A counter of its own: nothing else is ordered by it.
-        format!("{}-{}", self.id, self.puts.fetch_add(1, Ordering::Relaxed))
+        format!("{}-{}", self.id, self.puts.count())
     }
 
     pub(crate) fn standing(&self) -> watch::Receiver<Standing> {

@@ -10,7 +10,6 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// How long a wait goes on before it looks for signals.
@@ -41,7 +40,7 @@ pub(crate) struct RawQueue {
     /// What another process makes its handle of. Made once, and open as long as this handle.
     travel: OnceLock<(Vec<u8>, OwnedFd)>,
     /// Whether anything was put through this handle.
-    used: AtomicBool,
+    used: OnceLock<()>,
 }
 
 /// Until when a call waits: forever if `None`.
@@ -77,11 +76,11 @@ fn wait<R: Send>(py: Python<'_>, until: Until, mut step: impl FnMut(Duration) ->
 
 impl RawQueue {
     fn of(kind: Kind, content: Content) -> Self {
-        Self { kind, content, travel: OnceLock::new(), used: AtomicBool::new(false) }
+        Self { kind, content, travel: OnceLock::new(), used: OnceLock::new() }
     }
 
     fn put_bytes(&self, py: Python<'_>, bytes: Vec<u8>, until: Until) -> PyResult<()> {
-        self.used.store(true, Relaxed);
+        self.used.get_or_init(|| ());
         let try_put = |bytes| either!(&self.kind, queue => queue.try_put(bytes));
         let first = if bytes.len() < LARGE { try_put(bytes) } else { py.detach(|| try_put(bytes)) };
         let mut rest = match first {
@@ -386,7 +385,7 @@ impl RawQueue {
     }
 
     fn was_used(&self) -> bool {
-        self.used.load(Relaxed)
+        self.used.get().is_some()
     }
 
     fn full(&self) -> bool {

@@ -168,8 +168,8 @@ impl Supply for There {
         drop(state);
         Ok(match answered {
             None => Got::Asked,
-            Some(Ok(delivery)) => Got::Message(Box::new(Lent { delivery: Some(delivery), ends: self.ends.clone() })),
-            Some(Err(GetError::Timeout | GetError::Empty)) => Got::Empty,
+            Some(Ok(delivery)) => Got::Message(Box::new(Lent { delivery, ends: self.ends.clone() })),
+            Some(Err(GetError::Empty)) => Got::Empty,
             Some(Err(GetError::ShutDown)) => Got::ShutDown,
             Some(Err(error @ GetError::Decode(_))) => Got::Unreadable(error.to_string()),
             Some(Err(error)) => return Err(error).with_context(|| format!("can't get a message of {}", self.queue.address())),
@@ -209,19 +209,14 @@ impl Drop for There {
 
 /// A message in hand.
 struct Lent {
-    /// `None` only while it is dropped.
-    delivery: Option<Delivery<Vec<u8>>>,
+    delivery: Delivery<Vec<u8>>,
     ends: Sender<End>,
 }
 
-static NOTHING: Vec<u8> = Vec::new();
-
 impl Lent {
-    fn tell(mut self, end: fn(Delivery<Vec<u8>>) -> End) {
-        if let Some(delivery) = self.delivery.take() {
-            // Where the thread has ended, the message is dropped, which gives it back.
-            let _ = self.ends.send(end(delivery));
-        }
+    fn tell(self, end: fn(Delivery<Vec<u8>>) -> End) {
+        // Where the thread has ended, the message is dropped, which gives it back.
+        let _ = self.ends.send(end(self.delivery));
     }
 }
 
@@ -229,7 +224,7 @@ impl Deref for Lent {
     type Target = Vec<u8>;
 
     fn deref(&self) -> &Vec<u8> {
-        self.delivery.as_deref().unwrap_or(&NOTHING)
+        &self.delivery
     }
 }
 
@@ -241,12 +236,11 @@ impl fmt::Debug for Lent {
 
 impl InHand for Lent {
     fn count(&self) -> u16 {
-        self.delivery.as_ref().map_or(0, Delivery::count)
+        self.delivery.count()
     }
 
     fn id(&self) -> MessageId {
-        let id = self.delivery.as_ref().map_or(0, Delivery::id);
-        id.to_string().parse().unwrap_or_default()
+        self.delivery.id().to_string().parse().unwrap_or_default()
     }
 
     fn done(self: Box<Self>) {
