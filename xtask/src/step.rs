@@ -38,6 +38,8 @@ pub(crate) fn cargo(arguments: &[&str]) -> Step {
 pub(crate) fn cargo_command(arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments);
+    // What is kept for a later build after a small change takes half of the disk, and time.
+    command.env("CARGO_INCREMENTAL", "0");
     // Cargo sets these for its children, and they would make a nested build differ from one by hand.
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARGO_PKG_")) {
         command.env_remove(name);

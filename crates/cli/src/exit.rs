@@ -1,9 +1,11 @@
 //! Exit codes, and what is said on standard error: in one place, for all commands.
 
 use crate::text::shown;
+use indicatif::ProgressBar;
 use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 /// How the command ends. `multiproc help` and the README list the codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,10 +77,19 @@ impl fmt::Display for Stop {
 
 impl std::error::Error for Stop {}
 
+/// The line on standard error that shows how far the command is. What is said goes above it.
+static LINE: OnceLock<ProgressBar> = OnceLock::new();
+
+/// Makes this the command's line.
+pub(crate) fn has_line(line: &ProgressBar) {
+    let _ = LINE.set(line.clone());
+}
+
 /// Says something on standard error, in one line and without anything that a terminal obeys. Where that is closed or full, nobody can be told, and the command goes on.
 pub(crate) fn tell(text: fmt::Arguments<'_>) {
     let text = shown(&text.to_string());
-    let _ = std::io::stderr().lock().write_all(format!("multiproc: {text}\n").as_bytes());
+    let write = || std::io::stderr().lock().write_all(format!("multiproc: {text}\n").as_bytes());
+    let _ = LINE.get().map_or_else(write, |line| line.suspend(write));
 }
 
 /// [`tell`] with the arguments of `format!`.

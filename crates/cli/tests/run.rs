@@ -102,6 +102,19 @@ fn a_command_that_is_not_there_is_named() {
 }
 
 #[test]
+fn keep_order_is_kept_where_the_worker_gives_a_job_back() {
+    let again = "[ $1$MULTIPROC_DELIVERY != 11 ] || { kill -USR1 $PPID; sleep 1000; true; }; echo $1";
+    assert_eq!(lines_of(&mut run_script(&["-k", "-j2"], again, &["1", "2", "3", "4"]), 0), ["1", "2", "3", "4"]);
+}
+
+#[test]
+fn a_delay_is_between_jobs_and_not_behind_the_last() {
+    let begin = Instant::now();
+    assert_eq!(lines_of(&mut run(&["--delay", "1e30", "echo", ":::", "a"]), 0), ["a"]);
+    assert!(begin.elapsed() < Duration::from_secs(60));
+}
+
+#[test]
 fn keep_order_prints_in_order_what_ends_out_of_order() {
     let (folder, gate) = (tempfile::tempdir().unwrap(), Gate::new());
     let script = format!("if [ $1 = 1 ]; then read x < {0}; else echo > {0}; fi; echo $1", gate.path().display());

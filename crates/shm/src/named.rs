@@ -85,7 +85,8 @@ fn directory() -> Result<Option<OwnedFd>, AttachError> {
     let refused = |flaw| AttachError::Refused { segment: path.display().to_string(), flaw };
     let directory = match retry_on_intr(|| rustix::fs::open(&path, flags, Mode::empty())) {
         Err(Errno::NOENT) => return Ok(None),
-        Err(Errno::LOOP | Errno::NOTDIR) => return Err(refused(Flaw::Symlink)),
+        // Only a look at the name itself tells a link from a file.
+        Err(Errno::LOOP | Errno::NOTDIR) if is_link(&path) => return Err(refused(Flaw::Symlink)),
         other => other.map_err(|error| directory_error("open the directory of named segments", error))?,
     };
     let stat =
@@ -102,6 +103,10 @@ fn directory() -> Result<Option<OwnedFd>, AttachError> {
         repaired.map_err(|error| directory_error("give the directory of named segments its mode of 700", error))?;
     }
     Ok(Some(directory))
+}
+
+fn is_link(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink())
 }
 
 fn directory_error(what: &'static str, error: impl Into<std::io::Error>) -> AttachError {

@@ -2,7 +2,7 @@
 
 use super::json::Given;
 use super::number;
-use crate::exit::{Exit, Stop, say};
+use crate::exit::{Exit, Stop, has_line, say};
 use crate::name::Named;
 use crate::place;
 use crate::record::{Records, terminator};
@@ -294,10 +294,12 @@ impl Progress {
         let is_seen = std::io::stderr().is_terminal() && !std::io::stdin().is_terminal();
         Self(is_seen.then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            match ProgressStyle::with_template("{pos} put, {msg}") {
+            let bar = match ProgressStyle::with_template("{pos} put, {msg}") {
                 Ok(style) => bar.with_style(style),
                 Err(_) => bar,
-            }
+            };
+            has_line(&bar);
+            bar
         }))
     }
 

@@ -181,6 +181,10 @@ impl Supply for There {
         false
     }
 
+    fn is_shut_down(&self) -> bool {
+        false
+    }
+
     fn unfinished(&self) -> u64 {
         self.queue.unfinished().unwrap_or(0) as u64
     }

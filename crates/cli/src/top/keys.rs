@@ -51,8 +51,8 @@ pub(crate) fn press(key: KeyEvent, view: &mut View, snapshot: &Snapshot) -> Acti
         KeyCode::Char('?' | 'h') => view.is_help = true,
         KeyCode::Char('k') if holders => return Action::Ask(Order::Kill),
         KeyCode::Char('g') if holders => return Action::Ask(Order::GiveBack),
-        KeyCode::Char('g') => {
-            view.footer = Footer::Notice("Tab goes to the messages in hand: select there what is to be given back".into())
+        KeyCode::Char('k' | 'g') => {
+            view.footer = Footer::Notice("Tab goes to the messages in hand: select one there first".into())
         }
         KeyCode::Char('d') => {
             view.pane = if view.pane == Pane::Dead { Pane::Holders } else { Pane::Dead };
@@ -61,8 +61,8 @@ pub(crate) fn press(key: KeyEvent, view: &mut View, snapshot: &Snapshot) -> Acti
         }
         KeyCode::Tab | KeyCode::BackTab | KeyCode::Enter => view.is_below = !view.is_below,
         KeyCode::Esc => view.is_below = false,
-        KeyCode::Up | KeyCode::Char('k') => return step(view, snapshot, -1),
-        KeyCode::Down | KeyCode::Char('j') => return step(view, snapshot, 1),
+        KeyCode::Up => return step(view, snapshot, -1),
+        KeyCode::Down => return step(view, snapshot, 1),
         KeyCode::PageUp => return step(view, snapshot, -page),
         KeyCode::PageDown => return step(view, snapshot, page),
         KeyCode::Home => return step(view, snapshot, isize::MIN),

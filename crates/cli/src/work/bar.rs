@@ -1,5 +1,6 @@
 //! `--bar`: how far the work is.
 
+use crate::exit::has_line;
 use crate::work::settle::Tallies;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -23,6 +24,7 @@ impl Bar {
             Ok(style) => bar.with_style(style),
             Err(_) => bar,
         };
+        has_line(&bar);
         Self { bar, total }
     }
 

@@ -96,7 +96,7 @@ impl Worker<'_> {
 
     pub(crate) fn give_back_kept(&mut self) {
         if let Some(taken) = self.unstarted.take() {
-            self.order.leave(taken.number);
+            self.leave_place(taken.number);
             taken.delivery.give_back_untried();
         }
         while let Some(failed) = self.retries.pop_any() {

@@ -80,7 +80,7 @@ impl FromStr for Halt {
         };
         let number = |digits: &str| digits.parse().ok().filter(|number| *number > 0).ok_or_else(explained);
         let limit = match limit.strip_suffix('%') {
-            Some(percent) => Limit::Percent(number(percent)?),
+            Some(percent) => Limit::Percent(Some(number(percent)?).filter(|percent| *percent <= 100).ok_or_else(explained)?),
             None => Limit::Jobs(number(limit)?),
         };
         Ok(Self { now, counts, limit })
@@ -97,7 +97,7 @@ mod tests {
         assert!(!is_reached("now,fail=2", 9, 1) && is_reached("now,fail=2", 0, 2));
         assert!(!is_reached("soon,fail=20%", 0, 9) && is_reached("soon,fail=20%", 8, 2) && !is_reached("soon,fail=20%", 9, 2));
         assert!(is_reached("now,success=1", 1, 0) && is_reached("now,done=2", 1, 1));
-        for wrong in ["", "now", "now,fail", "later,fail=1", "now,fail=0", "now,fail=x%", "now,fails=1"] {
+        for wrong in ["", "now", "now,fail", "later,fail=1", "now,fail=0", "now,fail=x%", "soon,fail=101%", "now,fails=1"] {
             assert!(wrong.parse::<Halt>().is_err(), "{wrong}");
         }
     }

@@ -117,7 +117,7 @@ impl Worker<'_> {
         match verdict {
             // What another run prints as well is printed once.
             Verdict::GivenBack { .. } => {
-                self.order.leave(number);
+                self.leave_place(number);
                 self.settle(finished)?;
             }
             _ if runs_again && self.plan.source == MessageSource::Input => self.settle(finished)?,
@@ -129,6 +129,13 @@ impl Worker<'_> {
         }
         self.print_in_order();
         Ok(())
+    }
+
+    /// Gives up a job's place in the order, unless its message comes back to this worker under the same number.
+    pub(crate) fn leave_place(&mut self, number: u64) {
+        if self.plan.source != MessageSource::Input || self.phase != Phase::Working {
+            self.order.leave(number);
+        }
     }
 
     /// Tells of the first failure where nothing limits how often a message fails: it may go on for ever.

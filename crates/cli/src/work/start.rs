@@ -42,7 +42,9 @@ impl Worker<'_> {
     pub(crate) fn start_next(&mut self) -> anyhow::Result<Next> {
         let Some(slot) = self.free_slot() else { return Ok(Next::Later) };
         if let Some(at) = self.next_start.filter(|at| *at > Instant::now()) {
-            return Ok(Next::At(at));
+            // Where nothing more comes, there is no start to wait for.
+            let is_over = self.is_idle() && self.supply.is_empty() && (self.plan.until_empty || self.supply.is_shut_down());
+            return Ok(if is_over { Next::Never } else { Next::At(at) });
         }
         if let Some(taken) = self.unstarted.take() {
             return self.start(taken, slot);

@@ -17,6 +17,9 @@ pub(crate) trait Supply {
     /// Whether no message waits, as far as is known.
     fn is_empty(&self) -> bool;
 
+    /// Whether no more come, as far as is known.
+    fn is_shut_down(&self) -> bool;
+
     /// Counts the messages that wait or are in hand, for a progress bar.
     fn unfinished(&self) -> u64;
 
@@ -138,6 +141,10 @@ impl Supply for Here<'_> {
 
     fn is_empty(&self) -> bool {
         self.queue.is_empty()
+    }
+
+    fn is_shut_down(&self) -> bool {
+        self.queue.is_shut_down()
     }
 
     fn unfinished(&self) -> u64 {
