@@ -1,8 +1,9 @@
 //! Objects to bytes and back. A tag comes first; plain values follow as they are, everything else as a pickle.
 
 use crate::memory::Memory;
+use multiproc::{Borrowed, Loan};
 use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::{PyBufferError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyBufferError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyMemoryView, PySlice, PyString, PyTuple};
@@ -29,6 +30,12 @@ const PLAIN_DEPTH: u8 = 3;
 /// Containers of more items go the long way at once.
 const PLAIN_ITEMS: usize = 64;
 
+/// A message of more bytes is copied once: from the object into the queue, and out of the queue into the object.
+pub(crate) const LARGE: usize = 1 << 16;
+
+/// A message of at most so many bytes needs no memory of its own on its way out.
+const SMALL: usize = 256;
+
 /// What the messages of a queue are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Content {
@@ -41,19 +48,45 @@ pub(crate) enum Content {
 }
 
 impl Content {
-    pub(crate) fn encode(self, value: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
+    pub(crate) fn encode<'py>(self, value: &Bound<'py, PyAny>) -> PyResult<Encoded<'py>> {
         match self {
             Self::Objects => encode(value),
             Self::Text => match value.cast::<PyString>() {
-                Ok(text) => Ok(text.to_cow()?.as_bytes().to_vec()),
+                Ok(text) => Ok(Encoded::Whole(text.to_cow()?.as_bytes().to_vec())),
                 Err(_) => Err(wrong_type("str", value)),
             },
             Self::Bytes => {
                 if let Ok(bytes) = value.cast::<PyBytes>() {
-                    return Ok(bytes.as_bytes().to_vec());
+                    return Ok(Encoded::bytes(&[], bytes));
                 }
                 let buffer = PyBuffer::<u8>::get(value).map_err(|_| wrong_type("bytes", value))?;
-                buffer.to_vec(value.py())
+                buffer.to_vec(value.py()).map(Encoded::Whole)
+            }
+        }
+    }
+
+    /// Makes the object of a message that is in the queue's memory.
+    pub(crate) fn take<'py>(self, py: Python<'py>, message: Borrowed<'_, u8>) -> PyResult<Bound<'py, PyAny>> {
+        let len = message.len();
+        if len <= SMALL {
+            let mut bytes = [0; SMALL];
+            copy(&message, 0, &mut bytes[..len])?;
+            drop(message);
+            return self.decode_slice(py, &bytes[..len]);
+        }
+        let tag = if self == Self::Objects { message.get(0) } else { None };
+        match (self, tag) {
+            (Self::Bytes, _) => bytes_from(py, message, 0).map(Bound::into_any),
+            (_, Some(BYTES)) => bytes_from(py, message, 1).map(Bound::into_any),
+            (_, Some(PICKLE)) => loads(py)?.call1((bytes_from(py, message, 1)?,)),
+            _ => {
+                let mut bytes = vec![0; len];
+                py.detach(|| {
+                    let done = copy(&message, 0, &mut bytes);
+                    drop(message);
+                    done
+                })?;
+                self.decode(py, bytes)
             }
         }
     }
@@ -74,70 +107,155 @@ impl Content {
     }
 }
 
+/// A message on its way into a queue.
+pub(crate) enum Encoded<'py> {
+    Whole(Vec<u8>),
+    Parts(Parts<'py>),
+}
+
+/// A large message that is put together in the queue's memory.
+pub(crate) struct Parts<'py> {
+    head: Vec<u8>,
+    /// Each with its place in the message.
+    rest: Vec<(usize, Part<'py>)>,
+    pub(crate) len: usize,
+}
+
+enum Part<'py> {
+    Bytes(Bound<'py, PyBytes>),
+    Buffer(PyBuffer<u8>),
+}
+
+impl<'py> Encoded<'py> {
+    fn bytes(head: &[u8], content: &Bound<'py, PyBytes>) -> Self {
+        let len = head.len() + content.as_bytes().len();
+        if len < LARGE {
+            return Self::Whole([head, content.as_bytes()].concat());
+        }
+        Self::Parts(Parts { head: head.to_vec(), rest: vec![(head.len(), Part::Bytes(content.clone()))], len })
+    }
+
+    /// In parts if the message is large, else in one piece.
+    fn if_large(self, py: Python<'_>) -> PyResult<Self> {
+        let is_small = matches!(&self, Self::Parts(parts) if parts.len < LARGE);
+        if is_small { self.into_vec(py).map(Self::Whole) } else { Ok(self) }
+    }
+
+    /// The message as one piece.
+    pub(crate) fn into_vec(self, py: Python<'_>) -> PyResult<Vec<u8>> {
+        match self {
+            Self::Whole(bytes) => Ok(bytes),
+            Self::Parts(parts) => {
+                let mut bytes = Vec::new();
+                let refused = bytes.try_reserve_exact(parts.len);
+                refused.map_err(|error| pyo3::exceptions::PyMemoryError::new_err(error.to_string()))?;
+                bytes.resize(parts.len, 0);
+                parts.write(py, |at, part| bytes.get_mut(at..at + part.len()).map(|to| to.copy_from_slice(part)).is_some())?;
+                Ok(bytes)
+            }
+        }
+    }
+}
+
+impl Parts<'_> {
+    pub(crate) fn write_to(&self, py: Python<'_>, loan: &Loan<'_, u8>) -> PyResult<()> {
+        self.write(py, |at, part| loan.copy_from(at, part))
+    }
+
+    /// Hands each part to `write`, with its place.
+    fn write(&self, py: Python<'_>, mut write: impl FnMut(usize, &[u8]) -> bool + Send) -> PyResult<()> {
+        let mut done = write(0, &self.head);
+        for (at, part) in &self.rest {
+            done &= match part {
+                Part::Bytes(bytes) => {
+                    // Nobody changes bytes: others may run meanwhile.
+                    let bytes = bytes.as_bytes();
+                    py.detach(|| write(*at, bytes))
+                }
+                Part::Buffer(buffer) => {
+                    let (begin, len) = (buffer.buf_ptr().cast::<u8>(), buffer.item_count());
+                    // SAFETY: the buffer is contiguous, as `raw` of a pickle's buffer is and as bytes are, and lives as long as its
+                    // view, which `part` has. No Python code runs meanwhile that could write to it.
+                    len == 0 || write(*at, unsafe { std::slice::from_raw_parts(begin, len) })
+                }
+            };
+        }
+        if done { Ok(()) } else { Err(PyRuntimeError::new_err("a message changed its size while it was put")) }
+    }
+}
+
+fn copy(message: &Borrowed<'_, u8>, first: usize, target: &mut [u8]) -> PyResult<()> {
+    match target.is_empty() || message.copy_to(first, target) {
+        true => Ok(()),
+        false => Err(PyRuntimeError::new_err("a forked copy of a process has no part in the messages of its parent")),
+    }
+}
+
+/// The bytes of a message from here on.
+fn bytes_from<'py>(py: Python<'py>, message: Borrowed<'_, u8>, first: usize) -> PyResult<Bound<'py, PyBytes>> {
+    PyBytes::new_with(py, message.len().saturating_sub(first), |target| py.detach(|| copy(&message, first, target)))
+}
+
 fn wrong_type(wanted: &str, value: &Bound<'_, PyAny>) -> PyErr {
     let found = value.get_type();
     PyTypeError::new_err(format!("this queue carries {wanted}, not {found}"))
 }
 
-fn encode(value: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
-    let py = value.py();
-    if value.is_none() {
-        return Ok(vec![NONE]);
-    }
-    if let Ok(value) = value.cast_exact::<PyBool>() {
-        return Ok(vec![if value.is_true() { TRUE } else { FALSE }]);
-    }
-    if let Ok(value) = value.cast_exact::<PyInt>() {
-        return match value.extract::<i64>() {
-            Ok(number) => Ok(tagged(INT, &number.to_le_bytes())),
-            Err(_) => pickle_plain(value),
-        };
-    }
-    if let Ok(value) = value.cast_exact::<PyFloat>() {
-        return Ok(tagged(FLOAT, &value.value().to_le_bytes()));
-    }
+fn encode<'py>(value: &Bound<'py, PyAny>) -> PyResult<Encoded<'py>> {
     if let Ok(value) = value.cast_exact::<PyBytes>() {
-        return Ok(tagged(BYTES, value.as_bytes()));
+        return Ok(Encoded::bytes(&[BYTES], value));
     }
-    if let Ok(value) = value.cast_exact::<PyString>() {
-        return match value.to_cow() {
-            Ok(text) => Ok(tagged(STR, text.as_bytes())),
-            // It has lone surrogates.
-            Err(_) => pickle_plain(value),
-        };
+    match encode_plain(value)? {
+        Some(bytes) => Ok(Encoded::Whole(bytes)),
+        None => encode_any(value),
     }
-    if is_plain(value, PLAIN_DEPTH) {
-        return pickle_plain(value);
-    }
+}
+
+/// `None`: it is nothing plain.
+fn encode_plain(value: &Bound<'_, PyAny>) -> PyResult<Option<Vec<u8>>> {
+    let encoded = if value.is_none() {
+        vec![NONE]
+    } else if let Ok(value) = value.cast_exact::<PyBool>() {
+        vec![if value.is_true() { TRUE } else { FALSE }]
+    } else if let Some(number) = value.cast_exact::<PyInt>().ok().and_then(|value| value.extract::<i64>().ok()) {
+        tagged(INT, &number.to_le_bytes())
+    } else if let Ok(value) = value.cast_exact::<PyFloat>() {
+        tagged(FLOAT, &value.value().to_le_bytes())
+    } else if let Some(text) = value.cast_exact::<PyString>().ok().and_then(|value| value.to_cow().ok()) {
+        tagged(STR, text.as_bytes())
+    } else if is_plain(value, PLAIN_DEPTH) {
+        pickle_plain(value)?
+    } else {
+        return Ok(None);
+    };
+    Ok(Some(encoded))
+}
+
+fn encode_any<'py>(value: &Bound<'py, PyAny>) -> PyResult<Encoded<'py>> {
+    let py = value.py();
     static DUMPS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let pickled = DUMPS.import(py, "multiproc._pickle", "dumps")?.call1((value,))?;
     let (pickle, buffers) = pickled.extract::<(Bound<'_, PyAny>, Bound<'_, PyList>)>()?;
     let pickle = PyBuffer::<u8>::get(&pickle)?;
     if buffers.is_empty() {
-        let mut bytes = vec![PICKLE; pickle.item_count() + 1];
-        pickle.copy_to_slice(py, &mut bytes[1..])?;
-        return Ok(bytes);
+        let len = pickle.item_count() + 1;
+        let parts = Parts { head: vec![PICKLE], rest: vec![(1, Part::Buffer(pickle))], len };
+        return Encoded::Parts(parts).if_large(py);
     }
     let mut parts = vec![pickle];
     for buffer in &buffers {
         parts.push(PyBuffer::<u8>::get(&buffer.call_method0("raw")?)?);
     }
-    let mut bytes = Vec::new();
-    let mut end = 1 + 8 * (parts.len() + 1);
-    bytes.resize(end, BUFFERS);
-    bytes[1..9].copy_from_slice(&(buffers.len() as u64).to_le_bytes());
-    for (index, part) in parts.iter().enumerate() {
-        let at = 9 + 8 * index;
-        bytes[at..at + 8].copy_from_slice(&(part.item_count() as u64).to_le_bytes());
-        end = end.next_multiple_of(ALIGN).saturating_add(part.item_count());
+    let (mut head, mut rest) = (vec![BUFFERS], Vec::new());
+    head.extend_from_slice(&(buffers.len() as u64).to_le_bytes());
+    parts.iter().for_each(|part| head.extend_from_slice(&(part.item_count() as u64).to_le_bytes()));
+    let mut len = head.len();
+    for part in parts {
+        let at = len.next_multiple_of(ALIGN);
+        len = at.saturating_add(part.item_count());
+        rest.push((at, Part::Buffer(part)));
     }
-    bytes.try_reserve_exact(end - bytes.len()).map_err(|error| pyo3::exceptions::PyMemoryError::new_err(error.to_string()))?;
-    for part in &parts {
-        let at = bytes.len().next_multiple_of(ALIGN);
-        bytes.resize(at + part.item_count(), 0);
-        part.copy_to_slice(py, &mut bytes[at..])?;
-    }
-    Ok(bytes)
+    Encoded::Parts(Parts { head, rest, len }).if_large(py)
 }
 
 fn tagged(tag: u8, content: &[u8]) -> Vec<u8> {

@@ -7,6 +7,7 @@ mod codec;
 mod delivery;
 mod errors;
 mod memory;
+mod pending;
 mod queue;
 
 /// Queues between processes on shared memory.
@@ -16,6 +17,8 @@ mod _multiproc {
     use super::delivery::RawDelivery;
     #[pymodule_export]
     use super::memory::Memory;
+    #[pymodule_export]
+    use super::pending::Pending;
     #[pymodule_export]
     use super::queue::{RawQueue, remove};
 }

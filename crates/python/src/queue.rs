@@ -1,8 +1,9 @@
 //! A queue as Python sees it: objects in and out, waits that let other threads run and that Ctrl-C ends.
 
-use crate::codec::Content;
+use crate::codec::{Content, Encoded, LARGE, Parts};
 use crate::delivery::{Dead, InHand, RawDelivery, dead};
 use crate::errors;
+use crate::pending::Pending;
 use multiproc::{GetError, JoinableQueue, PutError, Queue, QueueJoinError};
 use multiproc_travel::pass;
 use pyo3::exceptions::{PyOSError, PyOverflowError, PyValueError};
@@ -15,10 +16,7 @@ use std::time::{Duration, Instant};
 /// How long a wait goes on before it looks for signals.
 const SLICE: Duration = Duration::from_millis(50);
 
-/// A message of more bytes is copied while other threads run.
-const LARGE: usize = 1 << 16;
-
-enum Kind {
+pub(crate) enum Kind {
     Plain(Queue<Vec<u8>>),
     Joinable(JoinableQueue<Vec<u8>>, InHand),
 }
@@ -35,8 +33,8 @@ macro_rules! either {
 /// A queue of objects. The classes of the package add what `multiprocessing` has around it.
 #[pyclass(frozen, module = "multiproc._multiproc")]
 pub(crate) struct RawQueue {
-    kind: Kind,
-    content: Content,
+    pub(crate) kind: Kind,
+    pub(crate) content: Content,
     /// What another process makes its handle of. Made once, and open as long as this handle.
     travel: OnceLock<(Vec<u8>, OwnedFd)>,
     /// Whether anything was put through this handle.
@@ -79,26 +77,65 @@ impl RawQueue {
         Self { kind, content, travel: OnceLock::new(), used: OnceLock::new() }
     }
 
-    fn put_bytes(&self, py: Python<'_>, bytes: Vec<u8>, until: Until) -> PyResult<()> {
+    fn put_encoded(&self, py: Python<'_>, message: Encoded<'_>, until: Until) -> PyResult<()> {
         self.used.get_or_init(|| ());
-        let try_put = |bytes| either!(&self.kind, queue => queue.try_put(bytes));
-        let first = if bytes.len() < LARGE { try_put(bytes) } else { py.detach(|| try_put(bytes)) };
+        let message = match message {
+            Encoded::Parts(parts) => return self.put_parts(py, &parts, until),
+            Encoded::Whole(message) => message,
+        };
+        let is_large = message.len() >= LARGE;
+        self.put_by(py, until, is_large, message, |message, left| match left {
+            None => either!(&self.kind, queue => queue.try_put(message)),
+            Some(left) => either!(&self.kind, queue => queue.put_timeout(message, left)),
+        })
+    }
+
+    /// Puts a large message without a copy between the object and the queue.
+    #[expect(clippy::result_large_err, reason = "the error gives the loan back, which has a block in hand")]
+    fn put_parts(&self, py: Python<'_>, parts: &Parts<'_>, until: Until) -> PyResult<()> {
+        let mut room = None;
+        let len = parts.len;
+        self.put_by(py, until, false, (), |(), left| {
+            let loan = match left {
+                None => either!(&self.kind, queue => queue.try_loan_bytes(len)),
+                Some(left) => either!(&self.kind, queue => queue.loan_bytes_timeout(len, left)),
+            };
+            loan.map(|loan| room = Some(loan))
+        })?;
+        let Some(loan) = room else { return Ok(()) };
+        parts.write_to(py, &loan)?;
+        self.put_by(py, until, false, loan, |loan, left| match left {
+            None => loan.try_send(),
+            Some(left) => loan.send_timeout(left),
+        })
+    }
+
+    /// Has `put` try at once, then with a time that it may wait. `is_long`: even a try lets other threads run.
+    fn put_by<V: Send>(
+        &self,
+        py: Python<'_>,
+        until: Until,
+        is_long: bool,
+        value: V,
+        mut put: impl FnMut(V, Option<Duration>) -> Result<(), PutError<V>> + Send,
+    ) -> PyResult<()> {
+        let first = if is_long { py.detach(|| put(value, None)) } else { put(value, None) };
         let mut rest = match first {
             Ok(()) => return Ok(()),
-            Err(PutError::Full(bytes) | PutError::NoMemory(bytes)) if !is_over(until) => Some(bytes),
-            Err(error) => return Err(errors::put(py, &error)),
+            Err(PutError::Full(value) | PutError::NoMemory(value)) if !is_over(until) => Some(value),
+            Err(error) => return Err(errors::put(py, &error.map(drop))),
         };
         let mut no_memory = false;
         let step = |left: Duration| {
             let begin = Instant::now();
-            match either!(&self.kind, queue => queue.put_timeout(rest.take().unwrap_or_default(), left)) {
-                Err(PutError::Full(bytes) | PutError::Timeout(bytes)) => {
-                    (rest, no_memory) = (Some(bytes), false);
+            match put(rest.take()?, Some(left)) {
+                Err(PutError::Full(value) | PutError::Timeout(value)) => {
+                    (rest, no_memory) = (Some(value), false);
                     None
                 }
                 // Memory may come free, and the call has waited for that.
-                Err(PutError::NoMemory(bytes)) if begin.elapsed() >= left => {
-                    (rest, no_memory) = (Some(bytes), true);
+                Err(PutError::NoMemory(value)) if begin.elapsed() >= left => {
+                    (rest, no_memory) = (Some(value), true);
                     None
                 }
                 done => Some(done.map_err(|error| error.map(drop))),
@@ -134,17 +171,26 @@ impl RawQueue {
     fn get_object<'py>(&self, py: Python<'py>, until: Until) -> PyResult<Bound<'py, PyAny>> {
         match &self.kind {
             Kind::Plain(queue) => {
-                let get = |left: Option<Duration>| left.map_or_else(|| queue.try_get(), |left| queue.get_timeout(left));
-                let bytes = self.get_by(py, until, get)?;
-                self.content.decode(py, bytes)
+                let borrow = |left: Option<Duration>| match left {
+                    Some(left) => queue.borrow_bytes_timeout(left),
+                    None => queue.try_borrow_bytes(),
+                };
+                let message = self.get_by(py, until, borrow)?;
+                self.content.take(py, message)
             }
-            Kind::Joinable(queue, in_hand) => {
+            Kind::Joinable(queue, _) => {
                 let delivery = self.get_by(py, until, |left| deliver(queue, left))?;
-                let bytes = delivery.clone();
-                in_hand.keep(py, delivery);
-                self.content.decode(py, bytes)
+                self.keep(py, delivery)
             }
         }
+    }
+
+    /// Keeps a value in hand, and returns it.
+    pub(crate) fn keep<'py>(&self, py: Python<'py>, delivery: multiproc::Delivery<Vec<u8>>) -> PyResult<Bound<'py, PyAny>> {
+        let value = self.content.decode_slice(py, &delivery);
+        // Whatever became of it: it is not done before somebody says so.
+        self.joinable()?.1.keep(py, delivery);
+        value
     }
 
     fn joinable(&self) -> PyResult<(&JoinableQueue<Vec<u8>>, &InHand)> {
@@ -278,8 +324,22 @@ impl RawQueue {
     #[pyo3(signature = (value, timeout))]
     fn put(&self, value: &Bound<'_, PyAny>, timeout: Option<f64>) -> PyResult<()> {
         let until = until(timeout)?;
-        let bytes = self.content.encode(value)?;
-        self.put_bytes(value.py(), bytes, until)
+        self.put_encoded(value.py(), self.content.encode(value)?, until)
+    }
+
+    /// A put that may wait, for asyncio.
+    fn pending_put(slf: &Bound<'_, Self>, value: &Bound<'_, PyAny>) -> PyResult<Pending> {
+        slf.get().used.get_or_init(|| ());
+        let message = slf.get().content.encode(value)?.into_vec(slf.py())?;
+        Pending::put(slf, message)
+    }
+
+    /// A get that may wait, for asyncio. `delivers`: it comes to a delivery.
+    fn pending_get(slf: &Bound<'_, Self>, delivers: bool) -> PyResult<Pending> {
+        if delivers {
+            slf.get().joinable()?;
+        }
+        Pending::get(slf, delivers)
     }
 
     /// Puts all values. The exception says in `put` how many were put before it.
@@ -288,7 +348,7 @@ impl RawQueue {
         let (py, until) = (values.py(), until(timeout)?);
         let mut count = 0;
         for value in values.try_iter()? {
-            let done = value.and_then(|value| self.put_bytes(py, self.content.encode(&value)?, until));
+            let done = value.and_then(|value| self.put_encoded(py, self.content.encode(&value)?, until));
             if let Err(error) = done {
                 error.value(py).setattr("put", count)?;
                 return Err(error);

@@ -11,7 +11,7 @@ import unittest
 import multiproc
 
 METHOD = os.environ.setdefault("MULTIPROC_TEST_METHOD", sys.argv[1] if len(sys.argv) > 1 else "fork")
-OURS = {name: getattr(multiproc, name) for name in ("Queue", "JoinableQueue", "SimpleQueue", "Pipe")}
+OURS = {name: getattr(multiproc, name) for name in ("Queue", "JoinableQueue", "SimpleQueue", "Pipe", "Pool")}
 for name, ours in OURS.items():
     setattr(multiprocessing, name, ours)
 
@@ -21,6 +21,7 @@ from test import _test_multiprocessing as theirs  # noqa: E402
 SKIPPED = {
     "test_queue_feeder_donot_stop_onexc": "what can't be pickled fails at its put; CPython's put accepts it, and its thread prints the error",
     "test_queue_feeder_on_queue_feeder_error": "subclasses multiprocessing.queues.Queue for its feeder thread; there is none",
+    "test_pool_worker_lifetime": "calls the private _repopulate_pool of CPython's Pool",
     "test_closed": "reads the private _reader and _writer of CPython's SimpleQueue",
 }
 
@@ -32,6 +33,7 @@ class Mixin(theirs.ProcessesMixin):
     JoinableQueue = staticmethod(multiproc.JoinableQueue)
     SimpleQueue = staticmethod(multiproc.SimpleQueue)
     Pipe = staticmethod(multiproc.Pipe)
+    Pool = staticmethod(multiproc.Pool)
 
 
 def case(base):
@@ -44,8 +46,9 @@ def case(base):
     return made
 
 
-CASES = [case(getattr(theirs, name)) for name in ("_TestQueue", "TestSimpleQueue", "_TestConnection", "_TestPoll")
-         if hasattr(theirs, name)]
+NAMES = ("_TestQueue", "TestSimpleQueue", "_TestConnection", "_TestPoll",
+         "_TestPool", "_TestPoolWorkerErrors", "_TestPoolWorkerLifetime")
+CASES = [case(getattr(theirs, name)) for name in NAMES if hasattr(theirs, name)]
 
 
 def load_tests(loader, _tests, _pattern):

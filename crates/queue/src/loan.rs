@@ -7,11 +7,12 @@ use crate::attachment::Attachment;
 use crate::ending::Apart;
 use crate::error::{GetError, PutError, put_error};
 use crate::layout::Flavor;
-use crate::queue::{IN_PLACE, Queue};
+use crate::queue::{ENCODED, IN_PLACE, Queue};
 use bytemuck::Pod;
 use multiproc_prim::{Bytes, Deadline};
 use multiproc_ring::mpmc::Unfinished;
 use multiproc_sync::{ChannelBlock, Refused};
+use multiproc_travel::pass;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,8 +44,9 @@ pub struct Borrowed<'q, T> {
     of: PhantomData<T>,
 }
 
-impl<T: Pod> Queue<T> {
-    pub(crate) fn loan_by(&self, count: usize, deadline: Deadline) -> Result<Loan<'_, T>, PutError<()>> {
+impl<T> Queue<T> {
+    /// `form`: the tag of the message, which says how it can be got.
+    pub(crate) fn loan_by<E: Pod>(&self, form: u8, count: usize, deadline: Deadline) -> Result<Loan<'_, E>, PutError<()>> {
         if self.is_closed() {
             return Err(PutError::Closed(()));
         }
@@ -53,24 +55,26 @@ impl<T: Pod> Queue<T> {
             queue: self.share().name().into(),
             why: error.into(),
         })?;
-        let len = count.saturating_mul(size_of::<T>());
+        let len = count.saturating_mul(size_of::<E>());
         let block = attachment.channel.alloc(len, attachment.until(deadline));
         let mut block = block.map_err(|error| put_error(attachment.name(), error, ()))?;
-        block.set_tag(IN_PLACE);
+        block.set_tag(form);
         Ok(Loan { attachment, block: Some(block), of: PhantomData })
     }
 
-    pub(crate) fn borrow_by(&self, deadline: Deadline) -> Result<Borrowed<'_, T>, GetError> {
+    pub(crate) fn borrow_by<E: Pod>(&self, form: u8, deadline: Deadline) -> Result<Borrowed<'_, E>, GetError> {
         let attachment = self.here()?;
         let block = attachment.pop(deadline).map_err(|error| attachment.get_error(error))?;
-        let form = block.tag();
-        let rest = block.len() % size_of::<T>().max(1);
-        if form != IN_PLACE || rest != 0 {
+        let rest = block.len() % size_of::<E>().max(1);
+        if block.tag() != form || rest != 0 {
             match attachment.shape.flavor {
                 Flavor::Joinable => block.hold().into_iter().for_each(|held| attachment.put_aside(held, Unfinished::Unreadable)),
                 _ => drop(block),
             }
-            return Err(GetError::Form { written: "was not written as this type in place", asked: "in place (borrow)" });
+            return Err(match form {
+                IN_PLACE => GetError::Form { written: "was not written as this type in place", asked: "in place (borrow)" },
+                _ => GetError::Form { written: "was written as plain data in place (loan)", asked: "as bytes (borrow_bytes)" },
+            });
         }
         let apart = (attachment.shape.flavor == Flavor::Joinable).then(|| attachment.in_hand_here().1);
         if let Some(apart) = &apart {
@@ -153,6 +157,13 @@ impl<'q, T: Pod> Loan<'q, T> {
         let Some(block) = self.block.take().and_then(|block| attachment.ours(block)) else {
             return Err(PutError::Inherited(self));
         };
+        if attachment.texts_only && block.tag() == ENCODED {
+            let mut bytes = vec![0; block.len()];
+            if let Err(why) = block.payload().read(&mut bytes).then(|| pass::check_text::<Vec<u8>>(&bytes)).unwrap_or(Ok(())) {
+                self.block = Some(block);
+                return Err(PutError::Encode { value: self, why });
+            }
+        }
         attachment.channel.push_block(block, attachment.until(deadline)).map_err(|Refused { error, block }| {
             self.block = Some(block);
             put_error(attachment.name(), error, self)

@@ -326,7 +326,7 @@ macro_rules! methods_of_both {
             ///
             /// As `put`.
             pub fn loan(&self, count: usize) -> Result<$crate::Loan<'_, T>, $crate::PutError<()>> {
-                self.queue().loan_by(count, Deadline::NEVER)
+                self.queue().loan_by($crate::queue::IN_PLACE, count, Deadline::NEVER)
             }
 
             /// Makes room as [`loan`](Self::loan) does if there is memory now.
@@ -335,7 +335,7 @@ macro_rules! methods_of_both {
             ///
             /// [`NoMemory`](crate::PutError::NoMemory) if there is none, or as [`try_put`](Self::try_put).
             pub fn try_loan(&self, count: usize) -> Result<$crate::Loan<'_, T>, $crate::PutError<()>> {
-                self.queue().loan_by(count, Deadline::NOW)
+                self.queue().loan_by($crate::queue::IN_PLACE, count, Deadline::NOW)
             }
 
             /// Makes room as [`loan`](Self::loan) does; waits at most `timeout` for memory.
@@ -344,7 +344,7 @@ macro_rules! methods_of_both {
             ///
             /// [`NoMemory`](crate::PutError::NoMemory) if there was none until then, or as [`put_timeout`](Self::put_timeout).
             pub fn loan_timeout(&self, count: usize, timeout: Duration) -> Result<$crate::Loan<'_, T>, $crate::PutError<()>> {
-                self.queue().loan_by(count, Deadline::after(timeout))
+                self.queue().loan_by($crate::queue::IN_PLACE, count, Deadline::after(timeout))
             }
 
             /// Takes the oldest message to read it in place; waits while there is none.
@@ -353,7 +353,7 @@ macro_rules! methods_of_both {
             ///
             /// As [`get`](Self::get).
             pub fn borrow(&self) -> Result<$crate::Borrowed<'_, T>, $crate::GetError> {
-                self.queue().borrow_by(Deadline::NEVER)
+                self.queue().borrow_by($crate::queue::IN_PLACE, Deadline::NEVER)
             }
 
             /// Takes the oldest message as [`borrow`](Self::borrow) does if there is one now.
@@ -362,7 +362,7 @@ macro_rules! methods_of_both {
             ///
             /// As [`try_get`](Self::try_get).
             pub fn try_borrow(&self) -> Result<$crate::Borrowed<'_, T>, $crate::GetError> {
-                self.queue().borrow_by(Deadline::NOW)
+                self.queue().borrow_by($crate::queue::IN_PLACE, Deadline::NOW)
             }
 
             /// Takes the oldest message as [`borrow`](Self::borrow) does; waits at most `timeout` for one.
@@ -371,7 +371,89 @@ macro_rules! methods_of_both {
             ///
             /// As [`get_timeout`](Self::get_timeout).
             pub fn borrow_timeout(&self, timeout: Duration) -> Result<$crate::Borrowed<'_, T>, $crate::GetError> {
-                self.queue().borrow_by(Deadline::after(timeout))
+                self.queue().borrow_by($crate::queue::IN_PLACE, Deadline::after(timeout))
+            }
+        }
+
+        /// Bytes written and read in place: the same messages as [`put`](Self::put) and [`get`](Self::get) have.
+        impl $Kind<Vec<u8>> {
+            /// Makes room for a message of `len` bytes, to be written in place, from several parts for instance; waits for memory as
+            /// [`put`](Self::put) does.
+            ///
+            /// ```
+            /// # use multiproc_queue as multiproc;
+            #[doc = concat!("let queue = multiproc::", $name, "::<Vec<u8>>::bounded(2)?;")]
+            /// let loan = queue.loan_bytes(11)?;
+            /// assert!(loan.copy_from(0, b"header") && loan.copy_from(6, b" body"));
+            /// loan.send()?;
+            /// assert_eq!(queue.get()?, b"header body");
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            ///
+            /// # Errors
+            ///
+            /// As `put`. Where a queue carries texts, bytes that are none are refused when they are sent.
+            pub fn loan_bytes(&self, len: usize) -> Result<$crate::Loan<'_, u8>, $crate::PutError<()>> {
+                self.queue().loan_by($crate::queue::ENCODED, len, Deadline::NEVER)
+            }
+
+            /// Makes room as [`loan_bytes`](Self::loan_bytes) does if there is memory now.
+            ///
+            /// # Errors
+            ///
+            /// As [`try_loan`](Self::try_loan).
+            pub fn try_loan_bytes(&self, len: usize) -> Result<$crate::Loan<'_, u8>, $crate::PutError<()>> {
+                self.queue().loan_by($crate::queue::ENCODED, len, Deadline::NOW)
+            }
+
+            /// Makes room as [`loan_bytes`](Self::loan_bytes) does; waits at most `timeout` for memory.
+            ///
+            /// # Errors
+            ///
+            /// As [`loan_timeout`](Self::loan_timeout).
+            pub fn loan_bytes_timeout(
+                &self,
+                len: usize,
+                timeout: Duration,
+            ) -> Result<$crate::Loan<'_, u8>, $crate::PutError<()>> {
+                self.queue().loan_by($crate::queue::ENCODED, len, Deadline::after(timeout))
+            }
+
+            /// Takes the oldest message to copy it from where it lies; waits while there is none.
+            ///
+            /// ```
+            /// # use multiproc_queue as multiproc;
+            #[doc = concat!("let queue = multiproc::", $name, "::bounded(2)?;")]
+            /// queue.put(b"0123456789".to_vec())?;
+            /// let (message, mut last) = (queue.borrow_bytes()?, [0; 4]);
+            /// assert!(message.copy_to(message.len() - last.len(), &mut last));
+            /// assert_eq!(&last, b"6789");
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            ///
+            /// # Errors
+            ///
+            /// As [`get`](Self::get).
+            pub fn borrow_bytes(&self) -> Result<$crate::Borrowed<'_, u8>, $crate::GetError> {
+                self.queue().borrow_by($crate::queue::ENCODED, Deadline::NEVER)
+            }
+
+            /// Takes the oldest message as [`borrow_bytes`](Self::borrow_bytes) does if there is one now.
+            ///
+            /// # Errors
+            ///
+            /// As [`try_get`](Self::try_get).
+            pub fn try_borrow_bytes(&self) -> Result<$crate::Borrowed<'_, u8>, $crate::GetError> {
+                self.queue().borrow_by($crate::queue::ENCODED, Deadline::NOW)
+            }
+
+            /// Takes the oldest message as [`borrow_bytes`](Self::borrow_bytes) does; waits at most `timeout` for one.
+            ///
+            /// # Errors
+            ///
+            /// As [`get_timeout`](Self::get_timeout).
+            pub fn borrow_bytes_timeout(&self, timeout: Duration) -> Result<$crate::Borrowed<'_, u8>, $crate::GetError> {
+                self.queue().borrow_by($crate::queue::ENCODED, Deadline::after(timeout))
             }
         }
     };

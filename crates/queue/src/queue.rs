@@ -50,7 +50,9 @@ methods_of_all!(
 );
 methods_of_both!(Queue, "Queue", "");
 
-/// The tag of a block that was written in place; encoded values have none.
+/// The tag of an encoded value. A `Vec<u8>` is its own encoding.
+pub(crate) const ENCODED: u8 = 0;
+/// The tag of a block of plain data that was written in place.
 pub(crate) const IN_PLACE: u8 = 1;
 
 thread_local! {

@@ -273,6 +273,33 @@ fn a_simple_queue_puts_and_gets() {
 }
 
 #[test]
+fn bytes_written_or_read_in_place_are_the_messages_of_put_and_get() {
+    let q = Queue::<Vec<u8>>::bounded(4).unwrap();
+    for len in [0, 1, 8, 9, 100, 100_000] {
+        let message: Vec<u8> = (0..len).map(|at| at as u8).collect();
+        let loan = q.loan_bytes(len).unwrap();
+        assert!(loan.copy_from(0, &message[..len / 2]) && loan.copy_from(len / 2, &message[len / 2..]));
+        loan.send().unwrap();
+        assert_eq!(q.get().unwrap(), message);
+        q.put(message.clone()).unwrap();
+        assert_eq!(q.borrow_bytes().unwrap().to_vec(), message);
+    }
+    assert!(matches!(q.try_borrow_bytes(), Err(GetError::Empty)));
+    let name = format!("test-bytes-of-texts-{}", std::process::id());
+    let texts = Queue::<String>::builder().named(&name).build().unwrap();
+    let bytes = Queue::<Vec<u8>>::open(&name).unwrap();
+    multiproc_queue::remove_queue(&name).unwrap();
+    let loan = bytes.loan_bytes(9).unwrap();
+    assert!(loan.copy_from(0, b"not \xff\xfe a"));
+    let refused = loan.send_timeout(SHORT).unwrap_err();
+    assert!(matches!(refused, PutError::Encode { .. }) && texts.is_empty());
+    let loan = refused.into_inner();
+    assert!(loan.copy_from(0, b"some text"));
+    loan.send().unwrap();
+    assert_eq!(texts.get().unwrap(), "some text");
+}
+
+#[test]
 fn plain_data_is_written_and_read_in_place() {
     let q = Queue::<u32>::bounded(2).unwrap();
     let loan = q.loan(1000).unwrap();

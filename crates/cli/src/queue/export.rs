@@ -60,7 +60,8 @@ impl Export {
         }
         let left = seen.holders().len();
         if left > 0 {
-            let (messages, stay) = if left == 1 { ("message", "is in hand: it stays") } else { ("messages", "are in hand: they stay") };
+            let (messages, stay) =
+                if left == 1 { ("message", "is in hand: it stays") } else { ("messages", "are in hand: they stay") };
             say!("{left} {messages} of queue {} {stay}", self.name);
         }
         Ok(Exit::Done)

@@ -23,12 +23,14 @@ __all__ = [
     "Full",
     "JoinableQueue",
     "Pipe",
+    "Pool",
     "ProcessPoolExecutor",
     "Queue",
     "ShutDown",
     "SimpleQueue",
     "WorkerDied",
     "get_context",
+    "patch",
     "remove",
 ]
 
@@ -37,8 +39,10 @@ __all__ = [
 _LATER = {
     "Connection": "multiprocessing.connection",
     "Pipe": "multiprocessing.connection",
+    "Pool": "multiproc._pool",
     "ProcessPoolExecutor": "multiproc._executor",
     "WorkerDied": "multiproc._executor",
+    "patch": "multiproc._patch",
 }
 
 TYPE_CHECKING = False
@@ -46,6 +50,8 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection, Pipe
 
     from ._executor import ProcessPoolExecutor, WorkerDied
+    from ._patch import patch
+    from ._pool import Pool
 
 
 def __getattr__(name):

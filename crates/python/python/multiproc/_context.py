@@ -33,8 +33,10 @@ class Context(BaseContext):
         return SimpleQueue(ctx=self)
 
     def Pool(self, processes=None, initializer=None, initargs=(), maxtasksperchild=None):
-        """Return a pool of ``multiprocessing``, which uses pipes of its own."""
-        return self._base.Pool(processes, initializer, initargs, maxtasksperchild)
+        """Return a pool whose workers may die."""
+        from ._pool import Pool
+
+        return Pool(processes, initializer, initargs, maxtasksperchild, context=self)
 
     def get_context(self, method=None):
         """Return this context, or the one of another method."""

@@ -5,6 +5,7 @@ task that it had begun fails, and the others go to another worker.
 """
 
 import collections
+import contextlib
 import itertools
 import os
 import signal
@@ -13,7 +14,7 @@ import time
 import traceback
 import weakref
 from concurrent.futures import _base
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures.process import BrokenProcessPool, _RemoteTraceback
 from functools import partial
 from multiprocessing import get_context, parent_process
 from pickle import PicklingError
@@ -54,13 +55,6 @@ class WorkerDied(BrokenProcessPool):
         return WorkerDied, (self.pid, self.exitcode)
 
 
-class _RemoteTraceback(Exception):
-    """The traceback in the worker, as text."""
-
-    def __str__(self):
-        return self.args[0]
-
-
 def _failed(outbox, error):
     text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     try:
@@ -70,7 +64,7 @@ def _failed(outbox, error):
         outbox.put(("error", told, f'\n"""\n{text}"""'))
 
 
-def _work(inbox, outbox, initializer, initargs):
+def _work(inbox, outbox, initializer, initargs, refused):
     """The worker's side: one answer for each task, in order."""
     if initializer is not None:
         try:
@@ -95,11 +89,16 @@ def _work(inbox, outbox, initializer, initargs):
             return
         function, args, kwargs = task
         try:
-            outbox.put(("result", function(*args, **kwargs), None))
+            result = function(*args, **kwargs)
         except BaseException as error:
             _failed(outbox, error)
+        else:
+            try:
+                outbox.put(("result", result, None))
+            except Exception as error:  # It can't be pickled.
+                _failed(outbox, error if refused is None else refused(error, result))
         # Nothing of a task stays while the next one is waited for.
-        task = function = args = kwargs = None
+        task = function = args = kwargs = result = None
 
 
 class _Task:
@@ -116,6 +115,7 @@ class _Shared:
     """What the executor and the threads of its workers share."""
 
     def __init__(self, context, initializer, initargs, max_tasks, max_workers):
+        self.pid = os.getpid()
         self.context = context
         self.initializer = initializer
         self.initargs = initargs
@@ -126,8 +126,37 @@ class _Shared:
         self.idle = 0
         self.threads = []
         self.workers = {}
+        # Of a Pool: its workers are daemons and end with this process.
+        self.is_pools = False
+        # Makes the exception for a result that can't be pickled.
+        self.refused = None
+        # The traceback of a worker, as text.
+        self.traceback = _RemoteTraceback
         self.ended = False
+        self.terminated = False
         self.broken = None
+
+    def begin_for_pool(self, refused, traceback):
+        """Start all workers at once, for a Pool."""
+        self.is_pools, self.refused, self.traceback = True, refused, traceback
+        for _ in range(self.max_workers):
+            self.start_worker()
+
+    def start_worker(self):
+        worker = _Worker(self)
+        self.threads.append(worker)
+        # In the caller's thread, as concurrent.futures does where processes are forked.
+        worker.start_process()
+        worker.start()
+
+    def abandon(self):
+        """End what nobody can reach any more, in the process that made it: a forked copy has no part in it, and its locks may be held."""
+        if os.getpid() != self.pid:
+            return
+        if self.is_pools:
+            self.terminate()
+        else:
+            self.end()
 
     def take(self, wait):
         """Return the next task, or ``None``: there is none now, or after the end none ever."""
@@ -150,6 +179,16 @@ class _Shared:
         with self.changed:
             self.waiting.extendleft(reversed(tasks))
             self.changed.notify_all()
+
+    def terminate(self, signum=signal.SIGTERM):
+        """End the workers now: what is not done fails."""
+        with self.changed:
+            self.terminated = True
+        self.end()
+        self.fail_all("the pool was terminated", ())
+        for process in list(self.workers.values()):
+            with contextlib.suppress(OSError, ValueError):  # It is gone.
+                os.kill(process.pid, signum)
 
     def end(self, cancel=False):
         with self.changed:
@@ -191,10 +230,12 @@ class _Worker(threading.Thread):
         shared = self.shared
         self.inbox, self.outbox = Queue(), Queue()
         self.taken = self.answered = 0
-        arguments = (self.inbox, self.outbox, shared.initializer, shared.initargs)
-        self.process = shared.context.Process(target=_work, args=arguments)
+        arguments = (self.inbox, self.outbox, shared.initializer, shared.initargs, shared.refused)
+        self.process = shared.context.Process(target=_work, args=arguments, daemon=shared.is_pools or None)
         self.process.start()
         shared.workers[self.process.pid] = self.process
+        if shared.terminated:
+            self.process.terminate()
 
     def run(self):
         try:
@@ -273,7 +314,7 @@ class _Worker(threading.Thread):
             task.future.set_result(value)
         else:
             if text is not None:
-                value.__cause__ = _RemoteTraceback(text)
+                value.__cause__ = self.shared.traceback(text)
             task.future.set_exception(value)
         return None
 
@@ -287,6 +328,8 @@ class _Worker(threading.Thread):
         self.end_process()
         tasks = list(self.at_hand)
         self.at_hand.clear()
+        if self.shared.terminated:
+            return self.shared.fail_all("the pool was terminated", tasks)
         if self.unborn >= _MOST_UNBORN:
             return self.shared.fail_all(f"workers die before they begin; the last one: {died}", tasks)
         if begun:
@@ -314,7 +357,7 @@ _live: weakref.WeakSet[_Shared] = weakref.WeakSet()
 
 def _at_exit():
     for shared in list(_live):
-        shared.end()
+        shared.abandon()
 
 
 # Before the interpreter waits for threads: those of a pool end when they are told to.
@@ -366,7 +409,7 @@ class ProcessPoolExecutor(_base.Executor):
         self._shared = _Shared(context, initializer, initargs, max_tasks_per_child, max_workers)
         _live.add(self._shared)
         # A pool that nobody can reach any more ends when its tasks are done.
-        weakref.finalize(self, self._shared.end)
+        weakref.finalize(self, self._shared.abandon)
 
     @property
     def _processes(self):
@@ -385,11 +428,7 @@ class ProcessPoolExecutor(_base.Executor):
             if shared.idle:
                 shared.changed.notify()
             elif len(shared.threads) < shared.max_workers:
-                worker = _Worker(shared)
-                shared.threads.append(worker)
-                # In the caller's thread, as concurrent.futures does where processes are forked.
-                worker.start_process()
-                worker.start()
+                shared.start_worker()
         return future
 
     def map(self, fn, *iterables, timeout=None, chunksize=1):
@@ -398,6 +437,14 @@ class ProcessPoolExecutor(_base.Executor):
             raise ValueError("chunksize must be >= 1.")
         chunks = _chunks(zip(*iterables), chunksize)
         return _flat(super().map(partial(_chunk, fn), chunks, timeout=timeout))
+
+    def terminate_workers(self):
+        """End the workers with SIGTERM, and the executor with them (as CPython from 3.14 on). What is not done fails."""
+        self._shared.terminate(signal.SIGTERM)
+
+    def kill_workers(self):
+        """End the workers with SIGKILL, and the executor with them (as CPython from 3.14 on). What is not done fails."""
+        self._shared.terminate(signal.SIGKILL)
 
     def shutdown(self, wait=True, *, cancel_futures=False):
         """Take no more tasks, and end when those given are done; ``cancel_futures`` cancels those that no worker has."""

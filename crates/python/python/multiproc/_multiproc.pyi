@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, final
 
-__all__ = ["Memory", "RawDelivery", "RawQueue", "remove"]
+__all__ = ["Memory", "Pending", "RawDelivery", "RawQueue", "remove"]
 
 @final
 class Memory:
@@ -11,6 +11,16 @@ class Memory:
 
     def __len__(self) -> int: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
+
+@final
+class Pending:
+    """A get or a put that may wait. One that is dropped has taken and put nothing."""
+
+    def poll(self) -> tuple[Any] | None:
+        """Try it. ``None``: not yet; else what came."""
+
+    def fileno(self) -> int:
+        """Return the descriptor that is readable when it is time to try again."""
 
 @final
 class RawDelivery:
@@ -78,6 +88,12 @@ class RawQueue:
 
     def get_many(self, max: int, timeout: float | None) -> list[Any]:
         """Wait for one object, then return what is there."""
+
+    def pending_get(self, delivers: bool) -> Pending:
+        """Begin a get for ``asyncio``; ``delivers``: it comes to a ``RawDelivery``."""
+
+    def pending_put(self, value: Any) -> Pending:
+        """Begin a put for ``asyncio``."""
 
     def get_delivery(self, timeout: float | None) -> RawDelivery:
         """Get the oldest value of a joinable queue, in hand."""

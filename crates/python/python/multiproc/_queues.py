@@ -2,7 +2,7 @@
 
 import contextlib
 from multiprocessing import context, reduction
-from queue import Empty
+from queue import Empty, Full
 from types import GenericAlias
 
 from ._errors import ShutDown
@@ -111,6 +111,30 @@ class Queue(_Base):
     def get_nowait(self):
         """Get the oldest object if there is one now."""
         return self.get(False)
+
+    async def aget(self, timeout=None):
+        """Get the oldest object as ``get`` does, without keeping other tasks of ``asyncio`` from running.
+
+        A task that is cancelled meanwhile has taken nothing.
+        """
+        from ._aio import finish
+
+        try:
+            return self.get(False)
+        except Empty:
+            return await finish(self._raw.pending_get(False), timeout, Empty)
+
+    async def aput(self, obj, timeout=None):
+        """Put an object as ``put`` does, without keeping other tasks of ``asyncio`` from running.
+
+        A task that is cancelled meanwhile has put nothing.
+        """
+        from ._aio import finish
+
+        try:
+            self.put(obj, False)
+        except Full:
+            await finish(self._raw.pending_put(obj), timeout, Full)
 
     def put_many(self, values, block=True, timeout=None):
         """Put all values in order and return their number. An exception has in ``put`` how many were put before it."""
@@ -264,6 +288,13 @@ class JoinableQueue(Queue):
         """Get the oldest value as a :class:`Delivery`."""
         self._check()
         return Delivery(self._raw.get_delivery(_timeout(block, timeout)))
+
+    async def aget_delivery(self, timeout=None):
+        """Get the oldest value as ``get_delivery`` does, without keeping other tasks of ``asyncio`` from running."""
+        from ._aio import finish
+
+        self._check()
+        return Delivery(await finish(self._raw.pending_get(True), timeout, Empty))
 
     def dead(self):
         """Iterate over the dead letters. Each is out of the queue then."""

@@ -1,0 +1,53 @@
+"""``multiprocessing`` with the classes of this package, for programs that can't be changed."""
+
+import concurrent.futures
+import multiprocessing
+from multiprocessing import context, forkserver, queues, spawn
+
+from ._executor import ProcessPoolExecutor
+from ._pool import Pool
+from ._queues import JoinableQueue, Queue, SimpleQueue
+
+_KINDS = {"Queue": Queue, "JoinableQueue": JoinableQueue, "SimpleQueue": SimpleQueue}
+_PATCHED_CHILD = "import multiproc.patched; from multiprocessing.spawn import spawn_main"
+_CHILD = "from multiprocessing.spawn import spawn_main"
+_command_line = spawn.get_command_line
+
+
+def patch():
+    """Replace ``multiprocessing``'s ``Queue``, ``JoinableQueue``, ``SimpleQueue`` and ``Pool``, and the ``ProcessPoolExecutor`` of
+    ``concurrent.futures``, with those of this package.
+
+    It reaches names that are looked up from then on, in this process and those that it starts: call it first.
+    """
+    for name, kind in _KINDS.items():
+        setattr(queues, name, kind)
+        setattr(context.BaseContext, name, _maker(kind))
+        setattr(multiprocessing, name, _maker(kind).__get__(multiprocessing.context._default_context))
+    context.BaseContext.Pool = _pool
+    multiprocessing.Pool = _pool.__get__(multiprocessing.context._default_context)
+    multiprocessing.pool.Pool = Pool
+    concurrent.futures.ProcessPoolExecutor = concurrent.futures.process.ProcessPoolExecutor = ProcessPoolExecutor
+    spawn.get_command_line = _patched_command_line
+    server = forkserver._forkserver
+    if "multiproc.patched" not in server._preload_modules:
+        server.set_forkserver_preload(["multiproc.patched", *server._preload_modules])
+
+
+def _maker(kind):
+    def make(self, *arguments, **named):
+        return kind(*arguments, ctx=self.get_context(), **named)
+
+    make.__name__ = kind.__name__
+    make.__doc__ = kind.__doc__
+    return make
+
+
+def _pool(self, processes=None, initializer=None, initargs=(), maxtasksperchild=None):
+    """Return a pool whose workers may die."""
+    return Pool(processes, initializer, initargs, maxtasksperchild, context=self.get_context())
+
+
+def _patched_command_line(**named):
+    # The interpreter's path may be bytes.
+    return [part.replace(_CHILD, _PATCHED_CHILD) if isinstance(part, str) else part for part in _command_line(**named)]

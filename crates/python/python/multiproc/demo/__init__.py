@@ -1,0 +1,1 @@
+"""The programs of a tutorial on ``multiprocessing``, unchanged but for their import: ``python -m multiproc.demo``."""

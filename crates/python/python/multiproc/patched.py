@@ -1,0 +1,5 @@
+"""Importing this calls :func:`multiproc.patch`."""
+
+from ._patch import patch
+
+patch()
