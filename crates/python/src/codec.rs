@@ -1,6 +1,6 @@
 //! Objects to bytes and back. A tag comes first; plain values follow as they are, everything else as a pickle.
 
-use crate::memory::Memory;
+use crate::memory::{Memory, View};
 use multiproc::{Borrowed, Loan};
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyBufferError, PyRuntimeError, PyTypeError, PyValueError};
@@ -65,6 +65,30 @@ impl Content {
         }
     }
 
+    /// Makes the object of a message, with views of the queue's memory for its large buffers.
+    pub(crate) fn view<'py>(self, py: Python<'py>, message: View) -> PyResult<Bound<'py, PyAny>> {
+        let lies = message.message();
+        let (len, tag) = (lies.len(), if self == Self::Objects { lies.get(0) } else { None });
+        let begin = match (self, tag) {
+            (Self::Bytes, _) if len >= LARGE => 0,
+            (_, Some(BYTES)) if len >= LARGE => 1,
+            (_, Some(BUFFERS)) => {
+                // Whatever another process writes meanwhile: the places are those of one look.
+                let mut head = vec![0; head_len(lies)?];
+                copy(lies, 0, &mut head)?;
+                let places = places(&head, len)?;
+                return with_buffers(py, places, Bound::new(py, message)?.as_any());
+            }
+            _ => {
+                let mut bytes = vec![0; len];
+                copy(lies, 0, &mut bytes)?;
+                return self.decode(py, bytes);
+            }
+        };
+        let view = PyMemoryView::from(Bound::new(py, message)?.as_any())?;
+        view.get_item(PySlice::new(py, begin, len as isize, 1))
+    }
+
     /// Makes the object of a message that is in the queue's memory.
     pub(crate) fn take<'py>(self, py: Python<'py>, message: Borrowed<'_, u8>) -> PyResult<Bound<'py, PyAny>> {
         let len = message.len();
@@ -93,7 +117,7 @@ impl Content {
 
     pub(crate) fn decode<'py>(self, py: Python<'py>, bytes: Vec<u8>) -> PyResult<Bound<'py, PyAny>> {
         match self {
-            Self::Objects if bytes.first() == Some(&BUFFERS) => with_buffers(py, bytes),
+            Self::Objects if bytes.first() == Some(&BUFFERS) => over_buffers(py, bytes),
             _ => self.decode_slice(py, &bytes),
         }
     }
@@ -310,7 +334,7 @@ fn decode<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
         (STR, _) => text(py, content),
         (BYTES, _) => Ok(PyBytes::new(py, content).into_any()),
         (PICKLE, _) => loads(py)?.call1((PyBytes::new(py, content),)),
-        (BUFFERS, _) => with_buffers(py, bytes.to_vec()),
+        (BUFFERS, _) => over_buffers(py, bytes.to_vec()),
         _ => Err(unknown()),
     }
 }
@@ -329,25 +353,38 @@ fn loads(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     LOADS.import(py, "pickle", "loads")
 }
 
-/// An object whose buffers are views into the message itself.
-fn with_buffers<'py>(py: Python<'py>, bytes: Vec<u8>) -> PyResult<Bound<'py, PyAny>> {
+/// How many bytes at the beginning of a message say where its buffers lie.
+fn head_len(message: &Borrowed<'_, u8>) -> PyResult<usize> {
+    let mut count = [0; 8];
+    copy(message, 1, &mut count)?;
+    let words = usize::try_from(u64::from_le_bytes(count)).ok().and_then(|count| count.checked_add(2));
+    let len = words.and_then(|words| words.checked_mul(8)).and_then(|len| len.checked_add(1));
+    len.filter(|&len| len <= message.len()).ok_or_else(unknown)
+}
+
+/// Where the pickle and its buffers lie in a message of `len` bytes that begins with `head`.
+fn places(head: &[u8], len: usize) -> PyResult<Vec<(isize, isize)>> {
     let number = |at: usize| -> PyResult<usize> {
-        let field = at.checked_add(8).and_then(|end| bytes.get(at..end)).ok_or_else(unknown)?;
+        let field = at.checked_add(8).and_then(|end| head.get(at..end)).ok_or_else(unknown)?;
         let field = <[u8; 8]>::try_from(field).map_err(|_| unknown())?;
         usize::try_from(u64::from_le_bytes(field)).map_err(|_| unknown())
     };
     let count = number(1)?;
     let mut end = count.checked_add(2).and_then(|words| words.checked_mul(8)).and_then(|len| len.checked_add(1));
-    let mut parts = Vec::new();
+    let mut places = Vec::new();
     for index in 0..=count {
         let at = end.and_then(|end| end.checked_next_multiple_of(ALIGN)).ok_or_else(unknown)?;
-        let until = at.checked_add(number(9 + 8 * index)?).filter(|&until| until <= bytes.len()).ok_or_else(unknown)?;
-        parts.push((at as isize, until as isize));
+        let until = at.checked_add(number(9 + 8 * index)?).filter(|&until| until <= len).ok_or_else(unknown)?;
+        places.push((at as isize, until as isize));
         end = Some(until);
     }
-    let message = Bound::new(py, Memory::new(bytes))?;
-    let view = PyMemoryView::from(message.as_any())?;
-    let mut views = parts.into_iter().map(|(at, until)| view.get_item(PySlice::new(py, at, until, 1)));
+    Ok(places)
+}
+
+/// An object whose buffers are views into the message itself.
+fn with_buffers<'py>(py: Python<'py>, places: Vec<(isize, isize)>, message: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let view = PyMemoryView::from(message)?;
+    let mut views = places.into_iter().map(|(at, until)| view.get_item(PySlice::new(py, at, until, 1)));
     let pickle = views.next().ok_or_else(|| PyBufferError::new_err("a message has no pickle"))??;
     let buffers = PyList::empty(py);
     for view in views {
@@ -356,4 +393,9 @@ fn with_buffers<'py>(py: Python<'py>, bytes: Vec<u8>) -> PyResult<Bound<'py, PyA
     let named = PyDict::new(py);
     named.set_item("buffers", buffers)?;
     loads(py)?.call((pickle,), Some(&named))
+}
+
+fn over_buffers<'py>(py: Python<'py>, bytes: Vec<u8>) -> PyResult<Bound<'py, PyAny>> {
+    let places = places(&bytes, bytes.len())?;
+    with_buffers(py, places, Bound::new(py, Memory::new(bytes))?.as_any())
 }

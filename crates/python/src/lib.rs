@@ -16,7 +16,7 @@ mod _multiproc {
     #[pymodule_export]
     use super::delivery::RawDelivery;
     #[pymodule_export]
-    use super::memory::Memory;
+    use super::memory::{Memory, View};
     #[pymodule_export]
     use super::pending::Pending;
     #[pymodule_export]

@@ -1,9 +1,11 @@
 //! A message's bytes, lent to Python without a copy.
 
+use multiproc::{Borrowed, Queue};
 use pyo3::exceptions::PyBufferError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use std::ffi::{c_int, c_void};
+use std::ptr::NonNull;
 
 /// Bytes of a message that was got. A memoryview of it can be written to: nobody else has these bytes.
 #[pyclass(frozen, module = "multiproc._multiproc")]
@@ -42,15 +44,84 @@ impl Memory {
     ///
     /// Called by the interpreter alone, with a view to be filled.
     unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
-        if view.is_null() {
-            return Err(PyBufferError::new_err("no view was given"));
-        }
-        let (at, len) = (slf.get().at.cast::<c_void>(), slf.get().len as ffi::Py_ssize_t);
-        // SAFETY: the view is the interpreter's, and valid. The bytes stay where they are as long as this object lives, and the
-        // view gets a reference to it.
-        match unsafe { ffi::PyBuffer_FillInfo(view, slf.as_ptr(), at, len, 0, flags) } {
-            0 => Ok(()),
-            _ => Err(PyErr::fetch(slf.py())),
-        }
+        let own = slf.get();
+        // SAFETY: as the interpreter promises. The bytes stay where they are as long as this object lives.
+        unsafe { fill(&slf, view, own.at, own.len, false, flags) }
+    }
+}
+
+/// Fills the interpreter's view.
+///
+/// # Safety
+///
+/// The view is valid or null, and the bytes stay where they are as long as `owner` lives.
+unsafe fn fill<T>(
+    owner: &Bound<'_, T>,
+    view: *mut ffi::Py_buffer,
+    at: *mut u8,
+    len: usize,
+    read_only: bool,
+    flags: c_int,
+) -> PyResult<()> {
+    if view.is_null() {
+        return Err(PyBufferError::new_err("no view was given"));
+    }
+    // SAFETY: the caller's promises. The view gets a reference to the owner.
+    match unsafe {
+        ffi::PyBuffer_FillInfo(view, owner.as_ptr(), at.cast::<c_void>(), len as ffi::Py_ssize_t, read_only.into(), flags)
+    } {
+        0 => Ok(()),
+        _ => Err(PyErr::fetch(owner.py())),
+    }
+}
+
+/// A message where it lies in the queue's memory, to be read alone. It is out of the queue, and its memory is in use as long as this lives.
+#[pyclass(frozen, module = "multiproc._multiproc")]
+pub(crate) struct View {
+    at: NonNull<u8>,
+    len: usize,
+    // Dropped in this order.
+    _message: Borrowed<'static, u8>,
+    _queue: Box<Queue<Vec<u8>>>,
+}
+
+// SAFETY: the pointer is read by Python code alone, and what it points to is in use as long as the message is held.
+unsafe impl Send for View {}
+// SAFETY: as above. Nobody writes through it.
+unsafe impl Sync for View {}
+
+impl View {
+    /// Takes a message of at least one byte by `borrow`. `Ok(None)`: there is none that has a place of its own.
+    pub(crate) fn take<E>(
+        queue: &Queue<Vec<u8>>,
+        borrow: impl for<'q> FnOnce(&'q Queue<Vec<u8>>) -> Result<Borrowed<'q, u8>, E>,
+    ) -> Result<Option<Self>, E> {
+        let queue = Box::new(queue.clone());
+        // SAFETY: the handle is in a box that lives as long as the message, whose field is dropped first. Nobody moves out of either.
+        let lent = unsafe { NonNull::from(&*queue).as_ref() };
+        let message = borrow(lent)?;
+        let len = message.len();
+        Ok(message.as_ptr().map(|at| Self { at, len, _message: message, _queue: queue }))
+    }
+
+    /// The message's bytes from here on, if there are as many.
+    pub(crate) fn message(&self) -> &Borrowed<'static, u8> {
+        &self._message
+    }
+}
+
+#[pymethods]
+impl View {
+    fn __len__(&self) -> usize {
+        self.len
+    }
+
+    /// # Safety
+    ///
+    /// Called by the interpreter alone, with a view to be filled.
+    unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
+        let own = slf.get();
+        // SAFETY: as the interpreter promises. The bytes stay where they are as long as this object lives.
+        unsafe { fill(&slf, view, own.at.as_ptr(), own.len, true, flags) }
     }
 }

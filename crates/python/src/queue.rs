@@ -3,6 +3,7 @@
 use crate::codec::{Content, Encoded, LARGE, Parts};
 use crate::delivery::{Dead, InHand, RawDelivery, dead};
 use crate::errors;
+use crate::memory::View;
 use crate::pending::Pending;
 use multiproc::{GetError, JoinableQueue, PutError, Queue, QueueJoinError};
 use multiproc_travel::pass;
@@ -165,6 +166,19 @@ impl RawQueue {
                 Some(got) => got.map_err(|error| errors::get(py, &error)),
                 None => Err(errors::empty(py)),
             },
+        }
+    }
+
+    fn get_view<'py>(&self, py: Python<'py>, queue: &Queue<Vec<u8>>, until: Until) -> PyResult<Bound<'py, PyAny>> {
+        let take = |left: Option<Duration>| {
+            View::take(queue, |queue| match left {
+                Some(left) => queue.borrow_bytes_timeout(left),
+                None => queue.try_borrow_bytes(),
+            })
+        };
+        match self.get_by(py, until, take)? {
+            Some(message) => self.content.view(py, message),
+            None => Err(PyOSError::new_err("a forked copy of a process has no part in the messages of its parent")),
         }
     }
 
@@ -358,9 +372,12 @@ impl RawQueue {
         Ok(count)
     }
 
-    #[pyo3(signature = (timeout))]
-    fn get<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
-        self.get_object(py, until(timeout)?)
+    #[pyo3(signature = (timeout, copy=true))]
+    fn get<'py>(&self, py: Python<'py>, timeout: Option<f64>, copy: bool) -> PyResult<Bound<'py, PyAny>> {
+        match &self.kind {
+            Kind::Plain(queue) if !copy => self.get_view(py, queue, until(timeout)?),
+            _ => self.get_object(py, until(timeout)?),
+        }
     }
 
     /// Waits for one value, then takes what is there. The exception has in `values` what was got before it.

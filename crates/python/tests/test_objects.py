@@ -180,3 +180,45 @@ def test_a_buffer_lives_as_long_as_its_view():
         there.put(np.full(10_000, number))
         kept.append(there.get()[::7])
     assert all((array == number).all() for number, array in enumerate(kept))
+
+
+def test_views_of_the_queues_memory_are_read_only_and_keep_it():
+    numpy = pytest.importorskip("numpy")
+    queue = Queue(2)
+    frame = numpy.arange(300_000, dtype=numpy.uint32)
+    for _ in range(20):
+        queue.put({"frame": frame, "small": 7})
+        queue.put(b"x" * 200_000)
+        got, text = queue.get(copy=False), queue.get(copy=False)
+        assert got["small"] == 7 and (got["frame"] == frame).all() and not got["frame"].flags.writeable
+        assert isinstance(text, memoryview) and text.readonly and text == b"x" * 200_000
+        # What comes later lies elsewhere while these live.
+        queue.put(numpy.zeros(300_000, dtype=numpy.uint32))
+        queue.get()
+        assert (got["frame"] == frame).all()
+    part = got["frame"][10:20]
+    del got, queue
+    assert (part == frame[10:20]).all()
+    for value in (1, "text", None, [1, 2], b"", b"short"):
+        other = Queue()
+        other.put(value)
+        assert other.get(copy=False) == value
+
+
+def test_an_object_with_many_buffers_comes_back():
+    numpy = pytest.importorskip("numpy")
+    queue = Queue()
+    arrays = [numpy.full(100, number) for number in range(10_000)]
+    for copy in (True, False):
+        queue.put(arrays)
+        got = queue.get(copy=copy)
+        assert all((ours == theirs).all() for ours, theirs in zip(got, arrays, strict=True))
+
+
+def test_large_objects_without_buffers_come_back():
+    queue = Queue()
+    for value in (["text" * 10] * 20_000, "é" * 100_000, bytearray(b"x" * 300_000), b"y" * (1 << 20), {"a": b"z" * 100_000}):
+        for copy in (True, False):
+            queue.put(value)
+            got = queue.get(copy=copy)
+            assert got == value and (copy is False or type(got) is type(value))

@@ -14,6 +14,7 @@ use multiproc_ring::mpmc::Unfinished;
 use multiproc_sync::{ChannelBlock, Refused};
 use multiproc_travel::pass;
 use std::marker::PhantomData;
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -201,6 +202,15 @@ impl<T: Pod> Borrowed<'_, T> {
             Some(payload) => read(payload),
             None => self.block.as_ref().is_some_and(|block| read(block.payload())),
         }
+    }
+
+    /// Where the message lies, for code that is not Rust's: a view for another language, for instance. `None` in a forked copy of the process.
+    ///
+    /// The memory is this message's until this is dropped. Other processes have it mapped: whoever reads through the pointer answers for one that
+    /// writes meanwhile, or that makes the memory smaller.
+    pub fn as_ptr(&self) -> Option<NonNull<T>> {
+        let block = self.block.as_ref().filter(|_| !self.attachment.membership.is_inherited())?;
+        Some(self.shared.unwrap_or_else(|| block.payload()).as_ptr().cast())
     }
 
     /// Iterates over all values, which are copied one by one.

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, final
 
-__all__ = ["Memory", "Pending", "RawDelivery", "RawQueue", "remove"]
+__all__ = ["Memory", "Pending", "RawDelivery", "RawQueue", "View", "remove"]
 
 @final
 class Memory:
@@ -21,6 +21,13 @@ class Pending:
 
     def fileno(self) -> int:
         """Return the descriptor that is readable when it is time to try again."""
+
+@final
+class View:
+    """A message in the queue's memory, as a buffer that can be read."""
+
+    def __len__(self) -> int: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
 
 @final
 class RawDelivery:
@@ -83,8 +90,8 @@ class RawQueue:
     def put_many(self, values: Iterable[Any], timeout: float | None) -> int:
         """Put all objects in order."""
 
-    def get(self, timeout: float | None) -> Any:
-        """Get the oldest object. Raises ``queue.Empty``."""
+    def get(self, timeout: float | None, copy: bool = True) -> Any:
+        """Get the oldest object. Raises ``queue.Empty``. Without ``copy`` its large buffers are views of the queue's memory."""
 
     def get_many(self, max: int, timeout: float | None) -> list[Any]:
         """Wait for one object, then return what is there."""

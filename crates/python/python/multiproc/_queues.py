@@ -98,11 +98,17 @@ class Queue(_Base):
             self._check()
         self._raw.put(obj, timeout if block else 0)
 
-    def get(self, block=True, timeout=None):
-        """Get the oldest object; wait for one if ``block``, at most ``timeout`` seconds. Raises ``queue.Empty``."""
+    def get(self, block=True, timeout=None, *, copy=True):
+        """Get the oldest object; wait for one if ``block``, at most ``timeout`` seconds. Raises ``queue.Empty``.
+
+        Without ``copy`` the large buffers of the object are views of the queue's memory that can only be read: an array is a read-only one,
+        ``bytes`` come as a ``memoryview``. The memory is in use until they are gone. A ``JoinableQueue`` always copies.
+        """
         if self._closed:
             self._check()
-        return self._raw.get(timeout if block else 0)
+        if copy:
+            return self._raw.get(timeout if block else 0)
+        return self._raw.get(timeout if block else 0, False)
 
     def put_nowait(self, obj):
         """Put an object if there is room now."""
