@@ -118,6 +118,7 @@ impl Command {
             | Self::Export(queue::Export { name, .. })
             | Self::Import(queue::Import { name, .. })
             | Self::Work(work::Work { name, .. }) => std::slice::from_ref(name),
+            Self::Doctor(doctor::Doctor { address: Some(address), .. }) => std::slice::from_ref(address),
             _ => &[],
         };
         names.iter().map(String::as_str).find(|name| name.contains("://"))
@@ -178,6 +179,18 @@ fn refuse(mut error: clap::Error) -> ! {
     error.exit()
 }
 
+/// What to do about a limit that the system says no more of than its name.
+fn advice(error: &anyhow::Error) -> &'static str {
+    let refusal = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>()).and_then(std::io::Error::raw_os_error);
+    match refusal.map(rustix::io::Errno::from_raw_os_error) {
+        // The text of the libraries says it already.
+        _ if error.to_string().contains("ulimit") || format!("{error:#}").contains("ulimit") => "",
+        Some(rustix::io::Errno::MFILE) => ": raise the limit of open files (ulimit -n)",
+        Some(rustix::io::Errno::AGAIN) => ": raise the limit of processes (ulimit -u), or the container's",
+        _ => "",
+    }
+}
+
 fn main() -> ExitCode {
     if let Some(code) = work::exec::behind_a_job(std::env::args_os()) {
         return code;
@@ -189,7 +202,7 @@ fn main() -> ExitCode {
         match error.downcast_ref::<Stop>() {
             Some(stop) => (*stop).into(),
             None => {
-                say!("{error:#}");
+                say!("{error:#}{}", advice(&error));
                 Exit::Usage
             }
         }

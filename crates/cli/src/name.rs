@@ -4,8 +4,10 @@ use crate::exit::say;
 use crate::place;
 use anyhow::{Error, anyhow, bail};
 use multiproc::{
-    AttachError, CreateError, Delivery, Flaw, GetError, JoinableQueue, OpenError, Overview, PutError, Queue, Room, Source,
+    AttachError, ChannelError, CreateError, Delivery, Flaw, GetError, JoinableQueue, OpenError, Overview, PutError, Queue, Room,
+    Source,
 };
+use std::io::ErrorKind;
 use std::time::Duration;
 
 /// A queue that has a name, and whose messages are bytes or text.
@@ -156,10 +158,20 @@ pub(crate) fn refused(name: &str, error: OpenError) -> Error {
         }
         OpenError::Create(CreateError::Directory(AttachError::Refused { segment, flaw }))
         | OpenError::Attach(AttachError::Refused { segment, flaw }) => match segment == name {
+            true if flaw == Flaw::NotAFile => anyhow!("{} is no queue: {flaw}; remove it", place::own().join(name).display()),
             true => anyhow!("queue {name} is refused: {flaw}; \"multiproc rm {name}\" removes it"),
             false => anyhow!("{segment} is refused: {flaw}"),
         },
-        other => Error::new(other).context(format!("can't use queue {name}")),
+        OpenError::Create(CreateError::System { source, .. } | CreateError::Directory(AttachError::System { source, .. }))
+            if source.kind() == ErrorKind::StorageFull =>
+        {
+            anyhow!("can't make queue {name}: {}", place::room())
+        }
+        // What was asked for makes a queue: so this is of one that is there.
+        OpenError::Layout(ChannelError::Layout(_) | ChannelError::Spsc(_) | ChannelError::Bounds(_)) => {
+            anyhow!("queue {name} is damaged, or another version made it: \"multiproc rm {name}\" removes it")
+        }
+        other => Error::new(other).context(format!("can't {} queue {name}", if makes { "make" } else { "use" })),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The directory of named queues, as the library finds it, and what can be wrong with it.
 
-use rustix::fs::{Access, FileType, access, lstat, stat};
+use crate::text::size;
+use rustix::fs::{Access, FileType, access, lstat, stat, statvfs};
 use rustix::io::Errno;
 use rustix::process::{getegid, geteuid, getgid, getuid};
 use std::path::PathBuf;
@@ -35,6 +36,13 @@ impl Flaw {
     }
 }
 
+/// How much room there is for queues, and how to get more, in a part of a sentence.
+pub(crate) fn room() -> String {
+    let parent = parent();
+    let free = statvfs(&parent).map_or(0, |system| system.f_bavail * system.f_frsize);
+    format!("{} has {} left, so free some or enlarge it (multiproc doctor tells how)", parent.display(), size(free))
+}
+
 /// What is wrong with the directories, if anything is. `makes`: a queue is to be made there.
 pub(crate) fn flaw(makes: bool) -> Option<Flaw> {
     let (parent, own, me) = (parent(), own(), geteuid().as_raw());
@@ -50,6 +58,9 @@ pub(crate) fn flaw(makes: bool) -> Option<Flaw> {
         Ok(_) => {}
     }
     match lstat(&own) {
+        Err(Errno::NOENT) if makes && access(&parent, Access::WRITE_OK) == Err(Errno::ROFS) => {
+            Flaw::new(format!("{there} is on a file system that is read-only"), ELSEWHERE)
+        }
         Err(Errno::NOENT) if makes && access(&parent, Access::WRITE_OK | Access::EXEC_OK).is_err() => Flaw::new(
             format!("user {me} may not make a directory in {there}"),
             format!("have its owner change that, or {ELSEWHERE}"),

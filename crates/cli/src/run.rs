@@ -148,7 +148,7 @@ impl Run {
             until_empty: false,
             total: input.known.map(|jobs| jobs.saturating_sub(done.len()) as u64),
         };
-        let queue = JoinableQueue::bounded(READ_AHEAD).context("can't make a queue")?;
+        let queue = JoinableQueue::bounded(READ_AHEAD).context("can't make a queue in memory")?;
         let failure = feed(queue.clone(), input, done)?;
         let exit = Worker::new(Here::own(&queue), plan)?.work()?;
         match failure.try_recv() {

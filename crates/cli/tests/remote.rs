@@ -56,11 +56,28 @@ fn a_failed_message_runs_again_and_then_is_dead_and_a_shutdown_ends_workers() {
 }
 
 #[test]
+fn doctor_tells_of_the_server_and_makes_nothing_there() {
+    let Some(server) = Server::start() else { return };
+    let jobs = &server.url("jobs");
+    let found = |code| lines_of(&mut multiproc_with(&["doctor", jobs, "--json"]), code).join("\n");
+    assert!(found(0).contains("not there") && found(0).contains("not there"));
+    check(&multiproc_with(&["create", jobs]).output().unwrap(), 0);
+    let told = found(0);
+    assert!(
+        ["nats-server 2.", "on one server's disk", "sync_interval", "lease"].iter().all(|word| told.contains(word)),
+        "{told}"
+    );
+    let gone = lines_of(&mut multiproc_with(&["doctor", "nats://127.0.0.1:1/jobs"]), 1).join("\n");
+    assert!(gone.starts_with("bad   server") && gone.contains("127.0.0.1:1"), "{gone}");
+    check(&multiproc_with(&["doctor", "jobs"]).output().unwrap(), 2);
+}
+
+#[test]
 fn no_password_is_repeated_and_commands_of_one_machine_say_so() {
     let refused = multiproc().args(["put", "nats://me:hunter2@host/jobs", "a"]).output().unwrap();
     check(&refused, 2);
     assert!(!text(&refused.stderr).contains("hunter2"), "{}", text(&refused.stderr));
     let refused = multiproc().args(["get", "nats://host/jobs"]).output().unwrap();
     check(&refused, 2);
-    assert!(text(&refused.stderr).contains("create, put, work, join, stat and shutdown"), "{}", text(&refused.stderr));
+    assert!(text(&refused.stderr).contains("create, put, work, join, stat, shutdown and doctor"), "{}", text(&refused.stderr));
 }

@@ -70,6 +70,32 @@ fn a_guard_that_is_killed_has_a_successor_that_knows_the_jobs() {
 }
 
 #[test]
+fn a_guard_that_was_stopped_does_not_keep_its_worker() {
+    let (jobs, mut gate) = (Jobs::new(&["a"]), Gate::new());
+    let script = format!("echo started; read x < {}", gate.path().display());
+    let mut worker = Running::start(&mut jobs.work_script(&["--line-buffer", "--until-empty"], &script));
+    assert_eq!(worker.line(), "started");
+    let guard = guard(&worker).unwrap();
+    kill("STOP", guard);
+    gate.let_go(1);
+    assert_eq!(worker.rest(), (String::new(), Some(0)));
+}
+
+#[test]
+fn a_worker_until_empty_waits_for_what_another_one_has_in_hand() {
+    let jobs = Jobs::new(&["a"]);
+    let script = "echo $MULTIPROC_DELIVERY; [ $MULTIPROC_DELIVERY = 2 ] || { sleep 1000; true; }";
+    let mut first = Running::start(&mut jobs.work_script(&["--line-buffer", "--until-empty"], script));
+    assert_eq!(first.line(), "1");
+    let mut second = Running::start(&mut jobs.work_script(&["--line-buffer", "--until-empty"], script));
+    // Long enough to end, did it not wait.
+    std::thread::sleep(Duration::from_millis(300));
+    first.child.kill().unwrap();
+    assert_eq!(second.line(), "2");
+    assert_eq!(second.rest(), (String::new(), Some(0)));
+}
+
+#[test]
 fn a_time_out_ends_a_whole_group_that_ignores_sigterm() {
     let jobs = Jobs::new(&["a"]);
     let script = "trap '' TERM; sleep 1000 & sleep 1000; sleep 1000";

@@ -14,6 +14,7 @@ mod prefetch;
 mod pull;
 mod put;
 mod queue;
+mod report;
 mod runtime;
 mod stream;
 mod until;
@@ -25,6 +26,7 @@ pub use delivery::Delivery;
 pub use error::{AddressError, ConnectError, DoneError, GetError, JoinError, PutError, PutManyError, ServerError, TaskDoneError};
 pub use options::Builder;
 pub use queue::RemoteQueue;
+pub use report::{JetStreamReport, QueueReport, ServerReport};
 
 // What errors hold, and what a program names that runs on one machine or on many.
 pub use multiproc_queue::{DecodeError, EncodeError, WorkDelivery, WorkError, WorkErrorKind, WorkQueue};

@@ -2,7 +2,10 @@
 
 use crate::address::{Address, Login, Secret, Tls};
 use crate::error::{AddressError, ConnectError};
+use crate::link::Link;
 use crate::queue::RemoteQueue;
+use crate::report::{ServerReport, report};
+use crate::stream::Names;
 use serde::{Deserialize, Serialize};
 use std::marker::PhantomData;
 use std::path::PathBuf;
@@ -184,6 +187,20 @@ impl<T> Builder<T> {
     /// As `connect`.
     pub async fn connect_async(self, address: &str) -> Result<RemoteQueue<T>, ConnectError> {
         crate::runtime::anywhere(self.open(address)).await
+    }
+
+    /// Looks what the server at this address is like, and how it keeps the queue if that is there. Nothing is made.
+    ///
+    /// # Errors
+    ///
+    /// No server answers, or it refuses the login.
+    pub fn look(mut self, address: &str) -> Result<ServerReport, ConnectError> {
+        let parsed: Address = address.parse().map_err(|error: AddressError| ConnectError::Address(error))?;
+        self.tls.required |= address.starts_with("tls://");
+        crate::runtime::wait(async move {
+            let link = Link::connect(&parsed, &self.login, &self.tls).await?;
+            report(&link, &Names::new(parsed.queue())).await
+        })
     }
 
     async fn open(mut self, address: &str) -> Result<RemoteQueue<T>, ConnectError> {

@@ -189,8 +189,14 @@ async fn consumer(
     }
 }
 
-async fn info(link: &Link, stream: &str, until: Until) -> Result<Result<Value, ApiError>, ServerError> {
+pub(crate) async fn info(link: &Link, stream: &str, until: Until) -> Result<Result<Value, ApiError>, ServerError> {
     link.api(&format!("STREAM.INFO.{stream}"), &json!({}), until).await
+}
+
+/// The lease of a queue; `None`: it has no consumer yet.
+pub(crate) async fn lease(link: &Link, names: &Names, until: Until) -> Result<Option<Duration>, ServerError> {
+    let found = link.api(&format!("CONSUMER.INFO.{}.workers", names.queue), &json!({}), until).await?;
+    Ok(found.ok().and_then(|found| found["config"]["ack_wait"].as_u64()).map(Duration::from_nanos))
 }
 
 /// Asks what a stream holds.

@@ -8,7 +8,9 @@ mod delivery;
 mod errors;
 mod memory;
 mod pending;
+mod put;
 mod queue;
+mod until;
 
 /// Queues between processes on shared memory.
 #[pyo3::pymodule]

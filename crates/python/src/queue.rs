@@ -1,11 +1,12 @@
 //! A queue as Python sees it: objects in and out, waits that let other threads run and that Ctrl-C ends.
 
-use crate::codec::{Content, Encoded, LARGE, Parts};
+use crate::codec::Content;
 use crate::delivery::{Dead, InHand, RawDelivery, dead};
 use crate::errors;
 use crate::memory::View;
 use crate::pending::Pending;
-use multiproc::{GetError, JoinableQueue, PutError, Queue, QueueJoinError};
+use crate::until::{Until, is_over, until, wait};
+use multiproc::{GetError, JoinableQueue, Queue, QueueJoinError};
 use multiproc_travel::pass;
 use pyo3::exceptions::{PyOSError, PyOverflowError, PyValueError};
 use pyo3::prelude::*;
@@ -14,14 +15,12 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-/// How long a wait goes on before it looks for signals.
-const SLICE: Duration = Duration::from_millis(50);
-
 pub(crate) enum Kind {
     Plain(Queue<Vec<u8>>),
     Joinable(JoinableQueue<Vec<u8>>, InHand),
 }
 
+/// The same for both kinds.
 macro_rules! either {
     ($kind:expr, $queue:ident => $work:expr) => {
         match $kind {
@@ -30,6 +29,7 @@ macro_rules! either {
         }
     };
 }
+pub(crate) use either;
 
 /// A queue of objects. The classes of the package add what `multiprocessing` has around it.
 #[pyclass(frozen, module = "multiproc._multiproc")]
@@ -39,114 +39,12 @@ pub(crate) struct RawQueue {
     /// What another process makes its handle of. Made once, and open as long as this handle.
     travel: OnceLock<(Vec<u8>, OwnedFd)>,
     /// Whether anything was put through this handle.
-    used: OnceLock<()>,
-}
-
-/// Until when a call waits: forever if `None`.
-type Until = Option<Instant>;
-
-fn until(timeout: Option<f64>) -> PyResult<Until> {
-    let Some(seconds) = timeout else { return Ok(None) };
-    if seconds.is_nan() {
-        return Err(PyValueError::new_err("a timeout is a number of seconds, not NaN"));
-    }
-    let wait = Duration::try_from_secs_f64(seconds.max(0.0)).ok();
-    // A time-out beyond the clock's end never comes.
-    Ok(wait.and_then(|wait| Instant::now().checked_add(wait)))
-}
-
-fn is_over(until: Until) -> bool {
-    until.is_some_and(|until| until <= Instant::now())
-}
-
-/// Calls `step` with the time that it may wait, until it has an answer. `None`: the time is over.
-fn wait<R: Send>(py: Python<'_>, until: Until, mut step: impl FnMut(Duration) -> Option<R> + Send) -> PyResult<Option<R>> {
-    loop {
-        let left = until.map_or(SLICE, |until| until.saturating_duration_since(Instant::now()));
-        if let Some(answer) = py.detach(|| step(left.min(SLICE))) {
-            return Ok(Some(answer));
-        }
-        py.check_signals()?;
-        if left <= SLICE && until.is_some() {
-            return Ok(None);
-        }
-    }
+    pub(crate) used: OnceLock<()>,
 }
 
 impl RawQueue {
     fn of(kind: Kind, content: Content) -> Self {
         Self { kind, content, travel: OnceLock::new(), used: OnceLock::new() }
-    }
-
-    fn put_encoded(&self, py: Python<'_>, message: Encoded<'_>, until: Until) -> PyResult<()> {
-        self.used.get_or_init(|| ());
-        let message = match message {
-            Encoded::Parts(parts) => return self.put_parts(py, &parts, until),
-            Encoded::Whole(message) => message,
-        };
-        let is_large = message.len() >= LARGE;
-        self.put_by(py, until, is_large, message, |message, left| match left {
-            None => either!(&self.kind, queue => queue.try_put(message)),
-            Some(left) => either!(&self.kind, queue => queue.put_timeout(message, left)),
-        })
-    }
-
-    /// Puts a large message without a copy between the object and the queue.
-    #[expect(clippy::result_large_err, reason = "the error gives the loan back, which has a block in hand")]
-    fn put_parts(&self, py: Python<'_>, parts: &Parts<'_>, until: Until) -> PyResult<()> {
-        let mut room = None;
-        let len = parts.len;
-        self.put_by(py, until, false, (), |(), left| {
-            let loan = match left {
-                None => either!(&self.kind, queue => queue.try_loan_bytes(len)),
-                Some(left) => either!(&self.kind, queue => queue.loan_bytes_timeout(len, left)),
-            };
-            loan.map(|loan| room = Some(loan))
-        })?;
-        let Some(loan) = room else { return Ok(()) };
-        parts.write_to(py, &loan)?;
-        self.put_by(py, until, false, loan, |loan, left| match left {
-            None => loan.try_send(),
-            Some(left) => loan.send_timeout(left),
-        })
-    }
-
-    /// Has `put` try at once, then with a time that it may wait. `is_long`: even a try lets other threads run.
-    fn put_by<V: Send>(
-        &self,
-        py: Python<'_>,
-        until: Until,
-        is_long: bool,
-        value: V,
-        mut put: impl FnMut(V, Option<Duration>) -> Result<(), PutError<V>> + Send,
-    ) -> PyResult<()> {
-        let first = if is_long { py.detach(|| put(value, None)) } else { put(value, None) };
-        let mut rest = match first {
-            Ok(()) => return Ok(()),
-            Err(PutError::Full(value) | PutError::NoMemory(value)) if !is_over(until) => Some(value),
-            Err(error) => return Err(errors::put(py, &error.map(drop))),
-        };
-        let mut no_memory = false;
-        let step = |left: Duration| {
-            let begin = Instant::now();
-            match put(rest.take()?, Some(left)) {
-                Err(PutError::Full(value) | PutError::Timeout(value)) => {
-                    (rest, no_memory) = (Some(value), false);
-                    None
-                }
-                // Memory may come free, and the call has waited for that.
-                Err(PutError::NoMemory(value)) if begin.elapsed() >= left => {
-                    (rest, no_memory) = (Some(value), true);
-                    None
-                }
-                done => Some(done.map_err(|error| error.map(drop))),
-            }
-        };
-        match wait(py, until, step)? {
-            Some(done) => done.map_err(|error| errors::put(py, &error)),
-            None if no_memory => Err(errors::put(py, &PutError::NoMemory(()))),
-            None => Err(errors::full(py)),
-        }
     }
 
     fn get_by<R: Send>(

@@ -160,7 +160,8 @@ impl<'q, T: Pod> Loan<'q, T> {
         };
         if attachment.texts_only && block.tag() == ENCODED {
             let mut bytes = vec![0; block.len()];
-            if let Err(why) = block.payload().read(&mut bytes).then(|| pass::check_text::<Vec<u8>>(&bytes)).unwrap_or(Ok(())) {
+            let is_read = block.payload().read(&mut bytes);
+            if let Err(why) = if is_read { pass::check_text::<Vec<u8>>(&bytes) } else { Ok(()) } {
                 self.block = Some(block);
                 return Err(PutError::Encode { value: self, why });
             }

@@ -1,7 +1,7 @@
 //! Refusals of the system, writes of a hostile peer, and forks give errors, and never a crash, a hang or a signal.
 
 use multiproc_process::{Exit, Process};
-use multiproc_queue::{GetError, JoinableQueue, OpenError, PutError, Queue};
+use multiproc_queue::{GetError, JoinableQueue, OpenError, Overview, PutError, Queue};
 use multiproc_shm::{Kind, Segment};
 use multiproc_travel::pass;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -171,6 +171,40 @@ fn a_full_file_system_is_an_error_and_gets_go_on() {
             assert_eq!(q.get().unwrap_or_else(|error| panic!("{i} of {put}: {error}"))[0], i as u8);
         }
         q.try_put(vec![1; 10_000]).unwrap();
+    });
+}
+
+#[test]
+fn what_waits_in_a_full_file_system_is_counted_and_got_and_then_the_queue_is_empty() {
+    fn count_and_get(put: u64) {
+        let q = Queue::<u64>::open("full").unwrap();
+        let seen = Overview::open("full").unwrap();
+        assert_eq!((q.len() as u64, seen.len() as u64, seen.gets(), seen.waiting().count() as u64), (put, put, 0, put));
+        assert!((0..put).all(|value| q.try_get() == Ok(value)));
+        assert!(matches!(q.try_get(), Err(GetError::Empty)) && q.is_empty() && q.is_empty());
+        assert!(matches!(q.get_timeout(Duration::from_millis(20)), Err(GetError::Timeout)));
+    }
+    in_a_process(|()| {
+        let Some(()) = small_file_system() else { return };
+        let q = Queue::<u64>::builder().named("full").build().unwrap();
+        let put = (0u64..).find(|value| q.try_put(*value).is_err()).unwrap();
+        assert!(put > 10_000, "{put}");
+        Process::spawn(count_and_get, put).unwrap().join().unwrap();
+        for round in 0..3 {
+            assert!(matches!(q.try_get(), Err(GetError::Empty)));
+            q.put_timeout(round, Duration::from_secs(10)).unwrap();
+            assert_eq!(q.get().unwrap(), round);
+        }
+        // A put that waits for memory goes on when there is some.
+        while q.try_put(0).is_ok() {}
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| q.put_timeout(7, Duration::from_secs(30)));
+            let mut last = 0;
+            while last != 7 {
+                last = q.get_timeout(Duration::from_secs(30)).unwrap();
+            }
+            waiting.join().unwrap().unwrap();
+        });
     });
 }
 

@@ -3,6 +3,8 @@
 mod calls;
 mod limits;
 mod place;
+#[cfg(feature = "nats")]
+mod server;
 mod surroundings;
 mod trial;
 
@@ -17,6 +19,9 @@ use std::io::{ErrorKind, IsTerminal, Write};
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Doctor {
+    /// Look at this server, and the queue on it, in place of this machine.
+    #[arg(value_name = "nats://HOST/QUEUE")]
+    pub(crate) address: Option<String>,
     /// One JSON object a line: check, mark, found, means, change.
     #[arg(long)]
     json: bool,
@@ -25,6 +30,7 @@ pub(crate) struct Doctor {
 const EXAMPLES: &str = "\
 Examples:
   multiproc doctor
+  multiproc doctor nats://host/jobs
   multiproc doctor --json | jq -r 'select(.mark != \"ok\") | .check'
 
 Exit code 1: something does not work here. A warning alone is 0.";
@@ -76,11 +82,27 @@ impl Finding {
 
 impl Doctor {
     pub(crate) fn run(self) -> anyhow::Result<Exit> {
+        if let Some(word) = &self.address {
+            anyhow::bail!("{word:?} is no address of a server, such as nats://host/jobs");
+        }
         let checks: [fn() -> Vec<Finding>; 5] =
             [calls::findings, place::findings, limits::findings, surroundings::findings, trial::findings];
+        self.tell(checks.into_iter().flat_map(|check| check()))
+    }
+
+    /// Tells what a look at a server came to.
+    #[cfg(feature = "nats")]
+    pub(crate) fn tell_of_server(
+        &self,
+        looked: Result<multiproc_nats::ServerReport, multiproc_nats::ConnectError>,
+    ) -> anyhow::Result<Exit> {
+        self.tell(server::findings(looked))
+    }
+
+    fn tell(&self, findings: impl IntoIterator<Item = Finding>) -> anyhow::Result<Exit> {
         let mut worst = Mark::Ok;
         let mut warnings = 0;
-        for finding in checks.into_iter().flat_map(|check| check()) {
+        for finding in findings {
             worst = worst.max(finding.mark);
             warnings += usize::from(finding.mark == Mark::Warn);
             let printed = self.print(&finding);

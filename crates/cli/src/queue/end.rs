@@ -8,6 +8,7 @@ use crate::signals::Signals;
 use anyhow::{Context, bail};
 use clap::Args;
 use multiproc::{AttachError, GetError, Overview, RemoveError, remove_queue, wait};
+use std::io::ErrorKind;
 use std::time::Duration;
 
 /// Remove queues, with everything in them.
@@ -47,6 +48,10 @@ impl Rm {
                 }
                 Err(RemoveError::Refused(AttachError::Name(_))) => {
                     say!("{}", wrong_name(name));
+                    exit = Exit::Usage;
+                }
+                Err(RemoveError::Refused(AttachError::System { source, .. })) if source.kind() == ErrorKind::IsADirectory => {
+                    say!("{} is a directory, and no queue: remove it with rm -r", place::own().join(name).display());
                     exit = Exit::Usage;
                 }
                 // The others go all the same.

@@ -266,7 +266,7 @@ fn scarcity(name: &str, len: u64) -> String {
     let parent = place::parent();
     let free = statvfs(&parent).map_or(u64::MAX, |system| system.f_bavail * system.f_frsize);
     if free < len.saturating_add(SPARE) {
-        return format!("{} has {} left, so free some or enlarge it (multiproc doctor tells how)", parent.display(), size(free));
+        return place::room();
     }
     let limit = |resource| getrlimit(resource).current;
     let limits = [

@@ -19,7 +19,7 @@ pub(super) fn create(address: &str, shape: &Shape) -> anyhow::Result<Exit> {
     if shape.memory.is_some() || shape.max_message.is_some() || shape.text {
         bail!("--memory, --max-message and --text are for queues of this machine: the server has limits of its own");
     }
-    let mut builder = Remote::builder();
+    let mut builder = super::builder();
     if let Some(most) = shape.maxsize {
         builder = builder.bounded(most.into());
     }

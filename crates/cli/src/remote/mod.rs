@@ -23,8 +23,9 @@ pub(crate) fn run(command: Command, address: &str) -> anyhow::Result<Exit> {
         Command::Join(join) => commands::join(address, join.timeout),
         Command::Stat(stat) => commands::stat(address, stat.json),
         Command::Shutdown(_) => commands::shutdown(address),
+        Command::Doctor(doctor) => doctor.tell_of_server(builder().look(address)),
         _ => bail!(
-            "of the commands, create, put, work, join, stat and shutdown take a nats:// address; the others are for this machine"
+            "of the commands, create, put, work, join, stat, shutdown and doctor take a nats:// address; the others are for this machine"
         ),
     }
 }
@@ -34,12 +35,13 @@ type Remote = RemoteQueue<Vec<u8>>;
 
 /// Opens a queue, or makes it.
 fn open(address: &str) -> anyhow::Result<Remote> {
-    open_with(address, Remote::builder())
+    open_with(address, builder())
 }
 
-/// Opens a queue with these choices. The login is in the variables that the `nats` command reads: no secret is an argument, which
-/// everybody on the machine could read.
-fn open_with(address: &str, mut builder: Builder<Vec<u8>>) -> anyhow::Result<Remote> {
+/// Begins a queue. The login is in the variables that the `nats` command reads: no secret is an argument, which everybody on the machine
+/// could read.
+fn builder() -> Builder<Vec<u8>> {
+    let mut builder = Remote::builder();
     if let Ok(file) = var("NATS_CREDS") {
         builder = builder.credentials_file(file);
     } else if let Ok(file) = var("NATS_NKEY") {
@@ -55,6 +57,11 @@ fn open_with(address: &str, mut builder: Builder<Vec<u8>>) -> anyhow::Result<Rem
     if let (Ok(certificate), Ok(key)) = (var("NATS_CERT"), var("NATS_KEY")) {
         builder = builder.client_certificate(certificate, key);
     }
+    builder
+}
+
+/// Opens a queue with these choices.
+fn open_with(address: &str, builder: Builder<Vec<u8>>) -> anyhow::Result<Remote> {
     // An address that is refused may hold a password.
     let shown = || if address.contains('@') { "the queue" } else { address };
     builder.connect(address).with_context(|| format!("can't open {}", shown()))

@@ -76,7 +76,9 @@ impl Input {
     pub(crate) fn open(given: &[Given], files: &[PathBuf], how: &Splitting) -> anyhow::Result<Self> {
         let end = if how.null { 0 } else { b'\n' };
         let single = |file: &Path| -> anyhow::Result<Rows> {
-            Ok(Box::new(records(open(file)?, end).map(|record| record.map(|record| vec![record]))))
+            let name = file.display().to_string();
+            let named = move |error: io::Error| io::Error::new(error.kind(), format!("{name}: {error}"));
+            Ok(Box::new(records(open(file)?, end).map(move |record| record.map(|record| vec![record]).map_err(&named))))
         };
         let mut known = None;
         let rows: Rows = match (given, files) {
@@ -165,18 +167,10 @@ fn records(from: impl BufRead, end: u8) -> impl Iterator<Item = io::Result<Vec<u
     from.split(end)
 }
 
-/// Adds an argument to each tuple. The shorter list begins again where it has ended, as in GNU parallel.
+/// Adds an argument to each tuple. The shorter list ends both, as in GNU parallel.
 fn link(tuples: &mut Vec<Row>, arguments: &[Vec<u8>]) {
-    let len = tuples.len().max(arguments.len());
-    if tuples.is_empty() || arguments.is_empty() {
-        return tuples.clear();
-    }
-    let linked = (0..len).map(|at| {
-        let mut tuple = tuples[at % tuples.len()].clone();
-        tuple.push(arguments[at % arguments.len()].clone());
-        tuple
-    });
-    *tuples = linked.collect();
+    tuples.truncate(arguments.len());
+    tuples.iter_mut().zip(arguments).for_each(|(tuple, argument)| tuple.push(argument.clone()));
 }
 
 /// Several rows as one.
@@ -213,7 +207,8 @@ mod tests {
     #[test]
     fn sources_are_combined_or_linked() {
         assert_eq!(rows(&["c", ":::", "a", "b", ":::", "1", "2"], 1), ["a 1", "a 2", "b 1", "b 2"]);
-        assert_eq!(rows(&["c", ":::", "a", "b", "c", ":::+", "1", "2"], 1), ["a 1", "b 2", "c 1"]);
+        assert_eq!(rows(&["c", ":::", "a", "b", "c", ":::+", "1", "2"], 1), ["a 1", "b 2"]);
+        assert_eq!(rows(&["c", ":::", "a", ":::+", "1", "2"], 1), ["a 1"]);
         assert_eq!(rows(&["c", ":::", "a", "b", "c"], 2), ["a b", "c"]);
         assert!(rows(&["c", ":::"], 1).is_empty());
         assert_eq!(rows(&["c", ":::", "a, b", ",", ", "], 1), ["a b", ",", " "]);

@@ -6,8 +6,10 @@
 
 use crate::work::exec::this_program;
 use anyhow::Context;
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::time::Timespec;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::flag;
 use std::fs::File;
@@ -37,6 +39,8 @@ enum Standing {
 }
 
 const ENTRY: usize = size_of::<i32>();
+/// How long the guard may take to end.
+const PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 /// When a process is tried again that the system refused.
 const LATER: Duration = Duration::from_millis(200);
 
@@ -90,8 +94,13 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if let Standing::Here { process, .. } = &mut self.process {
+        if let Standing::Here { process, pidfd } = &mut self.process {
             drop(process.stdin.take());
+            // One that was stopped ends nothing.
+            let mut ended = [PollFd::new(pidfd, PollFlags::IN)];
+            if poll(&mut ended, Some(&PATIENCE)) == Ok(0) {
+                let _ = process.kill();
+            }
             // In a container the first process may reap nobody.
             let _ = process.wait();
         }

@@ -52,7 +52,7 @@ pub(crate) struct Work {
     /// Put a message aside after so many failed deliveries: see "multiproc dead" [default: the queue's own limit]
     #[arg(long, visible_alias = "retries", value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     max_deliveries: Option<u16>,
-    /// End once no message waits and nothing is in hand. Without it, the worker waits for more until the queue is shut down.
+    /// End once no message waits and nothing is in hand, by any worker. Without it, the worker waits for more until the queue is shut down.
     #[arg(long)]
     pub(crate) until_empty: bool,
     /// For "multiproc run" alone: a queue itself knows what is done.

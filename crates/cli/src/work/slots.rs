@@ -16,7 +16,7 @@ use crate::work::output::{InOrder, Output, Target};
 use crate::work::retry::{BackOff, Retries};
 use crate::work::settle::{Failed, Finished, Printable, Tallies};
 use crate::work::spool::Spool;
-use crate::work::start::Next;
+use crate::work::start::{LOOK, Next};
 use crate::work::supply::Supply;
 use anyhow::Context;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -216,6 +216,8 @@ impl<'q> Worker<'q> {
 
     fn next_time(&self, next: &Next) -> Option<Instant> {
         let start = match next {
+            // Another process's message may become done, which nothing tells.
+            Next::Message if self.plan.until_empty && self.is_idle() => Some(Instant::now() + LOOK),
             Next::Now => Some(Instant::now()),
             Next::At(at) => Some(*at),
             Next::Message | Next::Later | Next::Never => None,

@@ -28,8 +28,8 @@ pub(crate) enum Next {
     Never,
 }
 
-/// How often a busy machine is looked at.
-const LOOK: Duration = Duration::from_millis(500);
+/// How often a busy machine is looked at, and what others still have in hand.
+pub(crate) const LOOK: Duration = Duration::from_millis(500);
 /// When a start is tried again that the system refused.
 const LATER: Duration = Duration::from_millis(200);
 /// Jobs that may have ended and wait for an earlier one to be printed.
@@ -43,7 +43,8 @@ impl Worker<'_> {
         let Some(slot) = self.free_slot() else { return Ok(Next::Later) };
         if let Some(at) = self.next_start.filter(|at| *at > Instant::now()) {
             // Where nothing more comes, there is no start to wait for.
-            let is_over = self.is_idle() && self.supply.is_empty() && (self.plan.until_empty || self.supply.is_shut_down());
+            let is_last = || self.is_done_when_empty() || self.is_idle() && self.supply.is_shut_down();
+            let is_over = self.supply.is_empty() && is_last();
             return Ok(if is_over { Next::Never } else { Next::At(at) });
         }
         if let Some(taken) = self.unstarted.take() {
@@ -63,7 +64,7 @@ impl Worker<'_> {
                 self.start(taken, slot)
             }
             Got::Empty if self.retries.has_due() => Ok(Next::Now),
-            Got::Empty if self.plan.until_empty && self.is_idle() => Ok(Next::Never),
+            Got::Empty if self.is_done_when_empty() => Ok(Next::Never),
             Got::Empty | Got::Asked => Ok(Next::Message),
             Got::ShutDown => Ok(Next::Never),
             Got::Unreadable(why) => {
@@ -71,6 +72,11 @@ impl Worker<'_> {
                 Ok(Next::Now)
             }
         }
+    }
+
+    /// Whether the work is over once no message waits: nothing is in hand, here or in another process, which may die with it.
+    fn is_done_when_empty(&self) -> bool {
+        self.plan.until_empty && self.is_idle() && self.supply.unfinished() == 0
     }
 
     /// A slot for the next job, unless what has ended waits for its output to be printed.
@@ -89,7 +95,8 @@ impl Worker<'_> {
         let filled = self.plan.template.fill(filling);
         drop(arguments);
         let Ok(command) = filled else {
-            self.on_unfit(taken, "it has a NUL byte, which no argument can hold; --null splits input at NUL bytes")?;
+            let other = self.other_way("--null splits input at NUL bytes");
+            self.on_unfit(taken, &format!("it has a NUL byte, which no argument can hold; {other}"))?;
             return Ok(Next::Now);
         };
         let options = &self.plan.options;
@@ -114,7 +121,8 @@ impl Worker<'_> {
                 Ok(Next::Now)
             }
             Err(refused) if refused.is_too_long() => {
-                self.on_unfit(refused.taken, "it is longer than an argument can be; without {} it goes to standard input")?;
+                let other = self.other_way("put it into a queue, whose work can have it as standard input");
+                self.on_unfit(refused.taken, &format!("it is longer than an argument can be; {other}"))?;
                 Ok(Next::Now)
             }
             Err(refused) if refused.is_for_now() && self.jobs.iter().any(Option::is_some) => {
@@ -145,6 +153,11 @@ impl Worker<'_> {
             MessageSource::Input => environment.push(("MULTIPROC_ID", number.clone().into())),
         }
         environment
+    }
+
+    /// What to do about a message that can be no argument. `run` has nothing but arguments.
+    fn other_way(&self, of_run: &'static str) -> &'static str {
+        if self.plan.source == MessageSource::Input { of_run } else { "without {} it goes to standard input" }
     }
 
     /// A message that makes no command counts as a job that failed.

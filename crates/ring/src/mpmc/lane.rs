@@ -196,10 +196,15 @@ impl Rings {
                 Ok(None) => {}
                 Err(PopError::Empty) => {
                     let filled = self.filled();
-                    if filled.number() == now.number() && (filled.class() == 0 || filled.is_shut()) {
+                    let is_last = filled.number() == now.number();
+                    if is_last && (filled.class() == 0 || filled.is_shut()) {
                         return Err(PopError::Empty);
                     }
-                    self.close(arena, now, ring)?;
+                    match self.close(arena, now, ring) {
+                        // For want of memory it stays the large ring that it is.
+                        Err(PopError::NoMemory { .. }) if is_last => return Err(PopError::Empty),
+                        closed => closed?,
+                    }
                 }
                 Err(PopError::Closed) => {
                     let filled = self.filled();

@@ -19,8 +19,9 @@
 use super::arena::{Arena, Found};
 use super::era::Era;
 use super::error::{AllocError, FillError, PopError};
-use super::layout::{Ends, SLOTS_AT};
+use super::layout::{Ends, PAGE, SLOTS_AT};
 use super::state::{BlockState, Content, Origin, Owner, RingId, Slot, Ticket, Turns};
+use super::walk::Aim;
 use crate::distance::Distance;
 use multiproc_prim::{Array, AtomicPair, AtomicU64, Backoff, Known, Ordering, OutOfBounds, Place, Region};
 use std::io;
@@ -175,7 +176,7 @@ impl Ring {
     pub(crate) fn push(&self, arena: &Arena, me: Owner, era: Era, filling: Filling<'_>) -> Result<(), FillError> {
         let (mut backoff, mut hung_back) = (Backoff::new(), false);
         while backoff.tries() <= MOST_TRIES {
-            let spot = self.find_tail(&mut backoff)?;
+            let spot = self.find_tail(&mut backoff, Aim::Fill)?;
             let Spot { ticket, slot, word } = spot;
             match word.content() {
                 Content::Closed => return Err(FillError::Closed),
@@ -224,7 +225,7 @@ impl Ring {
 
     /// Whether a push would find room now. Closed counts as room: the push will say it.
     pub(crate) fn has_room(&self, arena: &Arena) -> bool {
-        match self.find_tail(&mut Backoff::new()) {
+        match self.find_tail(&mut Backoff::new(), Aim::Look) {
             Ok(spot) if spot.word.content() != Content::Closed => self.is_free_for(arena, &spot).unwrap_or(true),
             _ => true,
         }
@@ -275,7 +276,7 @@ impl Ring {
     ) -> Result<Option<Popped<'a>>, PopError> {
         let (mut backoff, mut hung_back) = (Backoff::new(), false);
         while backoff.tries() <= MOST_TRIES {
-            let (Spot { ticket, slot, word }, waiting) = self.find_head(arena, &mut backoff, true)?;
+            let (Spot { ticket, slot, word }, waiting) = self.find_head(arena, &mut backoff, Aim::Take)?;
             if !is_drained() {
                 return Ok(None);
             }
@@ -321,7 +322,7 @@ impl Ring {
 
     /// Whether a pop would find something now.
     pub(crate) fn has_message(&self, arena: &Arena) -> bool {
-        let found = self.find_head(arena, &mut Backoff::new(), false);
+        let found = self.find_head(arena, &mut Backoff::new(), Aim::Look);
         matches!(found, Ok((_, Waiting::Small(..) | Waiting::Block(..))))
     }
 
@@ -330,7 +331,7 @@ impl Ring {
     pub(crate) fn close_if_empty(&self, arena: &Arena, era: Era, is_drained: impl Fn() -> bool) -> PopError {
         let mut backoff = Backoff::new();
         while backoff.tries() <= MOST_TRIES {
-            match self.find_head(arena, &mut backoff, false) {
+            match self.find_head(arena, &mut backoff, Aim::Close) {
                 Ok((_, Waiting::Closed)) => return PopError::Closed,
                 Ok((_, Waiting::Small(..) | Waiting::Block(..))) => return PopError::Empty,
                 Ok((Spot { ticket, slot, word }, Waiting::Nothing)) => {
@@ -352,7 +353,7 @@ impl Ring {
     pub(crate) fn open(&self, era: Era, is_over: impl Fn() -> bool) -> Result<(), FillError> {
         let mut backoff = Backoff::new();
         while backoff.tries() <= MOST_TRIES {
-            let Spot { ticket, slot, word } = self.find_tail(&mut backoff)?;
+            let Spot { ticket, slot, word } = self.find_tail(&mut backoff, Aim::Fill)?;
             // Nor is it open for this era if a process that died opened it for an era that began elsewhere.
             let is_shut = word.content() == Content::Closed || word.is_of_another(era);
             // The mark that was seen is of an earlier era only if this one has not begun since.
@@ -368,7 +369,7 @@ impl Ring {
     }
 
     fn head(&self, arena: &Arena) -> Result<u64, Trouble> {
-        self.find_head(arena, &mut Backoff::new(), false).map(|(spot, _)| self.turns.number(spot.ticket))
+        self.find_head(arena, &mut Backoff::new(), Aim::Look).map(|(spot, _)| self.turns.number(spot.ticket))
     }
 
     /// Messages taken since the ring was made.
@@ -382,7 +383,7 @@ impl Ring {
         let Ok(mut before) = head() else { return 0 };
         let mut least = 0;
         for _ in 0..MOST_LOOKS {
-            let Ok(tail) = self.find_tail(&mut Backoff::new()) else { return 0 };
+            let Ok(tail) = self.find_tail(&mut Backoff::new(), Aim::Look) else { return 0 };
             let Ok(after) = head() else { return 0 };
             // At the moment the tail was read, at least so many waited, and exactly so many if the head stood still.
             let waiting = self.turns.number(tail.ticket).wrapping_sub(after) as i64;
@@ -397,7 +398,7 @@ impl Ring {
 
     /// Messages pushed since the ring was made, at least all whose push has returned.
     pub(crate) fn pushed(&self) -> u64 {
-        let tail = match self.find_tail(&mut Backoff::new()) {
+        let tail = match self.find_tail(&mut Backoff::new(), Aim::Look) {
             Ok(spot) => spot.ticket,
             Err(_) => Ticket(self.ends.tail.load(Ordering::Relaxed)),
         };
@@ -431,6 +432,20 @@ impl Ring {
             Some(known) if known.get() >> (chunk % 64) & 1 != 0 => Ok(()),
             _ => self.commit(chunk),
         }
+    }
+
+    /// Whether anything was written to a slot for which there is no memory here: then its page has some.
+    #[cold]
+    pub(super) fn has_been_written(&self, index: usize) -> bool {
+        let at = SLOTS_AT + index * size_of::<AtomicPair>();
+        self.region.copy_out(at..at + size_of::<AtomicPair>()).is_none_or(|bytes| bytes.iter().any(|byte| *byte != 0))
+    }
+
+    /// Whether a slot has memory since the one before it has: the first slot of a chunk lies in the last page of the chunk before.
+    #[cold]
+    pub(super) fn shares_page_with_one_written(&self, index: usize) -> bool {
+        let page = |slot: usize| (SLOTS_AT + slot * size_of::<AtomicPair>()) / PAGE;
+        index.checked_sub(1).is_some_and(|before| page(before) == page(index) && self.has_been_written(before))
     }
 
     #[cold]

@@ -10,6 +10,19 @@ use std::iter;
 /// Slots that a walk looks at before it asks the shared end: as many as others are likely to have used meanwhile.
 const SHORT_WALK: u32 = 4;
 
+/// What an operation does with the slot that it looks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Aim {
+    /// It only looks.
+    Look,
+    /// It takes the message, if there is one.
+    Take,
+    /// It puts a message into the slot, if that is free.
+    Fill,
+    /// It writes the mark that closes into the slot, if the ring is empty.
+    Close,
+}
+
 /// The way of one operation from slot to slot.
 struct Walk<'r> {
     /// The shared word of the end that is looked for.
@@ -24,10 +37,10 @@ struct Walk<'r> {
 impl Ring {
     /// The first ticket whose slot is not filled, or is filled with the mark that closes.
     #[inline(always)]
-    pub(super) fn find_tail(&self, backoff: &mut Backoff) -> Result<Spot<'_>, Trouble> {
+    pub(super) fn find_tail(&self, backoff: &mut Backoff, aim: Aim) -> Result<Spot<'_>, Trouble> {
         let mut walk = Walk { end: &self.ends.tail, at: self.start(&self.tail), steps: 0, asked: false };
         loop {
-            let spot = self.look(walk.at)?;
+            let spot = self.look(walk.at, aim)?;
             match spot.word.turns_ahead_of(self.turns.turn(spot.ticket)) {
                 -1 => {
                     self.arrive(&walk, &self.tail);
@@ -45,21 +58,21 @@ impl Ring {
         }
     }
 
-    /// The first ticket whose message is not taken, or not there yet. `takes`: the caller takes that message, and does not only look.
+    /// The first ticket whose message is not taken, or not there yet.
     #[inline(always)]
     pub(super) fn find_head<'a>(
         &self,
         arena: &'a Arena,
         backoff: &mut Backoff,
-        takes: bool,
+        aim: Aim,
     ) -> Result<(Spot<'_>, Waiting<'a>), Trouble> {
         let mut walk = Walk { end: &self.ends.head, at: self.start(&self.head), steps: 0, asked: false };
         loop {
-            let spot = self.look(walk.at)?;
+            let spot = self.look(walk.at, aim)?;
             let ahead = spot.word.turns_ahead_of(self.turns.turn(spot.ticket));
             let waiting = match ahead {
                 -1 => Some(Waiting::Nothing),
-                0 => self.waiting(arena, &spot, takes)?,
+                0 => self.waiting(arena, &spot, aim)?,
                 _ => None,
             };
             if let Some(waiting) = waiting {
@@ -79,7 +92,7 @@ impl Ring {
         &'r self,
         arena: &'a Arena,
     ) -> impl Iterator<Item = Result<(Spot<'r>, Waiting<'a>), Trouble>> {
-        let mut next = Some(self.find_head(arena, &mut Backoff::new(), false).map(|(head, _)| head.ticket));
+        let mut next = Some(self.find_head(arena, &mut Backoff::new(), Aim::Look).map(|(head, _)| head.ticket));
         // One turn: what is put behind that came while we looked.
         let mut left = self.slots.len();
         iter::from_fn(move || {
@@ -102,19 +115,19 @@ impl Ring {
 
     /// What waits at a ticket, and no message if others took it meanwhile. `None`: nothing was put there yet.
     fn seen_at<'a>(&self, arena: &'a Arena, at: Ticket) -> Result<Option<(Spot<'_>, Option<Waiting<'a>>)>, Trouble> {
-        let spot = self.look(at)?;
+        let spot = self.look(at, Aim::Look)?;
         let turn = self.turns.turn(at);
         if spot.word.turns_ahead_of(turn) < 0 {
             return Ok(None);
         }
-        let waiting = if spot.word.turn() == turn { self.waiting(arena, &spot, false)? } else { None };
+        let waiting = if spot.word.turn() == turn { self.waiting(arena, &spot, Aim::Look)? } else { None };
         let is_end = matches!(waiting, Some(Waiting::Closed));
         Ok((!is_end).then_some((spot, waiting)))
     }
 
     /// What a slot that was filled in this turn has for a consumer; `None`: it was taken.
     #[inline(always)]
-    fn waiting<'a>(&self, arena: &'a Arena, spot: &Spot<'_>, takes: bool) -> Result<Option<Waiting<'a>>, Trouble> {
+    fn waiting<'a>(&self, arena: &'a Arena, spot: &Spot<'_>, aim: Aim) -> Result<Option<Waiting<'a>>, Trouble> {
         Ok(match spot.word.content() {
             // It was opened again after it was closed in the turn after this one: what it held in this turn is long taken.
             Content::Nothing => None,
@@ -123,7 +136,7 @@ impl Ring {
             Content::Small { len, tag, .. } => Some(Waiting::Small(len, tag)),
             Content::Block => {
                 let Some(block) = self.block_in(arena, spot.slot, spot.word)? else { return Ok(None) };
-                if takes {
+                if aim == Aim::Take {
                     fetch_to_write(&block.header.state);
                 }
                 // Relaxed: at least as new as the slot that named the block (pairs with: take).
@@ -135,10 +148,19 @@ impl Ring {
 
     /// Reads the slot of a ticket.
     #[inline(always)]
-    fn look(&self, ticket: Ticket) -> Result<Spot<'_>, Trouble> {
+    fn look(&self, ticket: Ticket, aim: Aim) -> Result<Spot<'_>, Trouble> {
         let index = self.turns.index(ticket).ok_or(Trouble::Corrupt)?;
         let slot = self.slots.get(index).ok_or(Trouble::Corrupt)?;
-        self.ensure(index)?;
+        if let Err(error) = self.ensure(index) {
+            match aim {
+                // Its own page has memory, where those around it can't be had.
+                _ if self.has_been_written(index) => {}
+                // It is as if it had memory.
+                Aim::Look | Aim::Take => return Ok(Spot { ticket, slot, word: Slot(0) }),
+                Aim::Close if self.shares_page_with_one_written(index) => {}
+                Aim::Close | Aim::Fill => return Err(error.into()),
+            }
+        }
         // Acquire: what came with the message (pairs with: take), and the slots after this one at least as new as the process
         // that filled this one saw them (pairs with: walk).
         Ok(Spot { ticket, slot, word: Slot(slot.first(Ordering::Acquire)) })
