@@ -33,3 +33,19 @@ fn what_the_worker_says_has_a_line_of_its_own_above_the_bar() {
     gate.let_go(1);
     assert_eq!(terminal.end(), 143);
 }
+
+#[test]
+fn output_without_a_line_end_stays_on_the_screen() {
+    let mut gate = Gate::new();
+    let script = format!("read x < {}; printf RESULT-$1", gate.path().display());
+    let arguments = ["run", "-j1", "--bar", "--", "sh", "-c", &script, "sh", "{}", ":::", "1", "2"];
+    let terminal = Terminal::start(&arguments, std::path::Path::new("/dev/shm"), (80, 24));
+    terminal.wait_for("0/2");
+    gate.let_go(1);
+    let screen = terminal.wait_for("1/2");
+    assert!(screen.lines().any(|line| line == "RESULT-1"), "{screen}");
+    gate.let_go(1);
+    let screen = terminal.wait_for("RESULT-2");
+    assert!(screen.lines().any(|line| line == "RESULT-2"), "{screen}");
+    assert_eq!(terminal.end(), 0);
+}

@@ -30,6 +30,20 @@ def one_way(make, value, count):
     return rate
 
 
+def views(make, value, count):
+    """As ``one_way``, and the arrays that come are views where that can be asked for."""
+    queue = make()
+    child = FORK.Process(target=produce, args=(queue, value, count))
+    named = {"copy": False} if isinstance(queue, multiproc.Queue) else {}
+    begin = time.perf_counter()
+    child.start()
+    for _ in range(count):
+        queue.get(**named)
+    rate = count / (time.perf_counter() - begin)
+    child.join()
+    return rate
+
+
 def tasks(kind, _value, count):
     with kind(2, mp_context=FORK) as pool:
         pool.submit(math.sqrt, 1).result()
@@ -60,6 +74,8 @@ def main():
         values.append(("numpy frame, 1920x1080x3", numpy.zeros((1080, 1920, 3), numpy.uint8), 60))
     for name, value, count in values:
         compare(name, one_way, multiproc.Queue, FORK.Queue, value, count)
+    for name, value, count in values[3:]:
+        compare(f"{name}, view", views, multiproc.Queue, FORK.Queue, value, count)
     executors = multiproc.ProcessPoolExecutor, concurrent.futures.ProcessPoolExecutor
     compare("executor, empty tasks", tasks, *executors, None, 5_000)
 

@@ -25,6 +25,8 @@ pub(crate) struct Output<F> {
     line_bytes: usize,
     /// What one write to standard output and to standard error may take.
     portions: [usize; 2],
+    /// Whether the cursor of a terminal is behind a line that has not ended.
+    is_mid_line: bool,
 }
 
 #[derive(Debug)]
@@ -49,7 +51,7 @@ impl<F> Output<F> {
             let is_file = fstat(stream).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
             if is_file { PORTION } else { PAGE }
         };
-        Self { pieces: VecDeque::new(), line_bytes: 0, portions: [portion(stdout()), portion(stderr())] }
+        Self { pieces: VecDeque::new(), line_bytes: 0, portions: [portion(stdout()), portion(stderr())], is_mid_line: false }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -106,6 +108,9 @@ impl<F> Output<F> {
                 Piece::Bytes { to, bytes, at } => {
                     let end = bytes.len().min(at + self.portions[to as usize]);
                     let len = write_now(to, &bytes[at..end])?;
+                    if len > 0 && to.is_terminal() {
+                        self.is_mid_line = bytes[at + len - 1] != b'\n';
+                    }
                     self.pieces.push_front(Piece::Bytes { to, bytes, at: at + len });
                     written += len;
                     if len == 0 || written >= TURN {
@@ -117,6 +122,13 @@ impl<F> Output<F> {
         Ok(())
     }
 
+    /// Ends the last line on a terminal, before something else is drawn there.
+    pub(crate) fn end_line(&mut self) {
+        if self.is_empty() && std::mem::take(&mut self.is_mid_line) {
+            let _ = write(stderr(), b"\n");
+        }
+    }
+
     /// Drops what was not written. Returns the jobs whose output that was.
     pub(crate) fn abandon(&mut self) -> Vec<F> {
         self.line_bytes = 0;
@@ -126,6 +138,10 @@ impl<F> Output<F> {
 }
 
 impl Target {
+    fn is_terminal(self) -> bool {
+        rustix::termios::isatty(self.descriptor())
+    }
+
     pub(crate) fn descriptor(self) -> BorrowedFd<'static> {
         match self {
             Self::Stdout => stdout(),

@@ -218,10 +218,13 @@ impl Worker<'_> {
     /// Prints what can be printed now, and settles the jobs whose output is out.
     pub(crate) fn print(&mut self) -> anyhow::Result<()> {
         let (mut finished, has_output) = (Vec::new(), !self.output.is_empty());
-        let mut write = || self.output.write(&mut finished);
         let printed = match self.bar.as_ref().filter(|_| has_output) {
-            Some(bar) => bar.aside(write),
-            None => write(),
+            Some(bar) => bar.aside(|| {
+                let written = self.output.write(&mut finished);
+                self.output.end_line();
+                written
+            }),
+            None => self.output.write(&mut finished),
         };
         self.unprinted -= finished.len();
         // What is out is settled, whatever the log says.
