@@ -166,12 +166,24 @@ impl Command {
 
 /// Tells what is wrong with the arguments, or prints help, and ends. What the user wrote is in it: a terminal must not obey that.
 fn refuse(mut error: clap::Error) -> ! {
+    if !error.use_stderr() {
+        // Help, or the version.
+        let exit = match error.print() {
+            Ok(()) => Exit::Done,
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Closed,
+            Err(error) => {
+                say!("can't write to standard output: {error}");
+                Exit::Usage
+            }
+        };
+        std::process::exit(exit.code().into());
+    }
     if error.kind() == ErrorKind::UnknownArgument {
         // "Use -- before it" would make the option the command.
         error.remove(ContextKind::Suggested);
     }
     let told = error.render().to_string();
-    if error.use_stderr() && !told.lines().all(|line| line.chars().all(text::is_plain)) {
+    if !told.lines().all(|line| line.chars().all(text::is_plain)) {
         // Where nobody hears it, the code tells.
         told.lines().for_each(|line| drop(writeln!(std::io::stderr(), "{}", text::shown(line))));
         std::process::exit(Exit::Usage.code().into());

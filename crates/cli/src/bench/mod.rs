@@ -4,6 +4,7 @@ mod figures;
 mod machine;
 
 use crate::exit::Exit;
+use anyhow::Context;
 use clap::Args;
 use figures::FIGURES;
 use machine::Machine;
@@ -71,10 +72,9 @@ impl Bench {
     }
 
     /// Prints a line at once: the next one takes a second.
-    fn say(&self, line: String) -> std::io::Result<()> {
+    fn say(&self, line: String) -> anyhow::Result<()> {
         let mut out = std::io::stdout().lock();
-        writeln!(out, "{line}")?;
-        out.flush()
+        writeln!(out, "{line}").and_then(|()| out.flush()).context("can't write to standard output")
     }
 }
 

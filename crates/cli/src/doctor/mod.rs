@@ -10,6 +10,7 @@ mod trial;
 
 use crate::exit::Exit;
 use crate::text::{Text, shown};
+use anyhow::Context;
 use clap::Args;
 use ratatui::crossterm::style::{Color, Stylize};
 use serde_json::json;
@@ -109,7 +110,7 @@ impl Doctor {
             if printed.as_ref().is_err_and(|error| error.kind() == ErrorKind::BrokenPipe) {
                 return Ok(Exit::Closed);
             }
-            printed?;
+            printed.context("can't write to standard output")?;
         }
         if !self.json {
             let verdict = match (worst, warnings) {
@@ -119,7 +120,7 @@ impl Doctor {
             };
             match writeln!(std::io::stdout(), "{verdict}") {
                 Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(Exit::Closed),
-                other => other?,
+                other => other.context("can't write to standard output")?,
             }
         }
         Ok(if worst == Mark::Bad { Exit::Nothing } else { Exit::Done })

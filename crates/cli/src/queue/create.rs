@@ -9,6 +9,7 @@ use clap::Args;
 use multiproc::{AttachError, CreateError, JoinableQueue, OpenError, Overview, Queue, QueueKind};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::time::{Duration, Instant};
 
 /// Make a queue.
 ///
@@ -46,7 +47,7 @@ pub(crate) struct Shape {
     /// The most memory that messages may take, such as 64M or 2G [default: as much as there is].
     #[arg(long, value_name = "SIZE", value_parser = number::size)]
     pub(crate) memory: Option<u64>,
-    /// The longest message that can be put, such as 1G [default: 256M, or a sixteenth of --memory].
+    /// A message of this length can be put, and one a little longer, such as 1G [default: 256M, or a sixteenth of --memory].
     #[arg(long, value_name = "SIZE", value_parser = number::size)]
     pub(crate) max_message: Option<u64>,
     /// Refuse messages that are not UTF-8: Rust programs open it as a queue of String, not of bytes.
@@ -54,6 +55,9 @@ pub(crate) struct Shape {
     pub(crate) text: bool,
 }
 
+/// How long a queue may be shut down before it is gone, and how often that is looked at.
+const PATIENCE: Duration = Duration::from_millis(300);
+const PAUSE: Duration = Duration::from_millis(10);
 /// Times that other processes may make and remove the queue meanwhile.
 const TRIES: u32 = 100;
 
@@ -64,6 +68,7 @@ impl Create {
         if let Some(flaw) = place::flaw(true) {
             bail!("can't make queue {name}: {}", flaw.sentence());
         }
+        let begin = Instant::now();
         for _ in 0..TRIES {
             match shape.make(name) {
                 Ok(()) => return Ok(Exit::Done),
@@ -74,6 +79,8 @@ impl Create {
                 Err(error) => return Err(refused(name, error)),
             }
             match Overview::open(name) {
+                // A removal begins with a shutdown: it may be under way.
+                Ok(seen) if seen.is_shut_down() && begin.elapsed() < PATIENCE => std::thread::sleep(PAUSE),
                 Ok(seen) if seen.is_shut_down() => {
                     bail!("queue {name} was shut down, so nobody can put into it: remove it with \"multiproc rm {name}\"")
                 }

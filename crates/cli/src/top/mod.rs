@@ -92,7 +92,7 @@ impl Top {
         let text: String = screen::page(&snapshot, &view, terminal::columns()).into_iter().map(|line| line + "\n").collect();
         match std::io::stdout().lock().write_all(text.as_bytes()) {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Exit::Closed),
-            other => other.map(|()| Exit::Done).map_err(Into::into),
+            other => other.map(|()| Exit::Done).context("can't write to standard output"),
         }
     }
 }
