@@ -198,7 +198,9 @@ fn advice(error: &anyhow::Error) -> &'static str {
         // The text of the libraries says it already.
         _ if error.to_string().contains("ulimit") || format!("{error:#}").contains("ulimit") => "",
         Some(rustix::io::Errno::MFILE) => ": raise the limit of open files (ulimit -n)",
-        Some(rustix::io::Errno::AGAIN) => ": raise the limit of processes (ulimit -u), or the container's",
+        Some(rustix::io::Errno::AGAIN) if error.to_string().contains("start") => {
+            ": raise the limit of processes (ulimit -u), or the container's"
+        }
         _ => "",
     }
 }

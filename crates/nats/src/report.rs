@@ -51,8 +51,8 @@ pub struct QueueReport {
     pub replicas: u64,
     /// How many of the others are up to date.
     pub current: u64,
-    /// How long the server waits for a word of a consumer.
-    pub lease: Duration,
+    /// How long the server waits for a word of a consumer; `None`: nobody has made the consumer yet.
+    pub lease: Option<Duration>,
     /// How long it knows the ids of puts.
     pub window: Duration,
     /// Values that are not done.
@@ -84,7 +84,8 @@ async fn jet_stream(link: &Link, until: Until) -> Result<Option<JetStreamReport>
         Ok(Err(_)) | Err(ServerError::NoJetStream) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let number = |value: &Value| value.as_u64();
+    // An account with tiers has none of its own, and says 0.
+    let number = |value: &Value| value.as_u64().filter(|number| *number > 0);
     Ok(Some(JetStreamReport {
         storage: number(&account["storage"]).unwrap_or_default(),
         most_storage: number(&account["limits"]["max_storage"]),
@@ -106,7 +107,7 @@ async fn queue(link: &Link, names: &Names, until: Until) -> Result<Option<QueueR
         in_memory: stream["config"]["storage"] == "memory",
         replicas: stream["config"]["num_replicas"].as_u64().unwrap_or(1),
         current: others.iter().filter(|other| other["current"] == true).count() as u64,
-        lease: lease.unwrap_or_default(),
+        lease,
         window: duration(&stream["config"]["duplicate_window"]),
         unfinished: stream["state"]["messages"].as_u64().unwrap_or_default(),
     }))

@@ -1,11 +1,11 @@
 //! Objects to bytes and back. A tag comes first; plain values follow as they are, everything else as a pickle.
 
+use crate::imported::Imported;
 use crate::memory::{Memory, View};
 use multiproc::{Borrowed, Loan};
 use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::{PyBufferError, PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyBufferError, PyMemoryError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyMemoryView, PySlice, PyString, PyTuple};
 
 const NONE: u8 = 0;
@@ -74,14 +74,14 @@ impl Content {
             (_, Some(BYTES)) if len >= LARGE => 1,
             (_, Some(BUFFERS)) => {
                 // Whatever another process writes meanwhile: the places are those of one look.
-                let mut head = vec![0; head_len(lies)?];
+                let mut head = room(head_len(lies)?)?;
                 copy(lies, 0, &mut head)?;
                 let places = places(&head, len)?;
                 return with_buffers(py, places, Bound::new(py, message)?.as_any());
             }
             _ => {
-                let mut bytes = vec![0; len];
-                copy(lies, 0, &mut bytes)?;
+                let mut bytes = room(len)?;
+                py.detach(|| copy(lies, 0, &mut bytes))?;
                 return self.decode(py, bytes);
             }
         };
@@ -104,7 +104,7 @@ impl Content {
             (_, Some(BYTES)) => bytes_from(py, message, 1).map(Bound::into_any),
             (_, Some(PICKLE)) => loads(py)?.call1((bytes_from(py, message, 1)?,)),
             _ => {
-                let mut bytes = vec![0; len];
+                let mut bytes = room(len)?;
                 py.detach(|| {
                     let done = copy(&message, 0, &mut bytes);
                     drop(message);
@@ -170,10 +170,7 @@ impl<'py> Encoded<'py> {
         match self {
             Self::Whole(bytes) => Ok(bytes),
             Self::Parts(parts) => {
-                let mut bytes = Vec::new();
-                let refused = bytes.try_reserve_exact(parts.len);
-                refused.map_err(|error| pyo3::exceptions::PyMemoryError::new_err(error.to_string()))?;
-                bytes.resize(parts.len, 0);
+                let mut bytes = room(parts.len)?;
                 parts.write(py, |at, part| bytes.get_mut(at..at + part.len()).map(|to| to.copy_from_slice(part)).is_some())?;
                 Ok(bytes)
             }
@@ -204,8 +201,22 @@ impl Parts<'_> {
                 }
             };
         }
-        if done { Ok(()) } else { Err(PyRuntimeError::new_err("a message changed its size while it was put")) }
+        if done {
+            Ok(())
+        } else {
+            Err(PyRuntimeError::new_err(
+                "a message changed its size while it was put, or this is a forked copy that has no part in it",
+            ))
+        }
     }
+}
+
+/// So many zeros.
+fn room(len: usize) -> PyResult<Vec<u8>> {
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(len).map_err(|error| PyMemoryError::new_err(error.to_string()))?;
+    bytes.resize(len, 0);
+    Ok(bytes)
 }
 
 fn copy(message: &Borrowed<'_, u8>, first: usize, target: &mut [u8]) -> PyResult<()> {
@@ -257,8 +268,8 @@ fn encode_plain(value: &Bound<'_, PyAny>) -> PyResult<Option<Vec<u8>>> {
 
 fn encode_any<'py>(value: &Bound<'py, PyAny>) -> PyResult<Encoded<'py>> {
     let py = value.py();
-    static DUMPS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let pickled = DUMPS.import(py, "multiproc._pickle", "dumps")?.call1((value,))?;
+    static DUMPS: Imported = Imported::new();
+    let pickled = DUMPS.get(py, "multiproc._pickle", "dumps")?.call1((value,))?;
     let (pickle, buffers) = pickled.extract::<(Bound<'_, PyAny>, Bound<'_, PyList>)>()?;
     let pickle = PyBuffer::<u8>::get(&pickle)?;
     if buffers.is_empty() {
@@ -317,8 +328,8 @@ fn is_plain(value: &Bound<'_, PyAny>, depth: u8) -> bool {
 }
 
 fn pickle_plain(value: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
-    static DUMPS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let pickle = DUMPS.import(value.py(), "pickle", "dumps")?.call1((value, 5))?;
+    static DUMPS: Imported = Imported::new();
+    let pickle = DUMPS.get(value.py(), "pickle", "dumps")?.call1((value, 5))?;
     Ok(tagged(PICKLE, pickle.cast::<PyBytes>()?.as_bytes()))
 }
 
@@ -349,13 +360,16 @@ fn unknown() -> PyErr {
 }
 
 fn loads(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
-    static LOADS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    LOADS.import(py, "pickle", "loads")
+    static LOADS: Imported = Imported::new();
+    LOADS.get(py, "pickle", "loads")
 }
 
 /// How many bytes at the beginning of a message say where its buffers lie.
 fn head_len(message: &Borrowed<'_, u8>) -> PyResult<usize> {
     let mut count = [0; 8];
+    if message.len() < 9 {
+        return Err(unknown());
+    }
     copy(message, 1, &mut count)?;
     let words = usize::try_from(u64::from_le_bytes(count)).ok().and_then(|count| count.checked_add(2));
     let len = words.and_then(|words| words.checked_mul(8)).and_then(|len| len.checked_add(1));

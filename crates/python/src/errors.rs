@@ -1,20 +1,18 @@
 //! The exceptions of Python for the errors of the library.
 
+use crate::imported::Imported;
 use multiproc::{AttachError, CreateError, GetError, OpenError, PutError, RemoveError};
 use pyo3::exceptions::{PyFileExistsError, PyFileNotFoundError, PyMemoryError, PyOSError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
-static FULL: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-static EMPTY: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-static SHUT_DOWN: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static FULL: Imported = Imported::new();
+static EMPTY: Imported = Imported::new();
+static SHUT_DOWN: Imported = Imported::new();
 
-fn raise(py: Python<'_>, cell: &PyOnceLock<Py<PyType>>, module: &str, name: &str) -> PyErr {
-    match cell.import(py, module, name) {
-        Ok(kind) => PyErr::from_type(kind.clone(), ()),
-        Err(error) => error,
-    }
+fn raise(py: Python<'_>, imported: &'static Imported, module: &str, name: &str) -> PyErr {
+    let kind = imported.get(py, module, name).and_then(|kind| Ok(kind.cast::<PyType>()?.clone()));
+    kind.map_or_else(|error| error, |kind| PyErr::from_type(kind, ()))
 }
 
 /// `queue.Full`.

@@ -6,6 +6,7 @@
 mod codec;
 mod delivery;
 mod errors;
+mod imported;
 mod memory;
 mod pending;
 mod put;

@@ -6,6 +6,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use std::ffi::{c_int, c_void};
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 /// Bytes of a message that was got. A memoryview of it can be written to: nobody else has these bytes.
 #[pyclass(frozen, module = "multiproc._multiproc")]
@@ -78,11 +79,11 @@ unsafe fn fill<T>(
 /// A message where it lies in the queue's memory, to be read alone. It is out of the queue, and its memory is in use as long as this lives.
 #[pyclass(frozen, module = "multiproc._multiproc")]
 pub(crate) struct View {
-    at: NonNull<u8>,
-    len: usize,
+    /// `None`: it is so small that it has no place of its own.
+    at: Option<NonNull<u8>>,
     // Dropped in this order.
-    _message: Borrowed<'static, u8>,
-    _queue: Box<Queue<Vec<u8>>>,
+    message: Borrowed<'static, u8>,
+    _queue: Arc<Queue<Vec<u8>>>,
 }
 
 // SAFETY: the pointer is read by Python code alone, and what it points to is in use as long as the message is held.
@@ -91,29 +92,28 @@ unsafe impl Send for View {}
 unsafe impl Sync for View {}
 
 impl View {
-    /// Takes a message of at least one byte by `borrow`. `Ok(None)`: there is none that has a place of its own.
+    /// Takes a message by `borrow`.
     pub(crate) fn take<E>(
         queue: &Queue<Vec<u8>>,
         borrow: impl for<'q> FnOnce(&'q Queue<Vec<u8>>) -> Result<Borrowed<'q, u8>, E>,
-    ) -> Result<Option<Self>, E> {
-        let queue = Box::new(queue.clone());
-        // SAFETY: the handle is in a box that lives as long as the message, whose field is dropped first. Nobody moves out of either.
-        let lent = unsafe { NonNull::from(&*queue).as_ref() };
+    ) -> Result<Self, E> {
+        let queue = Arc::new(queue.clone());
+        // SAFETY: the handle is shared, so it stays where it is as long as the message, whose field is dropped first.
+        let lent = unsafe { &*Arc::as_ptr(&queue) };
         let message = borrow(lent)?;
-        let len = message.len();
-        Ok(message.as_ptr().map(|at| Self { at, len, _message: message, _queue: queue }))
+        Ok(Self { at: message.as_ptr(), message, _queue: queue })
     }
 
-    /// The message's bytes from here on, if there are as many.
+    /// The message itself.
     pub(crate) fn message(&self) -> &Borrowed<'static, u8> {
-        &self._message
+        &self.message
     }
 }
 
 #[pymethods]
 impl View {
     fn __len__(&self) -> usize {
-        self.len
+        self.message.len()
     }
 
     /// # Safety
@@ -121,7 +121,8 @@ impl View {
     /// Called by the interpreter alone, with a view to be filled.
     unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
         let own = slf.get();
+        let at = own.at.ok_or_else(|| PyBufferError::new_err("a message of a few bytes has no place of its own"))?;
         // SAFETY: as the interpreter promises. The bytes stay where they are as long as this object lives.
-        unsafe { fill(&slf, view, own.at.as_ptr(), own.len, true, flags) }
+        unsafe { fill(&slf, view, at.as_ptr(), own.message.len(), true, flags) }
     }
 }

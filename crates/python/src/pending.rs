@@ -126,6 +126,11 @@ impl Pending {
         got.map(|got| Some((got,)))
     }
 
+    /// Gives it up: it is no waiter any more, whoever still holds it.
+    fn close(&self) {
+        *self.coming.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// The descriptor that is readable when it is time to try again.
     fn fileno(&self) -> i32 {
         self.bell.bell.as_raw_fd()

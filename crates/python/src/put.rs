@@ -27,7 +27,8 @@ impl RawQueue {
     fn put_parts(&self, py: Python<'_>, parts: &Parts<'_>, until: Until) -> PyResult<()> {
         let mut room = None;
         let len = parts.len;
-        self.put_by(py, until, false, (), |(), left| {
+        // Memory for it may have to be made.
+        self.put_by(py, until, true, (), |(), left| {
             let loan = match left {
                 None => either!(&self.kind, queue => queue.try_loan_bytes(len)),
                 Some(left) => either!(&self.kind, queue => queue.loan_bytes_timeout(len, left)),

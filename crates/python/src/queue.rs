@@ -74,10 +74,8 @@ impl RawQueue {
                 None => queue.try_borrow_bytes(),
             })
         };
-        match self.get_by(py, until, take)? {
-            Some(message) => self.content.view(py, message),
-            None => Err(PyOSError::new_err("a forked copy of a process has no part in the messages of its parent")),
-        }
+        let message = self.get_by(py, until, take)?;
+        self.content.view(py, message)
     }
 
     fn get_object<'py>(&self, py: Python<'py>, until: Until) -> PyResult<Bound<'py, PyAny>> {

@@ -197,3 +197,47 @@ os.kill(os.getpid(), 9)
     done = subprocess.run([sys.executable, "-c", program], timeout=60, stdout=subprocess.PIPE, text=True)
     assert done.returncode == -signal.SIGKILL
     assert done.stdout.split()
+
+
+class Strange(Exception):
+    def __reduce__(self):
+        return str, ("no exception any more",)
+
+
+def fail_strangely():
+    raise Strange
+
+
+def meet():
+    barrier.wait(30)
+    return True
+
+
+def share(shared):
+    global barrier
+    barrier = shared
+
+
+def test_an_exception_that_comes_back_as_something_else_fails_its_own_future():
+    with ProcessPoolExecutor(1) as pool:
+        with pytest.raises(pickle.PicklingError, match="no exception any more"):
+            pool.submit(fail_strangely).result(60)
+        assert pool.submit(square, 3).result(60) == 9
+
+
+def test_tasks_that_wait_for_each_other_run_in_as_many_workers(method):
+    with ProcessPoolExecutor(2, mp_context=method, initializer=share, initargs=(method.Barrier(2),)) as pool:
+        assert list(pool.map(square, range(2000))) == [n * n for n in range(2000)]
+        assert all(future.result(60) for future in [pool.submit(meet) for _ in range(2)])
+
+
+def test_workers_may_be_replaced_all_the_time():
+    for _ in range(3):
+        with ProcessPoolExecutor(4, max_tasks_per_child=1) as pool:
+            assert list(pool.map(square, range(60))) == [n * n for n in range(60)]
+
+
+def test_a_worker_that_is_forked_beside_other_threads_hangs_nowhere():
+    program = "import multiproc\nwith multiproc.ProcessPoolExecutor(4) as pool:\n    assert list(pool.map(abs, range(2000)))"
+    for _ in range(15):
+        subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

@@ -4,6 +4,7 @@ import itertools
 import multiprocessing
 import os
 import signal
+import sys
 import time
 
 import pytest
@@ -132,3 +133,16 @@ def test_nonsense_is_refused():
             pool.join()
         with pytest.raises(NotImplementedError):
             pool.__reduce__()
+
+
+def test_a_pool_can_be_joined_whenever_its_results_are_taken():
+    switch = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(30):
+            pool = Pool(1)
+            assert list(pool.imap(square, range(3))) == [0, 1, 4]
+            pool.close()
+            pool.join()
+    finally:
+        sys.setswitchinterval(switch)

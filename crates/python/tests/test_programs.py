@@ -29,6 +29,23 @@ if __name__ == "__main__":
 """
 
 
+LATE = """
+import concurrent.futures
+from multiprocessing.pool import ThreadPool
+
+def name(number):
+    return number
+
+if __name__ == "__main__":
+    with ThreadPool(2) as pool:
+        print(pool.map(name, range(3)))
+    executor = concurrent.futures.ProcessPoolExecutor(1)
+    for number in range(200):
+        executor.submit(name, number).add_done_callback(lambda done: done.result())
+    executor.submit(print, "the last one", flush=True)
+"""
+
+
 def output_of(*arguments):
     done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=110)
     assert done.returncode == 0, done.stderr
@@ -42,6 +59,12 @@ def test_a_program_that_cannot_be_changed_has_these_classes(tmp_path):
         first, second = output_of("-m", "multiproc", "patch", str(program), method)
         assert first == "multiproc._queues multiproc._queues", method
         assert second == "multiproc._pool ['in a worker'] multiproc._executor in a worker", method
+
+
+def test_a_patched_program_may_end_before_its_tasks_and_has_its_pool_of_threads(tmp_path):
+    program = tmp_path / "late.py"
+    program.write_text(LATE)
+    assert output_of("-m", "multiproc", "patch", str(program)) == ["[0, 1, 2]", "the last one"]
 
 
 def test_the_programs_of_the_tutorial_print_what_it_says():

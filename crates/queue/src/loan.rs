@@ -205,13 +205,13 @@ impl<T: Pod> Borrowed<'_, T> {
         }
     }
 
-    /// Where the message lies, for code that is not Rust's: a view for another language, for instance. `None` in a forked copy of the process.
+    /// Where the message lies, for code that is not Rust's: a view for another language, for instance. `None` for a message of up to 8
+    /// bytes, which lies in here, and in a forked copy of the process.
     ///
     /// The memory is this message's until this is dropped. Other processes have it mapped: whoever reads through the pointer answers for one that
     /// writes meanwhile, or that makes the memory smaller.
     pub fn as_ptr(&self) -> Option<NonNull<T>> {
-        let block = self.block.as_ref().filter(|_| !self.attachment.membership.is_inherited())?;
-        Some(self.shared.unwrap_or_else(|| block.payload()).as_ptr().cast())
+        self.shared.filter(|_| !self.attachment.membership.is_inherited()).map(|payload| payload.as_ptr().cast())
     }
 
     /// Iterates over all values, which are copied one by one.

@@ -6,7 +6,7 @@ use crate::text::size;
 use multiproc_nats::{ConnectError, JetStreamReport, QueueReport, ServerReport};
 
 /// The oldest server that queues are tested with.
-const OLDEST: [u64; 2] = [2, 9];
+const OLDEST: [u64; 3] = [2, 9, 10];
 
 /// `looked`: what a look at the server came to.
 pub(super) fn findings(looked: Result<ServerReport, ConnectError>) -> Vec<Finding> {
@@ -19,7 +19,12 @@ pub(super) fn findings(looked: Result<ServerReport, ConnectError>) -> Vec<Findin
         }
     };
     let mut findings = vec![version(&report), message(&report), jet_stream(report.jet_stream.as_ref())];
-    findings.extend(report.queue.iter().flat_map(|queue| [kept(queue, report.cluster.as_deref()), sync(queue), lease(queue)]));
+    findings.extend(
+        report
+            .queue
+            .iter()
+            .flat_map(|queue| [Some(kept(queue, report.cluster.as_deref())), sync(queue), lease(queue)].into_iter().flatten()),
+    );
     if report.queue.is_none() && report.jet_stream.is_some() {
         findings.push(Finding::new("queue", Good, "not there", "create makes it, and so does the first put", ""));
     }
@@ -77,19 +82,22 @@ fn kept(queue: &QueueReport, cluster: Option<&str>) -> Finding {
     Finding::new("kept", Warn, "on one server's disk", means, change)
 }
 
-fn sync(queue: &QueueReport) -> Finding {
+fn sync(queue: &QueueReport) -> Option<Finding> {
+    if queue.in_memory {
+        return None;
+    }
     if queue.replicas > 1 {
         let means =
             "a put is acknowledged by most of the servers, not by their disks: all would have to lose their power at once";
-        return Finding::new("power cut", Good, "no client can see sync_interval", means, "");
+        return Some(Finding::new("power cut", Good, "no client can see sync_interval", means, ""));
     }
     let means = "the server acknowledges a put before it is on the disk: a power cut can lose those of the last sync_interval, 2 minutes by default";
     let change = "\"sync_interval: always\" in the jetstream block of its configuration (slower), or 3 replicas";
-    Finding::new("power cut", Warn, "no client can see sync_interval", means, change)
+    Some(Finding::new("power cut", Warn, "no client can see sync_interval", means, change))
 }
 
-fn lease(queue: &QueueReport) -> Finding {
-    let found = format!("{:?}; ids of puts are known for {:?}", queue.lease, queue.window);
+fn lease(queue: &QueueReport) -> Option<Finding> {
+    let found = format!("{:?}; ids of puts are known for {:?}", queue.lease?, queue.window);
     let means = "a dead worker's values come back after the lease; a put that is tried again later than that is a second one";
-    Finding::new("lease", Good, found, means, "")
+    Some(Finding::new("lease", Good, found, means, ""))
 }

@@ -185,6 +185,11 @@ impl Supply for There {
         false
     }
 
+    fn is_all_done(&self) -> bool {
+        // The fetching thread says that it is empty only then.
+        true
+    }
+
     fn unfinished(&self) -> u64 {
         self.queue.unfinished().unwrap_or(0) as u64
     }

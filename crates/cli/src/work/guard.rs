@@ -8,6 +8,7 @@ use crate::work::exec::this_program;
 use anyhow::Context;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::io::retry_on_intr;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use rustix::time::Timespec;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
@@ -98,7 +99,8 @@ impl Drop for Guard {
             drop(process.stdin.take());
             // One that was stopped ends nothing.
             let mut ended = [PollFd::new(pidfd, PollFlags::IN)];
-            if poll(&mut ended, Some(&PATIENCE)) == Ok(0) {
+            let has_ended = retry_on_intr(|| poll(&mut ended, Some(&PATIENCE)));
+            if has_ended == Ok(0) {
                 let _ = process.kill();
             }
             // In a container the first process may reap nobody.

@@ -124,7 +124,7 @@ impl<F> Output<F> {
 
     /// Ends the last line on a terminal, before something else is drawn there.
     pub(crate) fn end_line(&mut self) {
-        if self.is_empty() && std::mem::take(&mut self.is_mid_line) {
+        if Target::Stderr.is_terminal() && self.is_empty() && std::mem::take(&mut self.is_mid_line) {
             let _ = write(stderr(), b"\n");
         }
     }
@@ -132,6 +132,7 @@ impl<F> Output<F> {
     /// Drops what was not written. Returns the jobs whose output that was.
     pub(crate) fn abandon(&mut self) -> Vec<F> {
         self.line_bytes = 0;
+        self.is_mid_line = false;
         let finished = |piece| if let Piece::Finished(job) = piece { Some(job) } else { None };
         self.pieces.drain(..).filter_map(finished).collect()
     }
@@ -201,6 +202,11 @@ impl<T> InOrder<T> {
 
     pub(crate) fn len(&self) -> usize {
         self.0.len()
+    }
+
+    /// The first place, if its job has not ended.
+    pub(crate) fn first_open(&self) -> Option<u64> {
+        self.0.first_key_value().filter(|(_, job)| job.is_none()).map(|(number, _)| *number)
     }
 
     /// Takes the next job in order, if it has ended.

@@ -43,8 +43,9 @@ impl Worker<'_> {
         let Some(slot) = self.free_slot() else { return Ok(Next::Later) };
         if let Some(at) = self.next_start.filter(|at| *at > Instant::now()) {
             // Where nothing more comes, there is no start to wait for.
-            let is_last = || self.is_done_when_empty() || self.is_idle() && self.supply.is_shut_down();
-            let is_over = self.supply.is_empty() && is_last();
+            // Whether more can come is asked first: what came before the shutdown is seen after it.
+            let is_last = self.is_idle() && (self.plan.until_empty || self.supply.is_shut_down());
+            let is_over = is_last && self.supply.is_empty() && self.supply.is_all_done();
             return Ok(if is_over { Next::Never } else { Next::At(at) });
         }
         if let Some(taken) = self.unstarted.take() {
@@ -76,17 +77,23 @@ impl Worker<'_> {
 
     /// Whether the work is over once no message waits: nothing is in hand, here or in another process, which may die with it.
     fn is_done_when_empty(&self) -> bool {
-        self.plan.until_empty && self.is_idle() && self.supply.unfinished() == 0
+        self.plan.until_empty && self.is_idle() && self.supply.is_all_done()
     }
 
     /// A slot for the next job, unless what has ended waits for its output to be printed.
     fn free_slot(&self) -> Option<usize> {
         let is_backed_up = match self.plan.options.keep_order {
-            true => self.order.len() + self.unprinted >= MOST_OUT_OF_ORDER,
+            // The job that the others wait for may have to be started again.
+            true => self.order.len() + self.unprinted >= MOST_OUT_OF_ORDER && !self.waits_for_what_does_not_run(),
             false => self.jobs.iter().flatten().count() + self.unprinted >= self.jobs.len(),
         };
         let is_working = self.phase == Phase::Working;
         self.jobs.iter().position(Option::is_none).filter(|_| is_working && !is_backed_up)
+    }
+
+    fn waits_for_what_does_not_run(&self) -> bool {
+        let runs = |number| self.jobs.iter().flatten().any(|job| job.taken.number == number);
+        self.order.first_open().is_some_and(|number| !runs(number))
     }
 
     fn start(&mut self, taken: Taken, slot: usize) -> anyhow::Result<Next> {

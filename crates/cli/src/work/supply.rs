@@ -20,6 +20,9 @@ pub(crate) trait Supply {
     /// Whether no more come, as far as is known.
     fn is_shut_down(&self) -> bool;
 
+    /// Whether nothing waits and nothing is in hand, once [`try_get`](Self::try_get) has said that it is empty.
+    fn is_all_done(&self) -> bool;
+
     /// Counts the messages that wait or are in hand, for a progress bar.
     fn unfinished(&self) -> u64;
 
@@ -145,6 +148,10 @@ impl Supply for Here<'_> {
 
     fn is_shut_down(&self) -> bool {
         self.queue.is_shut_down()
+    }
+
+    fn is_all_done(&self) -> bool {
+        self.queue.unfinished() == 0
     }
 
     fn unfinished(&self) -> u64 {

@@ -2,8 +2,8 @@
 
 import argparse
 import os
-import runpy
 import sys
+import types
 
 from ._patch import patch
 
@@ -18,8 +18,15 @@ def main():
     asked = parser.parse_args()
     patch()
     sys.argv = [asked.program, *asked.arguments]
-    sys.path[0] = os.path.dirname(os.path.abspath(asked.program))
-    runpy.run_path(asked.program, run_name="__main__")
+    if not getattr(sys.flags, "safe_path", False):
+        sys.path[0] = os.path.dirname(os.path.abspath(asked.program))
+    # It stays the main module until the interpreter ends: what is left to be pickled then is found in it.
+    module = types.ModuleType("__main__")
+    module.__file__ = asked.program
+    sys.modules["__main__"] = module
+    with open(asked.program, "rb") as file:
+        code = compile(file.read(), asked.program, "exec")
+    exec(code, module.__dict__)
 
 
 if __name__ == "__main__":

@@ -28,3 +28,4 @@ async def finish(pending, timeout, over):
         raise
     finally:
         loop.remove_reader(descriptor)
+        pending.close()

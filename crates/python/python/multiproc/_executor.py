@@ -4,6 +4,7 @@ Each worker has a thread of the parent, an inbox and an outbox. The thread knows
 task that it had begun fails, and the others go to another worker.
 """
 
+import atexit
 import collections
 import contextlib
 import itertools
@@ -133,7 +134,8 @@ class _Shared:
         # The traceback of a worker, as text.
         self.traceback = _RemoteTraceback
         self.ended = False
-        self.terminated = False
+        # The signal with which the workers were ended, if they were.
+        self.terminated = None
         self.broken = None
 
     def begin_for_pool(self, refused, traceback):
@@ -144,10 +146,16 @@ class _Shared:
 
     def start_worker(self):
         worker = _Worker(self)
-        self.threads.append(worker)
+        # As CPython's: a pool that is left open keeps no program from ending.
+        worker.daemon = self.is_pools
         # In the caller's thread, as concurrent.futures does where processes are forked.
         worker.start_process()
-        worker.start()
+        try:
+            worker.start()
+        except BaseException:
+            worker.end_process()
+            raise
+        self.threads.append(worker)
 
     def abandon(self):
         """End what nobody can reach any more, in the process that made it: a forked copy has no part in it, and its locks may be held."""
@@ -183,12 +191,18 @@ class _Shared:
     def terminate(self, signum=signal.SIGTERM):
         """End the workers now: what is not done fails."""
         with self.changed:
-            self.terminated = True
+            self.terminated = signum
         self.end()
         self.fail_all("the pool was terminated", ())
         for process in list(self.workers.values()):
             with contextlib.suppress(OSError, ValueError):  # It is gone.
-                os.kill(process.pid, signum)
+                self.terminate_process(process)
+
+    def terminate_process(self, process):
+        if self.terminated == signal.SIGKILL:
+            process.kill()
+        else:
+            process.terminate()
 
     def end(self, cancel=False):
         with self.changed:
@@ -235,7 +249,7 @@ class _Worker(threading.Thread):
         self.process.start()
         shared.workers[self.process.pid] = self.process
         if shared.terminated:
-            self.process.terminate()
+            shared.terminate_process(self.process)
 
     def run(self):
         try:
@@ -252,6 +266,9 @@ class _Worker(threading.Thread):
         """Give the worker what it should have at hand. Returns whether it has anything."""
         ahead = min(_MOST_AHEAD, max(1, int(_AHEAD / self.seconds)))
         while len(self.at_hand) < ahead and self.may_take():
+            # What is given ahead waits for this worker, whatever the others do: there has to be as much for each of them.
+            if self.at_hand and len(self.shared.waiting) <= len(self.at_hand) * self.shared.max_workers:
+                break
             task = self.shared.take(wait=not self.at_hand)
             if task is None:
                 break
@@ -313,6 +330,8 @@ class _Worker(threading.Thread):
         if kind == "result":
             task.future.set_result(value)
         else:
+            if not isinstance(value, BaseException):
+                value = PicklingError(f"the task raised an exception that came back as {value!r}")
             if text is not None:
                 value.__cause__ = self.shared.traceback(text)
             task.future.set_exception(value)
@@ -346,9 +365,12 @@ class _Worker(threading.Thread):
         if process is None:
             return
         self.inbox.put(None)
-        process.join()
+        # Before its number is free for another process.
         self.shared.workers.pop(process.pid, None)
-        process.close()
+        process.join()
+        # Another thread that starts a process may just have reaped it: join does not know then that it has ended.
+        with contextlib.suppress(ValueError):
+            process.close()
         self.inbox = self.outbox = None
 
 
@@ -357,11 +379,22 @@ _live: weakref.WeakSet[_Shared] = weakref.WeakSet()
 
 def _at_exit():
     for shared in list(_live):
-        shared.abandon()
+        if not shared.is_pools:
+            shared.abandon()
+
+
+def _end_pools():
+    for shared in list(_live):
+        if shared.is_pools:
+            shared.abandon()
+            for thread in shared.threads:
+                thread.join(5)
 
 
 # Before the interpreter waits for threads: those of a pool end when they are told to.
 getattr(threading, "_register_atexit", lambda _function: None)(_at_exit)
+# After the program's own threads, which may use a pool until they end.
+atexit.register(_end_pools)
 
 
 def _chunk(function, chunk):
@@ -424,11 +457,18 @@ class ProcessPoolExecutor(_base.Executor):
                 raise BrokenProcessPool(shared.broken)
             if shared.ended:
                 raise RuntimeError("cannot schedule new futures after shutdown")
-            shared.waiting.append(_Task(future, (fn, args, kwargs), self._retries))
-            if shared.idle:
-                shared.changed.notify()
-            elif len(shared.threads) < shared.max_workers:
-                shared.start_worker()
+            task = _Task(future, (fn, args, kwargs), self._retries)
+            shared.waiting.append(task)
+            shared.changed.notify()
+            # A thread that was woken is idle until it has the lock.
+            if len(shared.waiting) > shared.idle and len(shared.threads) < shared.max_workers:
+                try:
+                    shared.start_worker()
+                except BaseException:
+                    # With fewer workers it takes longer.
+                    if not shared.threads:
+                        shared.waiting.remove(task)
+                        raise
         return future
 
     def map(self, fn, *iterables, timeout=None, chunksize=1):

@@ -22,6 +22,9 @@ class Pending:
     def fileno(self) -> int:
         """Return the descriptor that is readable when it is time to try again."""
 
+    def close(self) -> None:
+        """Give it up. What has come stays."""
+
 @final
 class View:
     """A message in the queue's memory, as a buffer that can be read."""

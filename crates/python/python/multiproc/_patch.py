@@ -1,6 +1,7 @@
 """``multiprocessing`` with the classes of this package, for programs that can't be changed."""
 
 import concurrent.futures
+import copy
 import multiprocessing
 from multiprocessing import context, forkserver, queues, spawn
 
@@ -12,6 +13,7 @@ _KINDS = {"Queue": Queue, "JoinableQueue": JoinableQueue, "SimpleQueue": SimpleQ
 _PATCHED_CHILD = "import multiproc.patched; from multiprocessing.spawn import spawn_main"
 _CHILD = "from multiprocessing.spawn import spawn_main"
 _command_line = spawn.get_command_line
+_their_queue = queues.SimpleQueue
 
 
 def patch():
@@ -26,12 +28,19 @@ def patch():
         setattr(multiprocessing, name, _maker(kind).__get__(multiprocessing.context._default_context))
     context.BaseContext.Pool = _pool
     multiprocessing.Pool = _pool.__get__(multiprocessing.context._default_context)
-    multiprocessing.pool.Pool = Pool
+    # multiprocessing.pool.Pool stays: ThreadPool is made of it, over queues of its own kind.
+    multiprocessing.pool.get_context = _with_their_queue
     concurrent.futures.ProcessPoolExecutor = concurrent.futures.process.ProcessPoolExecutor = ProcessPoolExecutor
     spawn.get_command_line = _patched_command_line
     server = forkserver._forkserver
     if "multiproc.patched" not in server._preload_modules:
         server.set_forkserver_preload(["multiproc.patched", *server._preload_modules])
+
+
+def _with_their_queue():
+    theirs = copy.copy(multiprocessing.get_context())
+    theirs.SimpleQueue = lambda: _their_queue(ctx=theirs)
+    return theirs
 
 
 def _maker(kind):

@@ -17,7 +17,8 @@ from ._executor import ProcessPoolExecutor
 
 __all__ = ["AsyncResult", "Pool"]
 
-# Chunks that an imap has handed to the workers and that are not done, for each worker: its input may have no end.
+# Chunks that an imap has handed to the workers and that are not done, for each worker: its input may have no end. As in CPython, results
+# that nobody takes are kept.
 _AHEAD = 128
 
 _RUN, _CLOSE, _TERMINATE = "RUN", "CLOSE", "TERMINATE"
@@ -54,6 +55,8 @@ class AsyncResult:
         self._value = None
         self._callbacks = callback, error_callback
         if count == 0:
+            # As CPython's, which calls nobody then.
+            self._callbacks = None, None
             self._finish()
 
     def _set(self, index, future):
@@ -118,20 +121,21 @@ class _Results:
         self._chunk = []
         self._room = threading.Semaphore(_AHEAD * pool._processes)
 
-    def _feed(self, call, function, chunks):
+    def _feed(self, pool, call, function, chunks):
         number = 0
         try:
             for chunk in chunks:
                 self._room.acquire()
-                self._pool._submit(call, function, chunk).add_done_callback(partial(self._set, number))
+                pool._submit(call, function, chunk).add_done_callback(partial(self._set, number))
                 number += 1
         except BaseException as error:  # The input raises, or the pool has ended.
             self._put(number, None, error)
             number += 1
-        with self._changed:
-            self._number = number
-            self._changed.notify_all()
-        self._pool._fed()
+        finally:
+            with self._changed:
+                self._number = number
+                self._changed.notify_all()
+            pool._fed()
 
     def _set(self, index, future):
         self._room.release()
@@ -262,9 +266,14 @@ class Pool:
         _check_chunksize(chunksize)
         results = _Results(self, ordered)
         chunks = _chunks(iterable, chunksize)
+        feeder = threading.Thread(target=results._feed, args=(self, _apply, func, chunks), name="multiproc-feed", daemon=True)
         with self._lock:
             self._feeding += 1
-        threading.Thread(target=results._feed, args=(_apply, func, chunks), name="multiproc-feed", daemon=True).start()
+        try:
+            feeder.start()
+        except BaseException:
+            self._fed()
+            raise
         return results
 
     def _fed(self):

@@ -102,7 +102,8 @@ class Queue(_Base):
         """Get the oldest object; wait for one if ``block``, at most ``timeout`` seconds. Raises ``queue.Empty``.
 
         Without ``copy`` the large buffers of the object are views of the queue's memory that can only be read: an array is a read-only one,
-        ``bytes`` come as a ``memoryview``. The memory is in use until they are gone. A ``JoinableQueue`` always copies.
+        ``bytes`` come as a ``memoryview``. The memory is in use until they are gone in this process: a forked child must not use them. A
+        ``JoinableQueue`` always copies.
         """
         if self._closed:
             self._check()
@@ -139,7 +140,7 @@ class Queue(_Base):
 
         try:
             self.put(obj, False)
-        except Full:
+        except (Full, MemoryError):
             await finish(self._raw.pending_put(obj), timeout, Full)
 
     def put_many(self, values, block=True, timeout=None):

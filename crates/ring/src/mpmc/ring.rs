@@ -415,7 +415,13 @@ impl Ring {
     pub(crate) fn holds(&self, ticket_low: u64, block: Found<'_>) -> io::Result<bool> {
         let (index, turn_low) = self.turns.split_low(ticket_low);
         let Some(slot) = self.slots.get(index) else { return Ok(false) };
-        self.ensure(index)?;
+        if let Err(error) = self.ensure(index) {
+            match Trouble::from(error) {
+                Trouble::NoMemory { .. } if self.has_been_written(index) => {}
+                Trouble::NoMemory { .. } => return Ok(false),
+                Trouble::Corrupt => return Err(io::ErrorKind::InvalidData.into()),
+            }
+        }
         // Asked for a block of the dead, whose last writes are visible since it died before it was found dead. Acquire, beyond the models,
         // in which the two words are one: the second word is read after it.
         let word = Slot(slot.first(Ordering::Acquire));
@@ -438,7 +444,7 @@ impl Ring {
     #[cold]
     pub(super) fn has_been_written(&self, index: usize) -> bool {
         let at = SLOTS_AT + index * size_of::<AtomicPair>();
-        self.region.copy_out(at..at + size_of::<AtomicPair>()).is_none_or(|bytes| bytes.iter().any(|byte| *byte != 0))
+        self.region.copy_out(at..at + size_of::<AtomicPair>()).is_some_and(|bytes| bytes.iter().any(|byte| *byte != 0))
     }
 
     /// Whether a slot has memory since the one before it has: the first slot of a chunk lies in the last page of the chunk before.

@@ -152,13 +152,13 @@ impl Ring {
         let index = self.turns.index(ticket).ok_or(Trouble::Corrupt)?;
         let slot = self.slots.get(index).ok_or(Trouble::Corrupt)?;
         if let Err(error) = self.ensure(index) {
-            match aim {
+            match (aim, Trouble::from(error)) {
                 // Its own page has memory, where those around it can't be had.
-                _ if self.has_been_written(index) => {}
+                (_, Trouble::NoMemory { .. }) if self.has_been_written(index) => {}
                 // It is as if it had memory.
-                Aim::Look | Aim::Take => return Ok(Spot { ticket, slot, word: Slot(0) }),
-                Aim::Close if self.shares_page_with_one_written(index) => {}
-                Aim::Close | Aim::Fill => return Err(error.into()),
+                (Aim::Look | Aim::Take, Trouble::NoMemory { .. }) => return Ok(Spot { ticket, slot, word: Slot(0) }),
+                (Aim::Close, Trouble::NoMemory { .. }) if self.shares_page_with_one_written(index) => {}
+                (_, trouble) => return Err(trouble),
             }
         }
         // Acquire: what came with the message (pairs with: take), and the slots after this one at least as new as the process
