@@ -47,6 +47,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
             None => done(reach::oldest_compiler()),
         }),
         ("docs", docs),
+        // Early: what it builds is gone again before the rest is there, and the disk need not hold both.
+        ("package", package),
         ("tests", tests),
         ("machines", machines),
         ("python", python_package),
@@ -58,7 +60,6 @@ pub(crate) fn run() -> anyhow::Result<()> {
         ("proofs, short", || done(proof::short_forms())),
         ("fuzz targets", fuzz_targets),
         ("interface", interface),
-        ("package", package),
         ("audit", audit),
     ];
     let mut reports = Vec::new();
