@@ -13,6 +13,8 @@ use crate::link::{ApiError, Link};
 use crate::options::Options;
 use crate::until::Until;
 use serde_json::{Value, json};
+use std::collections::HashSet;
+use std::ops::Range;
 use std::time::Duration;
 
 /// How long the server knows the ids of puts, and takes a second one with the same id for the same put.
@@ -20,6 +22,8 @@ pub(crate) const WINDOW: Duration = Duration::from_secs(120);
 pub(crate) const LEASE: Duration = Duration::from_secs(5);
 /// A claim matters while an older delivery of its value may still be in somebody's hands.
 const CLAIMS_LAST: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Missing values that one look sees to.
+const MOST_MISSING: usize = 10_000;
 const MARK: &str = "work queue of multiproc, max_deliveries=";
 
 /// The names of a queue's parts on the server.
@@ -238,11 +242,35 @@ pub(crate) async fn tidy(link: &Link, names: &Names, until: Until) -> Result<(),
     let consumer = consumer.map_err(|error| gone_or(names, error))?;
     // Asked second: a put in between makes the two differ.
     let stream = info(link, &names.queue, until).await?.map_err(|error| gone_or(names, error))?;
+    let number = |value: &Value| value.as_u64().unwrap_or_default();
+    let in_hand = number(&consumer["num_ack_pending"]);
+    if consumer["num_pending"] == 0 && in_hand > 0 && number(&stream["state"]["messages"]) > in_hand {
+        let handed_out = number(&consumer["ack_floor"]["stream_seq"]) + 1..number(&consumer["delivered"]["stream_seq"]) + 1;
+        return forget_the_missing(link, names, handed_out, until).await;
+    }
     let last = &stream["state"]["last_seq"];
     let idle = consumer["num_pending"] == 0 && consumer["num_ack_pending"] == 0;
     if idle && consumer["ack_floor"]["stream_seq"] == *last && stream["state"]["messages"] != 0 {
         let below = json!({ "seq": last.as_u64().unwrap_or(0) + 1 });
         link.api(&format!("STREAM.PURGE.{}", names.queue), &below, until).await?.map_err(|error| gone_or(names, error))?;
+    }
+    Ok(())
+}
+
+/// Acknowledges what was handed out and is in the stream no more.
+///
+/// An old server that was killed may know values as handed out that were done and removed. It hands them to nobody, and never counts anything
+/// behind them as acknowledged. Nothing depends on an acknowledgement of what is not there.
+async fn forget_the_missing(link: &Link, names: &Names, handed_out: Range<u64>, until: Until) -> Result<(), ServerError> {
+    let details = json!({ "deleted_details": true });
+    let stream = link.api(&format!("STREAM.INFO.{}", names.queue), &details, until).await?;
+    let state = stream.map_err(|error| gone_or(names, error))?["state"].take();
+    let first = state["first_seq"].as_u64().unwrap_or_default();
+    let removed: HashSet<u64> = state["deleted"].as_array().into_iter().flatten().filter_map(Value::as_u64).collect();
+    for missing in handed_out.filter(|place| *place < first || removed.contains(place)).take(MOST_MISSING) {
+        let subject = format!("$JS.ACK.{}.workers.1.{missing}.1.0.0", names.queue);
+        // One that is lost is said again at the next look.
+        let _ = link.client().publish(subject, "+ACK".into()).await;
     }
     Ok(())
 }
