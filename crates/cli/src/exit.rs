@@ -1,9 +1,10 @@
 //! Exit codes, and what is said on standard error: in one place, for all commands.
 
 use crate::text::shown;
+use anyhow::Context;
 use indicatif::ProgressBar;
 use std::fmt;
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::OnceLock;
 
@@ -44,6 +45,14 @@ impl Exit {
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         exit.code().into()
+    }
+}
+
+/// How a command goes on after it has written to standard output: [`Exit::Done`], or [`Exit::Closed`] where its reader left.
+pub(crate) fn written(result: io::Result<()>) -> anyhow::Result<Exit> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Closed),
+        other => other.map(|()| Exit::Done).context("can't write to standard output"),
     }
 }
 

@@ -22,7 +22,7 @@ mod work;
 
 use clap::error::{ContextKind, ErrorKind};
 use clap::{Parser, Subcommand};
-use exit::{Exit, Stop, say};
+use exit::{Exit, Stop, say, written};
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -168,14 +168,10 @@ impl Command {
 fn refuse(mut error: clap::Error) -> ! {
     if !error.use_stderr() {
         // Help, or the version.
-        let exit = match error.print() {
-            Ok(()) => Exit::Done,
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Closed,
-            Err(error) => {
-                say!("can't write to standard output: {error}");
-                Exit::Usage
-            }
-        };
+        let exit = written(error.print()).unwrap_or_else(|error| {
+            say!("{error:#}");
+            Exit::Usage
+        });
         std::process::exit(exit.code().into());
     }
     if error.kind() == ErrorKind::UnknownArgument {

@@ -36,11 +36,15 @@ impl Flaw {
     }
 }
 
+/// How many bytes are free for queues, where the system tells.
+pub(crate) fn free() -> Option<u64> {
+    statvfs(parent()).ok().map(|system| system.f_bavail * system.f_frsize)
+}
+
 /// How much room there is for queues, and how to get more, in a part of a sentence.
 pub(crate) fn room() -> String {
-    let parent = parent();
-    let free = statvfs(&parent).map_or(0, |system| system.f_bavail * system.f_frsize);
-    format!("{} has {} left, so free some or enlarge it (multiproc doctor tells how)", parent.display(), size(free))
+    let free = size(free().unwrap_or(0));
+    format!("{} has {free} left, so free some or enlarge it (multiproc doctor tells how)", parent().display())
 }
 
 /// What is wrong with the directories, if anything is. `makes`: a queue is to be made there.

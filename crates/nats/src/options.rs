@@ -195,17 +195,20 @@ impl<T> Builder<T> {
     ///
     /// No server answers, or it refuses the login.
     pub fn look(mut self, address: &str) -> Result<ServerReport, ConnectError> {
-        let parsed: Address = address.parse().map_err(|error: AddressError| ConnectError::Address(error))?;
-        self.tls.required |= address.starts_with("tls://");
+        let parsed = self.parse(address)?;
         crate::runtime::wait(async move {
             let link = Link::connect(&parsed, &self.login, &self.tls).await?;
             report(&link, &Names::new(parsed.queue())).await
         })
     }
 
-    async fn open(mut self, address: &str) -> Result<RemoteQueue<T>, ConnectError> {
-        let parsed: Address = address.parse().map_err(|error: AddressError| ConnectError::Address(error))?;
+    fn parse(&mut self, address: &str) -> Result<Address, ConnectError> {
         self.tls.required |= address.starts_with("tls://");
+        address.parse().map_err(|error: AddressError| ConnectError::Address(error))
+    }
+
+    async fn open(mut self, address: &str) -> Result<RemoteQueue<T>, ConnectError> {
+        let parsed = self.parse(address)?;
         let queue = RemoteQueue::unconnected(parsed, self.login, self.tls, self.options);
         queue.open().await?;
         Ok(queue)

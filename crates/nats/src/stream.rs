@@ -197,9 +197,14 @@ pub(crate) async fn info(link: &Link, stream: &str, until: Until) -> Result<Resu
     link.api(&format!("STREAM.INFO.{stream}"), &json!({}), until).await
 }
 
+/// What the server knows of the consumer of a queue's values.
+async fn workers(link: &Link, names: &Names, until: Until) -> Result<Result<Value, ApiError>, ServerError> {
+    link.api(&format!("CONSUMER.INFO.{}.workers", names.queue), &json!({}), until).await
+}
+
 /// The lease of a queue; `None`: it has no consumer yet.
 pub(crate) async fn lease(link: &Link, names: &Names, until: Until) -> Result<Option<Duration>, ServerError> {
-    let found = link.api(&format!("CONSUMER.INFO.{}.workers", names.queue), &json!({}), until).await?;
+    let found = workers(link, names, until).await?;
     Ok(found.ok().and_then(|found| found["config"]["ack_wait"].as_u64()).map(Duration::from_nanos))
 }
 
@@ -212,7 +217,7 @@ pub(crate) async fn state(link: &Link, names: &Names, stream: &str, until: Until
 
 /// How many values wait that were never delivered.
 pub(crate) async fn waiting(link: &Link, names: &Names, until: Until) -> Result<u64, ServerError> {
-    let info = link.api(&format!("CONSUMER.INFO.{}.workers", names.queue), &json!({}), until).await?;
+    let info = workers(link, names, until).await?;
     Ok(info.map_err(|error| gone_or(names, error))?["num_pending"].as_u64().unwrap_or_default())
 }
 
@@ -238,7 +243,7 @@ pub(crate) async fn read(link: &Link, stream: &str, which: Value, until: Until) 
 /// An old server (2.9) that was killed knows that values were done, and may have them in the stream again: nobody gets them, and a join
 /// would wait for ever. They are taken out only when the consumer has acknowledged everything up to the last message of this very stream.
 pub(crate) async fn tidy(link: &Link, names: &Names, until: Until) -> Result<(), ServerError> {
-    let consumer = link.api(&format!("CONSUMER.INFO.{}.workers", names.queue), &json!({}), until).await?;
+    let consumer = workers(link, names, until).await?;
     let consumer = consumer.map_err(|error| gone_or(names, error))?;
     // Asked second: a put in between makes the two differ.
     let stream = info(link, &names.queue, until).await?.map_err(|error| gone_or(names, error))?;

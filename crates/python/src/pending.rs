@@ -126,7 +126,7 @@ impl Pending {
         got.map(|got| Some((got,)))
     }
 
-    /// Gives it up: it is no waiter any more, whoever still holds it.
+    /// Gives it up: it does not wait any more, even while something refers to it.
     fn close(&self) {
         *self.coming.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }

@@ -208,8 +208,8 @@ impl<T: Pod> Borrowed<'_, T> {
     /// Where the message lies, for code that is not Rust's: a view for another language, for instance. `None` for a message of up to 8
     /// bytes, which lies in here, and in a forked copy of the process.
     ///
-    /// The memory is this message's until this is dropped. Other processes have it mapped: whoever reads through the pointer answers for one that
-    /// writes meanwhile, or that makes the memory smaller.
+    /// The memory is this message's until this is dropped. Other processes have it mapped: code that reads through the pointer has to bear
+    /// that one writes meanwhile, or makes the memory smaller.
     pub fn as_ptr(&self) -> Option<NonNull<T>> {
         self.shared.filter(|_| !self.attachment.membership.is_inherited()).map(|payload| payload.as_ptr().cast())
     }

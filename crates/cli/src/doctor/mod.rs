@@ -8,14 +8,13 @@ mod server;
 mod surroundings;
 mod trial;
 
-use crate::exit::Exit;
+use crate::exit::{Exit, written};
 use crate::text::{Text, shown};
-use anyhow::Context;
 use clap::Args;
 use ratatui::crossterm::style::{Color, Stylize};
 use serde_json::json;
 use std::fmt;
-use std::io::{ErrorKind, IsTerminal, Write};
+use std::io::{IsTerminal, Write};
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -106,11 +105,9 @@ impl Doctor {
         for finding in findings {
             worst = worst.max(finding.mark);
             warnings += usize::from(finding.mark == Mark::Warn);
-            let printed = self.print(&finding);
-            if printed.as_ref().is_err_and(|error| error.kind() == ErrorKind::BrokenPipe) {
+            if written(self.print(&finding))? == Exit::Closed {
                 return Ok(Exit::Closed);
             }
-            printed.context("can't write to standard output")?;
         }
         if !self.json {
             let verdict = match (worst, warnings) {
@@ -118,9 +115,8 @@ impl Doctor {
                 (_, 0) => "Everything works here.".to_owned(),
                 (_, some) => format!("Everything works here, with {some} warnings."),
             };
-            match writeln!(std::io::stdout(), "{verdict}") {
-                Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(Exit::Closed),
-                other => other.context("can't write to standard output")?,
+            if written(writeln!(std::io::stdout(), "{verdict}"))? == Exit::Closed {
+                return Ok(Exit::Closed);
             }
         }
         Ok(if worst == Mark::Bad { Exit::Nothing } else { Exit::Done })

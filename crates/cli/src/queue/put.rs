@@ -12,7 +12,6 @@ use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use multiproc::{Overview, PutError, wait};
-use rustix::fs::statvfs;
 use rustix::process::{Resource, getrlimit};
 use std::ffi::OsString;
 use std::fmt;
@@ -263,9 +262,7 @@ const SPARE: u64 = 1 << 20;
 
 /// Which of the limits on a queue's memory is met by one more message, and what to do about it.
 fn scarcity(name: &str, len: u64) -> String {
-    let parent = place::parent();
-    let free = statvfs(&parent).map_or(u64::MAX, |system| system.f_bavail * system.f_frsize);
-    if free < len.saturating_add(SPARE) {
+    if place::free().is_some_and(|free| free < len.saturating_add(SPARE)) {
         return place::room();
     }
     let limit = |resource| getrlimit(resource).current;

@@ -10,7 +10,7 @@ mod terminal;
 mod view;
 mod who;
 
-use crate::exit::{Exit, say};
+use crate::exit::{Exit, say, written};
 use crate::place;
 use crate::text::Text;
 use anyhow::{Context, bail};
@@ -20,7 +20,7 @@ use keys::Action;
 use multiproc::queue_names;
 use sample::Sampler;
 use snapshot::Snapshot;
-use std::io::{ErrorKind, IsTerminal, Write};
+use std::io::{IsTerminal, Write};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 use terminal::Screen;
@@ -90,10 +90,7 @@ impl Top {
             bail!("{trouble}");
         }
         let text: String = screen::page(&snapshot, &view, terminal::columns()).into_iter().map(|line| line + "\n").collect();
-        match std::io::stdout().lock().write_all(text.as_bytes()) {
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Exit::Closed),
-            other => other.map(|()| Exit::Done).context("can't write to standard output"),
-        }
+        written(std::io::stdout().lock().write_all(text.as_bytes()))
     }
 }
 

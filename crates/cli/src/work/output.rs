@@ -6,6 +6,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{FileType, fstat};
 use rustix::io::{Errno, write};
 use rustix::stdio::{stderr, stdout};
+use rustix::termios::isatty;
 use rustix::time::Timespec;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -25,6 +26,8 @@ pub(crate) struct Output<F> {
     line_bytes: usize,
     /// What one write to standard output and to standard error may take.
     portions: [usize; 2],
+    /// Whether standard output and standard error are terminals.
+    are_terminals: [bool; 2],
     /// Whether the cursor of a terminal is behind a line that has not ended.
     is_mid_line: bool,
 }
@@ -51,7 +54,13 @@ impl<F> Output<F> {
             let is_file = fstat(stream).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile);
             if is_file { PORTION } else { PAGE }
         };
-        Self { pieces: VecDeque::new(), line_bytes: 0, portions: [portion(stdout()), portion(stderr())], is_mid_line: false }
+        Self {
+            pieces: VecDeque::new(),
+            line_bytes: 0,
+            portions: [portion(stdout()), portion(stderr())],
+            are_terminals: [stdout(), stderr()].map(isatty),
+            is_mid_line: false,
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -108,7 +117,7 @@ impl<F> Output<F> {
                 Piece::Bytes { to, bytes, at } => {
                     let end = bytes.len().min(at + self.portions[to as usize]);
                     let len = write_now(to, &bytes[at..end])?;
-                    if len > 0 && to.is_terminal() {
+                    if len > 0 && self.are_terminals[to as usize] {
                         self.is_mid_line = bytes[at + len - 1] != b'\n';
                     }
                     self.pieces.push_front(Piece::Bytes { to, bytes, at: at + len });
@@ -124,7 +133,7 @@ impl<F> Output<F> {
 
     /// Ends the last line on a terminal, before something else is drawn there.
     pub(crate) fn end_line(&mut self) {
-        if Target::Stderr.is_terminal() && self.is_empty() && std::mem::take(&mut self.is_mid_line) {
+        if self.are_terminals[Target::Stderr as usize] && self.is_empty() && std::mem::take(&mut self.is_mid_line) {
             let _ = write(stderr(), b"\n");
         }
     }
@@ -139,10 +148,6 @@ impl<F> Output<F> {
 }
 
 impl Target {
-    fn is_terminal(self) -> bool {
-        rustix::termios::isatty(self.descriptor())
-    }
-
     pub(crate) fn descriptor(self) -> BorrowedFd<'static> {
         match self {
             Self::Stdout => stdout(),

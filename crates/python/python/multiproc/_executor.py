@@ -401,8 +401,10 @@ def _chunk(function, chunk):
     return [function(*arguments) for arguments in chunk]
 
 
-def _chunks(arguments, size):
-    while chunk := tuple(itertools.islice(arguments, size)):
+def chunks_of(values, size):
+    """Cut an input into tuples of ``size``."""
+    values = iter(values)
+    while chunk := tuple(itertools.islice(values, size)):
         yield chunk
 
 
@@ -475,7 +477,7 @@ class ProcessPoolExecutor(_base.Executor):
         """As ``concurrent.futures``: an iterator over the results in order, tasks of ``chunksize`` calls each."""
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
-        chunks = _chunks(zip(*iterables), chunksize)
+        chunks = chunks_of(zip(*iterables), chunksize)
         return _flat(super().map(partial(_chunk, fn), chunks, timeout=timeout))
 
     def terminate_workers(self):

@@ -13,7 +13,7 @@ from multiprocessing import TimeoutError
 from multiprocessing.pool import MaybeEncodingError, RemoteTraceback
 from types import GenericAlias
 
-from ._executor import ProcessPoolExecutor
+from ._executor import ProcessPoolExecutor, chunks_of
 
 __all__ = ["AsyncResult", "Pool"]
 
@@ -30,12 +30,6 @@ def _apply(function, arguments):
 
 def _apply_star(function, arguments):
     return [function(*each) for each in arguments]
-
-
-def _chunks(values, size):
-    values = iter(values)
-    while chunk := tuple(itertools.islice(values, size)):
-        yield chunk
 
 
 class AsyncResult:
@@ -247,7 +241,7 @@ class Pool:
         if chunksize is None:
             chunksize = max(1, -(-len(values) // (self._processes * 4)))
         _check_chunksize(chunksize)
-        chunks = list(_chunks(values, chunksize))
+        chunks = list(chunks_of(values, chunksize))
         result = AsyncResult(self, len(chunks), lambda done: [*itertools.chain(*done)], callback, error_callback)
         for index, chunk in enumerate(chunks):
             self._submit(call, func, chunk).add_done_callback(partial(result._set, index))
@@ -265,7 +259,7 @@ class Pool:
         self._check_running()
         _check_chunksize(chunksize)
         results = _Results(self, ordered)
-        chunks = _chunks(iterable, chunksize)
+        chunks = chunks_of(iterable, chunksize)
         feeder = threading.Thread(target=results._feed, args=(self, _apply, func, chunks), name="multiproc-feed", daemon=True)
         with self._lock:
             self._feeding += 1
