@@ -6,10 +6,12 @@
 
 use crate::loom;
 use crate::step::cargo_command;
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// The code that the models run.
@@ -166,6 +168,7 @@ fn models(file: &Path, argued: bool) -> anyhow::Result<Fate> {
     Ok(Fate::Survived)
 }
 
+/// Runs the models with so many preemptions, up to the first that fails.
 fn explore(file: &Path, preemptions: &str) -> anyhow::Result<Fate> {
     let log = Path::new(COPY).join("log");
     let output = File::create(&log)?;
@@ -176,26 +179,35 @@ fn explore(file: &Path, preemptions: &str) -> anyhow::Result<Fate> {
     }
     command.args(["-p", "multiproc-sync"]);
     command.env("RUSTFLAGS", "--cfg loom").env("LOOM_MAX_PREEMPTIONS", preemptions).env("RUST_BACKTRACE", "0");
-    command.stdin(Stdio::null()).stderr(output.try_clone()?).stdout(output);
+    // A group of its own, so that the models end with cargo.
+    command.stdin(Stdio::null()).stderr(output.try_clone()?).stdout(output).process_group(0);
     let mut child = command.spawn().context("start cargo")?;
     let begin = Instant::now();
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break status;
+    loop {
+        let status = child.try_wait()?;
+        let text = fs::read_to_string(&log)?;
+        if let Some(by) = text.lines().find_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED")) {
+            end(&mut child, status)?;
+            return Ok(Fate::Caught(by.to_owned()));
         }
-        if begin.elapsed() > PATIENCE {
-            child.kill()?;
-            child.wait()?;
-            return Ok(Fate::Caught("a model that never ends".into()));
+        match status {
+            Some(status) if status.success() => return Ok(Fate::Survived),
+            Some(_) if text.contains("(signal:") => return Ok(Fate::Caught("a model that crashes".into())),
+            Some(_) => bail!("the models were not even built:\n{text}"),
+            None if begin.elapsed() > PATIENCE => {
+                end(&mut child, status)?;
+                return Ok(Fate::Caught("a model that never ends".into()));
+            }
+            None => std::thread::sleep(Duration::from_millis(50)),
         }
-        std::thread::sleep(Duration::from_millis(50));
-    };
-    if status.success() {
-        return Ok(Fate::Survived);
     }
-    let log = fs::read_to_string(&log)?;
-    let failed = log.lines().find_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"));
-    let crashed = || log.lines().find(|line| line.contains("(signal:")).map(|_| "a model that crashes");
-    let by = failed.or_else(crashed).with_context(|| format!("the models were not even built:\n{log}"))?;
-    Ok(Fate::Caught(by.to_owned()))
+}
+
+/// Ends cargo and the models that it runs, if it has not ended by itself.
+fn end(child: &mut Child, status: Option<ExitStatus>) -> anyhow::Result<()> {
+    if status.is_none() {
+        kill_process_group(Pid::from_child(child), Signal::KILL)?;
+        child.wait()?;
+    }
+    Ok(())
 }
