@@ -1,6 +1,6 @@
 """Seconds per task of multiprocessing.Pool or concurrent.futures.ProcessPoolExecutor.
 
-Arguments: which of them and how (map, imap, executor), the task (empty, 1, 100 or 10000 microseconds, large), workers, and how many tasks.
+Arguments: which of them and how (map, imap, apply, executor), the task (empty, 1, 100 or 10000 microseconds, large), workers, and how many tasks.
 """
 import sys
 import time
@@ -54,6 +54,9 @@ if __name__ == "__main__":
             begin = time.perf_counter()
             if what == "map":
                 pool.map(task, range(n))
+            elif what == "apply":
+                for result in [pool.apply_async(task, (i,)) for i in range(n)]:
+                    result.get()
             else:
                 for _ in pool.imap(task, range(n)):
                     pass

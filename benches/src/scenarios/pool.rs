@@ -113,7 +113,7 @@ pub fn all() -> Vec<Scenario> {
             python_peer(executor, "executor", "empty", 10_000, 60.0),
             Some(Peer::new("procspawn pool", 5_000, procspawn, 20.0)),
         ],
-        vec![python_peer("CPython mp.Pool, imap", "imap", "empty", 20_000, 60.0)],
+        vec![python_peer("CPython mp.Pool, apply_async", "apply", "empty", 20_000, 60.0)],
         vec![python_peer("CPython mp.Pool", "imap", "large", 5_000, 2.0)],
     ];
     let of_length = |name, operations, ours: fn(&Pool, u64) -> Result<()>, task, length, python: u64, limit, target| {

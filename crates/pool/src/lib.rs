@@ -11,6 +11,7 @@ mod gather;
 mod group;
 mod imap;
 mod ledger;
+mod map;
 mod member;
 mod message;
 mod policy;

@@ -4,26 +4,20 @@ use crate::board::MOST_ELEMENTS;
 use crate::builder::PoolBuilder;
 use crate::error::{JoinPoolError, MapError, StartError, SubmitError, TaskError};
 use crate::function::{Function, Name};
-use crate::gather::{Gather, Piece, Values};
+use crate::gather::{Gather, Piece};
 use crate::group::Group;
 use crate::imap::Imap;
 use crate::ledger::{Job, Ledger, Lot};
+use crate::map::map;
 use crate::message::Order;
 use crate::task::{Cell, Task};
 use crate::worker::{enter_many, enter_one};
 use multiproc_travel::pass;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// Chunks for each worker that `map` makes of its arguments, as in Python.
-const CHUNKS: usize = 4;
-/// Bytes of arguments that a chunk has at most, unless one argument has more or the program says otherwise.
-const CHUNK: usize = 60 << 10;
-/// Arguments in the first chunk of a `map`.
-const FIRST_CHUNK: usize = 64;
 /// Chunks for each worker that `imap` keeps under way, and some more.
 const AHEAD: usize = 16;
 const AHEAD_ANYWAY: usize = 64;
@@ -62,18 +56,6 @@ pub struct Pool {
     pub(crate) timed: bool,
 }
 
-/// Dropped, it abandons what was submitted of a job.
-struct Abandons<'j> {
-    pool: &'j Pool,
-    job: &'j Arc<dyn Job>,
-}
-
-impl Drop for Abandons<'_> {
-    fn drop(&mut self) {
-        self.pool.abandon(self.job);
-    }
-}
-
 impl Pool {
     /// Starts a pool of `workers` processes; 0: one for each processor that this process may use (Python: `Pool(n)`).
     ///
@@ -92,9 +74,10 @@ impl Pool {
     /// Calls `function` with each of the arguments; returns the results in their order (Python: `map`, and `starmap` with arguments that
     /// are tuples). Waits for all of them.
     ///
-    /// The arguments go to the workers in chunks. A chunk has their number divided by four times the number of workers, as in Python, but not
-    /// more than about 60 KiB, unless [`chunk_size`](PoolBuilder::chunk_size) says otherwise. If a worker dies, elements of its chunk that it finished within the last 8 ms
-    /// of that chunk's work run again. With a chunk size of 1 none do.
+    /// The arguments go to the workers in chunks, some ahead of the results. A chunk has their number divided by four times the number of
+    /// workers, as in Python, but not more than about 60 KiB, unless [`chunk_size`](PoolBuilder::chunk_size) says otherwise. (An input whose
+    /// [`size_hint`](Iterator::size_hint) is not exact is read to its end first.) If a worker dies, elements of its chunk that it finished
+    /// within the last 8 ms of that chunk's work run again. With a chunk size of 1 none do.
     ///
     /// ```
     /// # use multiproc_pool as multiproc;
@@ -119,60 +102,20 @@ impl Pool {
         A: Serialize + DeserializeOwned,
         I: IntoIterator<Item = A>,
     {
-        let arguments: Vec<A> = arguments.into_iter().collect();
-        let len = arguments.len();
         if self.ledger.is_inherited() {
             return Err(SubmitError::Forked.into());
         }
-        let most = self.chunk_size.unwrap_or_else(|| len.div_ceil(CHUNKS * self.workers)).clamp(1, MOST_ELEMENTS);
-        // How long an argument is, only the first ones tell.
-        let mut chunk = if self.chunk_size.is_none() { most.min(FIRST_CHUNK) } else { most };
         let function = self.ledger.name(enter_many::<F, A, S>);
-        let gather = Arc::new(Gather::default());
-        let job: Arc<dyn Job> = gather.clone();
-        let mut arguments = arguments.into_iter();
-        let mut submitted = 0;
-        // The code of the arguments may panic.
-        let abandons = Abandons { pool: self, job: &job };
-        while submitted < len {
-            let lot: Vec<A> = arguments.by_ref().take(chunk).collect();
-            let bytes = self.submit_parts(&job, function, submitted, lot)?;
-            submitted = (submitted + chunk).min(len);
-            if self.chunk_size.is_none() {
-                chunk = (chunk * CHUNK / bytes.max(1)).clamp(1, most);
+        let arguments = arguments.into_iter();
+        match arguments.size_hint() {
+            (least, Some(most)) if least == most => map(self, function, arguments, most),
+            // The length of a chunk depends on how many there are.
+            _ => {
+                let arguments: Vec<A> = arguments.collect();
+                let len = arguments.len();
+                map(self, function, arguments.into_iter(), len)
             }
         }
-        std::mem::forget(abandons);
-        self.collect(&gather, len)
-    }
-
-    /// Waits for all results of a `map`.
-    fn collect<R: DeserializeOwned>(&self, gather: &Gather, len: usize) -> Result<Vec<R>, MapError<R>> {
-        let mut parts: BTreeMap<usize, Values<R>> = BTreeMap::new();
-        let mut missing = len;
-        while missing > 0 {
-            // A few times, so that decoding goes on beside the work.
-            let pieces = self.take(gather, missing.min(len.div_ceil(CHUNKS)));
-            if pieces.is_empty() {
-                return Err(SubmitError::Ended { why: "its results can't be read here".into() }.into());
-            }
-            for piece in pieces {
-                missing -= piece.len();
-                parts.insert(piece.first, piece.decode());
-            }
-        }
-        if parts.values().all(|part| matches!(part, Values::All(_))) {
-            let mut parts = parts.into_values();
-            let Some(Values::All(mut results)) = parts.next() else { return Ok(Vec::new()) };
-            results.reserve_exact(len - results.len());
-            for part in parts {
-                if let Values::All(mut values) = part {
-                    results.append(&mut values);
-                }
-            }
-            return Ok(results);
-        }
-        Err(MapError::Tasks { results: parts.into_values().flat_map(Values::each).collect() })
     }
 
     /// Calls `function` with each of the arguments, and yields the results in their order as they come (Python: `imap`).
@@ -272,24 +215,6 @@ impl Pool {
         lot: &Vec<A>,
     ) -> Result<usize, SubmitError> {
         self.submit(job, function, base, lot.len(), lot)
-    }
-
-    /// Submits a chunk, in parts if it is too long. Returns its bytes.
-    fn submit_parts<A: Serialize + DeserializeOwned>(
-        &self,
-        job: &Arc<dyn Job>,
-        function: Name,
-        base: usize,
-        mut lot: Vec<A>,
-    ) -> Result<usize, SubmitError> {
-        match self.submit_lot(job, function, base, &lot) {
-            Err(SubmitError::TooLong { .. }) if lot.len() > 1 => {
-                let half = lot.len() / 2;
-                let later = lot.split_off(half);
-                Ok(self.submit_parts(job, function, base, lot)? + self.submit_parts(job, function, base + half, later)?)
-            }
-            done => done,
-        }
     }
 
     /// Waits until at least this many results have come.

@@ -21,6 +21,49 @@ fn map_keeps_the_order_of_its_arguments() {
     assert_eq!(pool.map(square, 0..10_000).unwrap(), (0..10_000).map(square).collect::<Vec<_>>());
 }
 
+/// Numbers from 0 on that say they are `said` many.
+struct Says {
+    numbers: std::ops::Range<u64>,
+    said: usize,
+}
+
+impl Iterator for Says {
+    type Item = u64;
+
+    fn next(&mut self) -> Option<u64> {
+        self.numbers.next()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.said, Some(self.said))
+    }
+}
+
+#[test]
+fn map_gives_all_results_of_an_input_that_says_a_wrong_length() {
+    let pool = Pool::new(2).unwrap();
+    for (len, said) in [(1_000, 0), (1_000, 999), (1_000, 1_001), (0, 5), (1_000, usize::MAX)] {
+        let results = pool.map(square, Says { numbers: 0..len, said }).unwrap();
+        assert_eq!(results, (0..len).map(square).collect::<Vec<_>>(), "{len} numbers that say they are {said}");
+    }
+}
+
+#[test]
+fn map_runs_the_first_tasks_while_it_takes_the_last_arguments() {
+    fn report(n: u64) -> u64 {
+        GATE.get().unwrap().0.put(1).unwrap();
+        n
+    }
+    let (pool, began, _) = gated(1);
+    const LEN: u64 = 300_000;
+    let arguments = (0..LEN).inspect(|&n| {
+        if n == LEN - 1 {
+            began.get_timeout(WATCHDOG).unwrap();
+        }
+    });
+    assert_eq!(pool.map(report, arguments).unwrap().len() as u64, LEN);
+}
+
 #[test]
 fn one_pool_runs_different_functions_and_tuples_are_arguments() {
     let pool = Pool::new(2).unwrap();
