@@ -139,9 +139,10 @@ impl Login {
     pub(crate) async fn add_to(&self, options: ConnectOptions) -> Result<ConnectOptions, ConnectError> {
         Ok(match self {
             Self::Nobody => options,
-            // The client's own error for a bad file may quote it.
             Self::CredentialsFile(path) => {
-                let credentials = read(path)?;
+                // The client finds a key only where a line follows it.
+                let credentials = read(path)? + "\n";
+                // Its own error for a bad file may quote it.
                 options.credentials(&credentials).map_err(|_| ConnectError::Credentials { path: path.clone() })?
             }
             Self::TokenFile(path) => options.token(read(path)?),

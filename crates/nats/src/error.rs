@@ -10,7 +10,7 @@ use thiserror::Error;
 
 error_debug! {
     AddressError { Scheme, NoQueue, Secret, Name, Server }
-    ConnectError { Address, File, Credentials, LoginRefused, Unreachable, NoJetStream, Differs, Refused, Server, Shape }
+    ConnectError { Address, File, Credentials, LoginRefused, Unreachable, NoJetStream, NoQueue, OtherVersion, Differs, Refused, Server, Shape }
     ServerError { Unanswered, Gone, NoJetStream, Refused, Forked, Connect }
     PutError<T> { Full, Timeout, ShutDown, TooLong, Encode, Server }
     GetError { Empty, Timeout, ShutDown, Decode, Server }
@@ -85,6 +85,25 @@ pub enum ConnectError {
     NoJetStream {
         /// The servers.
         servers: String,
+    },
+    /// A stream of this name is there, and is something else.
+    #[error("stream {stream:?} is on the server, and is no queue of multiproc: take another name")]
+    NoQueue {
+        /// The stream.
+        stream: String,
+    },
+    /// A version of this library made the queue that keeps it in another way.
+    #[error(
+        "queue {queue:?} is of another version of multiproc: its layout is {found}, and this version knows {known}. \
+         Drain it with that version, or take another name"
+    )]
+    OtherVersion {
+        /// The queue.
+        queue: String,
+        /// The layout that the server has.
+        found: String,
+        /// The layout of this version.
+        known: u64,
     },
     /// The queue is there with another option than the one asked for.
     #[error("queue {queue:?} has {what} {found}, not {expected}: ask for the same, or leave the option out, which takes any")]

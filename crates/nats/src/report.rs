@@ -45,6 +45,8 @@ pub struct JetStreamReport {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct QueueReport {
+    /// Why this version of the library can't use it; `None`: it can.
+    pub refused: Option<String>,
     /// Whether it is in memory alone, and gone when the server ends.
     pub in_memory: bool,
     /// How many servers of the cluster have it.
@@ -104,6 +106,7 @@ async fn queue(link: &Link, names: &Names, until: Until) -> Result<Option<QueueR
     let duration = |value: &Value| Duration::from_nanos(value.as_u64().unwrap_or_default());
     let lease = stream::lease(link, names, until).await?;
     Ok(Some(QueueReport {
+        refused: stream::max_deliveries(&names.queue, &stream["config"]).err().map(|error| error.to_string()),
         in_memory: stream["config"]["storage"] == "memory",
         replicas: stream["config"]["num_replicas"].as_u64().unwrap_or(1),
         current: others.iter().filter(|other| other["current"] == true).count() as u64,

@@ -24,7 +24,10 @@ pub(crate) const LEASE: Duration = Duration::from_secs(5);
 const CLAIMS_LAST: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Missing values that one look sees to.
 const MOST_MISSING: usize = 10_000;
-const MARK: &str = "work queue of multiproc, max_deliveries=";
+/// Begins the description of a queue's stream. Not its metadata, which servers before 2.10 don't have.
+const MARK: &str = "work queue of multiproc, layout ";
+/// What the streams are, what their messages say, and what claims mean. A client leaves a queue of another layout alone.
+const LAYOUT: u64 = 1;
 
 /// The names of a queue's parts on the server.
 #[derive(Debug)]
@@ -76,15 +79,13 @@ pub(crate) async fn open(link: &Link, names: &Names, options: &Options, until: U
     };
     let created = names.queue.as_str();
     let config = &info["config"];
+    let max_deliveries = max_deliveries(created, config)?;
     let found = |what: &str, found: &Value, expected: &Value| match found == expected {
         true => Ok(()),
         false => Err(differs(created, what, found, expected)),
     };
     found("the retention", &config["retention"], &json!("workqueue"))?;
     found("the discard policy", &config["discard"], &json!("new"))?;
-    let mark = config["description"].as_str().unwrap_or_default();
-    let max_deliveries = mark.strip_prefix(MARK).and_then(|number| number.parse().ok());
-    let max_deliveries: u64 = max_deliveries.ok_or_else(|| differs(created, "the description", &json!(mark), &json!(MARK)))?;
     let capacity = config["max_msgs"].as_i64().and_then(|most| u64::try_from(most).ok()).filter(|&most| most > 0);
     if let Some(asked) = options.capacity {
         found("the capacity", &json!(capacity), &json!(asked))?;
@@ -108,6 +109,23 @@ pub(crate) async fn open(link: &Link, names: &Names, options: &Options, until: U
     Ok(Shape { capacity, max_deliveries, lease, born: born(&info) })
 }
 
+/// Reads what the description of a queue's stream says: `work queue of multiproc, layout 1, max_deliveries=0`.
+///
+/// # Errors
+///
+/// The stream is no queue, or is one of another version of this library.
+pub(crate) fn max_deliveries(queue: &str, config: &Value) -> Result<u64, ConnectError> {
+    let description = config["description"].as_str().unwrap_or_default();
+    let rest = description.strip_prefix(MARK).ok_or_else(|| ConnectError::NoQueue { stream: queue.into() })?;
+    let (layout, rest) = rest.split_once(',').unwrap_or((rest, ""));
+    let limit = rest.trim_start().strip_prefix("max_deliveries=").and_then(|number| number.parse().ok());
+    limit.filter(|_| layout == LAYOUT.to_string()).ok_or_else(|| ConnectError::OtherVersion {
+        queue: queue.into(),
+        found: layout.into(),
+        known: LAYOUT,
+    })
+}
+
 /// When a stream was made, as a part of a subject.
 fn born(info: &Value) -> String {
     info["created"].as_str().unwrap_or_default().replace(['.', ':'], "-")
@@ -119,7 +137,7 @@ fn values_config(names: &Names, options: &Options) -> Value {
         "max_msgs": options.capacity.map_or(-1, |most| most as i64), "max_bytes": -1, "max_age": 0, "max_consumers": -1,
         "storage": if options.in_memory { "memory" } else { "file" }, "num_replicas": options.replicas.unwrap_or(1),
         "duplicate_window": WINDOW.as_nanos() as u64,
-        "description": format!("{MARK}{}", options.max_deliveries.unwrap_or(0)),
+        "description": format!("{MARK}{LAYOUT}, max_deliveries={}", options.max_deliveries.unwrap_or(0)),
     })
 }
 

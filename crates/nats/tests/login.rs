@@ -2,8 +2,15 @@
 
 mod server;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use multiproc_nats::{ConnectError, RemoteQueue};
+use nkeys::KeyPair;
+use serde_json::{Value, json};
 use std::fs;
+use std::io::Write;
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime};
 
 type Jobs = RemoteQueue<String>;
 
@@ -54,6 +61,147 @@ fn an_nkey_logs_in() {
     let jobs = Jobs::builder().nkey_file(&file).connect(&server.url("jobs")).unwrap();
     let other = Jobs::builder().nkey(SEED).connect(&server.url("jobs")).unwrap();
     assert!(!format!("{jobs:?}{other:?}").contains("SUACSSL3"));
+}
+
+/// An account on a server that trusts whoever it says.
+struct Account {
+    key: KeyPair,
+    config: String,
+}
+
+impl Account {
+    fn new() -> Self {
+        let (operator, key, system) = (KeyPair::new_operator(), KeyPair::new_account(), KeyPair::new_account());
+        let limits = json!({
+            "subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1, "wildcards": true, "conn": -1, "leaf": -1,
+            "mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": -1,
+        });
+        let account = |key: &KeyPair, limits: Value| {
+            signed(&operator, &key.public_key(), json!({ "type": "account", "version": 2, "limits": limits }), None)
+        };
+        // The server's own account takes no streams.
+        let without = json!({ "subs": -1, "conn": -1, "exports": -1, "imports": -1, "wildcards": true });
+        let config = format!(
+            "operator: {}\nsystem_account: {}\nresolver: MEMORY\nresolver_preload {{ {}: {}, {}: {} }}",
+            signed(&operator, &operator.public_key(), json!({ "type": "operator", "version": 2 }), None),
+            system.public_key(),
+            key.public_key(),
+            account(&key, limits),
+            system.public_key(),
+            account(&system, without),
+        );
+        Self { key, config }
+    }
+
+    /// What is in a file of credentials, as `nsc` writes it; and the secret part of it.
+    fn credentials(&self, ends: Option<SystemTime>) -> (String, String) {
+        let user = KeyPair::new_user();
+        let claims = json!({ "type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1, "pub": {}, "sub": {} });
+        let (token, seed) = (signed(&self.key, &user.public_key(), claims, ends), user.seed().unwrap());
+        let text = format!(
+            "-----BEGIN NATS USER JWT-----\n{token}\n------END NATS USER JWT------\n\n\
+             -----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n"
+        );
+        (text, seed)
+    }
+}
+
+/// What an issuer says of a key: a JWT as NATS has it.
+fn signed(issuer: &KeyPair, subject: &str, claims: Value, ends: Option<SystemTime>) -> String {
+    let seconds = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let mut body =
+        json!({ "jti": subject, "iat": 0, "iss": issuer.public_key(), "sub": subject, "name": "test", "nats": claims });
+    if let Some(ends) = ends {
+        body["exp"] = json!(seconds(ends));
+    }
+    let part = |value: &Value| BASE64.encode(value.to_string());
+    let text = format!("{}.{}", part(&json!({ "typ": "JWT", "alg": "ed25519-nkey" })), part(&body));
+    let signature = BASE64.encode(issuer.sign(text.as_bytes()).unwrap());
+    format!("{text}.{signature}")
+}
+
+#[test]
+fn a_credentials_file_logs_in_here_and_where_the_queue_travels() {
+    let account = Account::new();
+    let server = server!(&*account.config);
+    let (file, (text, seed)) = (server.path("jobs.creds"), account.credentials(None));
+    fs::write(&file, text).unwrap();
+    let jobs = Jobs::builder().credentials_file(&file).connect(&server.url("jobs")).unwrap();
+    let parcel = multiproc_travel::pass::encode(&jobs).unwrap();
+    assert!(!String::from_utf8_lossy(&parcel.bytes).contains(&seed) && !format!("{jobs:?}").contains(&seed));
+    let arrived: Jobs = multiproc_travel::pass::decode(&parcel.bytes, Vec::new()).unwrap();
+    arrived.put("job".into()).unwrap();
+    assert_eq!(jobs.get_delivery().unwrap().done().unwrap(), "job");
+}
+
+#[test]
+fn credentials_that_ended_or_are_another_accounts_are_refused_and_not_shown() {
+    let account = Account::new();
+    let server = server!(&*account.config);
+    let file = server.path("jobs.creds");
+    let ended = account.credentials(Some(SystemTime::now() - Duration::from_secs(60)));
+    for (text, seed) in [ended, Account::new().credentials(None)] {
+        fs::write(&file, text).unwrap();
+        let error = Jobs::builder().credentials_file(&file).connect(&server.url("jobs")).unwrap_err();
+        assert!(matches!(error, ConnectError::LoginRefused { .. }), "{error:?}");
+        assert!(!format!("{error:?} {error:#}").contains(&seed), "{error:?}");
+    }
+    let seed = KeyPair::new_user().seed().unwrap();
+    fs::write(&file, &seed).unwrap();
+    let error = Jobs::builder().credentials_file(&file).connect(&server.url("jobs")).unwrap_err();
+    assert!(matches!(error, ConnectError::Credentials { .. }) && !format!("{error:?} {error:#}").contains(&seed), "{error:?}");
+}
+
+/// All that this process logs.
+static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+struct Log;
+
+impl Write for Log {
+    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+        LOG.lock().unwrap().extend_from_slice(text);
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn no_secret_is_logged_at_any_level() {
+    let account = Account::new();
+    let (with_users, with_account) = (server!(USERS), server!(&*account.config));
+    let (file, (text, seed)) = (with_account.path("jobs.creds"), account.credentials(None));
+    fs::write(&file, &text).unwrap();
+    tracing_subscriber::fmt().with_max_level(tracing_subscriber::filter::LevelFilter::TRACE).with_writer(|| Log).init();
+    let jobs: Jobs = RemoteQueue::builder().user("ann", "hunter2-secret").connect(&with_users.url("jobs")).unwrap();
+    jobs.put("job".into()).unwrap();
+    Jobs::builder().token("hunter2-token").connect(&with_users.url("jobs")).unwrap_err();
+    Jobs::builder().credentials_file(&file).connect(&with_account.url("jobs")).unwrap();
+    let log = String::from_utf8_lossy(&LOG.lock().unwrap()).into_owned();
+    // It is the client's log, and has what it sends.
+    assert!(log.contains("write operation: CONNECT") && log.contains("multiproc jobs"), "{log}");
+    let token = text.lines().nth(1).unwrap();
+    for secret in ["hunter2", &seed, token] {
+        assert!(!log.contains(secret), "{secret} in {log}");
+    }
+}
+
+#[test]
+fn a_login_that_is_refused_for_a_while_is_tried_again() {
+    let mut server = server!(USERS);
+    let jobs: Jobs = RemoteQueue::builder().user("ann", "hunter2-secret").connect(&server.url("jobs")).unwrap();
+    jobs.put("before".into()).unwrap();
+    server.configure(r#"authorization { users = [ { user: "ann", password: "another" } ] }"#);
+    jobs.put_timeout("refused".into(), Duration::from_secs(2)).unwrap_err();
+    let waiting = std::thread::spawn({
+        let jobs = jobs.clone();
+        move || jobs.put("after".into())
+    });
+    server.configure(USERS);
+    waiting.join().unwrap().unwrap();
+    assert_eq!(jobs.get_delivery().unwrap().done().unwrap(), "before");
 }
 
 #[test]

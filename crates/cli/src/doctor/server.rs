@@ -19,12 +19,9 @@ pub(super) fn findings(looked: Result<ServerReport, ConnectError>) -> Vec<Findin
         }
     };
     let mut findings = vec![version(&report), message(&report), jet_stream(report.jet_stream.as_ref())];
-    findings.extend(
-        report
-            .queue
-            .iter()
-            .flat_map(|queue| [Some(kept(queue, report.cluster.as_deref())), sync(queue), lease(queue)].into_iter().flatten()),
-    );
+    findings.extend(report.queue.iter().flat_map(|queue| {
+        [usable(queue), Some(kept(queue, report.cluster.as_deref())), sync(queue), lease(queue)].into_iter().flatten()
+    }));
     if report.queue.is_none() && report.jet_stream.is_some() {
         findings.push(Finding::new("queue", Good, "not there", "create makes it, and so does the first put", ""));
     }
@@ -58,6 +55,11 @@ fn jet_stream(account: Option<&JetStreamReport>) -> Finding {
     let means =
         if is_full { "there is little room: puts, or new queues, will wait or fail" } else { "a queue has three streams" };
     Finding::new("JetStream", if is_full { Warn } else { Good }, found, means, "raise the limits of the login's account")
+}
+
+fn usable(queue: &QueueReport) -> Option<Finding> {
+    let change = "take another name, or the version of multiproc that made it";
+    Some(Finding::new("queue", Bad, queue.refused.clone()?, "this multiproc can't use it", change))
 }
 
 fn kept(queue: &QueueReport, cluster: Option<&str>) -> Finding {

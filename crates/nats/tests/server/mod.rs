@@ -6,6 +6,7 @@
 
 pub(crate) mod proxy;
 
+use serde_json::{Value, json};
 use std::fs;
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
@@ -100,17 +101,29 @@ impl Server {
         self.restart();
     }
 
+    /// Starts it again with another configuration.
+    pub(crate) fn configure(&mut self, config: &str) {
+        self.config = config.into();
+        self.restart();
+    }
+
     /// What the server says of a consumer, for a test that fails.
     pub(crate) fn consumer(&self, stream: &str, consumer: &str) -> String {
+        let what = [format!("CONSUMER.INFO.{stream}.{consumer}"), format!("STREAM.INFO.{stream}")];
+        what.map(|what| self.api(&what, &json!({})).to_string()).join("\n")
+    }
+
+    /// Asks JetStream as another client would.
+    pub(crate) fn api(&self, what: &str, body: &Value) -> Value {
+        serde_json::from_slice(&self.request(&format!("$JS.API.{what}"), body.to_string().as_bytes())).unwrap()
+    }
+
+    /// Sends a message as another client would, and returns the answer.
+    pub(crate) fn request(&self, subject: &str, message: &[u8]) -> Vec<u8> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let client = async_nats::connect(format!("127.0.0.1:{}", self.port)).await.unwrap();
-            let mut all = String::new();
-            for what in [format!("CONSUMER.INFO.{stream}.{consumer}"), format!("STREAM.INFO.{stream}")] {
-                let info = client.request(format!("$JS.API.{what}"), "{}".into()).await.unwrap();
-                all += &format!("{}\n", String::from_utf8_lossy(&info.payload));
-            }
-            all
+            client.request(subject.to_string(), message.to_vec().into()).await.unwrap().payload.to_vec()
         })
     }
 

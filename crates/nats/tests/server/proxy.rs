@@ -20,6 +20,7 @@ struct Shared {
     mode: Mutex<Mode>,
     changed: Condvar,
     open: Mutex<Vec<TcpStream>>,
+    seen: Mutex<Vec<u8>>,
 }
 
 pub(crate) struct Proxy {
@@ -31,7 +32,12 @@ impl Proxy {
     pub(crate) fn to(server: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let shared = Arc::new(Shared { mode: Mutex::new(Mode::Pass), changed: Condvar::new(), open: Mutex::default() });
+        let shared = Arc::new(Shared {
+            mode: Mutex::new(Mode::Pass),
+            changed: Condvar::new(),
+            open: Mutex::default(),
+            seen: Mutex::default(),
+        });
         let here = Arc::clone(&shared);
         std::thread::spawn(move || {
             for client in listener.incoming() {
@@ -50,6 +56,11 @@ impl Proxy {
 
     pub(crate) fn url(&self, queue: &str) -> String {
         format!("nats://127.0.0.1:{}/{queue}", self.port)
+    }
+
+    /// All that went through, both ways.
+    pub(crate) fn seen(&self) -> Vec<u8> {
+        self.shared.seen.lock().unwrap().clone()
     }
 
     pub(crate) fn set(&self, mode: Mode) {
@@ -71,6 +82,7 @@ fn carry(mut from: TcpStream, mut to: TcpStream, shared: &Shared) {
         if let Mode::Delay(delay) = mode {
             std::thread::sleep(delay);
         }
+        shared.seen.lock().unwrap().extend_from_slice(&piece[..len]);
         if to.write_all(&piece[..len]).is_err() {
             break;
         }
