@@ -10,6 +10,7 @@
 
 mod limits;
 mod make;
+mod pools;
 mod programs;
 mod rights;
 mod table;

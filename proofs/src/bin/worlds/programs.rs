@@ -2,7 +2,7 @@
 
 use crate::make::{NOBODY, become_user, make_all, report};
 use crate::table::worlds;
-use crate::{Failure, views};
+use crate::{Failure, pools, views};
 use multiproc::pipe::RecvError;
 use multiproc::{Connection, Exit, JoinableQueue, Process, Queue, active_children, pipe};
 use std::io::Write;
@@ -15,7 +15,7 @@ pub(crate) struct Program {
 }
 
 /// The programs for every world.
-pub(crate) const EVERYWHERE: [&Program; 10] = [
+pub(crate) const EVERYWHERE: [&Program; 11] = [
     &Program { name: "sizes", run: sizes },
     &Program { name: "redelivery", run: redelivery },
     &Program { name: "living", run: living },
@@ -26,6 +26,7 @@ pub(crate) const EVERYWHERE: [&Program; 10] = [
     &Program { name: "terminate", run: terminate },
     &Program { name: "panic", run: panic },
     &Program { name: "daemon", run: || views::daemon(0) },
+    &Program { name: "pool", run: pools::pool },
 ];
 
 /// Longer than anything takes that does not hang.

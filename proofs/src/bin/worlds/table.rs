@@ -39,10 +39,11 @@ pub(crate) struct World {
 }
 
 /// The programs of all worlds that start a process.
-const STARTING: &[&str] = &["sizes", "redelivery", "living", "pipe", "named", "bounded", "terminate", "panic", "daemon"];
+const STARTING: &[&str] = &["sizes", "redelivery", "living", "pipe", "named", "bounded", "terminate", "panic", "daemon", "pool"];
 /// The programs that share memory without a name.
-const UNNAMED: &[&str] = &["sizes", "redelivery", "living", "pipe", "burst", "bounded", "daemon"];
-const ALL: &[&str] = &["sizes", "redelivery", "living", "pipe", "named", "burst", "bounded", "terminate", "panic", "daemon"];
+const UNNAMED: &[&str] = &["sizes", "redelivery", "living", "pipe", "burst", "bounded", "daemon", "pool"];
+const ALL: &[&str] =
+    &["sizes", "redelivery", "living", "pipe", "named", "burst", "bounded", "terminate", "panic", "daemon", "pool"];
 
 /// Calls that the system or a sandbox may refuse, each with what must happen then.
 const REFUSED: [(&str, &[i64], &[&str], Must); 10] = [
@@ -52,7 +53,7 @@ const REFUSED: [(&str, &[i64], &[&str], Must); 10] = [
     ("memfd_create", &[libc::SYS_memfd_create], UNNAMED, Must::Fail(&["memfd_create"])),
     // Without it the C library starts processes and threads by the older call, if the error says that it does not exist. Other
     // errors are final.
-    ("clone3", &[libc::SYS_clone3], ALL, Must::WorkOr(&["Operation not permitted"])),
+    ("clone3", &[libc::SYS_clone3], ALL, Must::WorkOr(&["Operation not permitted", "this user may not do it"])),
     ("inotify_init1", &[libc::SYS_inotify_init1], &[], Must::Work),
     ("inotify_add_watch", &[libc::SYS_inotify_add_watch], &[], Must::Work),
     ("futex_waitv", &[libc::SYS_futex_waitv], &[], Must::Work),
