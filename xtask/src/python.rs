@@ -55,8 +55,9 @@ impl Environment {
             ["-m", "mypy.stubtest", "--allowlist", "tests/stubtest.txt", "--ignore-unused-allowlist", "multiproc._multiproc"];
         total += here(self.python(&types)).run("types of the Python package")?;
         for method in ["fork", "spawn", "forkserver"] {
-            let theirs = self.python(&["tests/cpython.py", method]);
-            total += here(theirs).run(&format!("CPython's own tests, {method}"))?;
+            for theirs in ["tests/cpython.py", "tests/cpython_futures.py"] {
+                total += here(self.python(&[theirs, method])).run(&format!("CPython's own tests, {theirs} {method}"))?;
+            }
         }
         Ok(total)
     }

@@ -241,3 +241,34 @@ def test_a_worker_that_is_forked_beside_other_threads_hangs_nowhere():
     program = "import multiproc\nwith multiproc.ProcessPoolExecutor(4) as pool:\n    assert list(pool.map(abs, range(2000)))"
     for _ in range(15):
         subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+class Exits:
+    def __reduce__(self):
+        raise SystemExit(3)
+
+
+def test_a_result_that_exits_when_it_is_pickled_fails_its_own_future():
+    with ProcessPoolExecutor(1) as pool:
+        pid = pool.submit(os.getpid).result(60)
+        with pytest.raises(SystemExit):
+            pool.submit(Exits).result(60)
+        assert pool.submit(os.getpid).result(60) == pid
+
+
+def test_an_initializer_that_fails_is_logged_as_it_is_there():
+    program = """
+import multiproc, logging
+logging.basicConfig(format="%(name)s %(levelname)s %(message)s")
+pool = multiproc.ProcessPoolExecutor(1, initializer=divmod, initargs=(1, 0))
+assert pool.submit(abs, 1).exception(60) and pool._broken
+"""
+    done = subprocess.run([sys.executable, "-c", program], check=True, timeout=60, capture_output=True, text=True)
+    assert "concurrent.futures CRITICAL Exception in initializer" in done.stderr and "ZeroDivisionError" in done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "process_cpu_count"), reason="Python has -X cpu_count from 3.13 on")
+def test_there_are_as_many_workers_as_the_interpreter_is_told_processors():
+    program = "import multiproc; print(multiproc.ProcessPoolExecutor()._max_workers, len(multiproc.Pool()._pool))"
+    done = subprocess.run([sys.executable, "-X", "cpu_count=3", "-c", program], check=True, timeout=60, stdout=subprocess.PIPE)
+    assert done.stdout.split() == [b"3", b"3"]

@@ -5,6 +5,8 @@ import os
 import pickle
 import queue
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -256,3 +258,25 @@ def test_a_queue_goes_through_a_queue(method, finish):
     inbox.put(reply)
     assert reply.get(timeout=30) == "answered"
     finish(process)
+
+
+def test_puts_and_gets_import_nothing():
+    # A process that is forked while another thread imports would wait for that import for ever.
+    program = """
+import multiproc, sys
+before = set(sys.modules)
+queue = multiproc.Queue()
+for value in (1, "text", {"a": 1}, print, bytearray(100_000)):
+    queue.put(value)
+    assert queue.get() == value
+try:
+    queue.get(False)
+except multiproc.Empty:
+    queue.shutdown()
+try:
+    queue.put(1)
+except multiproc.ShutDown:
+    print(sorted(set(sys.modules) - before))
+"""
+    done = subprocess.run([sys.executable, "-c", program], check=True, timeout=60, stdout=subprocess.PIPE, text=True)
+    assert done.stdout == "[]\n"

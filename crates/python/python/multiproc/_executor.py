@@ -60,7 +60,7 @@ def _failed(outbox, error):
     text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     try:
         outbox.put(("error", error, f'\n"""\n{text}"""'))
-    except Exception as why:  # The exception itself can't be pickled.
+    except BaseException as why:  # The exception itself can't be pickled.
         told = PicklingError(f"the task raised {error!r}, which can't be pickled: {why!r}")
         outbox.put(("error", told, f'\n"""\n{text}"""'))
 
@@ -71,6 +71,8 @@ def _work(inbox, outbox, initializer, initargs, refused):
         try:
             initializer(*initargs)
         except BaseException as error:
+            # As concurrent.futures, whose users look for it there.
+            _base.LOGGER.critical("Exception in initializer:", exc_info=True)
             outbox.put(("broken", repr(error), traceback.format_exc()))
             return
     parent = parent_process()
@@ -96,7 +98,7 @@ def _work(inbox, outbox, initializer, initargs, refused):
         else:
             try:
                 outbox.put(("result", result, None))
-            except Exception as error:  # It can't be pickled.
+            except BaseException as error:  # It can't be pickled.
                 _failed(outbox, error if refused is None else refused(error, result))
         # Nothing of a task stays while the next one is waited for.
         task = function = args = kwargs = result = None
@@ -125,6 +127,8 @@ class _Shared:
         self.waiting = collections.deque()
         self.changed = threading.Condition()
         self.idle = 0
+        # Workers that are there or being started.
+        self.places = 0
         self.threads = []
         self.workers = {}
         # Of a Pool: its workers are daemons and end with this process.
@@ -141,6 +145,7 @@ class _Shared:
     def begin_for_pool(self, refused, traceback):
         """Start all workers at once, for a Pool."""
         self.is_pools, self.refused, self.traceback = True, refused, traceback
+        self.places = self.max_workers
         for _ in range(self.max_workers):
             self.start_worker()
 
@@ -306,14 +311,15 @@ class _Worker(threading.Thread):
     def receive(self):
         """Wait for the oldest task's answer, or for the worker's death."""
         begin = time.monotonic()
+        dead = False
         while True:
-            # In this order: what a dead worker had answered is there once its death is seen.
-            dead = self.process.exitcode is not None
             try:
                 kind, value, text = self.outbox.get(timeout=0 if dead else _LOOK)
             except Empty:
                 if dead:
                     return self.bury()
+                # What a dead worker had answered is there once its death is seen: one more look.
+                dead = self.process.exitcode is not None
                 continue
             except Exception as error:  # The result can't be unpickled.
                 kind, value, text = "error", error, None
@@ -368,9 +374,6 @@ class _Worker(threading.Thread):
         # Before its number is free for another process.
         self.shared.workers.pop(process.pid, None)
         process.join()
-        # Another thread that starts a process may just have reaped it: join does not know then that it has ended.
-        with contextlib.suppress(ValueError):
-            process.close()
         self.inbox = self.outbox = None
 
 
@@ -395,6 +398,11 @@ def _end_pools():
 getattr(threading, "_register_atexit", lambda _function: None)(_at_exit)
 # After the program's own threads, which may use a pool until they end.
 atexit.register(_end_pools)
+
+
+def processors():
+    """Return how many processors this process may use. ``-X cpu_count`` counts from Python 3.13 on."""
+    return os.process_cpu_count() if hasattr(os, "process_cpu_count") else len(os.sched_getaffinity(0))
 
 
 def _chunk(function, chunk):
@@ -426,7 +434,7 @@ class ProcessPoolExecutor(_base.Executor):
         self, max_workers=None, mp_context=None, initializer=None, initargs=(), *, max_tasks_per_child=None, retries=0
     ):
         if max_workers is None:
-            max_workers = len(os.sched_getaffinity(0))
+            max_workers = processors()
         if max_workers <= 0:
             raise ValueError("max_workers must be greater than 0")
         if initializer is not None and not callable(initializer):
@@ -446,6 +454,11 @@ class ProcessPoolExecutor(_base.Executor):
         # A pool that nobody can reach any more ends when its tasks are done.
         weakref.finalize(self, self._shared.abandon)
 
+    # Private, and used all the same.
+    @property
+    def _broken(self):
+        return self._shared.broken or False
+
     @property
     def _processes(self):
         return dict(self._shared.workers)
@@ -463,12 +476,17 @@ class ProcessPoolExecutor(_base.Executor):
             shared.waiting.append(task)
             shared.changed.notify()
             # A thread that was woken is idle until it has the lock.
-            if len(shared.waiting) > shared.idle and len(shared.threads) < shared.max_workers:
-                try:
-                    shared.start_worker()
-                except BaseException:
-                    # With fewer workers it takes longer.
-                    if not shared.threads:
+            starts = len(shared.waiting) > shared.idle and shared.places < shared.max_workers
+            shared.places += starts
+        if starts:
+            # Without the lock, so that workers that are there begin meanwhile.
+            try:
+                shared.start_worker()
+            except BaseException:
+                with shared.changed:
+                    shared.places -= 1
+                    # With fewer workers it takes longer. With none, and none on the way, nobody would take it.
+                    if shared.places == 0 and task in shared.waiting:
                         shared.waiting.remove(task)
                         raise
         return future

@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import os
 import sys
 import threading
 import time
@@ -13,7 +12,7 @@ from multiprocessing import TimeoutError
 from multiprocessing.pool import MaybeEncodingError, RemoteTraceback
 from types import GenericAlias
 
-from ._executor import ProcessPoolExecutor, chunks_of
+from ._executor import ProcessPoolExecutor, chunks_of, processors
 
 __all__ = ["AsyncResult", "Pool"]
 
@@ -181,7 +180,7 @@ class Pool:
         self, processes=None, initializer=None, initargs=(), maxtasksperchild=None, context=None, *, retries=0
     ):
         if processes is None:
-            processes = len(os.sched_getaffinity(0))
+            processes = processors()
         if processes < 1:
             raise ValueError("Number of processes must be at least 1")
         if maxtasksperchild is not None and (not isinstance(maxtasksperchild, int) or maxtasksperchild <= 0):

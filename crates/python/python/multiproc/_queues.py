@@ -5,12 +5,15 @@ from multiprocessing import context, reduction
 from queue import Empty, Full
 from types import GenericAlias
 
+# Here, though only a put uses it: a process that is forked while another thread imports waits for that import for ever.
+from . import _pickle  # noqa: F401
 from ._errors import ShutDown
 from ._multiproc import RawQueue
 
 __all__ = ["DeadLetter", "Delivery", "JoinableQueue", "Queue", "SimpleQueue"]
 
 _CONTENTS = {object: "object", bytes: "bytes", str: "str"}
+
 
 def _content(content):
     try:
