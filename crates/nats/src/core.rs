@@ -130,8 +130,12 @@ impl Core {
     }
 
     /// An inbox that nothing can come to any more, for the next question.
-    pub(crate) fn take_inbox(&self) -> Option<Inbox> {
-        self.inboxes.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    pub(crate) async fn inbox(&self) -> Result<Inbox, ServerError> {
+        let kept = self.inboxes.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        match kept {
+            Some(inbox) => Ok(inbox),
+            None => Inbox::new(self.link.client()).await,
+        }
     }
 
     pub(crate) fn keep_inbox(&self, inbox: Inbox) {

@@ -102,7 +102,8 @@ impl Link {
         let mut connections = self.connections();
         loop {
             let limit = until.left(ASK_AGAIN);
-            let mut request = Request::new().payload(payload.clone()).timeout(Some(limit));
+            // The client's own limit would be a second one: it does not count while the client's buffer is full.
+            let mut request = Request::new().payload(payload.clone()).timeout(None);
             if let Some(headers) = headers {
                 request = request.headers(headers.clone());
             }
@@ -110,14 +111,11 @@ impl Link {
                 biased;
                 answer = self.client.send_request(subject.to_string(), request) => answer,
                 Ok(()) = connections.changed() => continue,
-                // The client itself waits without a limit when its buffer is full.
                 () = tokio::time::sleep(limit) => if until.is_over() { return Err(Unheard::Late) } else { continue },
             };
             match answer {
                 Ok(message) => return Ok(message),
                 Err(error) => match error.kind() {
-                    RequestErrorKind::TimedOut if !until.is_over() => {}
-                    RequestErrorKind::TimedOut => return Err(Unheard::Late),
                     RequestErrorKind::NoResponders => return Err(Unheard::Nobody),
                     RequestErrorKind::MaxPayloadExceeded => return Err(Unheard::TooLong),
                     // A connection that breaks drops its questions.

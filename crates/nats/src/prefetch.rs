@@ -30,7 +30,7 @@ struct Shelf {
 impl Prefetch {
     pub(crate) fn start(core: &Arc<Core>, places: usize) -> Self {
         let shelf = Arc::new(Shelf { values: Mutex::default(), there: Semaphore::new(0), free: Semaphore::new(places) });
-        let task = runtime().ok().map(|runtime| runtime.spawn(fill(Arc::clone(core), Arc::clone(&shelf))));
+        let task = runtime().ok().map(|runtime| runtime.spawn(fill(Arc::clone(core), Arc::clone(&shelf), places)));
         Self { shelf, task }
     }
 
@@ -64,14 +64,16 @@ impl Drop for Prefetch {
     }
 }
 
-async fn fill(core: Arc<Core>, shelf: Arc<Shelf>) {
+async fn fill(core: Arc<Core>, shelf: Arc<Shelf>, places: usize) {
+    // One request for many values: asking for each one that was taken would cost as much as getting it without this.
+    let enough = (places / 2).max(1) as u32;
     loop {
-        let Ok(place) = shelf.free.acquire().await else { return };
-        place.forget();
+        let Ok(taken) = shelf.free.acquire_many(enough).await else { return };
+        taken.forget();
         let others = shelf.free.available_permits();
         let others =
             shelf.free.try_acquire_many(others as u32).map(|places| (others, places.forget())).map_or(0, |(others, ())| others);
-        let places = 1 + others;
+        let places = enough as usize + others;
         let mut fetched = 0;
         let ended = pull::batch(&core, places, |hold, message| {
             fetched += 1;

@@ -45,7 +45,7 @@ pub(crate) enum Answer {
 }
 
 impl Inbox {
-    async fn new(client: &Client) -> Result<Self, ServerError> {
+    pub(crate) async fn new(client: &Client) -> Result<Self, ServerError> {
         let subject = client.new_inbox();
         let subscriber = client.subscribe(subject.clone()).await;
         let subscriber = subscriber.map_err(|why| ServerError::Refused { why: why.to_string() })?;
@@ -120,10 +120,7 @@ pub(crate) async fn one(core: &Arc<Core>, lane: Lane, until: Until) -> Result<Op
         let at_end = *core.standing().borrow() == Standing::ShutDown;
         let lasts = until.left(if at_end { REQUEST_LASTS_AT_END } else { REQUEST_LASTS });
         let mut connections = core.link.connections();
-        let mut inbox = match core.take_inbox() {
-            Some(inbox) => inbox,
-            None => Inbox::new(core.link.client()).await?,
-        };
+        let mut inbox = core.inbox().await?;
         // The server ends the request before the caller goes. A message that it sent at that moment would come to nobody, and its next
         // delivery might not count it.
         let asked = lasts.saturating_sub((lasts / 4).min(MARGIN));
@@ -167,7 +164,7 @@ async fn ended(core: &Core) {
 /// Fetches messages in advance, at most as many as there are free places.
 pub(crate) async fn batch(core: &Arc<Core>, most: usize, mut keep: impl FnMut(Hold, Message)) -> Result<(), ServerError> {
     let mut connections = core.link.connections();
-    let mut inbox = Inbox::new(core.link.client()).await?;
+    let mut inbox = core.inbox().await?;
     inbox.ask(core.next_pull(Lane::Values), most, Some(REQUEST_LASTS)).await?;
     while inbox.open > 0 {
         match inbox.next(&mut connections, REQUEST_LASTS + GRACE).await {
@@ -184,5 +181,6 @@ pub(crate) async fn batch(core: &Arc<Core>, most: usize, mut keep: impl FnMut(Ho
             }
         }
     }
+    core.keep_inbox(inbox);
     Ok(())
 }

@@ -141,16 +141,16 @@ fn a_slow_worker_keeps_what_it_fetched_in_advance() {
     let server = server!();
     let open = |prefetch| RemoteQueue::<u32>::builder().lease(LEASE).prefetch(prefetch).connect(&server.url("jobs")).unwrap();
     let (slow, others) = (open(5), open(0));
-    slow.put_many(0..6).unwrap();
+    slow.put_many(0..5).unwrap();
     let first = slow.get_delivery().unwrap();
-    // The last ones are delivered now, to wait there.
+    // The others are delivered now, too, and wait there.
     while slow.len().unwrap() > 0 {
         std::thread::yield_now();
     }
     let mut next = Some(first);
     scope(|scope| {
-        let listening = scope.spawn(|| others.get_timeout(LEASE * 7));
-        for n in 0..6 {
+        let listening = scope.spawn(|| others.get_timeout(LEASE * 6));
+        for n in 0..5 {
             let delivery = next.take().unwrap_or_else(|| slow.get_delivery().unwrap());
             std::thread::sleep(LEASE + LEASE / 5);
             assert_eq!((*delivery, delivery.count()), (n, 1));

@@ -4,6 +4,7 @@
 
 #![allow(dead_code, reason = "each test uses some of it")]
 
+pub(crate) mod disk;
 pub(crate) mod proxy;
 
 use serde_json::{Value, json};
@@ -19,8 +20,9 @@ pub(crate) struct Server {
     pub(crate) port: u16,
     pub(crate) directory: tempfile::TempDir,
     config: String,
-    /// A limit of the store, as the configuration has it.
-    store: String,
+    /// Where the store is, and its limit as the configuration has it.
+    store: (&'static str, String),
+    pub(crate) disk: Option<disk::Disk>,
 }
 
 /// The binary, or `None` after a line that says that the test did not run.
@@ -48,7 +50,14 @@ impl Server {
     pub(crate) fn with(config: &str) -> Option<Self> {
         binary()?;
         let directory = tempfile::Builder::new().prefix("multiproc-nats-").tempdir().unwrap();
-        let mut server = Self { child: None, port: free_port(), directory, config: config.into(), store: String::new() };
+        let mut server = Self {
+            child: None,
+            port: free_port(),
+            directory,
+            config: config.into(),
+            store: ("store", String::new()),
+            disk: None,
+        };
         server.restart();
         Some(server)
     }
@@ -77,14 +86,18 @@ impl Server {
     pub(crate) fn restart(&mut self) {
         self.kill();
         let config = self.path("server.conf");
-        let store = self.path("store");
+        let store = self.path(self.store.0);
         fs::write(
             &config,
-            format!("listen: \"127.0.0.1:{}\"\njetstream {{ store_dir: {store:?}{} }}\n{}\n", self.port, self.store, self.config),
+            format!(
+                "listen: \"127.0.0.1:{}\"\njetstream {{ store_dir: {store:?}{} }}\n{}\n",
+                self.port, self.store.1, self.config
+            ),
         )
         .unwrap();
         let log = fs::OpenOptions::new().create(true).append(true).open(self.path("log")).unwrap();
-        let mut command = Command::new(binary().unwrap());
+        let binary = binary().unwrap();
+        let mut command = self.disk.as_ref().map_or_else(|| Command::new(&binary), |disk| disk.run(&binary));
         command.arg("-c").arg(&config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.child = Some(command.spawn().unwrap());
         let begin = Instant::now();
@@ -97,7 +110,12 @@ impl Server {
 
     /// Starts it again with a store of this size.
     pub(crate) fn limit_store(&mut self, size: &str) {
-        self.store = format!(", max_file_store: {size}");
+        self.keep_in("store", size);
+    }
+
+    /// Starts it again with a store elsewhere, of this size.
+    pub(crate) fn keep_in(&mut self, store: &'static str, size: &str) {
+        self.store = (store, format!(", max_file_store: {size}"));
         self.restart();
     }
 
