@@ -31,12 +31,19 @@ if __name__ == "__main__":
 
 LATE = """
 import concurrent.futures
-from multiprocessing.pool import ThreadPool
+import multiprocessing
+import sys
+from multiprocessing.pool import Pool, ThreadPool
 
 def name(number):
     return number
 
 if __name__ == "__main__":
+    multiprocessing.set_start_method(sys.argv[1])
+    with Pool(2) as pool:
+        print(pool.map(name, range(3)))
+    pool = multiprocessing.Manager().Pool(2)
+    print(pool, pool.map(name, range(3)), list(pool.imap(name, range(3))), pool.apply_async(name, [7]).get())
     with ThreadPool(2) as pool:
         print(pool.map(name, range(3)))
     executor = concurrent.futures.ProcessPoolExecutor(1)
@@ -61,10 +68,13 @@ def test_a_program_that_cannot_be_changed_has_these_classes(tmp_path):
         assert second == "multiproc._pool ['in a worker'] multiproc._executor in a worker", method
 
 
-def test_a_patched_program_may_end_before_its_tasks_and_has_its_pool_of_threads(tmp_path):
+def test_a_patched_program_may_end_before_its_tasks_and_has_every_other_kind_of_pool(tmp_path):
     program = tmp_path / "late.py"
     program.write_text(LATE)
-    assert output_of("-m", "multiproc", "patch", str(program)) == ["[0, 1, 2]", "the last one"]
+    numbers = "[0, 1, 2]"
+    for method in ("fork", "spawn", "forkserver"):
+        printed = output_of("-m", "multiproc", "patch", str(program), method)
+        assert printed == [numbers, f"<multiproc.Pool state=RUN pool_size=2> {numbers} {numbers} 7", numbers, "the last one"], method
 
 
 def test_the_programs_of_the_tutorial_print_what_it_says():

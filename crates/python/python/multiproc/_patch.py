@@ -3,7 +3,7 @@
 import concurrent.futures
 import copy
 import multiprocessing
-from multiprocessing import context, forkserver, queues, spawn
+from multiprocessing import context, forkserver, managers, queues, spawn
 
 from ._executor import ProcessPoolExecutor
 from ._pool import Pool
@@ -14,6 +14,8 @@ _PATCHED_CHILD = "import multiproc.patched; from multiprocessing.spawn import sp
 _CHILD = "from multiprocessing.spawn import spawn_main"
 _command_line = spawn.get_command_line
 _their_queue = queues.SimpleQueue
+# Where a process that is spawned finds it, once its own name is another class's.
+_their_queue.__module__, _their_queue.__qualname__ = __name__, "_their_queue"
 
 
 def patch():
@@ -28,6 +30,7 @@ def patch():
         setattr(multiprocessing, name, _maker(kind).__get__(multiprocessing.context._default_context))
     context.BaseContext.Pool = _pool
     multiprocessing.Pool = _pool.__get__(multiprocessing.context._default_context)
+    managers.SyncManager.register("Pool", Pool, managers.PoolProxy)
     # multiprocessing.pool.Pool stays: ThreadPool is made of it, over queues of its own kind.
     multiprocessing.pool.get_context = _with_their_queue
     concurrent.futures.ProcessPoolExecutor = concurrent.futures.process.ProcessPoolExecutor = ProcessPoolExecutor
