@@ -56,6 +56,40 @@ fn a_failed_message_runs_again_and_then_is_dead_and_a_shutdown_ends_workers() {
 }
 
 #[test]
+fn get_takes_messages_out_and_leaves_those_that_can_not_be_written() {
+    let Some(server) = Server::start() else { return };
+    let jobs = &server.url("jobs");
+    check(&multiproc_with(&["get", jobs]).output().unwrap(), 1);
+    check(&multiproc_with(&["put", jobs, "a", "b", "c", "d"]).output().unwrap(), 0);
+    assert_eq!(text(&multiproc_with(&["get", jobs, "--no-newline"]).output().unwrap().stdout), "a");
+    assert_eq!(lines_of(&mut multiproc_with(&["get", jobs, "-n2", "--timeout", "10"]), 0), ["b", "c"]);
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    check(&multiproc_with(&["get", jobs]).stdout(full).output().unwrap(), 2);
+    check(&multiproc_with(&["shutdown", jobs]).output().unwrap(), 0);
+    assert_eq!(lines_of(&mut multiproc_with(&["get", jobs, "--follow"]), 0), ["d"]);
+    check(&multiproc_with(&["join", jobs, "--timeout", "10"]).output().unwrap(), 0);
+}
+
+#[test]
+fn dead_messages_are_listed_put_back_and_dropped() {
+    let Some(server) = Server::start() else { return };
+    let jobs = &server.url("jobs");
+    check(&multiproc_with(&["create", jobs, "--joinable", "--max-deliveries", "1"]).output().unwrap(), 0);
+    check(&multiproc_with(&["dead", jobs]).output().unwrap(), 1);
+    check(&multiproc_with(&["put", jobs, "a", "b", "c"]).output().unwrap(), 0);
+    let failed = &["work", jobs, "--until-empty", "--", "false", "{}"];
+    check(&multiproc_with(failed).output().unwrap(), 1);
+    let listed = lines_of(&mut multiproc_with(&["dead", jobs, "--json"]), 0);
+    assert_eq!(listed[1], r#"{"id":"2","place":"dead","deliveries":1,"text":"b"}"#);
+    assert!(lines_of(&mut multiproc_with(&["dead", jobs]), 0)[0].starts_with("ID"));
+    check(&multiproc_with(&["dead", jobs, "--drop", "9"]).output().unwrap(), 1);
+    check(&multiproc_with(&["dead", jobs, "--drop", "2"]).output().unwrap(), 0);
+    check(&multiproc_with(&["dead", jobs, "--requeue"]).output().unwrap(), 0);
+    check(&multiproc_with(&["dead", jobs]).output().unwrap(), 1);
+    assert_eq!(sorted(lines_of(&mut multiproc_with(&["get", jobs, "--all"]), 0)), ["a", "c"]);
+}
+
+#[test]
 fn doctor_tells_of_the_server_and_makes_nothing_there() {
     let Some(server) = Server::start() else { return };
     let jobs = &server.url("jobs");
@@ -77,7 +111,9 @@ fn no_password_is_repeated_and_commands_of_one_machine_say_so() {
     let refused = multiproc().args(["put", "nats://me:hunter2@host/jobs", "a"]).output().unwrap();
     check(&refused, 2);
     assert!(!text(&refused.stderr).contains("hunter2"), "{}", text(&refused.stderr));
-    let refused = multiproc().args(["get", "nats://host/jobs"]).output().unwrap();
-    check(&refused, 2);
-    assert!(text(&refused.stderr).contains("create, put, work, join, stat, shutdown and doctor"), "{}", text(&refused.stderr));
+    for (command, words) in [("export", "create, put, get, dead"), ("peek", "stat counts them"), ("clear", "nats stream rm")] {
+        let refused = multiproc().args([command, "nats://host/jobs"]).output().unwrap();
+        check(&refused, 2);
+        assert!(text(&refused.stderr).contains(words), "{}", text(&refused.stderr));
+    }
 }

@@ -66,6 +66,17 @@ fn work_on(worker: usize, jobs: &RemoteQueue<String>, log: &Log) {
     }
 }
 
+/// Ends the producer and the workers, also where the test fails: it would wait for them.
+struct End<'a>(&'a RemoteQueue<String>, &'a Proxy, &'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.1.set(Mode::Pass);
+        self.2.store(true, Ordering::Relaxed);
+        let _ = self.0.shutdown();
+    }
+}
+
 /// Two workers and a producer beyond the cut, one worker on this side.
 fn workers_go_on_after(mode: Mode) {
     let server = server!();
@@ -79,6 +90,7 @@ fn workers_go_on_after(mode: Mode) {
     holder.put("held".to_string()).unwrap();
     let held = holder.get_delivery().unwrap();
     scope(|scope| {
+        let end = End(&near, &proxy, &stop);
         for (worker, queue) in [&near, &far[0], &far[1]].into_iter().enumerate() {
             let log = &log;
             scope.spawn(move || work_on(worker, queue, log));
@@ -88,8 +100,10 @@ fn workers_go_on_after(mode: Mode) {
                 if stop.load(Ordering::Relaxed) {
                     return;
                 }
-                producer.put(n.to_string()).unwrap();
-                put.lock().unwrap().insert(n.to_string());
+                // It is refused only after a failure.
+                if producer.put(n.to_string()).is_ok() {
+                    put.lock().unwrap().insert(n.to_string());
+                }
             }
         });
         (0..3).for_each(|worker| log.wait(worker, 20));
@@ -101,7 +115,7 @@ fn workers_go_on_after(mode: Mode) {
         assert!(matches!(&lost, Err(DoneError::LeaseLost { value, .. }) if value == "held"), "{lost:?}");
         stop.store(true, Ordering::Relaxed);
         producing.join().unwrap();
-        near.shutdown().unwrap();
+        drop(end);
     });
     near.join_timeout(SOON).unwrap();
     account(&log.work.into_inner().unwrap(), &put.into_inner().unwrap(), seconds);

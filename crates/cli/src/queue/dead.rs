@@ -43,22 +43,42 @@ pub(crate) struct Dead {
     json: bool,
 }
 
+/// What is asked for.
+pub(crate) enum Asked<'a> {
+    List { json: bool },
+    Requeue(&'a [String]),
+    Drop(&'a [String]),
+}
+
+/// The columns of the list.
+pub(crate) const LIST: [&str; 4] = ["ID", "DELIVERIES", "LAST END", "MESSAGE"];
+
 impl Dead {
-    pub(crate) fn run(self) -> anyhow::Result<Exit> {
-        if let Some(ids) = &self.requeue {
-            return self.change(ids, put_back);
-        }
-        if let Some(ids) = &self.drop {
-            match (ids.is_empty(), self.all) {
+    /// What the options say. No id: all.
+    pub(crate) fn asked(&self) -> anyhow::Result<Asked<'_>> {
+        match (&self.requeue, &self.drop) {
+            (Some(ids), _) => Ok(Asked::Requeue(ids)),
+            (None, Some(ids)) => match (ids.is_empty(), self.all) {
                 (true, false) => bail!("--drop throws messages away for good: name them by their ids, or say --drop --all"),
                 (false, true) => bail!("--drop takes ids or --all, not both"),
-                _ => {}
-            }
-            return self.change(ids, |_, letter, _| {
+                _ => Ok(Asked::Drop(ids)),
+            },
+            (None, None) => Ok(Asked::List { json: self.json }),
+        }
+    }
+
+    pub(crate) fn run(self) -> anyhow::Result<Exit> {
+        match self.asked()? {
+            Asked::List { json } => self.list(json),
+            Asked::Requeue(ids) => self.change(ids, put_back),
+            Asked::Drop(ids) => self.change(ids, |_, letter, _| {
                 drop(letter);
                 Ok(())
-            });
+            }),
         }
+    }
+
+    fn list(&self, json: bool) -> anyhow::Result<Exit> {
         let seen = look(&self.name)?;
         let signals = Signals::watch()?;
         let mut output = Output::new(&signals)?;
@@ -66,14 +86,14 @@ impl Dead {
         for message in seen.dead() {
             let message = message.with_context(|| unreadable(&self.name))?;
             exit = Exit::Done;
-            if self.json {
+            if json {
                 output.write(json::lines([Line::of(&message)])?.as_bytes())?;
             } else {
                 rows.push(row(&message));
             }
         }
         if !rows.is_empty() {
-            output.write(table(["ID", "DELIVERIES", "LAST END", "MESSAGE"], rows).as_bytes())?;
+            output.write(table(LIST, rows).as_bytes())?;
         }
         Ok(exit)
     }
@@ -106,7 +126,7 @@ impl Dead {
 
 type Change = fn(&JoinableQueue<Vec<u8>>, DeadLetter<Vec<u8>>, &Signals) -> anyhow::Result<()>;
 
-fn parse(id: &str) -> anyhow::Result<MessageId> {
+pub(crate) fn parse(id: &str) -> anyhow::Result<MessageId> {
     id.parse().map_err(|_| anyhow!("{id:?} is no id of a message: \"multiproc dead NAME\" lists them"))
 }
 

@@ -37,10 +37,10 @@ pub(crate) struct Get {
     all: bool,
     /// Wait at most this time for each message.
     #[arg(long, value_name = "TIME", value_parser = number::time, conflicts_with = "follow")]
-    timeout: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
     /// Wait for each message, until the queue is shut down, or -n messages came.
     #[arg(short, long)]
-    follow: bool,
+    pub(crate) follow: bool,
     /// End each message with NUL, not with a newline.
     #[arg(short = '0', long)]
     null: bool,
@@ -57,7 +57,7 @@ impl Get {
         let queue = Named::open(&self.name)?;
         let signals = Signals::watch()?;
         let mut output = Output::new(&signals)?;
-        let most = self.count.unwrap_or(if self.all || self.follow { u64::MAX } else { 1 });
+        let most = self.most();
         let mut got = 0;
         let mut waits_since = Instant::now();
         while got < most {
@@ -82,14 +82,24 @@ impl Get {
         Ok(if got > 0 { Exit::Done } else { Exit::Nothing })
     }
 
+    /// How many messages to take at most.
+    pub(crate) fn most(&self) -> u64 {
+        self.count.unwrap_or(if self.all || self.follow { u64::MAX } else { 1 })
+    }
+
+    /// Adds a message, and what ends it.
+    pub(crate) fn frame(&self, message: &[u8], text: &mut Vec<u8>) {
+        text.extend_from_slice(message);
+        if !self.no_newline {
+            text.push(terminator(self.null));
+        }
+    }
+
     /// Writes messages. Then they are done.
     fn print(&self, batch: Vec<Message<'_>>, output: &mut Output<'_>) -> anyhow::Result<()> {
         let mut text = Vec::with_capacity(BATCH);
         for message in &batch {
-            text.extend_from_slice(message.bytes());
-            if !self.no_newline {
-                text.push(terminator(self.null));
-            }
+            self.frame(message.bytes(), &mut text);
         }
         output.write(&text)?;
         batch.into_iter().for_each(Message::done);

@@ -56,6 +56,13 @@ impl<'a> Line<'a> {
         }
     }
 
+    /// A dead message on a server, which knows of its end only whether it could be read.
+    #[cfg(feature = "nats")]
+    pub(crate) fn dead(id: u64, deliveries: u16, unreadable: bool, bytes: &'a [u8]) -> Self {
+        let ended = unreadable.then_some(Ended { reason: "unreadable", exit: None, pid: None });
+        Self { id: Some(id.to_string()), place: "dead", deliveries: Some(deliveries), ended, content: Content::of(bytes) }
+    }
+
     /// A message that was taken out of a place.
     pub(crate) fn taken(place: &'static str, bytes: &'a [u8]) -> Self {
         Self { id: None, place, deliveries: None, ended: None, content: Content::of(bytes) }

@@ -100,7 +100,7 @@ fn rows(listed: &[Listed<'_>]) -> String {
 }
 
 /// Rows in columns. Without a row: nothing.
-pub(super) fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -> String {
+pub(crate) fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -> String {
     if rows.is_empty() {
         return String::new();
     }

@@ -1,11 +1,11 @@
 //! Commands on queues, a file for each that is not tiny.
 
 pub(crate) mod create;
-mod dead;
+pub(crate) mod dead;
 mod end;
 mod export;
 mod get;
-mod json;
+pub(crate) mod json;
 pub(crate) mod list;
 pub(crate) mod number;
 pub(crate) mod put;

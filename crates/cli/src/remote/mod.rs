@@ -1,6 +1,7 @@
 //! Queues past one machine: `nats://host/name` in place of a name.
 
 mod commands;
+mod read;
 mod supply;
 
 use crate::Command;
@@ -19,13 +20,20 @@ pub(crate) fn run(command: Command, address: &str) -> anyhow::Result<Exit> {
     match command {
         Command::Create(create) => commands::create(address, &create.shape),
         Command::Put(put) => commands::put(address, &put),
+        Command::Get(get) => read::get(address, &get),
+        Command::Dead(dead) => read::dead(address, &dead),
+        Command::Peek(_) => bail!("a server shows no message that waits: stat counts them, and get takes one"),
+        Command::Clear(_) | Command::Rm(_) => {
+            bail!("a queue on a server is removed there: nats stream rm NAME, and the same for NAME-dead and NAME-claims")
+        }
         Command::Work(work) => commands::work(address, work),
         Command::Join(join) => commands::join(address, join.timeout),
         Command::Stat(stat) => commands::stat(address, stat.json),
         Command::Shutdown(_) => commands::shutdown(address),
         Command::Doctor(doctor) => doctor.tell_of_server(builder().look(address)),
         _ => bail!(
-            "of the commands, create, put, work, join, stat, shutdown and doctor take a nats:// address; the others are for this machine"
+            "of the commands, create, put, get, dead, work, join, stat, shutdown and doctor take a nats:// address; the others are for this \
+             machine"
         ),
     }
 }
