@@ -102,7 +102,7 @@ impl<T> Builder<T> {
         self
     }
 
-    /// Fetches this many values before a get asks for them, at most 10,000. Default: none.
+    /// Fetches this many values before a get asks for them, at most 10,000. Default: none. It asks for more when half of them are taken.
     ///
     /// It makes gets about three times faster. Other consumers don't get the values that wait here, while this process lives. So it is
     /// for work of milliseconds, not of minutes.
