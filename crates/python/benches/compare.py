@@ -1,7 +1,7 @@
 """Measures this package beside ``multiprocessing``, ``concurrent.futures``, and faster-fifo and PyTorch where they are installed.
 
 All in one run: values per second, and ours divided by the peer's. A forked child puts, and the parent counts from the first value that
-it gets to the last. The best of three rounds counts for each side.
+it gets to the last. The best of three rounds counts for each side. Large values go through queues with room for four.
 """
 
 import concurrent.futures
@@ -70,30 +70,33 @@ def compare(name, ours, peers):
 def main():
     faster_fifo, numpy, torch = installed("faster_fifo"), installed("numpy"), installed("torch")
 
-    def peers(value, count):
-        yield "multiprocessing", functools.partial(one_way, FORK.Queue, value, count)
+    def peers(value, count, room):
+        yield "multiprocessing", functools.partial(one_way, functools.partial(FORK.Queue, room), value, count)
         if faster_fifo:
             make = functools.partial(faster_fifo.Queue, max_size_bytes=64 << 20)
             yield "faster-fifo", functools.partial(one_way, make, value, count)
 
+    def ours(value, count, room, **named):
+        return functools.partial(one_way, functools.partial(multiproc.Queue, room), value, count, **named)
+
     values = [
-        ("int", 7, 300_000),
-        ("dict of five fields", {"a": 1, "b": 2.5, "c": "text", "d": None, "e": True}, 200_000),
-        ("bytes, 1 MiB", b"x" * (1 << 20), 1_000),
+        ("int", 7, 300_000, 0),
+        ("dict of five fields", {"a": 1, "b": 2.5, "c": "text", "d": None, "e": True}, 200_000, 0),
+        ("bytes, 1 MiB", b"x" * (1 << 20), 1_000, 4),
     ]
-    for name, value, count in values:
-        compare(name, functools.partial(one_way, multiproc.Queue, value, count), [*peers(value, count)])
+    for name, *rest in values:
+        compare(name, ours(*rest), [*peers(*rest)])
     if numpy:
-        name, frame, count = "numpy frame, 1920x1080x3", numpy.zeros((1080, 1920, 3), numpy.uint8), 300
-        theirs = [*peers(frame, count)]
+        name, rest = "numpy frame, 1920x1080x3", (numpy.zeros((1080, 1920, 3), numpy.uint8), 300, 4)
+        theirs = [*peers(*rest)]
         if torch:
-            tensor = torch.from_numpy(frame)
-            theirs.append(("torch, a tensor", functools.partial(one_way, torch.multiprocessing.get_context("fork").Queue, tensor, count)))
-        compare(name, functools.partial(one_way, multiproc.Queue, frame, count), theirs)
-        compare(f"{name}, view", functools.partial(one_way, multiproc.Queue, frame, count, copy=False), theirs)
+            make = functools.partial(torch.multiprocessing.get_context("fork").Queue, 4)
+            theirs.append(("torch, a tensor", functools.partial(one_way, make, torch.from_numpy(rest[0]), 300)))
+        compare(name, ours(*rest), theirs)
+        compare(f"{name}, view", ours(*rest, copy=False), theirs)
     executors = multiproc.ProcessPoolExecutor, concurrent.futures.ProcessPoolExecutor
-    ours, theirs = (functools.partial(tasks, kind, 10_000) for kind in executors)
-    compare("executor, empty tasks", ours, [("concurrent.futures", theirs)])
+    run, theirs = (functools.partial(tasks, kind, 10_000) for kind in executors)
+    compare("executor, empty tasks", run, [("concurrent.futures", theirs)])
 
 
 if __name__ == "__main__":
