@@ -12,6 +12,7 @@ use crate::error::{ConnectError, ServerError};
 use crate::link::{ApiError, Link};
 use crate::options::Options;
 use crate::until::Until;
+use multiproc_prim::Counter;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::ops::Range;
@@ -24,6 +25,8 @@ pub(crate) const LEASE: Duration = Duration::from_secs(5);
 const CLAIMS_LAST: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Missing values that one look sees to.
 const MOST_MISSING: usize = 10_000;
+/// Looks at missing values so far.
+static LOOKS: Counter = Counter::new();
 /// Begins the description of a queue's stream. Not its metadata, which servers before 2.10 don't have.
 const MARK: &str = "work queue of multiproc, layout ";
 /// What the streams are, what their messages say, and what claims mean. A client leaves a queue of another layout alone.
@@ -267,7 +270,9 @@ pub(crate) async fn tidy(link: &Link, names: &Names, until: Until) -> Result<(),
     let stream = info(link, &names.queue, until).await?.map_err(|error| gone_or(names, error))?;
     let number = |value: &Value| value.as_u64().unwrap_or_default();
     let in_hand = number(&consumer["num_ack_pending"]);
-    if consumer["num_pending"] == 0 && in_hand > 0 && number(&stream["state"]["messages"]) > in_hand {
+    // With some of those in its list of values to deliver again, it delivers nothing new either.
+    let is_held_up = consumer["num_pending"] == 0 || number(&consumer["num_redelivered"]) > 0;
+    if is_held_up && in_hand > 0 && number(&stream["state"]["messages"]) > in_hand {
         let handed_out = number(&consumer["ack_floor"]["stream_seq"]) + 1..number(&consumer["delivered"]["stream_seq"]) + 1;
         return forget_the_missing(link, names, handed_out, until).await;
     }
@@ -290,7 +295,11 @@ async fn forget_the_missing(link: &Link, names: &Names, handed_out: Range<u64>, 
     let state = stream.map_err(|error| gone_or(names, error))?["state"].take();
     let first = state["first_seq"].as_u64().unwrap_or_default();
     let removed: HashSet<u64> = state["deleted"].as_array().into_iter().flatten().filter_map(Value::as_u64).collect();
-    for missing in handed_out.filter(|place| *place < first || removed.contains(place)).take(MOST_MISSING) {
+    let missing: Vec<u64> = handed_out.filter(|place| *place < first || removed.contains(place)).collect();
+    // Most of them are acknowledged already, and the server does not say which. Each look sees to the next ones.
+    let parts = missing.len().div_ceil(MOST_MISSING).max(1);
+    let part = LOOKS.count() as usize % parts;
+    for missing in missing.into_iter().skip(part * MOST_MISSING).take(MOST_MISSING) {
         let subject = format!("$JS.ACK.{}.workers.1.{missing}.1.0.0", names.queue);
         // One that is lost is said again at the next look.
         let _ = link.client().publish(subject, "+ACK".into()).await;
