@@ -1,4 +1,13 @@
-//! A forked copy of this process that runs one operation, single-stepped by `ptrace` up to a chosen instruction.
+//! A forked copy of this process that runs one operation, or a child of it, single-stepped by `ptrace` up to a chosen instruction.
+
+use std::time::{Duration, Instant};
+
+/// A child that stays in one instruction for that long sleeps in a system call.
+const SLEEPS: Duration = Duration::from_millis(200);
+/// Instructions between two looks whether an operation of a child is over.
+const LOOKS: u64 = 200;
+/// Instructions of a child that count after its operation is over.
+const AFTERWARDS: u64 = 1500;
 
 /// The copy that is stepped, and how far.
 pub struct Victim {
@@ -46,6 +55,39 @@ impl Victim {
         }
     }
 
+    /// Kills a child that sleeps after the chosen one of the instructions that its first thread runs when `wake` has woken it. The
+    /// operation ends some instructions after `is_over` says so, or when the child sleeps again. Whoever started the child hears of its
+    /// death and waits for it.
+    pub fn kill_child<W>(&mut self, pid: i32, wake: impl FnOnce() -> W, mut is_over: impl FnMut(&W) -> bool) -> W {
+        // SAFETY: the child is ours. From here on this thread traces it.
+        let is_ours =
+            unsafe { libc::ptrace(libc::PTRACE_SEIZE, pid, 0, 0) == 0 && libc::ptrace(libc::PTRACE_INTERRUPT, pid, 0, 0) == 0 };
+        assert!(is_ours, "the child can't be traced: {}", std::io::Error::last_os_error());
+        assert!(libc::WIFSTOPPED(wait(pid)), "the child ended before it was woken");
+        let woken = wake();
+        self.ended = false;
+        let mut last = self.steps;
+        for step in 1..=self.steps {
+            if step.is_multiple_of(LOOKS) && last == self.steps && is_over(&woken) {
+                last = last.min(step + AFTERWARDS);
+            }
+            if step > last {
+                self.ended = true;
+                break;
+            }
+            self.taken = step;
+            // SAFETY: the child is traced and stopped.
+            unsafe { libc::ptrace(libc::PTRACE_SINGLESTEP, pid, 0, 0) };
+            if !stops_soon(pid) {
+                self.ended = true;
+                break;
+            }
+        }
+        // SAFETY: our own child, not waited for yet: it was stopped or asleep.
+        unsafe { libc::kill(pid, libc::SIGKILL) };
+        woken
+    }
+
     /// Returns the copy, and whether it is stopped. If not, it is gone.
     fn step(&mut self, before: impl FnOnce(), operation: impl FnOnce(), after: impl FnOnce()) -> (i32, bool) {
         // SAFETY: this process has one thread, so the copy may do anything. The copy ends without unwinding into code that it
@@ -79,6 +121,23 @@ impl Victim {
             }
         }
         (pid, libc::WIFSTOPPED(status))
+    }
+}
+
+/// Waits until a traced child has run its instruction; false if it sleeps in it.
+fn stops_soon(pid: i32) -> bool {
+    let since = Instant::now();
+    loop {
+        let mut status = 0;
+        // SAFETY: asks about our own child; `status` outlives the call.
+        if unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) } == pid {
+            assert!(libc::WIFSTOPPED(status), "the child ended by itself: {status:#x}");
+            return true;
+        }
+        if since.elapsed() > SLEEPS {
+            return false;
+        }
+        std::thread::yield_now();
     }
 }
 

@@ -103,7 +103,14 @@ impl Record {
         if let Some(exit) = self.exit.get() {
             return Ok(Some(*exit));
         }
-        let exit = match self.ask(WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
+        let ended = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        // A look first: where this process traces the child, each stop answers too, and belongs to the tracer.
+        let exit = match self.ask(ended | WaitIdOptions::NOWAIT) {
+            Ok(Some(status)) if !is_an_end(&status) => return Ok(None),
+            Ok(Some(_)) => self.ask(ended),
+            other => other,
+        };
+        let exit = match exit {
             Ok(None) | Err(Errno::INTR) => return Ok(None),
             Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
                 (Some(code), _) => Exit::Code(code),
@@ -210,4 +217,8 @@ impl Record {
     fn is_ours(&self) -> bool {
         self.stamp == stamp()
     }
+}
+
+fn is_an_end(status: &WaitIdStatus) -> bool {
+    status.exited() || status.killed() || status.dumped()
 }

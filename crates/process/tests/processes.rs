@@ -86,6 +86,30 @@ fn exit_codes_panics_errors_and_signals_are_told_apart() {
     assert_eq!(exit(process), Exit::Signal(9));
 }
 
+/// Stops of a traced child answer a wait for its end, too.
+#[test]
+fn a_child_that_this_process_traces_and_stops_has_not_ended() {
+    let process = Process::spawn(wait_for_ever, ()).unwrap();
+    let pid = process.pid() as libc::pid_t;
+    let trace = |request| {
+        // SAFETY: the child is ours, and this thread traces it. Neither request has data.
+        assert_eq!(unsafe { libc::ptrace(request, pid, 0, 0) }, 0, "{}", std::io::Error::last_os_error());
+    };
+    trace(libc::PTRACE_SEIZE);
+    trace(libc::PTRACE_INTERRUPT);
+    // The stop comes within this time, or was there at the first look.
+    assert_eq!(process.join_timeout(Duration::from_millis(100)).unwrap(), None);
+    assert_eq!(process.exit_code(), None);
+    let mut status = 0;
+    // SAFETY: waits for our own child; `status` outlives the call.
+    assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
+    assert!(libc::WIFSTOPPED(status), "the stop is the tracer's: {status:#x}");
+    assert_eq!(process.exit_code(), None);
+    trace(libc::PTRACE_DETACH);
+    process.kill().unwrap();
+    assert_eq!(process.join().unwrap(), Exit::Signal(libc::SIGKILL));
+}
+
 #[test]
 fn the_sentinel_becomes_readable_at_the_end() {
     let process = Process::spawn(wait_for_ever, ()).unwrap();

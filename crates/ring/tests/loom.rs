@@ -169,6 +169,25 @@ fn whoever_asks_a_shared_end_sees_the_turns_before_it() {
 }
 
 #[test]
+fn whoever_sees_room_by_a_shared_end_takes_from_there() {
+    model(|| {
+        // Messages in blocks: a slot does not say that its block is taken.
+        let [a, away] = handles(&geometry(1, 2));
+        let turn = |value| {
+            push(&a, value);
+            pop(&a);
+        };
+        turn(1);
+        let other = thread::spawn(move || {
+            away.has_room();
+            pop(&away)
+        });
+        turn(2);
+        other.join().unwrap();
+    });
+}
+
+#[test]
 fn a_block_that_is_used_again_never_mixes_messages() {
     model(|| {
         // One block for one slot: every message reuses it at once.

@@ -21,7 +21,7 @@ use super::era::Era;
 use super::error::{AllocError, FillError, PopError};
 use super::layout::{Ends, PAGE, SLOTS_AT};
 use super::state::{BlockState, Content, Origin, Owner, RingId, Slot, Ticket, Turns};
-use super::walk::Aim;
+use super::walk::{Aim, remember};
 use crate::distance::Distance;
 use multiproc_prim::{Array, AtomicPair, AtomicU64, Backoff, Known, Ordering, OutOfBounds, Place, Region};
 use std::io;
@@ -204,12 +204,13 @@ impl Ring {
                     block.header.state.store(BlockState::publishing(self.id, me, ticket).0, Ordering::Relaxed);
                     let new = Slot::holding(turn, block.number(), self.whole).ok_or(FillError::Corrupt)?;
                     // Release: payload and state come before the slot (pairs with: take). Failure needs nothing: we look anew.
+                    let order = Ordering::Release;
                     match self.whole {
                         true => {
                             let old = (word.0, slot.second(Ordering::Relaxed));
-                            slot.exchange(old, (new.0.0, new.1), Ordering::Release, Ordering::Relaxed)
+                            slot.exchange(old, (new.0.0, new.1), order, Ordering::Relaxed)
                         }
-                        false => slot.exchange_first(word.0, new.0.0, Ordering::Release, Ordering::Relaxed),
+                        false => slot.exchange_first(word.0, new.0.0, order, Ordering::Relaxed),
                     }
                 }
             };
@@ -247,7 +248,7 @@ impl Ring {
         // Acquire: a later walk of this handle starts there (pairs with: end).
         let head = Ticket(self.ends.head.load(Ordering::Acquire));
         if head.is_after(before) {
-            self.head.store(head.0, Ordering::Release);
+            remember(&self.head, head);
             return Ok(true);
         }
         let Some(block) = self.block_in(arena, slot, word)? else { return Ok(true) };

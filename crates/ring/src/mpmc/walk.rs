@@ -214,8 +214,7 @@ impl Ring {
     #[inline(always)]
     fn arrive(&self, walk: &Walk<'_>, own: &AtomicU64) {
         if walk.steps > 0 {
-            // Release (pairs with: own).
-            own.store(walk.at.0, Ordering::Release);
+            remember(own, walk.at);
             // The process that should have moved the end on was killed or stopped before it did.
             if walk.asked && u64::from(walk.steps) > 2 * self.lag + u64::from(SHORT_WALK) {
                 self.move_end(walk.end, walk.at);
@@ -227,8 +226,7 @@ impl Ring {
     #[inline(always)]
     pub(super) fn pass(&self, own: &AtomicU64, end: &AtomicU64, ticket: Ticket) {
         let next = self.turns.next(ticket);
-        // Release (pairs with: own).
-        own.store(next.0, Ordering::Release);
+        remember(own, next);
         if next.0 & self.lag == 0 {
             self.move_end(end, next);
         }
@@ -253,4 +251,11 @@ impl Ring {
         walk.at = self.shared_end(walk.end);
         if walk.at == before || backoff.tries() > MOST_TRIES { Err(Trouble::Corrupt) } else { Ok(()) }
     }
+}
+
+/// Says where the threads of this handle start from now on.
+#[inline(always)]
+pub(super) fn remember(own: &AtomicU64, at: Ticket) {
+    // Release: they see the slots before it as this thread does (pairs with: own).
+    own.store(at.0, Ordering::Release);
 }

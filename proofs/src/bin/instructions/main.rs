@@ -4,9 +4,10 @@
 //! drains the queue, checks what must be in it, and checks that every block of the queue's memory is free again.
 //!
 //! `cargo run --release -p multiproc-proofs --bin instructions -- 0` tries every instruction; another number N tries at most N of
-//! each operation, spread evenly.
+//! each operation, spread evenly. A text after it chooses the operations whose names have it.
 
 mod ends;
+mod pools;
 
 use multiproc_proofs::spread;
 
@@ -33,7 +34,7 @@ struct Case {
     run: fn(&mut Victim) -> Result<(), String>,
 }
 
-const CASES: [Case; 29] = [
+const CASES: [Case; 32] = [
     Case {
         name: "put",
         run: |victim| queue(victim, &[10, 11], |q| ignore(q.put(99)), |left| is_one_of(left, &[&[10, 11], &[10, 11, 99]])),
@@ -124,6 +125,10 @@ const CASES: [Case; 29] = [
             finish(q, |left| is_one_of(left, &[&[1, 2]]))
         },
     },
+    // These start threads, so no later case may fork.
+    Case { name: "a task of a pool", run: |victim| pools::task(victim, 0) },
+    Case { name: "a task of a pool, tried again", run: |victim| pools::task(victim, 1) },
+    Case { name: "a chunk of a pool", run: pools::chunk },
 ];
 
 /// Drops the result of an operation, which the victim may not live to see.
@@ -447,10 +452,11 @@ fn kill_all((case, points): (usize, Vec<u64>)) -> Result<(), String> {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let _main = multiproc::init();
     let most: u64 = std::env::args().nth(1).map_or(Ok(40), |n| n.parse())?;
+    let only = std::env::args().nth(2).unwrap_or_default();
     // A case spends most of its time waiting for a look for the dead, so many run at once.
     let workers = 24;
     let (mut cases, mut failed) = (0, 0);
-    for (number, case) in CASES.iter().enumerate() {
+    for (number, case) in CASES.iter().enumerate().filter(|(_, case)| case.name.contains(&only)) {
         let length = length(case)?;
         // Attaching takes too many instructions to try each. There a sample has to do.
         let points = if most > 0 {
