@@ -64,6 +64,7 @@ impl Victim {
             unsafe { libc::ptrace(libc::PTRACE_SEIZE, pid, 0, 0) == 0 && libc::ptrace(libc::PTRACE_INTERRUPT, pid, 0, 0) == 0 };
         assert!(is_ours, "the child can't be traced: {}", std::io::Error::last_os_error());
         assert!(libc::WIFSTOPPED(wait(pid)), "the child ended before it was woken");
+        let stops = block_stops();
         let woken = wake();
         self.ended = false;
         let mut last = self.steps;
@@ -78,7 +79,7 @@ impl Victim {
             self.taken = step;
             // SAFETY: the child is traced and stopped.
             unsafe { libc::ptrace(libc::PTRACE_SINGLESTEP, pid, 0, 0) };
-            if !stops_soon(pid) {
+            if !stops_soon(pid, &stops) {
                 self.ended = true;
                 break;
             }
@@ -124,20 +125,34 @@ impl Victim {
     }
 }
 
-/// Waits until a traced child has run its instruction; false if it sleeps in it.
-fn stops_soon(pid: i32) -> bool {
+/// Waits until a traced child has run its instruction; false if it sleeps in it. `stops`: SIGCHLD, which is blocked.
+fn stops_soon(pid: i32, stops: &libc::sigset_t) -> bool {
     let since = Instant::now();
     loop {
+        let is_late = since.elapsed() > SLEEPS;
         let mut status = 0;
         // SAFETY: asks about our own child; `status` outlives the call.
         if unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) } == pid {
             assert!(libc::WIFSTOPPED(status), "the child ended by itself: {status:#x}");
             return true;
         }
-        if since.elapsed() > SLEEPS {
+        if is_late {
             return false;
         }
-        std::thread::yield_now();
+        let limit = libc::timespec { tv_sec: 0, tv_nsec: SLEEPS.subsec_nanos().into() };
+        // SAFETY: waits for a signal that says that a child stopped; all that is pointed to outlives the call.
+        unsafe { libc::sigtimedwait(stops, std::ptr::null_mut(), &raw const limit) };
+    }
+}
+
+/// Blocks SIGCHLD in this thread, so that it can be waited for.
+fn block_stops() -> libc::sigset_t {
+    // SAFETY: makes a set of signals, and changes this thread's mask by it. An empty set is all zeros.
+    unsafe {
+        let mut stops: libc::sigset_t = std::mem::zeroed();
+        libc::sigaddset(&raw mut stops, libc::SIGCHLD);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const stops, std::ptr::null_mut());
+        stops
     }
 }
 
