@@ -1,5 +1,6 @@
 //! The Python package: built into a wheel, installed in a fresh environment, and tested there.
 
+use crate::reach::nats_server;
 use crate::step::{Outcome, Step, program};
 use std::fs;
 use std::path::PathBuf;
@@ -50,7 +51,11 @@ impl Environment {
             total += self.pip(&[&wheel?.path().to_string_lossy()]).run("install the wheel")?;
         }
         let here = |step: Step| step.dir(PACKAGE);
-        total += here(self.python(&["-m", "pytest", "-q", "-p", "no:cacheprovider"])).run("tests of the Python package")?;
+        let mut tests = here(self.python(&["-m", "pytest", "-q", "-p", "no:cacheprovider"]));
+        if let Some(server) = nats_server() {
+            tests = tests.env("NATS_SERVER", &server);
+        }
+        total += tests.run("tests of the Python package")?;
         let types =
             ["-m", "mypy.stubtest", "--allowlist", "tests/stubtest.txt", "--ignore-unused-allowlist", "multiproc._multiproc"];
         total += here(self.python(&types)).run("types of the Python package")?;

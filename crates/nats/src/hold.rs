@@ -3,7 +3,7 @@
 use crate::core::{Core, Lane};
 use crate::error::ServerError;
 use crate::link::Unheard;
-use crate::runtime::{runtime, spawn};
+use crate::runtime::spawn;
 use crate::stream;
 use crate::until::Until;
 use async_nats::{HeaderMap, Message};
@@ -178,7 +178,7 @@ impl Hold {
 impl Drop for Hold {
     fn drop(&mut self) {
         // In a forked copy the value is not its owner's.
-        if std::mem::replace(&mut self.ended, true) || runtime().is_err() {
+        if std::mem::replace(&mut self.ended, true) || self.core.link.is_inherited() {
             return;
         }
         // The loan stays noted, so that it is not taken for lapsed.

@@ -6,8 +6,10 @@ use crate::runtime::runtime;
 use crate::until::Until;
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, HeaderMap, Message, Request, RequestErrorKind};
 use bytes::Bytes;
+use multiproc_prim::Counter;
 use serde_json::Value;
-use std::time::Duration;
+use std::hash::{BuildHasher, RandomState};
+use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 
 /// A question is asked again after this time without an answer. A connection that comes back is noticed at once.
@@ -19,6 +21,10 @@ const SETTLING: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct Link {
     client: Client,
+    /// The process that has its threads.
+    process: u32,
+    /// No other connection has it.
+    id: String,
     /// Counts the connections so far.
     connections: watch::Receiver<u64>,
 }
@@ -32,6 +38,8 @@ pub(crate) enum Unheard {
     Late,
     /// The message is too long for the server.
     TooLong,
+    /// The connection is another process's.
+    Forked,
     /// The client's own words.
     Failed(String),
 }
@@ -41,6 +49,7 @@ impl From<Unheard> for ServerError {
         match unheard {
             Unheard::Nobody => Self::NoJetStream,
             Unheard::Late => Self::Unanswered,
+            Unheard::Forked => Self::Forked,
             Unheard::TooLong => Self::Refused { why: "the message is too long".into() },
             Unheard::Failed(why) => Self::Refused { why },
         }
@@ -51,8 +60,11 @@ impl Link {
     pub(crate) async fn connect(address: &Address, login: &Login, tls: &Tls) -> Result<Self, ConnectError> {
         runtime()?;
         let (sender, connections) = watch::channel(0);
+        let id = unique();
         let options = ConnectOptions::new()
             .name(format!("multiproc {}", address.queue()))
+            // The client's own names come again in forked copies of a process.
+            .custom_inbox_prefix(format!("_INBOX.{id}"))
             .connection_timeout(Duration::from_secs(5))
             // Two pings without an answer end a connection that is cut silently.
             .ping_interval(Duration::from_secs(2))
@@ -71,7 +83,16 @@ impl Link {
             }
             kind => ConnectError::Unreachable { servers: servers(), why: source_of(&error).unwrap_or_else(|| kind.to_string()) },
         })?;
-        Ok(Self { client, connections })
+        Ok(Self { client, process: std::process::id(), id, connections })
+    }
+
+    /// Whether this process is a forked copy of the one that connected.
+    pub(crate) fn is_inherited(&self) -> bool {
+        self.process != std::process::id()
+    }
+
+    pub(crate) fn id(&self) -> &str {
+        &self.id
     }
 
     pub(crate) fn client(&self) -> &Client {
@@ -99,6 +120,9 @@ impl Link {
         payload: &Bytes,
         until: Until,
     ) -> Result<Message, Unheard> {
+        if self.is_inherited() {
+            return Err(Unheard::Forked);
+        }
         let mut connections = self.connections();
         loop {
             let limit = until.left(ASK_AGAIN);
@@ -199,4 +223,12 @@ fn source_of(error: &dyn std::error::Error) -> Option<String> {
         cause = deeper;
     }
     Some(cause.to_string())
+}
+
+/// A name that no other connection has: random, for other machines; with the process and the time, since a forked copy has the same random
+/// numbers; and with a count.
+fn unique() -> String {
+    static CONNECTIONS: Counter = Counter::new();
+    let random = RandomState::new().hash_one(SystemTime::now());
+    format!("{random:016x}-{:x}-{:x}", std::process::id(), CONNECTIONS.count())
 }

@@ -84,6 +84,9 @@ impl<T> RemoteQueue<T> {
     pub(crate) async fn open(&self) -> Result<&Opened, ServerError> {
         runtime()?;
         let Inner { address, login, tls, options, opened } = &*self.inner;
+        if opened.get().is_some_and(|opened| opened.core.link.is_inherited()) {
+            return Err(ServerError::Forked);
+        }
         let open = || async {
             let core = Core::open(address, login, tls, options).await?;
             Ok::<_, ConnectError>(Opened { core, prefetch: OnceLock::new(), places: options.prefetch })

@@ -1,29 +1,26 @@
 //! The tokio inside: one runtime for all connections of a process, and futures of it that run anywhere.
 
 use crate::error::ServerError;
+use multiproc_prim::PerProcess;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use tokio::runtime::{Builder, Handle, Runtime};
 
-static RUNTIME: OnceLock<(std::io::Result<Runtime>, u32)> = OnceLock::new();
+/// The runtime of this process: the threads of another one are not in a forked copy.
+static RUNTIME: PerProcess<std::io::Result<Runtime>> =
+    PerProcess::new(|| Builder::new_multi_thread().worker_threads(2).thread_name("multiproc-nats").enable_all().build());
 
-/// The runtime, which belongs to the process that used it first: its threads are not in a forked copy.
 pub(crate) fn runtime() -> Result<&'static Handle, ServerError> {
-    let (runtime, process) = RUNTIME.get_or_init(|| {
-        let made = Builder::new_multi_thread().worker_threads(2).thread_name("multiproc-nats").enable_all().build();
-        (made, std::process::id())
-    });
-    match runtime {
-        _ if *process != std::process::id() => Err(ServerError::Forked),
+    match RUNTIME.get() {
         Ok(runtime) => Ok(runtime.handle()),
         Err(why) => Err(ServerError::Refused { why: format!("this system gives no threads for the connection: {why}") }),
     }
 }
 
-/// Starts a task of the library. In a forked copy it does nothing.
+/// Starts a task of the library.
 pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
     if let Ok(runtime) = runtime() {
         drop(runtime.spawn(task));

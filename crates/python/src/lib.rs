@@ -11,6 +11,7 @@ mod memory;
 mod pending;
 mod put;
 mod queue;
+mod remote;
 mod until;
 
 /// Queues between processes on shared memory.
@@ -24,4 +25,6 @@ mod _multiproc {
     use super::pending::Pending;
     #[pymodule_export]
     use super::queue::{RawQueue, remove};
+    #[pymodule_export]
+    use super::remote::{RawRemote, RemoteDelivery};
 }

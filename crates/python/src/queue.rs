@@ -128,7 +128,7 @@ fn deliver(queue: &JoinableQueue<Vec<u8>>, left: Option<Duration>) -> Result<mul
     left.map_or_else(|| queue.try_get_delivery(), |left| queue.get_delivery_timeout(left))
 }
 
-fn content(name: &str) -> PyResult<Content> {
+pub(crate) fn content(name: &str) -> PyResult<Content> {
     match name {
         "object" => Ok(Content::Objects),
         "bytes" => Ok(Content::Bytes),

@@ -25,18 +25,24 @@ pub(crate) fn is_over(until: Until) -> bool {
 }
 
 /// Calls `step` with the time that it may wait, until it has an answer. `None`: the time is over.
-pub(crate) fn wait<R: Send>(
+pub(crate) fn wait<R: Send>(py: Python<'_>, until: Until, step: impl FnMut(Duration) -> Option<R> + Send) -> PyResult<Option<R>> {
+    wait_in(py, SLICE, until, step)
+}
+
+/// As [`wait`], with at most `slice` between two looks for signals.
+pub(crate) fn wait_in<R: Send>(
     py: Python<'_>,
+    slice: Duration,
     until: Until,
     mut step: impl FnMut(Duration) -> Option<R> + Send,
 ) -> PyResult<Option<R>> {
     loop {
-        let left = until.map_or(SLICE, |until| until.saturating_duration_since(Instant::now()));
-        if let Some(answer) = py.detach(|| step(left.min(SLICE))) {
+        let left = until.map_or(slice, |until| until.saturating_duration_since(Instant::now()));
+        if let Some(answer) = py.detach(|| step(left.min(slice))) {
             return Ok(Some(answer));
         }
         py.check_signals()?;
-        if left <= SLICE && until.is_some() {
+        if left <= slice && until.is_some() {
             return Ok(None);
         }
     }

@@ -26,6 +26,7 @@ __all__ = [
     "Pool",
     "ProcessPoolExecutor",
     "Queue",
+    "RemoteQueue",
     "ShutDown",
     "SimpleQueue",
     "WorkerDied",
@@ -41,6 +42,7 @@ _LATER = {
     "Pipe": "multiprocessing.connection",
     "Pool": "multiproc._pool",
     "ProcessPoolExecutor": "multiproc._executor",
+    "RemoteQueue": "multiproc._remote",
     "WorkerDied": "multiproc._executor",
     "patch": "multiproc._patch",
 }
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     from ._executor import ProcessPoolExecutor, WorkerDied
     from ._patch import patch
     from ._pool import Pool
+    from ._remote import RemoteQueue
 
 
 def __getattr__(name):

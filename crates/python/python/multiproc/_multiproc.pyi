@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, final
 
-__all__ = ["Memory", "Pending", "RawDelivery", "RawQueue", "View", "remove"]
+__all__ = ["Memory", "Pending", "RawDelivery", "RawQueue", "RawRemote", "RemoteDelivery", "View", "remove"]
 
 @final
 class Memory:
@@ -146,6 +146,84 @@ class RawQueue:
 
     def is_shut_down(self) -> bool:
         """Return whether puts have ended."""
+
+@final
+class RawRemote:
+    """A queue of objects on a server. Time-outs are in seconds; ``None``: wait for ever, 0 or less: don't wait."""
+
+    @staticmethod
+    def connect(address: str, content: str, choices: dict[str, Any]) -> RawRemote:
+        """Open the queue at an address, or make it."""
+
+    def travel(self) -> bytes:
+        """Return what another process makes its handle of."""
+
+    @staticmethod
+    def arrive(content: str, travel: bytes) -> RawRemote:
+        """Make the handle that ``travel`` described. It connects at its first use."""
+
+    def address(self) -> str:
+        """Return the server and the queue, without secrets."""
+
+    def put(self, value: Any, timeout: float | None) -> None:
+        """Put an object."""
+
+    def get(self, timeout: float | None) -> Any:
+        """Get the oldest object."""
+
+    def get_delivery(self, timeout: float | None) -> RemoteDelivery:
+        """Get the oldest object as a delivery."""
+
+    def task_done(self) -> None:
+        """Say that the value is done that this process got first of those in hand."""
+
+    def join(self, timeout: float | None) -> bool:
+        """Wait until everything is done. ``False``: the time is over."""
+
+    def unfinished(self) -> int:
+        """Return how many values were put and are not done."""
+
+    def qsize(self) -> int:
+        """Return how many values wait, about."""
+
+    def capacity(self) -> int | None:
+        """Return how many values there can be; ``None``: any number."""
+
+    def shutdown(self) -> None:
+        """End puts for every process."""
+
+    def dead_len(self) -> int:
+        """Return how many dead letters there are."""
+
+    def dead(self) -> tuple[Any, int, str] | None:
+        """Take the oldest dead letter: the object, its deliveries, its id."""
+
+@final
+class RemoteDelivery:
+    """A value that was got from a server and is not done."""
+
+    @property
+    def count(self) -> int:
+        """Deliveries of this value so far, this one included."""
+
+    @property
+    def id(self) -> str:
+        """The id of the value, the same in all its deliveries."""
+
+    def value(self) -> Any:
+        """Make the object anew from the message. Raises ``ValueError`` once it is done or given back."""
+
+    def done(self) -> None:
+        """Say that the value is done."""
+
+    def give_back(self, delay: float | None = None) -> None:
+        """Give the value to another consumer, after so many seconds."""
+
+    def put_aside(self, _note: int) -> None:
+        """Make the value a dead letter."""
+
+    def is_open(self) -> bool:
+        """Return whether it is neither done nor given back."""
 
 def remove(name: str) -> None:
     """Take a queue's name away. Processes that have the queue open keep it. Raises ``FileNotFoundError``."""

@@ -285,6 +285,30 @@ class JoinableQueue(Queue):
         """As ``Queue.create``. A value that was delivered ``max_deliveries`` times and never done is put aside; 0: no limit."""
         return cls._named(name, maxsize, content, exist_ok, max_message=max_message, max_deliveries=max_deliveries)
 
+    @staticmethod
+    def connect(address, *, content=object, maxsize=0, max_deliveries=0, lease=None, prefetch=0, replicas=None, **login):
+        """Open the queue at ``nats://host:port/name`` as a ``RemoteQueue``, or make it. Workers on other machines open the same.
+
+        ``content``, ``maxsize`` and ``max_deliveries`` as in ``create``. ``lease``: seconds after which a process that the server does not
+        hear of loses what it has in hand (5). ``prefetch``: values fetched ahead (0). ``replicas``: servers of a cluster that keep each value
+        (1). What is left out is as the server has it.
+
+        A login is a file: ``credentials_file``, ``token_file``, ``nkey_file``, ``password_file=(user, path)``; encryption is by
+        ``root_certificates`` and ``client_certificate=(certificate, key)``, files too.
+        """
+        from ._remote import connect
+
+        return connect(
+            address,
+            content=content,
+            maxsize=maxsize,
+            max_deliveries=max_deliveries,
+            lease=lease,
+            prefetch=prefetch,
+            replicas=replicas,
+            **login,
+        )
+
     def task_done(self):
         """Say that the value is done that this process got first of those in hand, whichever thread got it."""
         self._raw.task_done()

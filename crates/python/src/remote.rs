@@ -1,0 +1,386 @@
+//! A work queue on a NATS server, past one machine.
+
+use crate::codec::Content;
+use crate::errors;
+use crate::queue::content;
+use crate::until::{Until, is_over, until, wait_in};
+use multiproc_nats::{ConnectError, DeadLetter, Delivery, DoneError, GetError, JoinError, PutError, RemoteQueue, ServerError};
+use multiproc_travel::pass;
+use pyo3::exceptions::{PyConnectionError, PyOSError, PyTimeoutError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+type Remote = RemoteQueue<Vec<u8>>;
+
+/// How long a wait goes on before it looks for signals. A server that is busy answers in less.
+const SLICE: Duration = Duration::from_secs(1);
+
+/// What one process has of a queue: its handle, and what it got and has not said to be done.
+struct Own {
+    process: u32,
+    queue: Remote,
+    in_hand: VecDeque<Delivery<Vec<u8>>>,
+}
+
+/// A queue of objects on a server. `RemoteQueue` of the package wraps it.
+#[pyclass(frozen, module = "multiproc._multiproc")]
+pub(crate) struct RawRemote {
+    content: Content,
+    own: Mutex<Own>,
+    /// What another process, or a forked copy of this one, makes its handle of. `None`: secrets were given as such, and don't travel.
+    travel: Result<Vec<u8>, String>,
+}
+
+fn failed(error: &dyn fmt::Display) -> PyErr {
+    PyConnectionError::new_err(error.to_string())
+}
+
+fn server(error: &ServerError) -> PyErr {
+    match error {
+        ServerError::Unanswered => PyTimeoutError::new_err(error.to_string()),
+        error => failed(error),
+    }
+}
+
+fn connect_error(error: &ConnectError) -> PyErr {
+    match error {
+        ConnectError::Unreachable { .. } | ConnectError::LoginRefused { .. } | ConnectError::NoJetStream { .. } => failed(error),
+        ConnectError::Server(why) => server(why),
+        ConnectError::File { why, .. } => PyOSError::new_err(format!("{error}: {why}")),
+        _ => PyValueError::new_err(error.to_string()),
+    }
+}
+
+fn get_error(py: Python<'_>, error: &GetError) -> PyErr {
+    match error {
+        GetError::Empty | GetError::Timeout => errors::empty(py),
+        GetError::ShutDown => errors::shut_down(py),
+        GetError::Server(why) => server(why),
+        error => PyValueError::new_err(error.to_string()),
+    }
+}
+
+fn put_error<T>(py: Python<'_>, error: &PutError<T>) -> PyErr {
+    match error {
+        PutError::Full(_) | PutError::Timeout(_) => errors::full(py),
+        PutError::ShutDown(_) => errors::shut_down(py),
+        PutError::Server { why, .. } => server(why),
+        error => PyValueError::new_err(error.to_string()),
+    }
+}
+
+/// A lease that was lost is an error, since the work is done twice; so is a server that does not hear of it.
+fn done_error<T>(error: &DoneError<T>) -> PyErr {
+    match error {
+        DoneError::Server { why, .. } => server(why),
+        error => failed(error),
+    }
+}
+
+impl RawRemote {
+    fn of(queue: Remote, content: Content) -> Self {
+        let travel = pass::encode(&queue).map_err(|error| error.to_string()).map(|mut parcel| {
+            let bytes = std::mem::take(&mut parcel.bytes);
+            parcel.sent();
+            bytes
+        });
+        let own = Own { process: std::process::id(), queue, in_hand: VecDeque::new() };
+        Self { content, own: Mutex::new(own), travel }
+    }
+
+    /// What this process has. A forked copy starts with a handle of its own, and with nothing in hand.
+    // Only with the interpreter attached, so no thread holds it while another one forks.
+    fn own(&self, _py: Python<'_>) -> PyResult<MutexGuard<'_, Own>> {
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        let process = std::process::id();
+        if own.process != process {
+            let queue = arrived(self.travelling()?)?;
+            let inherited = std::mem::replace(&mut *own, Own { process, queue, in_hand: VecDeque::new() });
+            // Its threads are the parent's.
+            std::mem::forget(inherited);
+        }
+        Ok(own)
+    }
+
+    fn queue(&self, py: Python<'_>) -> PyResult<Remote> {
+        Ok(self.own(py)?.queue.clone())
+    }
+
+    fn travelling(&self) -> PyResult<&[u8]> {
+        let refused = |why: &String| PyValueError::new_err(format!("{why}: name a file of secrets, or connect in each process"));
+        self.travel.as_deref().map_err(refused)
+    }
+
+    fn deliver(&self, py: Python<'_>, until: Until) -> PyResult<Delivery<Vec<u8>>> {
+        let queue = self.queue(py)?;
+        let came = |got| match got {
+            Err(GetError::Empty | GetError::Timeout) => None,
+            got => Some(got),
+        };
+        let got = match is_over(until) {
+            true => py.detach(|| came(queue.try_get_delivery())),
+            false => wait_in(py, SLICE, until, |left| came(queue.get_delivery_timeout(left)))?,
+        };
+        got.ok_or_else(|| errors::empty(py))?.map_err(|error| get_error(py, &error))
+    }
+
+    /// Asks the server something.
+    fn ask<R: Send>(&self, py: Python<'_>, question: impl FnOnce(Remote) -> Result<R, ServerError> + Send) -> PyResult<R> {
+        let queue = self.queue(py)?;
+        py.detach(|| question(queue)).map_err(|error| server(&error))
+    }
+}
+
+fn arrived(travel: &[u8]) -> PyResult<Remote> {
+    pass::decode(travel, Vec::new()).map_err(|error| PyOSError::new_err(error.to_string()))
+}
+
+/// What can be asked for when a queue is opened, as the package's `connect` names it.
+#[derive(FromPyObject)]
+struct Choices {
+    #[pyo3(item)]
+    maxsize: u64,
+    #[pyo3(item)]
+    max_deliveries: u16,
+    #[pyo3(item)]
+    lease: Option<f64>,
+    #[pyo3(item)]
+    prefetch: usize,
+    #[pyo3(item)]
+    replicas: Option<u8>,
+    #[pyo3(item)]
+    credentials_file: Option<String>,
+    #[pyo3(item)]
+    token_file: Option<String>,
+    #[pyo3(item)]
+    password_file: Option<(String, String)>,
+    #[pyo3(item)]
+    nkey_file: Option<String>,
+    #[pyo3(item)]
+    root_certificates: Option<String>,
+    #[pyo3(item)]
+    client_certificate: Option<(String, String)>,
+}
+
+#[pymethods]
+impl RawRemote {
+    #[staticmethod]
+    fn connect(py: Python<'_>, address: &str, content: &str, choices: Choices) -> PyResult<Self> {
+        let content = self::content(content)?;
+        let mut builder = Remote::builder().prefetch(choices.prefetch);
+        if choices.maxsize > 0 {
+            builder = builder.bounded(choices.maxsize);
+        }
+        if choices.max_deliveries > 0 {
+            builder = builder.max_deliveries(choices.max_deliveries);
+        }
+        if let Some(seconds) = choices.lease {
+            let lease = Duration::try_from_secs_f64(seconds).map_err(|error| PyValueError::new_err(error.to_string()))?;
+            builder = builder.lease(lease);
+        }
+        if let Some(replicas) = choices.replicas {
+            builder = builder.replicas(replicas);
+        }
+        if let Some(path) = choices.credentials_file {
+            builder = builder.credentials_file(path);
+        }
+        if let Some(path) = choices.token_file {
+            builder = builder.token_file(path);
+        }
+        if let Some((user, path)) = choices.password_file {
+            builder = builder.password_file(user, path);
+        }
+        if let Some(path) = choices.nkey_file {
+            builder = builder.nkey_file(path);
+        }
+        if let Some(path) = choices.root_certificates {
+            builder = builder.root_certificates(path);
+        }
+        if let Some((certificate, key)) = choices.client_certificate {
+            builder = builder.client_certificate(certificate, key);
+        }
+        let queue = py.detach(|| builder.connect(address)).map_err(|error| connect_error(&error))?;
+        Ok(Self::of(queue, content))
+    }
+
+    fn travel<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(py, self.travelling()?))
+    }
+
+    /// The handle that `travel` described. It connects at its first use.
+    #[staticmethod]
+    fn arrive(content: &str, travel: &[u8]) -> PyResult<Self> {
+        Ok(Self::of(arrived(travel)?, self::content(content)?))
+    }
+
+    /// The server and the queue, without secrets.
+    fn address(&self, py: Python<'_>) -> PyResult<String> {
+        Ok(self.queue(py)?.address().to_string())
+    }
+
+    #[pyo3(signature = (value, timeout))]
+    fn put(&self, value: &Bound<'_, PyAny>, timeout: Option<f64>) -> PyResult<()> {
+        let (py, until) = (value.py(), until(timeout)?);
+        let mut message = Some(self.content.encode(value)?.into_vec(py)?);
+        let queue = self.queue(py)?;
+        let mut step = |left: Option<Duration>| {
+            let put = match left {
+                None => queue.try_put(message.take()?),
+                Some(left) => queue.put_timeout(message.take()?, left),
+            };
+            match put {
+                Err(PutError::Full(value) | PutError::Timeout(value)) => {
+                    message = Some(value);
+                    None
+                }
+                done => Some(done.map_err(|error| error.split().1)),
+            }
+        };
+        let done = match py.detach(|| step(None)) {
+            None if !is_over(until) => wait_in(py, SLICE, until, |left| step(Some(left)))?,
+            done => done,
+        };
+        done.ok_or_else(|| errors::full(py))?.map_err(|error| put_error(py, &error))
+    }
+
+    #[pyo3(signature = (timeout))]
+    fn get<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
+        let delivery = self.deliver(py, until(timeout)?)?;
+        let value = self.content.decode_slice(py, &delivery);
+        // Whatever became of it: it is not done before somebody says so.
+        self.own(py)?.in_hand.push_back(delivery);
+        value
+    }
+
+    #[pyo3(signature = (timeout))]
+    fn get_delivery(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<RemoteDelivery> {
+        let delivery = self.deliver(py, until(timeout)?)?;
+        let (count, id) = (delivery.count(), delivery.id().to_string());
+        Ok(RemoteDelivery { delivery: Mutex::new(Some(delivery)), content: self.content, count, id })
+    }
+
+    fn task_done(&self, py: Python<'_>) -> PyResult<()> {
+        let oldest = self.own(py)?.in_hand.pop_front();
+        let delivery = oldest.ok_or_else(|| PyValueError::new_err("task_done() called too many times"))?;
+        py.detach(|| delivery.done().map(drop)).map_err(|error| done_error(&error))
+    }
+
+    /// Waits until everything is done. `False`: the time is over.
+    #[pyo3(signature = (timeout))]
+    fn join(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+        let queue = self.queue(py)?;
+        let step = |left| match queue.join_timeout(left) {
+            Err(JoinError::Timeout { .. }) => None,
+            joined => Some(joined),
+        };
+        match wait_in(py, SLICE, until(timeout)?, step)? {
+            None => Ok(false),
+            Some(Ok(())) => Ok(true),
+            Some(Err(JoinError::Server(why))) => Err(server(&why)),
+            Some(Err(error)) => Err(failed(&error)),
+        }
+    }
+
+    fn unfinished(&self, py: Python<'_>) -> PyResult<usize> {
+        self.ask(py, |queue| queue.unfinished())
+    }
+
+    fn qsize(&self, py: Python<'_>) -> PyResult<usize> {
+        self.ask(py, |queue| queue.len())
+    }
+
+    fn capacity(&self, py: Python<'_>) -> PyResult<Option<usize>> {
+        self.ask(py, |queue| queue.capacity())
+    }
+
+    fn shutdown(&self, py: Python<'_>) -> PyResult<()> {
+        self.ask(py, |queue| queue.shutdown())
+    }
+
+    fn dead_len(&self, py: Python<'_>) -> PyResult<usize> {
+        self.ask(py, |queue| queue.dead_len())
+    }
+
+    /// The oldest dead letter and its deliveries and id; it is off the server then. `None`: there is none.
+    fn dead<'py>(&self, py: Python<'py>) -> PyResult<Option<(Bound<'py, PyAny>, u16, String)>> {
+        let queue = self.queue(py)?;
+        let letter: DeadLetter<Vec<u8>> = match py.detach(|| queue.try_get_dead()) {
+            Ok(letter) => letter,
+            Err(GetError::Empty) => return Ok(None),
+            Err(error) => return Err(get_error(py, &error)),
+        };
+        let (count, id) = (letter.count(), letter.id().to_string());
+        let value = match self.content.decode_slice(py, &letter) {
+            Ok(value) => value,
+            Err(error) => {
+                py.detach(|| letter.leave());
+                return Err(error);
+            }
+        };
+        py.detach(|| letter.into_inner().map(drop)).map_err(|error| done_error(&error))?;
+        Ok(Some((value, count, id)))
+    }
+}
+
+/// A value that was got from a server and is not done.
+#[pyclass(frozen, module = "multiproc._multiproc")]
+pub(crate) struct RemoteDelivery {
+    delivery: Mutex<Option<Delivery<Vec<u8>>>>,
+    content: Content,
+    #[pyo3(get)]
+    count: u16,
+    #[pyo3(get)]
+    id: String,
+}
+
+impl RemoteDelivery {
+    fn lock(&self) -> MutexGuard<'_, Option<Delivery<Vec<u8>>>> {
+        self.delivery.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> PyResult<Delivery<Vec<u8>>> {
+        self.lock().take().ok_or_else(ended)
+    }
+}
+
+fn ended() -> PyErr {
+    PyValueError::new_err("this delivery is done or was given back before")
+}
+
+#[pymethods]
+impl RemoteDelivery {
+    /// Makes the value anew from the message.
+    fn value<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        // Decoding may run any code, this delivery's own methods included: not under the lock.
+        let bytes = self.lock().as_deref().cloned();
+        self.content.decode(py, bytes.ok_or_else(ended)?)
+    }
+
+    fn done(&self, py: Python<'_>) -> PyResult<()> {
+        let delivery = self.take()?;
+        py.detach(|| delivery.done().map(drop)).map_err(|error| done_error(&error))
+    }
+
+    /// Gives the value to another consumer, after so many seconds.
+    #[pyo3(signature = (delay=None))]
+    fn give_back(&self, py: Python<'_>, delay: Option<f64>) -> PyResult<()> {
+        let wrong = |error: std::time::TryFromFloatSecsError| PyValueError::new_err(error.to_string());
+        let delay = Duration::try_from_secs_f64(delay.unwrap_or(0.0)).map_err(wrong)?;
+        let delivery = self.take()?;
+        py.detach(|| delivery.give_back_after(delay));
+        Ok(())
+    }
+
+    fn put_aside(&self, py: Python<'_>, _note: u32) -> PyResult<()> {
+        let delivery = self.take()?;
+        py.detach(|| delivery.put_aside()).map_err(|error| done_error(&error))
+    }
+
+    fn is_open(&self) -> bool {
+        self.lock().is_some()
+    }
+}
