@@ -259,7 +259,8 @@ impl Ring {
     /// The block that a slot names; `None` if the slot was filled anew since its first word was read, or the block is long free.
     #[inline(always)]
     pub(super) fn block_in<'a>(&self, arena: &'a Arena, slot: &AtomicPair, word: Slot) -> Result<Option<Found<'a>>, Trouble> {
-        // Acquire: the first word is read again after it. If that is the same, both came together.
+        // Acquire, beyond the models, in which the two words are one: the first word is read again after it. If that is the same, both came
+        // together.
         let second = if self.whole { slot.second(Ordering::Acquire) } else { 0 };
         if self.whole && slot.first(Ordering::Relaxed) != word.0 {
             return Ok(None);
