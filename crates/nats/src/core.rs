@@ -13,11 +13,15 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use multiproc_prim::Counter;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// How often a client looks whether the queue was shut down, in case that it missed the notice.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// With a long lease a client looks this often whether the server is held up.
+const MOST_HELD_UP: Duration = Duration::from_secs(5);
+/// How long a consumer counts as freed. In a cluster another server than the one of this connection may be killed meanwhile.
+const FREE_FOR: Duration = Duration::from_secs(60);
 /// How long the first connection may take in all.
 const OPENING: Duration = Duration::from_secs(20);
 
@@ -37,6 +41,13 @@ pub(crate) enum Lane {
     Dead,
 }
 
+/// When a request that brought nothing was last looked into, and over which connection and when the consumer was freed.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    at: Instant,
+    freed: Option<(u64, Instant)>,
+}
+
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) link: Link,
@@ -47,8 +58,7 @@ pub(crate) struct Core {
     next_pull: [String; 2],
     standing: watch::Sender<Standing>,
     inboxes: Mutex<Vec<Inbox>>,
-    /// The ids of puts: what is unique to this connection, and a number.
-    id: String,
+    looks: Mutex<[Look; 2]>,
     puts: Counter,
 }
 
@@ -63,14 +73,17 @@ impl Core {
             }
             error => error,
         })?;
-        let next = |stream: &str, consumer: &str| format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}");
+        let next = |lane| {
+            let (stream, consumer) = names.of(lane);
+            format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}")
+        };
         let core = Arc::new(Self {
-            next_pull: [next(&names.queue, "workers"), next(&names.dead, "readers")],
+            next_pull: [next(Lane::Values), next(Lane::Dead)],
             put_subject: names.subject("put"),
             leases: Leases::new(shape.lease),
             standing: watch::channel(Standing::Open).0,
             inboxes: Mutex::default(),
-            id: link.client().new_inbox().replace("_INBOX.", ""),
+            looks: Mutex::new([Look { at: Instant::now(), freed: None }; 2]),
             puts: Counter::new(),
             link,
             names,
@@ -88,7 +101,7 @@ impl Core {
 
     /// The id of a put. The server takes a second put of the same id for the same one.
     pub(crate) fn put_id(&self) -> String {
-        format!("{}-{}", self.id, self.puts.count())
+        format!("{}-{}", self.link.id(), self.puts.count())
     }
 
     pub(crate) fn standing(&self) -> watch::Receiver<Standing> {
@@ -127,6 +140,34 @@ impl Core {
         let _ = self.link.client().publish(self.names.subject("notice"), Bytes::from_static(b"shutdown")).await;
         let _ = self.link.client().flush().await;
         Ok(())
+    }
+
+    /// A request brought nothing: looks, at most once in a lease, whether the server is held up.
+    pub(crate) fn look_into(self: &Arc<Self>, lane: Lane) {
+        let at = &mut self.looks.lock().unwrap_or_else(PoisonError::into_inner)[lane as usize].at;
+        if at.elapsed() >= self.shape.lease.min(MOST_HELD_UP) {
+            *at = Instant::now();
+            let core = Arc::clone(self);
+            let is_last = lane == Lane::Values && *self.standing.borrow() == Standing::ShutDown;
+            spawn(async move {
+                // What goes wrong here goes wrong again after the next request.
+                let until = Until::after(MOST_HELD_UP);
+                let _ = stream::free(&core, lane, until).await;
+                if is_last {
+                    let _ = stream::tidy(&core, until).await;
+                }
+            });
+        }
+    }
+
+    /// Whether the consumer of a lane was freed over this connection, not long ago.
+    pub(crate) fn is_freed(&self, lane: Lane, connection: u64) -> bool {
+        let freed = self.looks.lock().unwrap_or_else(PoisonError::into_inner)[lane as usize].freed;
+        freed.is_some_and(|(then, at)| then == connection && at.elapsed() < FREE_FOR)
+    }
+
+    pub(crate) fn note_freed(&self, lane: Lane, connection: u64) {
+        self.looks.lock().unwrap_or_else(PoisonError::into_inner)[lane as usize].freed = Some((connection, Instant::now()));
     }
 
     /// An inbox that nothing can come to any more, for the next question.

@@ -6,7 +6,6 @@ use crate::hold::{Hold, NotEnded};
 use crate::pull;
 use crate::queue::RemoteQueue;
 use crate::runtime::{anywhere, wait};
-use crate::stream;
 use crate::until::Until;
 use async_nats::Message;
 use bytes::Bytes;
@@ -179,7 +178,6 @@ impl<T: Serialize + DeserializeOwned> RemoteQueue<T> {
                 }
                 None if !until.waits => return Err(GetError::Empty),
                 None if until.is_over() => return Err(GetError::Timeout),
-                None if shut_down => stream::tidy(&core.link, &core.names, until).await?,
                 None => {}
             }
         }

@@ -111,6 +111,11 @@ impl Drop for Inbox {
     }
 }
 
+/// How long the server keeps a request of this queue. A request that brings nothing is looked into, and a server is held up lease by lease.
+fn request_lasts(core: &Core) -> Duration {
+    core.shape.lease.min(REQUEST_LASTS)
+}
+
 /// Waits for one message. `None`: there was none until the deadline, or none is there now.
 ///
 /// After a shutdown it ends with an error of [`end`].
@@ -118,7 +123,7 @@ pub(crate) async fn one(core: &Arc<Core>, lane: Lane, until: Until) -> Result<Op
     loop {
         core.here()?;
         let at_end = *core.standing().borrow() == Standing::ShutDown;
-        let lasts = until.left(if at_end { REQUEST_LASTS_AT_END } else { REQUEST_LASTS });
+        let lasts = until.left(if at_end { REQUEST_LASTS_AT_END } else { request_lasts(core) });
         let mut connections = core.link.connections();
         let mut inbox = core.inbox().await?;
         // The server ends the request before the caller goes. A message that it sent at that moment would come to nobody, and its next
@@ -135,6 +140,9 @@ pub(crate) async fn one(core: &Arc<Core>, lane: Lane, until: Until) -> Result<Op
             core.keep_inbox(inbox);
         } else {
             drop(inbox);
+        }
+        if !matches!(answer, Answer::Message(_)) {
+            core.look_into(lane);
         }
         match answer {
             Answer::Message(message) => return Ok(Some(message)),
@@ -165,9 +173,14 @@ async fn ended(core: &Core) {
 pub(crate) async fn batch(core: &Arc<Core>, most: usize, mut keep: impl FnMut(Hold, Message)) -> Result<(), ServerError> {
     let mut connections = core.link.connections();
     let mut inbox = core.inbox().await?;
-    inbox.ask(core.next_pull(Lane::Values), most, Some(REQUEST_LASTS)).await?;
+    let lasts = request_lasts(core);
+    inbox.ask(core.next_pull(Lane::Values), most, Some(lasts)).await?;
     while inbox.open > 0 {
-        match inbox.next(&mut connections, REQUEST_LASTS + GRACE).await {
+        let answer = inbox.next(&mut connections, lasts + GRACE).await;
+        if !matches!(answer, Answer::Message(_)) {
+            core.look_into(Lane::Values);
+        }
+        match answer {
             Answer::Message(message) => {
                 if let Some(hold) = Hold::of(core, Lane::Values, &message) {
                     keep(hold, message);

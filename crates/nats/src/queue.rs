@@ -247,7 +247,7 @@ impl<T> RemoteQueue<T> {
             };
             if tokio::time::timeout(until.left(LOOK_AGAIN), heard).await.is_err() && !until.is_over() {
                 // What goes wrong here goes wrong again when it looks.
-                let _ = stream::tidy(&core.link, &core.names, until).await;
+                let _ = stream::tidy(core, until).await;
             }
             tokio::time::sleep(until.left(PAUSE)).await;
         }

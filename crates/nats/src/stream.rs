@@ -8,14 +8,14 @@
 //!
 //! A shutdown gives `jobs` another subject. From then on no server takes a put, whatever client it comes from, and each client sees why.
 
+use crate::core::{Core, Lane};
 use crate::error::{ConnectError, ServerError};
 use crate::link::{ApiError, Link};
 use crate::options::Options;
 use crate::until::Until;
-use multiproc_prim::Counter;
 use serde_json::{Value, json};
 use std::collections::HashSet;
-use std::ops::Range;
+use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 /// How long the server knows the ids of puts, and takes a second one with the same id for the same put.
@@ -23,10 +23,6 @@ pub(crate) const WINDOW: Duration = Duration::from_secs(120);
 pub(crate) const LEASE: Duration = Duration::from_secs(5);
 /// A claim matters while an older delivery of its value may still be in somebody's hands.
 const CLAIMS_LAST: Duration = Duration::from_secs(7 * 24 * 3600);
-/// Missing values that one look sees to.
-const MOST_MISSING: usize = 10_000;
-/// Looks at missing values so far.
-static LOOKS: Counter = Counter::new();
 /// Begins the description of a queue's stream. Not its metadata, which servers before 2.10 don't have.
 const MARK: &str = "work queue of multiproc, layout ";
 /// What the streams are, what their messages say, and what claims mean. A client leaves a queue of another layout alone.
@@ -43,6 +39,14 @@ pub(crate) struct Names {
 impl Names {
     pub(crate) fn new(queue: &str) -> Self {
         Self { queue: queue.into(), dead: format!("{queue}-dead"), claims: format!("{queue}-claims") }
+    }
+
+    /// The stream of a lane, and its consumer.
+    pub(crate) fn of(&self, lane: Lane) -> (&str, &'static str) {
+        match lane {
+            Lane::Values => (&self.queue, "workers"),
+            Lane::Dead => (&self.dead, "readers"),
+        }
     }
 
     pub(crate) fn subject(&self, part: &str) -> String {
@@ -218,14 +222,15 @@ pub(crate) async fn info(link: &Link, stream: &str, until: Until) -> Result<Resu
     link.api(&format!("STREAM.INFO.{stream}"), &json!({}), until).await
 }
 
-/// What the server knows of the consumer of a queue's values.
-async fn workers(link: &Link, names: &Names, until: Until) -> Result<Result<Value, ApiError>, ServerError> {
-    link.api(&format!("CONSUMER.INFO.{}.workers", names.queue), &json!({}), until).await
+/// What the server knows of the consumer of a lane.
+async fn consumer_of(link: &Link, names: &Names, lane: Lane, until: Until) -> Result<Result<Value, ApiError>, ServerError> {
+    let (stream, name) = names.of(lane);
+    link.api(&format!("CONSUMER.INFO.{stream}.{name}"), &json!({}), until).await
 }
 
 /// The lease of a queue; `None`: it has no consumer yet.
 pub(crate) async fn lease(link: &Link, names: &Names, until: Until) -> Result<Option<Duration>, ServerError> {
-    let found = workers(link, names, until).await?;
+    let found = consumer_of(link, names, Lane::Values, until).await?;
     Ok(found.ok().and_then(|found| found["config"]["ack_wait"].as_u64()).map(Duration::from_nanos))
 }
 
@@ -238,7 +243,7 @@ pub(crate) async fn state(link: &Link, names: &Names, stream: &str, until: Until
 
 /// How many values wait that were never delivered.
 pub(crate) async fn waiting(link: &Link, names: &Names, until: Until) -> Result<u64, ServerError> {
-    let info = workers(link, names, until).await?;
+    let info = consumer_of(link, names, Lane::Values, until).await?;
     Ok(info.map_err(|error| gone_or(names, error))?["num_pending"].as_u64().unwrap_or_default())
 }
 
@@ -259,50 +264,72 @@ pub(crate) async fn read(link: &Link, stream: &str, which: Value, until: Until) 
     }
 }
 
-/// Takes out what is done and is still there.
+/// Frees the consumer of a lane if it is held up: values wait, and a request for them came back with nothing.
 ///
-/// An old server (2.9) that was killed knows that values were done, and may have them in the stream again: nobody gets them, and a join
-/// would wait for ever. They are taken out only when the consumer has acknowledged everything up to the last message of this very stream.
-pub(crate) async fn tidy(link: &Link, names: &Names, until: Until) -> Result<(), ServerError> {
-    let consumer = workers(link, names, until).await?;
-    let consumer = consumer.map_err(|error| gone_or(names, error))?;
-    // Asked second: a put in between makes the two differ.
-    let stream = info(link, &names.queue, until).await?.map_err(|error| gone_or(names, error))?;
-    let number = |value: &Value| value.as_u64().unwrap_or_default();
-    let in_hand = number(&consumer["num_ack_pending"]);
-    // With some of those in its list of values to deliver again, it delivers nothing new either.
-    let is_held_up = consumer["num_pending"] == 0 || number(&consumer["num_redelivered"]) > 0;
-    if is_held_up && in_hand > 0 && number(&stream["state"]["messages"]) > in_hand {
-        let handed_out = number(&consumer["ack_floor"]["stream_seq"]) + 1..number(&consumer["delivered"]["stream_seq"]) + 1;
-        return forget_the_missing(link, names, handed_out, until).await;
-    }
-    let last = &stream["state"]["last_seq"];
-    let idle = consumer["num_pending"] == 0 && consumer["num_ack_pending"] == 0;
-    if idle && consumer["ack_floor"]["stream_seq"] == *last && stream["state"]["messages"] != 0 {
-        let below = json!({ "seq": last.as_u64().unwrap_or(0) + 1 });
-        link.api(&format!("STREAM.PURGE.{}", names.queue), &below, until).await?.map_err(|error| gone_or(names, error))?;
+/// A server before 2.10.25 that was killed may take values for undone that were done and removed. After each lease it tries all of those
+/// again before anything else. At each one that it does not find it stops until something happens, as another request.
+pub(crate) async fn free(core: &Core, lane: Lane, until: Until) -> Result<(), ServerError> {
+    let Core { link, names, .. } = core;
+    let consumer = consumer_of(link, names, lane, until).await?.map_err(|error| gone_or(names, error))?;
+    if consumer["num_pending"] != 0 && consumer["num_redelivered"] != 0 {
+        acknowledge(core, lane, &consumer, false, until).await?;
     }
     Ok(())
 }
 
-/// Acknowledges what was handed out and is in the stream no more.
+/// Makes the stream and the consumer of the values agree when no value waits.
 ///
-/// An old server that was killed may know values as handed out that were done and removed. It hands them to nobody, and never counts anything
-/// behind them as acknowledged. Nothing depends on an acknowledgement of what is not there.
-async fn forget_the_missing(link: &Link, names: &Names, handed_out: Range<u64>, until: Until) -> Result<(), ServerError> {
+/// A server of 2.9 that was killed may have values in the stream again that its consumer knows as done: nobody gets them, and a join would
+/// wait for ever. They are taken out only when the consumer has acknowledged everything up to the last message of this very stream. Before
+/// that, it may have to forget what it takes for undone and is not there, as in [`free`].
+pub(crate) async fn tidy(core: &Core, until: Until) -> Result<(), ServerError> {
+    let Core { link, names, .. } = core;
+    let consumer = consumer_of(link, names, Lane::Values, until).await?.map_err(|error| gone_or(names, error))?;
+    // Asked second: a put in between makes the two differ.
+    let state = info(link, &names.queue, until).await?.map_err(|error| gone_or(names, error))?["state"].take();
+    if consumer["num_pending"] != 0 || state["messages"] == 0 {
+        return Ok(());
+    }
+    let in_hand = &consumer["num_ack_pending"];
+    let are_all_done = *in_hand == 0 && consumer["ack_floor"]["stream_seq"] == state["last_seq"];
+    if are_all_done || *in_hand != state["messages"] || *in_hand == consumer["num_redelivered"] {
+        acknowledge(core, Lane::Values, &consumer, are_all_done, until).await?;
+    }
+    Ok(())
+}
+
+/// Acknowledges, of what was handed out, all that is in the stream, or all that is there no more.
+///
+/// Only what is done leaves the stream, so nothing depends on an acknowledgement of what is not there. The server does not say which of
+/// those it takes for undone, and they can be a hundred thousand. So it is told once in a connection: it forgets only when it is killed.
+async fn acknowledge(core: &Core, lane: Lane, consumer: &Value, what_is_there: bool, until: Until) -> Result<(), ServerError> {
+    let Core { link, names, .. } = core;
+    let number = |value: &Value| value.as_u64().unwrap_or_default();
+    // Of a thousand clients that see the need at the same moment, a few do it.
+    let is_enough = !RandomState::new().hash_one(0).is_multiple_of(number(&consumer["num_waiting"]) / 4 + 1);
+    let connection = link.connection();
+    if is_enough || !what_is_there && core.is_freed(lane, connection) {
+        return Ok(());
+    }
+    let (stream, name) = names.of(lane);
     let details = json!({ "deleted_details": true });
-    let stream = link.api(&format!("STREAM.INFO.{}", names.queue), &details, until).await?;
-    let state = stream.map_err(|error| gone_or(names, error))?["state"].take();
-    let first = state["first_seq"].as_u64().unwrap_or_default();
+    let state = link.api(&format!("STREAM.INFO.{stream}"), &details, until).await?;
+    let state = state.map_err(|error| gone_or(names, error))?["state"].take();
+    let (first, last) = (number(&state["first_seq"]), number(&consumer["delivered"]["stream_seq"]));
     let removed: HashSet<u64> = state["deleted"].as_array().into_iter().flatten().filter_map(Value::as_u64).collect();
-    let missing: Vec<u64> = handed_out.filter(|place| *place < first || removed.contains(place)).collect();
-    // Most of them are acknowledged already, and the server does not say which. Each look sees to the next ones.
-    let parts = missing.len().div_ceil(MOST_MISSING).max(1);
-    let part = LOOKS.count() as usize % parts;
-    for missing in missing.into_iter().skip(part * MOST_MISSING).take(MOST_MISSING) {
-        let subject = format!("$JS.ACK.{}.workers.1.{missing}.1.0.0", names.queue);
-        // One that is lost is said again at the next look.
-        let _ = link.client().publish(subject, "+ACK".into()).await;
+    let is_there = |place: &u64| *place >= first && !removed.contains(place);
+    // One is surely not there: with nothing in hand, any acknowledgement tells the server that all are acknowledged.
+    let places = (first.saturating_sub(1)..=last).filter(|place| is_there(place) == what_is_there);
+    let all = async {
+        for place in places {
+            // Its number among the deliveries is 0. From another one the server may conclude that all before it are acknowledged.
+            let subject = format!("$JS.ACK.{stream}.{name}.1.{place}.0.0.0");
+            // One that is lost was lost with the connection.
+            let _ = link.client().publish(subject, "+ACK".into()).await;
+        }
+    };
+    if tokio::time::timeout(until.left(WINDOW), all).await.is_ok() && !what_is_there {
+        core.note_freed(lane, connection);
     }
     Ok(())
 }

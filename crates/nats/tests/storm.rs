@@ -119,10 +119,12 @@ fn every_put_that_returned_is_done_whatever_is_killed() {
     }
     children.drain(..PRODUCERS).for_each(drop);
     jobs.shutdown().unwrap();
+    let last_kill = Instant::now();
     // A watchdog: what is left takes seconds.
     if let Err(error) = jobs.join_timeout(Duration::from_secs(90)) {
         panic!("{error}: {}", server.consumer("jobs", "workers"));
     }
+    eprintln!("all is done {:.1} s after the last kill", last_kill.elapsed().as_secs_f64());
     let begin = Instant::now();
     for mut worker in children {
         while worker.0.try_wait().unwrap().is_none() {

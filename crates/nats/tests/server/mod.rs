@@ -82,6 +82,14 @@ impl Server {
         }
     }
 
+    /// Ends it as an operator does: it writes all its state before.
+    pub(crate) fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
+            child.wait().unwrap();
+        }
+    }
+
     /// Starts it on the same port, with what it had stored.
     pub(crate) fn restart(&mut self) {
         self.kill();

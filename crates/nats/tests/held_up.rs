@@ -1,0 +1,103 @@
+//! A server that forgot, when it was killed, what was done. These tests put back an older one of its files.
+
+mod server;
+
+use multiproc_nats::RemoteQueue;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+const LEASE: Duration = Duration::from_secs(1);
+const SOON: Duration = Duration::from_secs(30);
+/// More than the server gets requests in a lease while all workers wait.
+const FORGOTTEN: usize = 100;
+const WORKERS: usize = 3;
+/// The work takes a few leases.
+const NEW: usize = 300;
+const WORK: Duration = Duration::from_millis(30);
+
+fn open(url: &str) -> RemoteQueue<usize> {
+    RemoteQueue::builder().lease(LEASE).connect(url).unwrap()
+}
+
+#[test]
+fn values_that_a_server_forgot_were_done_hold_up_no_others() {
+    let mut server = server!();
+    let url = server.url("jobs");
+    let jobs = open(&url);
+    jobs.put_many(0..=FORGOTTEN).unwrap();
+    // While the oldest value is in hand, the server does not see by itself that the others are done.
+    let oldest = jobs.get_delivery().unwrap();
+    let others: Vec<_> = (0..FORGOTTEN).map(|_| jobs.get_delivery().unwrap()).collect();
+    // What the server knows of the consumer is on the disk, and the values are not done.
+    let state = server.path("store/jetstream/$G/streams/jobs/obs/workers/o.dat");
+    server.stop();
+    let before = fs::read(&state).unwrap();
+    server.restart();
+    for value in others {
+        value.done().unwrap();
+    }
+    server.stop();
+    fs::write(&state, before).unwrap();
+    server.restart();
+    jobs.put_many(0..NEW).unwrap();
+    let begin = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..WORKERS {
+            scope.spawn(|| {
+                let jobs = open(&url);
+                for _ in 0..NEW / WORKERS {
+                    let value = jobs.get_delivery_timeout(SOON);
+                    let value = value.unwrap_or_else(|error| panic!("{error}: {}", server.consumer("jobs", "workers")));
+                    std::thread::sleep(WORK);
+                    value.done().unwrap();
+                }
+            });
+        }
+    });
+    eprintln!("{NEW} values were done in {:?}", begin.elapsed());
+    oldest.done().unwrap();
+    jobs.join_timeout(SOON).unwrap();
+}
+
+fn copy_files(from: &Path, to: &Path) {
+    let _ = fs::remove_dir_all(to);
+    fs::create_dir_all(to).unwrap();
+    for file in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    }
+}
+
+#[test]
+fn a_join_ends_although_the_server_has_values_again_that_were_done() {
+    let mut server = server!();
+    let url = server.url("jobs");
+    let jobs = open(&url);
+    jobs.put_many(0..6).unwrap();
+    let mut in_hand: Vec<_> = (0..6).map(|_| jobs.get_delivery().unwrap()).collect();
+    server.stop();
+    let (values, all) = (server.path("store/jetstream/$G/streams/jobs/msgs"), server.path("all"));
+    copy_files(&values, &all);
+    server.restart();
+    let last = in_hand.split_off(3);
+    for value in in_hand {
+        value.done().unwrap();
+    }
+    server.stop();
+    let state = server.path("store/jetstream/$G/streams/jobs/obs/workers/o.dat");
+    let three_done = fs::read(&state).unwrap();
+    copy_files(&all, &values);
+    server.restart();
+    for value in last {
+        value.done().unwrap();
+    }
+    server.stop();
+    fs::write(&state, three_done).unwrap();
+    server.restart();
+    // The stream has the first three, and the consumer takes the last three for undone: as many, so that their numbers agree.
+    let worker = open(&url);
+    let worker = std::thread::spawn(move || while worker.get_delivery().is_ok_and(|value| value.done().is_ok()) {});
+    jobs.join_timeout(SOON).unwrap();
+    jobs.shutdown().unwrap();
+    worker.join().unwrap();
+}
