@@ -125,13 +125,10 @@ impl<R> InOrder<R> {
 
     fn add(&mut self, at: usize, values: Values<R>) {
         self.others.insert(at, values);
-        while let Some(next) = self.others.first_entry()
-            && *next.key() == self.first.len()
-            && matches!(next.get(), Values::All(_))
-        {
-            if let Values::All(mut values) = next.remove() {
-                self.first.append(&mut values);
-            }
+        while let Some(next) = self.others.first_entry() {
+            let is_next = *next.key() == self.first.len() && matches!(next.get(), Values::All(_));
+            let Some(Values::All(mut values)) = is_next.then(|| next.remove()) else { return };
+            self.first.append(&mut values);
         }
     }
 
