@@ -151,7 +151,7 @@ impl Core {
             let is_last = lane == Lane::Values && *self.standing.borrow() == Standing::ShutDown;
             spawn(async move {
                 // What goes wrong here goes wrong again after the next request.
-                let until = Until::after(MOST_HELD_UP);
+                let until = Until::after(FREE_FOR);
                 let _ = stream::free(&core, lane, until).await;
                 if is_last {
                     let _ = stream::tidy(&core, until).await;
@@ -160,14 +160,18 @@ impl Core {
         }
     }
 
-    /// Whether the consumer of a lane was freed over this connection, not long ago.
-    pub(crate) fn is_freed(&self, lane: Lane, connection: u64) -> bool {
-        let freed = self.looks.lock().unwrap_or_else(PoisonError::into_inner)[lane as usize].freed;
-        freed.is_some_and(|(then, at)| then == connection && at.elapsed() < FREE_FOR)
+    /// Whether the consumer of a lane is to be freed: it was not over this connection, or long ago. Counts as freed from now on.
+    pub(crate) fn begin_to_free(&self, lane: Lane, connection: u64) -> bool {
+        let freed = &mut self.looks.lock().unwrap_or_else(PoisonError::into_inner)[lane as usize].freed;
+        let is_free = freed.is_some_and(|(then, at)| then == connection && at.elapsed() < FREE_FOR);
+        if !is_free {
+            *freed = Some((connection, Instant::now()));
+        }
+        !is_free
     }
 
-    pub(crate) fn note_freed(&self, lane: Lane, connection: u64) {
-        self.looks.lock().unwrap_or_else(PoisonError::into_inner)[lane as usize].freed = Some((connection, Instant::now()));
+    pub(crate) fn is_not_free(&self, lane: Lane) {
+        self.looks.lock().unwrap_or_else(PoisonError::into_inner)[lane as usize].freed = None;
     }
 
     /// An inbox that nothing can come to any more, for the next question.

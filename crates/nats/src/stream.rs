@@ -298,40 +298,69 @@ pub(crate) async fn tidy(core: &Core, until: Until) -> Result<(), ServerError> {
     Ok(())
 }
 
-/// Acknowledges, of what was handed out, all that is in the stream, or all that is there no more.
+/// Acknowledges of what was handed out what is in the stream no more, or everything that is left there.
 ///
 /// Only what is done leaves the stream, so nothing depends on an acknowledgement of what is not there. The server does not say which of
 /// those it takes for undone, and they can be a hundred thousand. So it is told once in a connection: it forgets only when it is killed.
-async fn acknowledge(core: &Core, lane: Lane, consumer: &Value, what_is_there: bool, until: Until) -> Result<(), ServerError> {
-    let Core { link, names, .. } = core;
-    let number = |value: &Value| value.as_u64().unwrap_or_default();
+async fn acknowledge(core: &Core, lane: Lane, consumer: &Value, everything: bool, until: Until) -> Result<(), ServerError> {
     // Of a thousand clients that see the need at the same moment, a few do it.
     let is_enough = !RandomState::new().hash_one(0).is_multiple_of(number(&consumer["num_waiting"]) / 4 + 1);
-    let connection = link.connection();
-    if is_enough || !what_is_there && core.is_freed(lane, connection) {
+    let connection = core.link.connection();
+    if is_enough || !everything && !core.begin_to_free(lane, connection) {
         return Ok(());
     }
-    let (stream, name) = names.of(lane);
-    let details = json!({ "deleted_details": true });
-    let state = link.api(&format!("STREAM.INFO.{stream}"), &details, until).await?;
-    let state = state.map_err(|error| gone_or(names, error))?["state"].take();
-    let (first, last) = (number(&state["first_seq"]), number(&consumer["delivered"]["stream_seq"]));
-    let removed: HashSet<u64> = state["deleted"].as_array().into_iter().flatten().filter_map(Value::as_u64).collect();
-    let is_there = |place: &u64| *place >= first && !removed.contains(place);
-    // One is surely not there: with nothing in hand, any acknowledgement tells the server that all are acknowledged.
-    let places = (first.saturating_sub(1)..=last).filter(|place| is_there(place) == what_is_there);
+    let (stream, name) = core.names.of(lane);
     let all = async {
-        for place in places {
+        for place in handed_out(core, stream, number(&consumer["delivered"]["stream_seq"]), everything, until).await? {
             // Its number among the deliveries is 0. From another one the server may conclude that all before it are acknowledged.
             let subject = format!("$JS.ACK.{stream}.{name}.1.{place}.0.0.0");
             // One that is lost was lost with the connection.
-            let _ = link.client().publish(subject, "+ACK".into()).await;
+            let _ = core.link.client().publish(subject, "+ACK".into()).await;
         }
+        Ok(())
     };
-    if tokio::time::timeout(until.left(WINDOW), all).await.is_ok() && !what_is_there {
-        core.note_freed(lane, connection);
+    let ended = tokio::time::timeout(until.left(WINDOW), all).await.unwrap_or(Err(ServerError::Unanswered));
+    if ended.is_err() {
+        core.is_not_free(lane);
     }
-    Ok(())
+    ended
+}
+
+/// What was handed out up to a place and is there no more, or all that may be there, with one before the first that is there. With nothing
+/// in hand, an acknowledgement of that one tells the server that all are acknowledged.
+async fn handed_out(core: &Core, stream: &str, last: u64, everything: bool, until: Until) -> Result<Vec<u64>, ServerError> {
+    let details = json!({ "deleted_details": true });
+    let state = core.link.api(&format!("STREAM.INFO.{stream}"), &details, until).await?;
+    let state = state.map_err(|error| gone_or(&core.names, error))?["state"].take();
+    let first = number(&state["first_seq"]);
+    let before = first.saturating_sub(1);
+    let removed: HashSet<u64> = state["deleted"].as_array().into_iter().flatten().filter_map(Value::as_u64).collect();
+    if everything {
+        return Ok((before..=last).filter(|place| !removed.contains(place)).collect());
+    }
+    // An old server does not list what it removed at the beginning of a file, nor what was in a file that it removed.
+    let is_complete = number(&state["last_seq"]) == before + number(&state["messages"]) + removed.len() as u64;
+    let (mut missing, mut place, mut there) = (vec![before], first, 0);
+    while place <= last {
+        let next = match () {
+            () if removed.contains(&place) => place + 1,
+            () if is_complete => place,
+            () => match read(&core.link, stream, json!({ "seq": place, "next_by_subj": ">" }), until).await? {
+                Some(next) => number(&next["seq"]).min(last + 1),
+                // The server says the same when it can't read one. So it counts only if all that are there were seen.
+                None if there == number(&state["messages"]) => last + 1,
+                None => break,
+            },
+        };
+        missing.extend(place..next);
+        there += u64::from(next == place);
+        place = next.max(place + 1);
+    }
+    Ok(missing)
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_default()
 }
 
 /// Takes a message out of a stream, whatever its consumer knows of it. One that is not there is out.

@@ -11,12 +11,14 @@ const LEASE: Duration = Duration::from_secs(1);
 const SOON: Duration = Duration::from_secs(30);
 /// More than the server gets requests in a lease while all workers wait.
 const FORGOTTEN: usize = 100;
+/// They fill a few of the server's files. It does not list what was in a file that it removed.
+const LONG: usize = 200_000;
 const WORKERS: usize = 3;
 /// The work takes a few leases.
 const NEW: usize = 300;
 const WORK: Duration = Duration::from_millis(30);
 
-fn open(url: &str) -> RemoteQueue<usize> {
+fn open(url: &str) -> RemoteQueue<Vec<u8>> {
     RemoteQueue::builder().lease(LEASE).connect(url).unwrap()
 }
 
@@ -25,7 +27,7 @@ fn values_that_a_server_forgot_were_done_hold_up_no_others() {
     let mut server = server!();
     let url = server.url("jobs");
     let jobs = open(&url);
-    jobs.put_many(0..=FORGOTTEN).unwrap();
+    jobs.put_many((0..=FORGOTTEN).map(|_| vec![7; LONG])).unwrap();
     // While the oldest value is in hand, the server does not see by itself that the others are done.
     let oldest = jobs.get_delivery().unwrap();
     let others: Vec<_> = (0..FORGOTTEN).map(|_| jobs.get_delivery().unwrap()).collect();
@@ -40,7 +42,7 @@ fn values_that_a_server_forgot_were_done_hold_up_no_others() {
     server.stop();
     fs::write(&state, before).unwrap();
     server.restart();
-    jobs.put_many(0..NEW).unwrap();
+    jobs.put_many((0..NEW).map(|_| vec![7])).unwrap();
     let begin = Instant::now();
     std::thread::scope(|scope| {
         for _ in 0..WORKERS {
@@ -73,7 +75,7 @@ fn a_join_ends_although_the_server_has_values_again_that_were_done() {
     let mut server = server!();
     let url = server.url("jobs");
     let jobs = open(&url);
-    jobs.put_many(0..6).unwrap();
+    jobs.put_many((0..6).map(|n| vec![n])).unwrap();
     let mut in_hand: Vec<_> = (0..6).map(|_| jobs.get_delivery().unwrap()).collect();
     server.stop();
     let (values, all) = (server.path("store/jetstream/$G/streams/jobs/msgs"), server.path("all"));
