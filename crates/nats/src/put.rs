@@ -20,6 +20,8 @@ const ON_THEIR_WAY: usize = 256;
 /// A put into a full queue tries again after this, then after twice as long, and so on.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+/// A put that found the queue full is not tried again when less is left: a busy server may answer too late.
+const TOO_LATE: Duration = Duration::from_millis(250);
 
 impl<T: Serialize + DeserializeOwned> RemoteQueue<T> {
     /// Puts a value, and returns once the server has it. Waits while the queue is full, and while the server is away.
@@ -135,7 +137,7 @@ pub(crate) async fn put_bytes(core: &Core, id: String, bytes: Bytes, until: Unti
             Outcome::Taken => return Ok(()),
             Outcome::Full if !until.waits => return Err(PutError::Full(())),
             // A question whose answer would come too late could put the value after all.
-            Outcome::Full if until.left(LONGEST_PAUSE) <= 2 * asked.elapsed() => {
+            Outcome::Full if until.left(LONGEST_PAUSE) <= (2 * asked.elapsed()).max(TOO_LATE) => {
                 tokio::time::sleep(until.left(LONGEST_PAUSE)).await;
                 return Err(PutError::Timeout(()));
             }
