@@ -137,8 +137,8 @@ pub(crate) async fn put_bytes(core: &Core, id: String, bytes: Bytes, until: Unti
             Outcome::Taken => return Ok(()),
             Outcome::Full if !until.waits => return Err(PutError::Full(())),
             // A question whose answer would come too late could put the value after all.
-            Outcome::Full if until.left(LONGEST_PAUSE) <= (2 * asked.elapsed()).max(TOO_LATE) => {
-                tokio::time::sleep(until.left(LONGEST_PAUSE)).await;
+            Outcome::Full if until.left(Duration::MAX) <= (2 * asked.elapsed()).max(TOO_LATE) => {
+                tokio::time::sleep(until.left(Duration::MAX)).await;
                 return Err(PutError::Timeout(()));
             }
             Outcome::Later if until.is_over() => return Err(ServerError::Unanswered.into()),

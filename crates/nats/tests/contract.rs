@@ -127,6 +127,9 @@ fn a_full_queue_says_so_and_a_put_waits_for_room() {
         let jobs = jobs.clone();
         move || jobs.put("c".into())
     });
+    // Nothing tells that a put goes on waiting.
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(!waiting.is_finished(), "{:?}", waiting.join());
     in_hand.done().unwrap();
     waiting.join().unwrap().unwrap();
     assert_eq!(jobs.unfinished().unwrap(), 2);
