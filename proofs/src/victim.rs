@@ -56,8 +56,8 @@ impl Victim {
     }
 
     /// Kills a child that sleeps after the chosen one of the instructions that its first thread runs when `wake` has woken it. The
-    /// operation ends some instructions after `is_over` says so, or when the child sleeps again. Whoever started the child hears of its
-    /// death and waits for it.
+    /// operation ends some instructions after `is_over` says so, or when the child sleeps again. The code that started the child hears of
+    /// its death and waits for it.
     pub fn kill_child<W>(&mut self, pid: i32, wake: impl FnOnce() -> W, mut is_over: impl FnMut(&W) -> bool) -> W {
         // SAFETY: the child is ours. From here on this thread traces it.
         let is_ours =

@@ -12,7 +12,7 @@ use crate::until::Until;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use multiproc_prim::Counter;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -144,9 +144,9 @@ impl Core {
 
     /// A request brought nothing: looks, at most once in a lease, whether the server is held up.
     pub(crate) fn look_into(self: &Arc<Self>, lane: Lane) {
-        let at = &mut self.looks.lock().unwrap_or_else(PoisonError::into_inner)[lane as usize].at;
-        if at.elapsed() >= self.shape.lease.min(MOST_HELD_UP) {
-            *at = Instant::now();
+        let look = &mut self.looks()[lane as usize];
+        if look.at.elapsed() >= self.shape.lease.min(MOST_HELD_UP) {
+            look.at = Instant::now();
             let core = Arc::clone(self);
             let is_last = lane == Lane::Values && *self.standing.borrow() == Standing::ShutDown;
             spawn(async move {
@@ -162,7 +162,7 @@ impl Core {
 
     /// Whether the consumer of a lane is to be freed: it was not over this connection, or long ago. Counts as freed from now on.
     pub(crate) fn begin_to_free(&self, lane: Lane, connection: u64) -> bool {
-        let freed = &mut self.looks.lock().unwrap_or_else(PoisonError::into_inner)[lane as usize].freed;
+        let freed = &mut self.looks()[lane as usize].freed;
         let is_free = freed.is_some_and(|(then, at)| then == connection && at.elapsed() < FREE_FOR);
         if !is_free {
             *freed = Some((connection, Instant::now()));
@@ -171,7 +171,11 @@ impl Core {
     }
 
     pub(crate) fn is_not_free(&self, lane: Lane) {
-        self.looks.lock().unwrap_or_else(PoisonError::into_inner)[lane as usize].freed = None;
+        self.looks()[lane as usize].freed = None;
+    }
+
+    fn looks(&self) -> MutexGuard<'_, [Look; 2]> {
+        self.looks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An inbox that nothing can come to any more, for the next question.

@@ -6,7 +6,7 @@ use crate::runtime::runtime;
 use crate::until::Until;
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, HeaderMap, Message, Request, RequestErrorKind};
 use bytes::Bytes;
-use multiproc_prim::Counter;
+use multiproc_prim::{Counter, stamp};
 use serde_json::Value;
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, SystemTime};
@@ -21,8 +21,8 @@ const SETTLING: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct Link {
     client: Client,
-    /// The process that has its threads.
-    process: u32,
+    /// Of the process that has its threads.
+    stamp: u64,
     /// No other connection has it.
     id: String,
     /// Counts the connections so far.
@@ -83,12 +83,12 @@ impl Link {
             }
             kind => ConnectError::Unreachable { servers: servers(), why: source_of(&error).unwrap_or_else(|| kind.to_string()) },
         })?;
-        Ok(Self { client, process: std::process::id(), id, connections })
+        Ok(Self { client, stamp: stamp(), id, connections })
     }
 
     /// Whether this process is a forked copy of the one that connected.
     pub(crate) fn is_inherited(&self) -> bool {
-        self.process != std::process::id()
+        self.stamp != stamp()
     }
 
     pub(crate) fn id(&self) -> &str {

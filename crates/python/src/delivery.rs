@@ -5,17 +5,23 @@ use multiproc::{DeadLetter, Delivery, Unfinished};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use std::collections::VecDeque;
+use std::ops::Deref;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Values that this process got with `get` and has not said to be done.
 ///
 /// `task_done` may be called by any thread of the process. A forked copy starts with none: they are still its parent's.
-#[derive(Default)]
-pub(crate) struct InHand(Mutex<(u32, VecDeque<Delivery<Vec<u8>>>)>);
+pub(crate) struct InHand<D>(Mutex<(u32, VecDeque<D>)>);
 
-impl InHand {
+impl<D> Default for InHand<D> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<D> InHand<D> {
     // Only with the interpreter attached, so no thread holds it while another one forks.
-    fn lock(&self, _py: Python<'_>) -> MutexGuard<'_, (u32, VecDeque<Delivery<Vec<u8>>>)> {
+    fn lock(&self, _py: Python<'_>) -> MutexGuard<'_, (u32, VecDeque<D>)> {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let process = std::process::id();
         if held.0 != process {
@@ -24,19 +30,52 @@ impl InHand {
         held
     }
 
-    pub(crate) fn keep(&self, py: Python<'_>, delivery: Delivery<Vec<u8>>) {
+    pub(crate) fn keep(&self, py: Python<'_>, delivery: D) {
         self.lock(py).1.push_back(delivery);
     }
 
-    pub(crate) fn oldest(&self, py: Python<'_>) -> Option<Delivery<Vec<u8>>> {
-        self.lock(py).1.pop_front()
+    pub(crate) fn take_oldest(&self, py: Python<'_>) -> PyResult<D> {
+        let oldest = self.lock(py).1.pop_front();
+        oldest.ok_or_else(|| PyValueError::new_err("task_done() called too many times"))
+    }
+}
+
+/// A delivery until it is done or given back.
+pub(crate) struct Open<D>(Mutex<Option<D>>);
+
+impl<D: Deref<Target = Vec<u8>>> Open<D> {
+    pub(crate) fn new(delivery: D) -> Self {
+        Self(Mutex::new(Some(delivery)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<D>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ended() -> PyErr {
+        PyValueError::new_err("this delivery is done or was given back before")
+    }
+
+    pub(crate) fn take(&self) -> PyResult<D> {
+        self.lock().take().ok_or_else(Self::ended)
+    }
+
+    /// Makes the value anew from the message.
+    pub(crate) fn value<'py>(&self, py: Python<'py>, content: Content) -> PyResult<Bound<'py, PyAny>> {
+        // Decoding may run any code, this delivery's own methods included: not under the lock.
+        let bytes = self.lock().as_deref().cloned();
+        content.decode(py, bytes.ok_or_else(Self::ended)?)
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.lock().is_some()
     }
 }
 
 /// A value that was got and is not done: `get_delivery` of the package wraps it.
 #[pyclass(frozen, module = "multiproc._multiproc")]
 pub(crate) struct RawDelivery {
-    delivery: Mutex<Option<Delivery<Vec<u8>>>>,
+    delivery: Open<Delivery<Vec<u8>>>,
     content: Content,
     #[pyo3(get)]
     count: u16,
@@ -47,35 +86,23 @@ pub(crate) struct RawDelivery {
 impl RawDelivery {
     pub(crate) fn new(delivery: Delivery<Vec<u8>>, content: Content) -> Self {
         let (count, id) = (delivery.count(), delivery.id().to_string());
-        Self { delivery: Mutex::new(Some(delivery)), content, count, id }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Delivery<Vec<u8>>>> {
-        self.delivery.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn take(&self) -> PyResult<Delivery<Vec<u8>>> {
-        self.lock().take().ok_or_else(|| PyValueError::new_err("this delivery is done or was given back before"))
+        Self { delivery: Open::new(delivery), content, count, id }
     }
 }
 
 #[pymethods]
 impl RawDelivery {
-    /// Makes the value anew from the message.
     fn value<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        // Decoding may run any code, this delivery's own methods included: not under the lock.
-        let bytes = self.lock().as_deref().cloned();
-        let bytes = bytes.ok_or_else(|| PyValueError::new_err("this delivery is done or was given back before"))?;
-        self.content.decode(py, bytes)
+        self.delivery.value(py, self.content)
     }
 
     fn done(&self) -> PyResult<()> {
-        self.take().map(|delivery| drop(delivery.done()))
+        self.delivery.take().map(|delivery| drop(delivery.done()))
     }
 
     #[pyo3(signature = (note=None))]
     fn give_back(&self, note: Option<u32>) -> PyResult<()> {
-        let delivery = self.take()?;
+        let delivery = self.delivery.take()?;
         match note {
             Some(note) => delivery.give_back_noting(note),
             None => delivery.give_back(),
@@ -84,11 +111,11 @@ impl RawDelivery {
     }
 
     fn put_aside(&self, note: u32) -> PyResult<()> {
-        self.take().map(|delivery| delivery.put_aside(note))
+        self.delivery.take().map(|delivery| delivery.put_aside(note))
     }
 
     fn is_open(&self) -> bool {
-        self.lock().is_some()
+        self.delivery.is_open()
     }
 }
 

@@ -6,7 +6,7 @@ use crate::errors;
 use crate::memory::View;
 use crate::pending::Pending;
 use crate::until::{Until, is_over, until, wait};
-use multiproc::{GetError, JoinableQueue, Queue, QueueJoinError};
+use multiproc::{Delivery, GetError, JoinableQueue, Queue, QueueJoinError};
 use multiproc_travel::pass;
 use pyo3::exceptions::{PyOSError, PyOverflowError, PyValueError};
 use pyo3::prelude::*;
@@ -15,9 +15,12 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+/// A value as it was got.
+type Got = Delivery<Vec<u8>>;
+
 pub(crate) enum Kind {
     Plain(Queue<Vec<u8>>),
-    Joinable(JoinableQueue<Vec<u8>>, InHand),
+    Joinable(JoinableQueue<Vec<u8>>, InHand<Got>),
 }
 
 /// The same for both kinds.
@@ -96,14 +99,14 @@ impl RawQueue {
     }
 
     /// Keeps a value in hand, and returns it.
-    pub(crate) fn keep<'py>(&self, py: Python<'py>, delivery: multiproc::Delivery<Vec<u8>>) -> PyResult<Bound<'py, PyAny>> {
+    pub(crate) fn keep<'py>(&self, py: Python<'py>, delivery: Got) -> PyResult<Bound<'py, PyAny>> {
         let value = self.content.decode_slice(py, &delivery);
         // Whatever became of it: it is not done before somebody says so.
         self.joinable()?.1.keep(py, delivery);
         value
     }
 
-    fn joinable(&self) -> PyResult<(&JoinableQueue<Vec<u8>>, &InHand)> {
+    fn joinable(&self) -> PyResult<(&JoinableQueue<Vec<u8>>, &InHand<Got>)> {
         match &self.kind {
             Kind::Joinable(queue, in_hand) => Ok((queue, in_hand)),
             Kind::Plain(_) => Err(PyValueError::new_err("this queue is no JoinableQueue")),
@@ -124,7 +127,7 @@ impl RawQueue {
     }
 }
 
-fn deliver(queue: &JoinableQueue<Vec<u8>>, left: Option<Duration>) -> Result<multiproc::Delivery<Vec<u8>>, GetError> {
+fn deliver(queue: &JoinableQueue<Vec<u8>>, left: Option<Duration>) -> Result<Got, GetError> {
     left.map_or_else(|| queue.try_get_delivery(), |left| queue.get_delivery_timeout(left))
 }
 
@@ -322,13 +325,7 @@ impl RawQueue {
     }
 
     fn task_done(&self, py: Python<'_>) -> PyResult<()> {
-        match self.joinable()?.1.oldest(py) {
-            Some(delivery) => {
-                drop(delivery.done());
-                Ok(())
-            }
-            None => Err(PyValueError::new_err("task_done() called too many times")),
-        }
+        self.joinable()?.1.take_oldest(py).map(|delivery| drop(delivery.done()))
     }
 
     /// Waits until everything is done. `False`: the time is over.

@@ -1,6 +1,7 @@
 //! A work queue on a NATS server, past one machine.
 
 use crate::codec::Content;
+use crate::delivery::{InHand, Open};
 use crate::errors;
 use crate::queue::content;
 use crate::until::{Until, is_over, until, wait_in};
@@ -9,9 +10,8 @@ use multiproc_travel::pass;
 use pyo3::exceptions::{PyConnectionError, PyOSError, PyTimeoutError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 type Remote = RemoteQueue<Vec<u8>>;
@@ -19,19 +19,14 @@ type Remote = RemoteQueue<Vec<u8>>;
 /// How long a wait goes on before it looks for signals. A server that is busy answers in less.
 const SLICE: Duration = Duration::from_secs(1);
 
-/// What one process has of a queue: its handle, and what it got and has not said to be done.
-struct Own {
-    process: u32,
-    queue: Remote,
-    in_hand: VecDeque<Delivery<Vec<u8>>>,
-}
-
 /// A queue of objects on a server. `RemoteQueue` of the package wraps it.
 #[pyclass(frozen, module = "multiproc._multiproc")]
 pub(crate) struct RawRemote {
     content: Content,
-    own: Mutex<Own>,
-    /// What another process, or a forked copy of this one, makes its handle of. `None`: secrets were given as such, and don't travel.
+    /// The process that has the handle's connection, and the handle.
+    queue: Mutex<(u32, Remote)>,
+    in_hand: InHand<Delivery<Vec<u8>>>,
+    /// What another process, or a forked copy of this one, makes its handle of. An error: secrets were given as such, and don't travel.
     travel: Result<Vec<u8>, String>,
 }
 
@@ -88,26 +83,20 @@ impl RawRemote {
             parcel.sent();
             bytes
         });
-        let own = Own { process: std::process::id(), queue, in_hand: VecDeque::new() };
-        Self { content, own: Mutex::new(own), travel }
+        Self { content, queue: Mutex::new((std::process::id(), queue)), in_hand: InHand::default(), travel }
     }
 
-    /// What this process has. A forked copy starts with a handle of its own, and with nothing in hand.
+    /// This process's handle. A forked copy makes one of its own.
     // Only with the interpreter attached, so no thread holds it while another one forks.
-    fn own(&self, _py: Python<'_>) -> PyResult<MutexGuard<'_, Own>> {
-        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+    fn queue(&self, _py: Python<'_>) -> PyResult<Remote> {
+        let mut own = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let process = std::process::id();
-        if own.process != process {
+        if own.0 != process {
             let queue = arrived(self.travelling()?)?;
-            let inherited = std::mem::replace(&mut *own, Own { process, queue, in_hand: VecDeque::new() });
-            // Its threads are the parent's.
-            std::mem::forget(inherited);
+            // The threads of the other one are the parent's.
+            std::mem::forget(std::mem::replace(&mut *own, (process, queue)));
         }
-        Ok(own)
-    }
-
-    fn queue(&self, py: Python<'_>) -> PyResult<Remote> {
-        Ok(self.own(py)?.queue.clone())
+        Ok(own.1.clone())
     }
 
     fn travelling(&self) -> PyResult<&[u8]> {
@@ -252,7 +241,7 @@ impl RawRemote {
         let delivery = self.deliver(py, until(timeout)?)?;
         let value = self.content.decode_slice(py, &delivery);
         // Whatever became of it: it is not done before somebody says so.
-        self.own(py)?.in_hand.push_back(delivery);
+        self.in_hand.keep(py, delivery);
         value
     }
 
@@ -260,12 +249,11 @@ impl RawRemote {
     fn get_delivery(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<RemoteDelivery> {
         let delivery = self.deliver(py, until(timeout)?)?;
         let (count, id) = (delivery.count(), delivery.id().to_string());
-        Ok(RemoteDelivery { delivery: Mutex::new(Some(delivery)), content: self.content, count, id })
+        Ok(RemoteDelivery { delivery: Open::new(delivery), content: self.content, count, id })
     }
 
     fn task_done(&self, py: Python<'_>) -> PyResult<()> {
-        let oldest = self.own(py)?.in_hand.pop_front();
-        let delivery = oldest.ok_or_else(|| PyValueError::new_err("task_done() called too many times"))?;
+        let delivery = self.in_hand.take_oldest(py)?;
         py.detach(|| delivery.done().map(drop)).map_err(|error| done_error(&error))
     }
 
@@ -329,7 +317,7 @@ impl RawRemote {
 /// A value that was got from a server and is not done.
 #[pyclass(frozen, module = "multiproc._multiproc")]
 pub(crate) struct RemoteDelivery {
-    delivery: Mutex<Option<Delivery<Vec<u8>>>>,
+    delivery: Open<Delivery<Vec<u8>>>,
     content: Content,
     #[pyo3(get)]
     count: u16,
@@ -337,31 +325,14 @@ pub(crate) struct RemoteDelivery {
     id: String,
 }
 
-impl RemoteDelivery {
-    fn lock(&self) -> MutexGuard<'_, Option<Delivery<Vec<u8>>>> {
-        self.delivery.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn take(&self) -> PyResult<Delivery<Vec<u8>>> {
-        self.lock().take().ok_or_else(ended)
-    }
-}
-
-fn ended() -> PyErr {
-    PyValueError::new_err("this delivery is done or was given back before")
-}
-
 #[pymethods]
 impl RemoteDelivery {
-    /// Makes the value anew from the message.
     fn value<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        // Decoding may run any code, this delivery's own methods included: not under the lock.
-        let bytes = self.lock().as_deref().cloned();
-        self.content.decode(py, bytes.ok_or_else(ended)?)
+        self.delivery.value(py, self.content)
     }
 
     fn done(&self, py: Python<'_>) -> PyResult<()> {
-        let delivery = self.take()?;
+        let delivery = self.delivery.take()?;
         py.detach(|| delivery.done().map(drop)).map_err(|error| done_error(&error))
     }
 
@@ -370,17 +341,17 @@ impl RemoteDelivery {
     fn give_back(&self, py: Python<'_>, delay: Option<f64>) -> PyResult<()> {
         let wrong = |error: std::time::TryFromFloatSecsError| PyValueError::new_err(error.to_string());
         let delay = Duration::try_from_secs_f64(delay.unwrap_or(0.0)).map_err(wrong)?;
-        let delivery = self.take()?;
+        let delivery = self.delivery.take()?;
         py.detach(|| delivery.give_back_after(delay));
         Ok(())
     }
 
     fn put_aside(&self, py: Python<'_>, _note: u32) -> PyResult<()> {
-        let delivery = self.take()?;
+        let delivery = self.delivery.take()?;
         py.detach(|| delivery.put_aside()).map_err(|error| done_error(&error))
     }
 
     fn is_open(&self) -> bool {
-        self.lock().is_some()
+        self.delivery.is_open()
     }
 }

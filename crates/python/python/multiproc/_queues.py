@@ -50,7 +50,49 @@ def _timeout(block, timeout):
     return timeout if block else 0
 
 
-class Queue(_Base):
+class _Calls:
+    """What a queue on this machine and one on a server have in common, by the other methods."""
+
+    def put_nowait(self, obj):
+        """Put an object if there is room now."""
+        return self.put(obj, False)
+
+    def get_nowait(self):
+        """Get the oldest object if there is one now."""
+        return self.get(False)
+
+    def __iter__(self):
+        """Iterate over the objects as ``get`` returns them, until the queue is shut down and drained."""
+        while True:
+            try:
+                value = self.get()
+            except ShutDown:
+                return
+            yield value
+
+
+class _Work:
+    """The same of queues that know which values are done."""
+
+    def task_done(self):
+        """Say that the value is done that this process got first of those in hand, whichever thread got it."""
+        self._raw.task_done()
+
+    def join(self, timeout=None):
+        """Wait until every value that was put is done. With a ``timeout`` in seconds: return whether it is so."""
+        joined = self._raw.join(timeout)
+        return joined if timeout is not None else None
+
+    def dead_len(self):
+        """Return how many dead letters there are."""
+        return self._raw.dead_len()
+
+    def unfinished(self):
+        """Return how many values were put and are not done."""
+        return self._raw.unfinished()
+
+
+class Queue(_Calls, _Base):
     """A queue of any objects between processes, as ``multiprocessing.Queue``.
 
     A value is in the queue when ``put`` returns: there is no feeder thread. A process that is killed at any moment neither blocks
@@ -113,14 +155,6 @@ class Queue(_Base):
         if copy:
             return self._raw.get(timeout if block else 0)
         return self._raw.get(timeout if block else 0, False)
-
-    def put_nowait(self, obj):
-        """Put an object if there is room now."""
-        return self.put(obj, False)
-
-    def get_nowait(self):
-        """Get the oldest object if there is one now."""
-        return self.get(False)
 
     async def aget(self, timeout=None):
         """Get the oldest object as ``get`` does, without keeping other tasks of ``asyncio`` from running.
@@ -192,15 +226,6 @@ class Queue(_Base):
             while True:
                 self._raw.skip()
 
-    def __iter__(self):
-        """Iterate over the objects as ``get`` returns them, until the queue is shut down and drained."""
-        while True:
-            try:
-                value = self.get()
-            except ShutDown:
-                return
-            yield value
-
 
 class Delivery:
     """A value in hand. As a context manager: done at the end of the block, given back if the block raises."""
@@ -268,7 +293,7 @@ class DeadLetter:
         return f"DeadLetter(value={self.value!r}, count={self.count}, pid={self.pid}, note={self.note})"
 
 
-class JoinableQueue(Queue):
+class JoinableQueue(_Work, Queue):
     """A queue that knows which values are done, as ``multiprocessing.JoinableQueue``.
 
     What a killed process had got and not said to be done is delivered to another one.
@@ -286,7 +311,22 @@ class JoinableQueue(Queue):
         return cls._named(name, maxsize, content, exist_ok, max_message=max_message, max_deliveries=max_deliveries)
 
     @staticmethod
-    def connect(address, *, content=object, maxsize=0, max_deliveries=0, lease=None, prefetch=0, replicas=None, **login):
+    def connect(
+        address,
+        *,
+        content=object,
+        maxsize=0,
+        max_deliveries=0,
+        lease=None,
+        prefetch=0,
+        replicas=None,
+        credentials_file=None,
+        token_file=None,
+        password_file=None,
+        nkey_file=None,
+        root_certificates=None,
+        client_certificate=None,
+    ):
         """Open the queue at ``nats://host:port/name`` as a ``RemoteQueue``, or make it. Workers on other machines open the same.
 
         ``content``, ``maxsize`` and ``max_deliveries`` as in ``create``. ``lease``: seconds after which a process that the server does not
@@ -296,27 +336,10 @@ class JoinableQueue(Queue):
         A login is a file: ``credentials_file``, ``token_file``, ``nkey_file``, ``password_file=(user, path)``; encryption is by
         ``root_certificates`` and ``client_certificate=(certificate, key)``, files too.
         """
-        from ._remote import connect
+        choices = dict(locals())
+        from ._remote import RemoteQueue
 
-        return connect(
-            address,
-            content=content,
-            maxsize=maxsize,
-            max_deliveries=max_deliveries,
-            lease=lease,
-            prefetch=prefetch,
-            replicas=replicas,
-            **login,
-        )
-
-    def task_done(self):
-        """Say that the value is done that this process got first of those in hand, whichever thread got it."""
-        self._raw.task_done()
-
-    def join(self, timeout=None):
-        """Wait until every value that was put is done. With a ``timeout`` in seconds: return whether it is so."""
-        joined = self._raw.join(timeout)
-        return joined if timeout is not None else None
+        return RemoteQueue._connect(choices.pop("address"), _content(choices.pop("content")), choices)
 
     def get_delivery(self, block=True, timeout=None):
         """Get the oldest value as a :class:`Delivery`."""
@@ -337,14 +360,6 @@ class JoinableQueue(Queue):
             if letter is None:
                 return
             yield DeadLetter(*letter)
-
-    def dead_len(self):
-        """Return how many dead letters there are."""
-        return self._raw.dead_len()
-
-    def unfinished(self):
-        """Return how many values were put and are not done."""
-        return self._raw.unfinished()
 
 
 class SimpleQueue(_Base):

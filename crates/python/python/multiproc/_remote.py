@@ -2,32 +2,10 @@
 
 from multiprocessing import context
 
-from ._errors import ShutDown
 from ._multiproc import RawRemote
-from ._queues import DeadLetter, Delivery, _content, _timeout
+from ._queues import DeadLetter, Delivery, _Calls, _timeout, _Work
 
-__all__ = ["RemoteDelivery", "RemoteQueue", "connect"]
-
-
-def connect(address, *, content=object, maxsize=0, max_deliveries=0, lease=None, prefetch=0, replicas=None, **login):
-    """Open the queue at an address, or make it: see ``JoinableQueue.connect``."""
-    choices = {
-        "maxsize": maxsize,
-        "max_deliveries": max_deliveries,
-        "lease": lease,
-        "prefetch": prefetch,
-        "replicas": replicas,
-        **dict.fromkeys(_LOGIN),
-    }
-    for name, value in login.items():
-        if name not in _LOGIN:
-            raise TypeError(f"connect() got an unexpected keyword argument {name!r}")
-        choices[name] = value
-    content = _content(content)
-    return RemoteQueue._over(RawRemote.connect(address, content, choices), content)
-
-
-_LOGIN = ("credentials_file", "token_file", "password_file", "nkey_file", "root_certificates", "client_certificate")
+__all__ = ["RemoteDelivery", "RemoteQueue"]
 
 
 class RemoteDelivery(Delivery):
@@ -44,7 +22,7 @@ class RemoteDelivery(Delivery):
         self._raw.put_aside(0)
 
 
-class RemoteQueue:
+class RemoteQueue(_Work, _Calls):
     """A work queue on a NATS server. ``JoinableQueue.connect`` makes one; its methods are those of ``JoinableQueue``.
 
     The promise is another: a process that the server does not hear of for a lease loses what it had in hand, and another one gets it.
@@ -56,10 +34,10 @@ class RemoteQueue:
         raise TypeError("JoinableQueue.connect(address) opens a queue on a server")
 
     @classmethod
-    def _over(cls, raw, content):
+    def _connect(cls, address, content, choices):
         self = cls.__new__(cls)
-        self._raw = raw
         self._content = content
+        self._raw = RawRemote.connect(address, content, choices)
         return self
 
     def __getstate__(self):
@@ -81,26 +59,9 @@ class RemoteQueue:
         """Get the oldest object; wait for one if ``block``, at most ``timeout`` seconds. Raises ``queue.Empty``."""
         return self._raw.get(_timeout(block, timeout))
 
-    def put_nowait(self, obj):
-        """Put an object if there is room now."""
-        return self.put(obj, False)
-
-    def get_nowait(self):
-        """Get the oldest object if there is one now."""
-        return self.get(False)
-
     def get_delivery(self, block=True, timeout=None):
         """Get the oldest value as a :class:`RemoteDelivery`."""
         return RemoteDelivery(self._raw.get_delivery(_timeout(block, timeout)))
-
-    def task_done(self):
-        """Say that the value is done that this process got first of those in hand, whichever thread got it."""
-        self._raw.task_done()
-
-    def join(self, timeout=None):
-        """Wait until every value that was put is done. With a ``timeout`` in seconds: return whether it is so."""
-        joined = self._raw.join(timeout)
-        return joined if timeout is not None else None
 
     def qsize(self):
         """Return how many values wait, about."""
@@ -115,10 +76,6 @@ class RemoteQueue:
         most = self._raw.capacity()
         return most is not None and self._raw.unfinished() >= most
 
-    def unfinished(self):
-        """Return how many values were put and are not done."""
-        return self._raw.unfinished()
-
     def dead(self):
         """Iterate over the dead letters. Each is off the server then."""
         while True:
@@ -127,19 +84,6 @@ class RemoteQueue:
                 return
             yield DeadLetter(*letter, None, None)
 
-    def dead_len(self):
-        """Return how many dead letters there are."""
-        return self._raw.dead_len()
-
     def shutdown(self):
         """End puts for every process, for good. Gets drain what is left, then raise ``ShutDown``."""
         self._raw.shutdown()
-
-    def __iter__(self):
-        """Iterate over the objects as ``get`` returns them, until the queue is shut down and drained."""
-        while True:
-            try:
-                value = self.get()
-            except ShutDown:
-                return
-            yield value
