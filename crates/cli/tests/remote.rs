@@ -77,7 +77,8 @@ fn dead_messages_are_listed_put_back_and_dropped() {
     check(&multiproc_with(&["create", jobs, "--joinable", "--max-deliveries", "1"]).output().unwrap(), 0);
     check(&multiproc_with(&["dead", jobs]).output().unwrap(), 1);
     check(&multiproc_with(&["put", jobs, "a", "b", "c"]).output().unwrap(), 0);
-    let failed = &["work", jobs, "--until-empty", "--", "false", "{}"];
+    // One job at a time: the dead stand in the order in which they died.
+    let failed = &["work", jobs, "-j1", "--until-empty", "--", "false", "{}"];
     check(&multiproc_with(failed).output().unwrap(), 1);
     let listed = lines_of(&mut multiproc_with(&["dead", jobs, "--json"]), 0);
     assert_eq!(listed[1], r#"{"id":"2","place":"dead","deliveries":1,"text":"b"}"#);
