@@ -8,6 +8,7 @@ use crate::loom;
 use crate::step::cargo_command;
 use anyhow::{Context, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process_group};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -70,14 +71,12 @@ pub(crate) fn weaken(most: usize) -> anyhow::Result<(usize, usize)> {
     // `ci` tries a few mutants, and runs the models in a step of its own.
     let whole = Path::new(SOURCES[0]);
     ensure!(most > 0 || matches!(models(whole, true)?, Fate::Survived), "a model fails before anything is weakened");
+    // Those that comments argue for, all at once: if no model fails, none would with one of them alone.
+    let argued: Vec<&Mutant> = mutants.iter().filter(|mutant| mutant.argued).collect();
+    let well_argued = !argued.is_empty() && matches!(fate(&argued)?, Fate::Survived);
     let mut failed = 0;
     for mutant in &mutants {
-        let copy = Path::new(COPY).join("src").join(&mutant.file);
-        let text = fs::read_to_string(&copy)?;
-        let weak = format!("{}{}{}", &text[..mutant.at], mutant.to, &text[mutant.at + mutant.from.len()..]);
-        fs::write(&copy, weak)?;
-        let fate = models(&mutant.file, mutant.argued)?;
-        fs::write(&copy, text)?;
+        let fate = if mutant.argued && well_argued { Fate::Survived } else { fate(&[mutant])? };
         let verdict = match (&fate, mutant.argued) {
             (Fate::Caught(by), false) => format!("caught by {by}"),
             (Fate::Survived, true) => format!("caught by no model, as its comment says ({BEYOND})"),
@@ -89,6 +88,27 @@ pub(crate) fn weaken(most: usize) -> anyhow::Result<(usize, usize)> {
         println!("{}:{}: {} for {}: {verdict}", mutant.file.display(), mutant.line, name(mutant.to), name(mutant.from));
     }
     Ok((mutants.len(), failed))
+}
+
+/// What the models say of a copy with these mutants, which stand in the order of the sources.
+fn fate(mutants: &[&Mutant]) -> anyhow::Result<Fate> {
+    let copy = |mutant: &Mutant| Path::new(COPY).join("src").join(&mutant.file);
+    let mut texts = BTreeMap::new();
+    // From the end, so that an offset holds until its turn comes.
+    let mut next: Option<&Mutant> = None;
+    for &mutant in mutants.iter().rev() {
+        let twice = next.is_some_and(|next| (&next.file, next.at) == (&mutant.file, mutant.at));
+        ensure!(!twice, "{}:{}: no comment can argue for both sides of an ordering", mutant.file.display(), mutant.line);
+        next = Some(mutant);
+        let text = fs::read_to_string(copy(mutant))?;
+        fs::write(copy(mutant), format!("{}{}{}", &text[..mutant.at], mutant.to, &text[mutant.at + mutant.from.len()..]))?;
+        texts.entry(copy(mutant)).or_insert(text);
+    }
+    let fate = models(&mutants[0].file, mutants[0].argued);
+    for (copy, text) in &texts {
+        fs::write(copy, text)?;
+    }
+    fate
 }
 
 /// Collects the mutants of every file below a directory. Tests and comments have none.
