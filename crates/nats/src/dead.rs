@@ -193,7 +193,7 @@ impl<T> DeadLetter<T> {
         let core: &Core = &self.hold.core;
         let id = format!("{}-back-{}", core.shape.born, self.hold.sequence);
         match wait(put_bytes(core, id, self.payload.clone(), until)) {
-            Ok(()) => match wait(self.hold.done(until)) {
+            Ok(_) => match wait(self.hold.done(until)) {
                 Ok(()) | Err(NotEnded::Lost) => Ok(()),
                 Err(NotEnded::Server(why)) => Err(PutError::Server { value: self, why }),
             },

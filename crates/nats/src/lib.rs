@@ -10,6 +10,8 @@ mod hold;
 mod lease;
 mod link;
 mod options;
+#[cfg(feature = "pool")]
+mod pool;
 mod prefetch;
 mod pull;
 mod put;
@@ -25,6 +27,8 @@ pub use dead::{DeadLetter, ListedLetter};
 pub use delivery::Delivery;
 pub use error::{AddressError, ConnectError, DoneError, GetError, JoinError, PutError, PutManyError, ServerError, TaskDoneError};
 pub use options::Builder;
+#[cfg(feature = "pool")]
+pub use pool::{Call, RemoteImap, RemoteMapError, RemotePool, RemoteSubmitError, RemoteTask, RemoteTaskError, ServeError, Tasks};
 pub use queue::RemoteQueue;
 pub use report::{JetStreamReport, QueueReport, ServerReport};
 

@@ -115,7 +115,7 @@ impl<T: Serialize + DeserializeOwned> RemoteQueue<T> {
             let core = self.core().await?;
             put_bytes(core, core.put_id(), Bytes::from(bytes), until).await
         };
-        done.await.map_err(|error| error.with(value))
+        done.await.map(drop).map_err(|error| error.with(value))
     }
 }
 
@@ -123,10 +123,11 @@ impl<T: Serialize + DeserializeOwned> RemoteQueue<T> {
 #[derive(Deserialize)]
 struct Receipt {
     error: Option<serde_json::Value>,
+    seq: Option<u64>,
 }
 
-/// Puts a message, as often as it takes. The server takes two with one id for the same.
-pub(crate) async fn put_bytes(core: &Core, id: String, bytes: Bytes, until: Until) -> Result<(), PutError<()>> {
+/// Puts a message, as often as it takes, and returns its place in the stream. The server takes two with one id for the same.
+pub(crate) async fn put_bytes(core: &Core, id: String, bytes: Bytes, until: Until) -> Result<u64, PutError<()>> {
     let mut headers = HeaderMap::new();
     headers.insert("Nats-Msg-Id", id);
     let mut pause = FIRST_PAUSE;
@@ -134,7 +135,7 @@ pub(crate) async fn put_bytes(core: &Core, id: String, bytes: Bytes, until: Unti
         let asked = Instant::now();
         let answer = core.link.ask(&core.put_subject, Some(&headers), &bytes, until).await;
         match heed(core, answer, bytes.len(), until).await? {
-            Outcome::Taken => return Ok(()),
+            Outcome::Taken { place } => return Ok(place),
             Outcome::Full if !until.waits => return Err(PutError::Full(())),
             // A question whose answer would come too late could put the value after all.
             Outcome::Full if until.left(Duration::MAX) <= (2 * asked.elapsed()).max(TOO_LATE) => {
@@ -150,7 +151,9 @@ pub(crate) async fn put_bytes(core: &Core, id: String, bytes: Bytes, until: Unti
 }
 
 enum Outcome {
-    Taken,
+    Taken {
+        place: u64,
+    },
     Full,
     /// The server can't say now.
     Later,
@@ -163,7 +166,7 @@ async fn heed(core: &Core, answer: Result<Message, Unheard>, len: usize, until: 
             // Somebody else answers on the subject.
             let receipt = receipt.map_err(|why| ServerError::Refused { why: format!("its answer to a put is none: {why}") })?;
             match ApiError::of_receipt(receipt.error) {
-                None => Ok(Outcome::Taken),
+                None => Ok(Outcome::Taken { place: receipt.seq.unwrap_or_default() }),
                 Some(error) if error.code == ApiError::FULL => Ok(Outcome::Full),
                 Some(error) if error.is_passing() => Ok(Outcome::Later),
                 Some(error) => Err(ServerError::from(error).into()),

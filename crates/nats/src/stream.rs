@@ -71,6 +71,8 @@ pub(crate) struct State {
     /// When the stream was made.
     pub(crate) born: String,
     pub(crate) messages: u64,
+    /// The place of the oldest message, or of the next one if there is none.
+    pub(crate) first: u64,
     pub(crate) shut_down: bool,
 }
 
@@ -238,7 +240,8 @@ pub(crate) async fn lease(link: &Link, names: &Names, until: Until) -> Result<Op
 pub(crate) async fn state(link: &Link, names: &Names, stream: &str, until: Until) -> Result<State, ServerError> {
     let info = info(link, stream, until).await?.map_err(|error| gone_or(names, error))?;
     let shut_down = info["config"]["subjects"] == json!([names.subject("shutdown")]);
-    Ok(State { born: born(&info), messages: info["state"]["messages"].as_u64().unwrap_or_default(), shut_down })
+    let number = |what: &str| info["state"][what].as_u64().unwrap_or_default();
+    Ok(State { born: born(&info), messages: number("messages"), first: number("first_seq"), shut_down })
 }
 
 /// How many values wait that were never delivered.

@@ -5,6 +5,7 @@ use multiproc_prim::{error_debug, error_equal};
 use multiproc_process::Exit;
 use multiproc_queue::{EncodeError, OpenError};
 use multiproc_shm::CreateError;
+use serde::{Deserialize, Serialize};
 use std::io;
 use std::time::Duration;
 use thiserror::Error;
@@ -79,7 +80,7 @@ pub enum SubmitError {
 }
 
 /// Why a task has no result.
-#[derive(Clone, Error)]
+#[derive(Clone, Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum TaskError {
     /// The worker that ran the task was killed or exited, at each attempt.

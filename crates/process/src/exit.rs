@@ -1,5 +1,6 @@
 //! How a process ended.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// How a process ended (Python: `exitcode`, where a signal is a negative number).
@@ -11,7 +12,7 @@ use std::fmt;
 /// let exit = Exit::Signal(9);
 /// assert_eq!((exit.code(), exit.signal(), exit.success()), (None, Some(9), false));
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Exit {
     /// The process returned or exited. 0 is success, 101 a panic.
