@@ -341,7 +341,8 @@ impl Ring {
                         return PopError::Empty;
                     }
                     let mark = Slot::closed(self.turns.turn(ticket), era);
-                    // Release: a handle that sees the mark sees what made us close the ring, a later era or the end (pairs with: walk).
+                    // Release, beyond the models: a handle that sees the mark sees what made us close the ring, a later era or the end
+                    // (pairs with: walk). One that did not would do as if it had come before that, which is right as well.
                     slot.exchange_first(word.0, mark.0, Ordering::Release, Ordering::Relaxed);
                 }
                 Err(trouble) => return trouble.into(),
