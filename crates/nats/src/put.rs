@@ -80,6 +80,27 @@ impl<T: Serialize + DeserializeOwned> RemoteQueue<T> {
         wait(self.put_many_by(values.into_iter(), Until::NEVER))
     }
 
+    /// Puts the values that there is room for now.
+    ///
+    /// # Errors
+    ///
+    /// As `put_many`, with the errors of [`try_put`](Self::try_put) for values without room.
+    pub fn try_put_many<I: IntoIterator<Item = T>>(&self, values: I) -> Result<usize, PutManyError<I::IntoIter>> {
+        wait(self.put_many_by(values.into_iter(), Until::now()))
+    }
+
+    /// Puts all values as [`put_many`](Self::put_many) does; waits at most `timeout` for room and for the server, in all.
+    ///
+    /// # Errors
+    ///
+    /// As `put_many`, with the errors of [`put_timeout`](Self::put_timeout) for values that waited too long.
+    pub fn put_many_timeout<I>(&self, values: I, timeout: Duration) -> Result<usize, PutManyError<I::IntoIter>>
+    where
+        I: IntoIterator<Item = T>,
+    {
+        wait(self.put_many_by(values.into_iter(), Until::after(timeout)))
+    }
+
     /// Puts all values as [`put_many`](Self::put_many) does, in a future.
     ///
     /// # Errors

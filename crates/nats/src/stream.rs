@@ -72,6 +72,7 @@ pub(crate) struct State {
     pub(crate) born: String,
     pub(crate) messages: u64,
     /// The place of the oldest message, or of the next one if there is none.
+    #[cfg(feature = "pool")]
     pub(crate) first: u64,
     pub(crate) shut_down: bool,
 }
@@ -241,7 +242,13 @@ pub(crate) async fn state(link: &Link, names: &Names, stream: &str, until: Until
     let info = info(link, stream, until).await?.map_err(|error| gone_or(names, error))?;
     let shut_down = info["config"]["subjects"] == json!([names.subject("shutdown")]);
     let number = |what: &str| info["state"][what].as_u64().unwrap_or_default();
-    Ok(State { born: born(&info), messages: number("messages"), first: number("first_seq"), shut_down })
+    Ok(State {
+        born: born(&info),
+        messages: number("messages"),
+        #[cfg(feature = "pool")]
+        first: number("first_seq"),
+        shut_down,
+    })
 }
 
 /// How many values wait that were never delivered.

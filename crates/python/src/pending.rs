@@ -1,9 +1,5 @@
 //! Gets and puts that wait for asyncio: no thread waits with them.
 
-use crate::delivery::RawDelivery;
-use crate::errors;
-use crate::queue::{Kind, RawQueue};
-use multiproc::{Delivery, GetError, PutError};
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use std::future::Future;
@@ -14,22 +10,15 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-/// What a wait came to.
-enum Came {
-    Message(Result<Vec<u8>, GetError>),
-    InHand(Result<Delivery<Vec<u8>>, GetError>),
-    Put(Result<(), PutError<Vec<u8>>>),
-}
+/// Makes an object, or an exception, of what came.
+pub(crate) type Landing = Box<dyn FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send>;
 
-type Coming = Pin<Box<dyn Future<Output = Came> + Send>>;
+type Coming = Pin<Box<dyn Future<Output = Landing> + Send>>;
 
-/// A get or a put that may have to wait. It is tried by `poll`, again whenever `fileno()` is readable. One that is dropped has taken and put
-/// nothing.
+/// A get or a put that may have to wait. It is tried by `poll`, again whenever `fileno()` is readable. What one that is dropped has taken and
+/// put is for its future to say.
 #[pyclass(frozen, module = "multiproc._multiproc")]
 pub(crate) struct Pending {
-    queue: Py<RawQueue>,
-    /// Whether a value in hand becomes a delivery, not the value alone.
-    delivers: bool,
     /// `None`: it is over.
     coming: Mutex<Option<Coming>>,
     bell: Arc<Bell>,
@@ -63,67 +52,30 @@ impl Bell {
 }
 
 impl Pending {
-    fn new(queue: &Bound<'_, RawQueue>, delivers: bool, coming: Coming) -> PyResult<Self> {
+    pub(crate) fn new(coming: impl Future<Output = Landing> + Send + 'static) -> PyResult<Self> {
         let bell = Bell::new().map_err(|error| PyOSError::new_err(format!("can't wait for the queue: {error}")))?;
-        Ok(Self { queue: queue.clone().unbind(), delivers, coming: Mutex::new(Some(coming)), bell: Arc::new(bell) })
+        Ok(Self { coming: Mutex::new(Some(Box::pin(coming))), bell: Arc::new(bell) })
     }
 
-    pub(crate) fn get(queue: &Bound<'_, RawQueue>, delivers: bool) -> PyResult<Self> {
-        let coming: Coming = match &queue.get().kind {
-            Kind::Plain(queue) => {
-                let queue = queue.clone();
-                Box::pin(async move { Came::Message(queue.get_async().await) })
-            }
-            Kind::Joinable(queue, _) => {
-                let queue = queue.clone();
-                Box::pin(async move { Came::InHand(queue.get_delivery_async().await) })
-            }
-        };
-        Self::new(queue, delivers, coming)
-    }
-
-    pub(crate) fn put(queue: &Bound<'_, RawQueue>, message: Vec<u8>) -> PyResult<Self> {
-        let coming: Coming = match &queue.get().kind {
-            Kind::Plain(queue) => {
-                let queue = queue.clone();
-                Box::pin(async move { Came::Put(queue.put_async(message).await) })
-            }
-            Kind::Joinable(queue, _) => {
-                let queue = queue.clone();
-                Box::pin(async move { Came::Put(queue.put_async(message).await) })
-            }
-        };
-        Self::new(queue, false, coming)
-    }
-
-    fn next(&self) -> PyResult<Option<Came>> {
+    fn next(&self) -> PyResult<Option<Landing>> {
         let mut coming = self.coming.lock().unwrap_or_else(PoisonError::into_inner);
         let future = coming.as_mut().ok_or_else(|| PyValueError::new_err("this wait is over"))?;
         self.bell.hush();
         let waker = Waker::from(Arc::clone(&self.bell));
-        let Poll::Ready(came) = future.as_mut().poll(&mut Context::from_waker(&waker)) else { return Ok(None) };
+        let Poll::Ready(landing) = future.as_mut().poll(&mut Context::from_waker(&waker)) else { return Ok(None) };
         *coming = None;
-        Ok(Some(came))
+        Ok(Some(landing))
     }
 }
 
 #[pymethods]
 impl Pending {
     /// Tries it. `None`: not yet. A tuple of one: what came.
-    fn poll<'py>(&self, py: Python<'py>) -> PyResult<Option<(Bound<'py, PyAny>,)>> {
-        let Some(came) = self.next()? else { return Ok(None) };
-        let queue = self.queue.get();
-        let got = match came {
-            Came::Put(Ok(())) => Ok(py.None().into_bound(py)),
-            Came::Put(Err(error)) => Err(errors::put(py, &error)),
-            Came::Message(Ok(message)) => queue.content.decode(py, message),
-            Came::Message(Err(error)) | Came::InHand(Err(error)) => Err(errors::get(py, &error)),
-            Came::InHand(Ok(delivery)) if self.delivers => {
-                Ok(Bound::new(py, RawDelivery::new(delivery, queue.content))?.into_any())
-            }
-            Came::InHand(Ok(delivery)) => queue.keep(py, delivery),
-        };
-        got.map(|got| Some((got,)))
+    fn poll(&self, py: Python<'_>) -> PyResult<Option<(Py<PyAny>,)>> {
+        match self.next()? {
+            Some(landing) => landing(py).map(|came| Some((came,))),
+            None => Ok(None),
+        }
     }
 
     /// Gives it up: it does not wait any more, even while something refers to it.

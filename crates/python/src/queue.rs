@@ -4,9 +4,9 @@ use crate::codec::Content;
 use crate::delivery::{Dead, InHand, RawDelivery, dead};
 use crate::errors;
 use crate::memory::View;
-use crate::pending::Pending;
+use crate::pending::{Landing, Pending};
 use crate::until::{Until, is_over, until, wait};
-use multiproc::{Delivery, GetError, JoinableQueue, Queue, QueueJoinError};
+use multiproc::{Delivery, GetError, JoinableQueue, PutError, Queue, QueueJoinError};
 use multiproc_travel::pass;
 use pyo3::exceptions::{PyOSError, PyOverflowError, PyValueError};
 use pyo3::prelude::*;
@@ -244,7 +244,13 @@ impl RawQueue {
     fn pending_put(slf: &Bound<'_, Self>, value: &Bound<'_, PyAny>) -> PyResult<Pending> {
         slf.get().used.get_or_init(|| ());
         let message = slf.get().content.encode(value)?.into_vec(slf.py())?;
-        Pending::put(slf, message)
+        let landing = |put: Result<(), PutError<Vec<u8>>>| -> Landing {
+            Box::new(move |py| put.map(|()| py.None()).map_err(|error| errors::put(py, &error)))
+        };
+        either!(&slf.get().kind, queue => {
+            let queue = queue.clone();
+            Pending::new(async move { landing(queue.put_async(message).await) })
+        })
     }
 
     /// A get that may wait, for asyncio. `delivers`: it comes to a delivery.
@@ -252,7 +258,34 @@ impl RawQueue {
         if delivers {
             slf.get().joinable()?;
         }
-        Pending::get(slf, delivers)
+        let content = slf.get().content;
+        match &slf.get().kind {
+            Kind::Plain(queue) => {
+                let queue = queue.clone();
+                Pending::new(async move {
+                    let got = queue.get_async().await;
+                    let landing: Landing = Box::new(move |py| {
+                        let message = got.map_err(|error| errors::get(py, &error))?;
+                        content.decode(py, message).map(Bound::unbind)
+                    });
+                    landing
+                })
+            }
+            Kind::Joinable(queue, _) => {
+                let (queue, raw) = (queue.clone(), slf.clone().unbind());
+                Pending::new(async move {
+                    let got = queue.get_delivery_async().await;
+                    let landing: Landing = Box::new(move |py| {
+                        let delivery = got.map_err(|error| errors::get(py, &error))?;
+                        match delivers {
+                            true => Ok(Py::new(py, RawDelivery::new(delivery, content))?.into_any()),
+                            false => raw.get().keep(py, delivery).map(Bound::unbind),
+                        }
+                    });
+                    landing
+                })
+            }
+        }
     }
 
     /// Puts all values. The exception says in `put` how many were put before it.

@@ -3,6 +3,7 @@
 use crate::codec::Content;
 use crate::delivery::{InHand, Open};
 use crate::errors;
+use crate::pending::{Landing, Pending};
 use crate::queue::content;
 use crate::until::{Until, is_over, until, wait_in};
 use multiproc_nats::{ConnectError, DeadLetter, Delivery, DoneError, GetError, JoinError, PutError, RemoteQueue, ServerError};
@@ -18,6 +19,10 @@ type Remote = RemoteQueue<Vec<u8>>;
 
 /// How long a wait goes on before it looks for signals. A server that is busy answers in less.
 const SLICE: Duration = Duration::from_secs(1);
+/// A put is not begun with less time than this.
+const TOO_LATE: Duration = Duration::from_millis(250);
+/// Values of a `put_many` that are encoded and put together.
+const BATCH: usize = 256;
 
 /// A queue of objects on a server. `RemoteQueue` of the package wraps it.
 #[pyclass(frozen, module = "multiproc._multiproc")]
@@ -117,11 +122,67 @@ impl RawRemote {
         got.ok_or_else(|| errors::empty(py))?.map_err(|error| get_error(py, &error))
     }
 
+    /// The value, in hand of this process.
+    fn keep<'py>(&self, py: Python<'py>, delivery: Delivery<Vec<u8>>) -> PyResult<Bound<'py, PyAny>> {
+        let value = self.content.decode_slice(py, &delivery);
+        // Whatever became of it: it is not done before somebody says so.
+        self.in_hand.keep(py, delivery);
+        value
+    }
+
+    fn remote_delivery(&self, delivery: Delivery<Vec<u8>>) -> RemoteDelivery {
+        let (count, id) = (delivery.count(), delivery.id().to_string());
+        RemoteDelivery { delivery: Open::new(delivery), content: self.content, count, id }
+    }
+
+    /// Puts messages, and counts those that were put.
+    fn put_batch(&self, py: Python<'_>, queue: &Remote, messages: Vec<Vec<u8>>, until: Until, count: &mut usize) -> PyResult<()> {
+        let mut left = messages;
+        let mut step = |time: Option<Duration>| {
+            let messages = std::mem::take(&mut left);
+            let put = match time.filter(|&time| may_wait(time)) {
+                None => queue.try_put_many(messages),
+                Some(time) => queue.put_many_timeout(messages, time),
+            };
+            let error = match put {
+                Ok(put) => {
+                    *count += put;
+                    return Some(Ok(()));
+                }
+                Err(error) => error,
+            };
+            *count += error.put;
+            for failed in error.failed {
+                match failed {
+                    PutError::Full(message) | PutError::Timeout(message) => left.push(message),
+                    failed => return Some(Err(failed.split().1)),
+                }
+            }
+            left.extend(error.rest);
+            None
+        };
+        let done = match py.detach(|| step(None)) {
+            None if !is_over(until) => wait_in(py, SLICE, until, |time| step(Some(time)))?,
+            done => done,
+        };
+        done.ok_or_else(|| errors::full(py))?.map_err(|error| put_error(py, &error))
+    }
+
     /// Asks the server something.
     fn ask<R: Send>(&self, py: Python<'_>, question: impl FnOnce(Remote) -> Result<R, ServerError> + Send) -> PyResult<R> {
         let queue = self.queue(py)?;
         py.detach(|| question(queue)).map_err(|error| server(&error))
     }
+}
+
+/// Whether a put has time to wait for room. If not, it waits here, and is then tried once: with less time the server's answer could come too
+/// late, and nobody would know whether it put the value.
+fn may_wait(left: Duration) -> bool {
+    let enough = left >= TOO_LATE;
+    if !enough {
+        std::thread::sleep(left);
+    }
+    enough
 }
 
 fn arrived(travel: &[u8]) -> PyResult<Remote> {
@@ -217,7 +278,7 @@ impl RawRemote {
         let mut message = Some(self.content.encode(value)?.into_vec(py)?);
         let queue = self.queue(py)?;
         let mut step = |left: Option<Duration>| {
-            let put = match left {
+            let put = match left.filter(|&left| may_wait(left)) {
                 None => queue.try_put(message.take()?),
                 Some(left) => queue.put_timeout(message.take()?, left),
             };
@@ -236,20 +297,98 @@ impl RawRemote {
         done.ok_or_else(|| errors::full(py))?.map_err(|error| put_error(py, &error))
     }
 
+    /// Puts all values, many on their way to the server at once. The exception says in `put` how many were put.
+    #[pyo3(signature = (values, timeout))]
+    fn put_many(&self, values: &Bound<'_, PyAny>, timeout: Option<f64>) -> PyResult<usize> {
+        let (py, until) = (values.py(), until(timeout)?);
+        let queue = self.queue(py)?;
+        let mut values = values.try_iter()?;
+        let mut count = 0;
+        loop {
+            let mut messages = Vec::new();
+            let mut wrong = None;
+            for value in values.by_ref().take(BATCH) {
+                match value.and_then(|value| self.content.encode(&value)?.into_vec(py)) {
+                    Ok(message) => messages.push(message),
+                    Err(error) => {
+                        wrong = Some(error);
+                        break;
+                    }
+                }
+            }
+            let is_last = messages.len() < BATCH;
+            let put = self.put_batch(py, &queue, messages, until, &mut count);
+            if let Err(error) = put.and(wrong.map_or(Ok(()), Err)) {
+                error.value(py).setattr("put", count)?;
+                return Err(error);
+            }
+            if is_last {
+                return Ok(count);
+            }
+        }
+    }
+
     #[pyo3(signature = (timeout))]
     fn get<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
-        let delivery = self.deliver(py, until(timeout)?)?;
-        let value = self.content.decode_slice(py, &delivery);
-        // Whatever became of it: it is not done before somebody says so.
-        self.in_hand.keep(py, delivery);
-        value
+        self.keep(py, self.deliver(py, until(timeout)?)?)
+    }
+
+    /// Waits for one value, then takes what is there. The exception has in `values` what was got before it.
+    #[pyo3(signature = (max, timeout))]
+    fn get_many<'py>(&self, py: Python<'py>, max: usize, timeout: Option<f64>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let mut values = Vec::new();
+        if max == 0 {
+            return Ok(values);
+        }
+        values.push(self.get(py, timeout)?);
+        let queue = self.queue(py)?;
+        while values.len() < max {
+            let got = match py.detach(|| queue.try_get_delivery()) {
+                Ok(delivery) => self.keep(py, delivery),
+                Err(GetError::Empty | GetError::ShutDown) => break,
+                Err(error) => Err(get_error(py, &error)),
+            };
+            match got.and_then(|value| py.check_signals().map(|()| value)) {
+                Ok(value) => values.push(value),
+                Err(error) => {
+                    error.value(py).setattr("values", values)?;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(values)
+    }
+
+    /// A put that may wait, for asyncio. If it is dropped it may have put the value.
+    fn pending_put(&self, value: &Bound<'_, PyAny>) -> PyResult<Pending> {
+        let py = value.py();
+        let (message, queue) = (self.content.encode(value)?.into_vec(py)?, self.queue(py)?);
+        Pending::new(async move {
+            let put = queue.put_async(message).await;
+            let landing: Landing = Box::new(move |py| put.map(|()| py.None()).map_err(|error| put_error(py, &error)));
+            landing
+        })
+    }
+
+    /// A get that may wait, for asyncio. `delivers`: it comes to a delivery. One that is dropped has taken nothing.
+    fn pending_get(slf: &Bound<'_, Self>, delivers: bool) -> PyResult<Pending> {
+        let (queue, raw) = (slf.get().queue(slf.py())?, slf.clone().unbind());
+        Pending::new(async move {
+            let got = queue.get_delivery_async().await;
+            let landing: Landing = Box::new(move |py| {
+                let delivery = got.map_err(|error| get_error(py, &error))?;
+                match delivers {
+                    true => Ok(Py::new(py, raw.get().remote_delivery(delivery))?.into_any()),
+                    false => raw.get().keep(py, delivery).map(Bound::unbind),
+                }
+            });
+            landing
+        })
     }
 
     #[pyo3(signature = (timeout))]
     fn get_delivery(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<RemoteDelivery> {
-        let delivery = self.deliver(py, until(timeout)?)?;
-        let (count, id) = (delivery.count(), delivery.id().to_string());
-        Ok(RemoteDelivery { delivery: Open::new(delivery), content: self.content, count, id })
+        Ok(self.remote_delivery(self.deliver(py, until(timeout)?)?))
     }
 
     fn task_done(&self, py: Python<'_>) -> PyResult<()> {

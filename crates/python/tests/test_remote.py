@@ -1,5 +1,6 @@
 """A work queue on a NATS server. The tests start one of their own, where ``NATS_SERVER`` names the program."""
 
+import asyncio
 import os
 import queue
 import signal
@@ -182,3 +183,60 @@ def test_ctrl_c_ends_a_wait(address):
     finally:
         timer.join()
         signal.signal(signal.SIGINT, before)
+
+
+def test_many_are_put_and_got_together(address):
+    jobs = JoinableQueue.connect(address, maxsize=600)
+    assert jobs.put_many({"n": n} for n in range(600)) == 600
+    with pytest.raises(queue.Full) as full:
+        jobs.put_many([1, 2], block=False)
+    assert full.value.put == 0
+    with pytest.raises(queue.Full) as full:
+        jobs.put_many([1, 2], timeout=0.4)
+    assert full.value.put == 0
+    got = jobs.get_many(700)
+    assert [value["n"] for value in got] == list(range(600))
+    assert jobs.get_many(0) == []
+    with pytest.raises(queue.Empty):
+        jobs.get_many(5, block=False)
+    for _ in got:
+        jobs.task_done()
+    with pytest.raises(Exception) as wrong:
+        jobs.put_many([1, 2, lambda: 3])
+    assert wrong.value.put == 2 and jobs.get_many(5) == [1, 2]
+
+
+def test_a_waiting_put_many_gets_in_as_places_come_free(address):
+    jobs = JoinableQueue.connect(address, maxsize=5)
+    thread = threading.Thread(target=jobs.put_many, args=(range(50),))
+    thread.start()
+    got = []
+    while len(got) < 50:
+        got.append(jobs.get(timeout=30))
+        jobs.task_done()
+    thread.join()
+    assert sorted(got) == list(range(50))
+
+
+def test_asyncio_waits_without_a_thread(address):
+    jobs = JoinableQueue.connect(address, maxsize=1)
+
+    async def all_of_it():
+        getter = asyncio.ensure_future(jobs.aget())
+        await asyncio.sleep(0)
+        await jobs.aput("a")
+        assert await getter == "a"
+        with pytest.raises(queue.Empty):
+            await jobs.aget(timeout=0.2)
+        cancelled = asyncio.ensure_future(jobs.aget())
+        await asyncio.sleep(0.05)
+        cancelled.cancel()
+        with pytest.raises(queue.Full):
+            await jobs.aput("b", timeout=0.2)
+        jobs.task_done()
+        await jobs.aput("c")
+        with await jobs.aget_delivery(timeout=30) as delivery:
+            assert (delivery.value, delivery.count) == ("c", 1)
+
+    asyncio.run(all_of_it())
+    assert jobs.join(30)

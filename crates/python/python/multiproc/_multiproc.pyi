@@ -14,7 +14,7 @@ class Memory:
 
 @final
 class Pending:
-    """A get or a put that may wait. One that is dropped has taken and put nothing."""
+    """A get or a put that may wait. A get that is dropped has taken nothing."""
 
     def poll(self) -> tuple[Any] | None:
         """Try it. ``None``: not yet; else what came."""
@@ -168,8 +168,20 @@ class RawRemote:
     def put(self, value: Any, timeout: float | None) -> None:
         """Put an object."""
 
+    def put_many(self, values: Iterable[Any], timeout: float | None) -> int:
+        """Put objects, many on their way at once. An exception has in ``put`` how many were put."""
+
     def get(self, timeout: float | None) -> Any:
         """Get the oldest object."""
+
+    def get_many(self, max: int, timeout: float | None) -> list[Any]:
+        """Wait for one object, then take what is there. An exception has in ``values`` what was got before it."""
+
+    def pending_get(self, delivers: bool) -> Pending:
+        """Begin a get for ``asyncio``; ``delivers``: it comes to a ``RemoteDelivery``."""
+
+    def pending_put(self, value: Any) -> Pending:
+        """Begin a put for ``asyncio``. If it is dropped it may have put the value."""
 
     def get_delivery(self, timeout: float | None) -> RemoteDelivery:
         """Get the oldest object as a delivery."""

@@ -1,6 +1,7 @@
 """``RemoteQueue``: a work queue on a NATS server, past one machine."""
 
 from multiprocessing import context
+from queue import Empty, Full
 
 from ._multiproc import RawRemote
 from ._queues import DeadLetter, Delivery, _Calls, _timeout, _Work
@@ -62,6 +63,38 @@ class RemoteQueue(_Work, _Calls):
     def get_delivery(self, block=True, timeout=None):
         """Get the oldest value as a :class:`RemoteDelivery`."""
         return RemoteDelivery(self._raw.get_delivery(_timeout(block, timeout)))
+
+    def put_many(self, values, block=True, timeout=None):
+        """Put all values and return their number, many on their way to the server at once. An exception has in ``put`` how many were put."""
+        return self._raw.put_many(values, _timeout(block, timeout))
+
+    def get_many(self, max, block=True, timeout=None):
+        """Wait for one object, then return what is there, up to ``max``. An exception has in ``values`` what was got before it."""
+        return self._raw.get_many(max, _timeout(block, timeout))
+
+    async def aput(self, obj, timeout=None):
+        """Put an object as ``put`` does, without keeping other tasks of ``asyncio`` from running.
+
+        A task that is cancelled meanwhile may have put it, and so may one that raises ``queue.Full`` after ``timeout`` seconds.
+        """
+        from ._aio import finish
+
+        await finish(self._raw.pending_put(obj), timeout, Full)
+
+    async def aget(self, timeout=None):
+        """Get the oldest object as ``get`` does, without keeping other tasks of ``asyncio`` from running.
+
+        A task that is cancelled meanwhile has taken nothing.
+        """
+        from ._aio import finish
+
+        return await finish(self._raw.pending_get(False), timeout, Empty)
+
+    async def aget_delivery(self, timeout=None):
+        """Get the oldest value as ``get_delivery`` does, without keeping other tasks of ``asyncio`` from running."""
+        from ._aio import finish
+
+        return RemoteDelivery(await finish(self._raw.pending_get(True), timeout, Empty))
 
     def qsize(self):
         """Return how many values wait, about."""
