@@ -4,8 +4,8 @@
 //! Without loom each model runs once, for real, and nobody dies.
 
 use multiproc_prim::model::{Arc, model, model_deaths, mortal, thread};
-use multiproc_prim::{AtomicU64, Heap, Ordering, Place, Region};
-use multiproc_ring::mpmc::{Completion, Finished, Geometry, Lane, Mpmc, Orphan, Orphans, Owner, Unfinished};
+use multiproc_prim::{AtomicU64, Heap, Ordering, Place, Region, fence};
+use multiproc_ring::mpmc::{Completion, Finished, Geometry, Lane, Mpmc, Orphan, Orphans, Owner, Swept, Unfinished};
 
 const DEAD: Owner = Owner::new(3, 0);
 const SWEEPER: Owner = Owner::new(2, 0);
@@ -227,6 +227,29 @@ fn a_slow_sweeper_never_touches_what_others_do_with_the_block_later() {
         assert_eq!(swept + their_swept, 1);
         assert_eq!(new.unwrap_or((12, 0)), (12, 0));
         assert_eq!(got.into_iter().chain(left).collect::<Vec<_>>(), [b"1"]);
+        model.assert_nothing_leaked();
+    });
+}
+
+#[test]
+fn a_sweep_that_slept_leaves_the_next_participant_of_the_row_alone() {
+    model(|| {
+        let model = Model::new(2, 1);
+        // Who has the row of the dead one: 0, the dead one.
+        let row = model.done();
+        let taken = row.clone();
+        // To a sweep it looks like the dead one.
+        let next = model.handle(DEAD);
+        let next = thread::spawn(move || {
+            taken.store(1, Ordering::Relaxed);
+            // As in a join.
+            fence(Ordering::Release);
+            (next.push(b"mine").is_ok(), take(&next, Lane::Main))
+        });
+        let is_still_dead = || row.load(Ordering::Acquire) == 0;
+        let swept = model.first.sweep(DEAD, NOTHING, AGAIN, is_still_dead, |_| ()).unwrap();
+        assert_eq!(swept, Swept::default());
+        assert_eq!(next.join().unwrap(), (true, Some(b"mine".to_vec())));
         model.assert_nothing_leaked();
     });
 }

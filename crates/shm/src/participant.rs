@@ -13,8 +13,7 @@ use crate::liveness::Identity;
 use crate::lock::{LockFile, is_locked};
 use crate::lookout::{self, Notice, SEATS, SEATS_AT, Watched};
 use crate::segment::Segment;
-use multiproc_prim::stamp;
-use multiproc_prim::{Array, AtomicU64, Ordering, shared_struct};
+use multiproc_prim::{Array, AtomicU64, Ordering, fence, shared_struct, stamp};
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::sync::{Arc, Weak};
@@ -150,6 +149,8 @@ impl Participants {
             row.pid.store(u64::from(me.pid) | if locked { LOCKED } else { 0 }, Ordering::Relaxed);
             row.namespace.store(me.namespace, Ordering::Relaxed);
             row.word.store((epoch << 2) | ALIVE, Ordering::Release);
+            // Release: whoever sees anything that we write from now on, and then asks whose the row is, sees that it is ours (pairs with: sweep).
+            fence(Ordering::Release);
             let me = Participant { row: index, epoch };
             let locks = locks.filter(|_| locked);
             let number = lookout::next_number();

@@ -126,8 +126,8 @@ impl Mpmc {
         let mut swept = Swept::default();
         for block in self.arena.ever_used() {
             let block = block?;
-            // Acquire: the question whether it is still dead comes after. What the dead one wrote is visible, since it died before it was
-            // found dead.
+            // Acquire: the question whether it is still dead comes after, and sees that another one has the row if that one wrote this
+            // (pairs with: join). What the dead one wrote is visible, since it died before it was found dead.
             let state = BlockState(block.header.state.load(Ordering::Acquire));
             if !state.may_be_of(dead) || state.phase() == Phase::Free {
                 continue;

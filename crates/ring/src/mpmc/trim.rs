@@ -100,7 +100,8 @@ impl Arena {
         // A sweeper finds what we claim, should we die before it is gone.
         self.note_used(blocks, u64::from(stretch.first) + u64::from(beyond) - 1);
         let header = |within: u32| stretch.ensure(class, within).ok().and_then(|()| stretch.headers.get(within as usize));
-        // Acquire: as in a claim (pairs with: free).
+        // Acquire, beyond the models, whose memory never goes: as in a claim, what the last owner did with the block comes before it goes
+        // (pairs with: free).
         let claim = |within: &u32| {
             let ours = BlockState::trimming(owner).0;
             let state = header(*within).map(|header| &header.state);
