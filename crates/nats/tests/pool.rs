@@ -281,3 +281,51 @@ fn serving_ends_when_it_is_told_to_with_what_it_has_in_hand() {
     pool.queue().shutdown().unwrap();
     assert!(machine.0.wait().unwrap().success());
 }
+
+#[test]
+fn every_task_ends_with_its_result_whatever_is_killed() {
+    let mut server = server!();
+    let pool = RemotePool::over(queue(&server.url("jobs"))).unwrap();
+    let mut machines: Vec<_> = (0..3).map(|_| Machine::serve(&server, "jobs")).collect();
+    let mut results = pool.imap_unordered(square, 0..2000).unwrap();
+    let mut came = Vec::new();
+    for (kill, results) in (0..10).map(|kill| (kill, results.by_ref().take(150).collect::<Vec<_>>())) {
+        came.extend(results);
+        if kill % 5 == 4 {
+            server.restart();
+        } else {
+            machines[kill % 3] = Machine::serve(&server, "jobs");
+        }
+    }
+    came.extend(results);
+    let mut came: Vec<_> = came.into_iter().collect::<Result<_, _>>().unwrap();
+    came.sort_unstable();
+    assert_eq!(came, (0..2000).map(square).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_forked_copy_is_told_that_the_pool_is_not_its_own() {
+    let server = server!();
+    let pool = RemotePool::connect(&server.url("jobs")).unwrap();
+    let mut begun = pool.imap(square, [1, 2, 3]).unwrap();
+    let task = pool.spawn(square, 1).unwrap();
+    // SAFETY: the copy asks the pool and ends at once.
+    let copy = unsafe { libc::fork() };
+    if copy == 0 {
+        let refused = matches!(pool.spawn(square, 1), Err(RemoteSubmitError::Put(_)))
+            && matches!(pool.map(square, [1]), Err(RemoteMapError::Submit(_)))
+            && matches!((begun.next(), begun.next()), (Some(Err(_)), None))
+            && task.is_ready()
+            && task.wait().is_err()
+            && pool.join() == Err(JoinPoolError::Forked);
+        drop(pool);
+        // SAFETY: ends the copy.
+        unsafe { libc::_exit(i32::from(!refused)) };
+    }
+    let mut status = 0;
+    // SAFETY: waits for the copy; `status` outlives the call.
+    assert_eq!(unsafe { libc::waitpid(copy, &raw mut status, 0) }, copy);
+    assert_eq!(status, 0);
+    let _machine = Machine::serve(&server, "jobs");
+    assert_eq!((ended(task), begun.next()), (Ok(1), Some(Ok(1))));
+}

@@ -54,11 +54,13 @@ where
     type Item = Result<R, RemoteTaskError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let room = AHEAD - self.len();
+        let is_closed = self.pool.board.is_inherited() || self.pool.board.is_closed();
+        // One that says why there are no more.
+        let room = if is_closed { 1 } else { AHEAD - self.len() };
         // Half of them at a time: many puts go to the server together.
-        if let Some(input) = self.input.as_mut().filter(|_| room >= AHEAD / 2) {
+        if let Some(input) = self.input.as_mut().filter(|_| is_closed || room >= AHEAD / 2) {
             let arguments: Vec<_> = input.take(room).collect();
-            if arguments.len() < room || self.pool.board.is_closed() {
+            if arguments.len() < room || is_closed {
                 self.input = None;
             }
             for task in self.pool.submit_all(self.function, arguments) {

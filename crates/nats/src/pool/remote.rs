@@ -184,6 +184,9 @@ impl RemotePool {
     }
 
     fn name<F>(&self) -> Result<&'static str, RemoteSubmitError> {
+        if self.board.is_inherited() {
+            return Err(crate::PutError::from(ServerError::Forked).into());
+        }
         if self.board.is_closed() {
             return Err(RemoteSubmitError::Closed);
         }
@@ -227,6 +230,9 @@ impl RemotePool {
     where
         A: Serialize + DeserializeOwned,
     {
+        if self.board.is_inherited() {
+            return arguments.iter().map(|_| Err(TaskError::Ended { why: ServerError::Forked.to_string() }.into())).collect();
+        }
         let mut puts = Vec::new();
         let tasks = arguments.iter().map(|arguments| match self.prepare(function, arguments) {
             Ok((number, hears, bytes)) => {

@@ -29,6 +29,8 @@ const AGAIN: Duration = Duration::from_millis(500);
 enum Failed {
     /// It has no result.
     Task(TaskError),
+    /// This machine has no memory for it now.
+    Now,
     /// The pool runs nothing any more.
     Pool(String),
 }
@@ -163,6 +165,10 @@ impl Serving<'_> {
             Some(run) => match run(self.pool, &call.arguments) {
                 Ok(result) => Ok(result),
                 Err(Failed::Task(error)) => Err(error.into()),
+                Err(Failed::Now) => {
+                    call.give_back_after(LOOK_UP);
+                    return Ok(());
+                }
                 Err(Failed::Pool(why)) => {
                     call.give_back();
                     return Err(ServeError::Pool { why });
@@ -212,6 +218,7 @@ where
         Err(error @ (SubmitError::Closed | SubmitError::Ended { .. } | SubmitError::Forked)) => {
             return Err(Failed::Pool(error.to_string()));
         }
+        Err(SubmitError::NoMemory { .. }) => return Err(Failed::Now),
         Err(error) => return Err(TaskError::Arguments { why: error.to_string() }.into()),
     };
     let result = task.wait()?;

@@ -118,8 +118,8 @@ impl Arena {
         }
         let ours = BlockState::trimming(owner).0;
         for state in (first..first + claimed).filter_map(|within| header(within).map(|header| &header.state)) {
-            // Release (pairs with: free).
-            let _ = state.compare_exchange(ours, BlockState::FREE.0, Ordering::Release, Ordering::Relaxed);
+            // Relaxed: we wrote nothing there, and an exchange hands on what the last owner released (pairs with: free).
+            let _ = state.compare_exchange(ours, BlockState::FREE.0, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 
