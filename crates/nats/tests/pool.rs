@@ -306,7 +306,7 @@ fn every_task_ends_with_its_result_whatever_is_killed() {
 #[test]
 fn a_forked_copy_is_told_that_the_pool_is_not_its_own() {
     let server = server!();
-    let pool = RemotePool::connect(&server.url("jobs")).unwrap();
+    let pool = RemotePool::over(queue(&server.url("jobs"))).unwrap();
     let mut begun = pool.imap(square, [1, 2, 3]).unwrap();
     let task = pool.spawn(square, 1).unwrap();
     // SAFETY: the copy asks the pool and ends at once.
