@@ -8,6 +8,7 @@ use crate::options::Options;
 use crate::pull::Inbox;
 use crate::runtime::spawn;
 use crate::stream::{self, Names, Shape, State};
+use crate::tidy;
 use crate::until::Until;
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -67,7 +68,7 @@ impl Core {
         let until = Until::after(OPENING);
         let link = Link::connect(address, login, tls).await?;
         let names = Names::new(address.queue());
-        let shape = stream::open(&link, &names, options, until).await.map_err(|error| match error {
+        let (shape, state) = stream::open(&link, &names, options, until).await.map_err(|error| match error {
             ConnectError::Server(why) if matches!(*why, ServerError::NoJetStream) => {
                 ConnectError::NoJetStream { servers: address.servers().join(", ") }
             }
@@ -81,7 +82,7 @@ impl Core {
             next_pull: [next(Lane::Values), next(Lane::Dead)],
             put_subject: names.subject("put"),
             leases: Leases::new(shape.lease),
-            standing: watch::channel(Standing::Open).0,
+            standing: watch::channel(if state.shut_down { Standing::ShutDown } else { Standing::Open }).0,
             inboxes: Mutex::default(),
             looks: Mutex::new([Look { at: Instant::now(), freed: None }; 2]),
             puts: Counter::new(),
@@ -89,7 +90,6 @@ impl Core {
             names,
             shape,
         });
-        core.look(until).await?;
         spawn(watch_over(Arc::downgrade(&core), core.link.client().clone(), core.names.subject("notice")));
         spawn(lease::keep(Arc::downgrade(&core), core.shape.lease));
         Ok(core)
@@ -152,9 +152,9 @@ impl Core {
             spawn(async move {
                 // What goes wrong here goes wrong again after the next request.
                 let until = Until::after(FREE_FOR);
-                let _ = stream::free(&core, lane, until).await;
+                let _ = tidy::free(&core, lane, until).await;
                 if is_last {
-                    let _ = stream::tidy(&core, until).await;
+                    let _ = tidy::tidy(&core, until).await;
                 }
             });
         }

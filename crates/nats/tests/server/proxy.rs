@@ -14,7 +14,12 @@ pub(crate) enum Mode {
     Stall,
     /// Connections are closed, and new ones too.
     Cut,
+    /// Streams look as a server of 2.9 shows one that it makes just now.
+    Unborn,
 }
+
+/// The time when such a stream was made.
+pub(crate) const UNBORN: &str = "\"created\":\"0001-01-01T00:00:00Z\"";
 
 struct Shared {
     mode: Mutex<Mode>,
@@ -82,6 +87,9 @@ fn carry(mut from: TcpStream, mut to: TcpStream, shared: &Shared) {
         if let Mode::Delay(delay) = mode {
             std::thread::sleep(delay);
         }
+        if mode == Mode::Unborn {
+            hide_births(&mut piece[..len]);
+        }
         shared.seen.lock().unwrap().extend_from_slice(&piece[..len]);
         if to.write_all(&piece[..len]).is_err() {
             break;
@@ -89,4 +97,16 @@ fn carry(mut from: TcpStream, mut to: TcpStream, shared: &Shared) {
     }
     let _ = to.shutdown(Shutdown::Both);
     let _ = from.shutdown(Shutdown::Both);
+}
+
+/// Puts another time where a message says when something was made. It stays as long as it was.
+fn hide_births(piece: &mut [u8]) {
+    const KEY: &[u8] = b"\"created\":\"";
+    for place in 0..piece.len() {
+        let Some(time) = piece[place..].strip_prefix(KEY) else { continue };
+        let Some(end) = time.iter().position(|&byte| byte == b'"') else { continue };
+        let all = &mut piece[place..=place + KEY.len() + end];
+        all.fill(b' ');
+        all[..UNBORN.len()].copy_from_slice(UNBORN.as_bytes());
+    }
 }
