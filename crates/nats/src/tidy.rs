@@ -36,7 +36,10 @@ pub(crate) async fn tidy(core: &Core, until: Until) -> Result<(), ServerError> {
     }
     let in_hand = &consumer["num_ack_pending"];
     let are_all_done = *in_hand == 0 && consumer["ack_floor"]["stream_seq"] == state["last_seq"];
-    if are_all_done || *in_hand != state["messages"] || *in_hand == consumer["num_redelivered"] {
+    // All that is there is in hand, and the oldest of both is the same. Their numbers alone can agree by chance: as many values are there
+    // again as the consumer takes others for undone. Where only the oldest is the same, that shows once it is done.
+    let agree = *in_hand == state["messages"] && number(&consumer["ack_floor"]["stream_seq"]) + 1 == number(&state["first_seq"]);
+    if are_all_done || !agree || *in_hand == consumer["num_redelivered"] {
         acknowledge(core, Lane::Values, &consumer, are_all_done, until).await?;
     }
     Ok(())
