@@ -3,7 +3,7 @@
 use crate::address::{Address, Login, Tls};
 use crate::error::{ConnectError, ServerError};
 use crate::lease::{self, Leases};
-use crate::link::Link;
+use crate::link::{Link, SETTLING};
 use crate::options::Options;
 use crate::pull::Inbox;
 use crate::runtime::spawn;
@@ -23,6 +23,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 const MOST_HELD_UP: Duration = Duration::from_secs(5);
 /// How long a consumer counts as freed. In a cluster another server than the one of this connection may be killed meanwhile.
 const FREE_FOR: Duration = Duration::from_secs(60);
+/// How often a client asks again before it takes its queue for deleted.
+const ASK_IF_GONE: usize = 3;
 /// How long the first connection may take in all.
 const OPENING: Duration = Duration::from_secs(20);
 
@@ -119,11 +121,16 @@ impl Core {
     /// Asks how things stand, and tells everybody who waits.
     pub(crate) async fn look(&self, until: Until) -> Result<State, ServerError> {
         self.here()?;
-        let state = stream::state(&self.link, &self.names, &self.names.queue, until).await;
-        let gone = match &state {
-            Ok(state) => state.born != self.shape.born,
-            Err(error) => matches!(error, ServerError::Gone { .. }),
-        };
+        let ask = || stream::state(&self.link, &self.names, &self.names.queue, until);
+        let mut state = ask().await;
+        // A server of a cluster that begins may not have all it knows together for a moment, and nothing takes it back here.
+        for _ in 0..ASK_IF_GONE {
+            if self.is_gone(&state) && !until.is_over() {
+                tokio::time::sleep(until.left(SETTLING)).await;
+                state = ask().await;
+            }
+        }
+        let gone = self.is_gone(&state);
         let shut_down = state.as_ref().is_ok_and(|state| state.shut_down);
         if gone || shut_down {
             let standing = if gone { Standing::Gone } else { Standing::ShutDown };
@@ -131,6 +138,13 @@ impl Core {
         }
         self.here()?;
         state
+    }
+
+    fn is_gone(&self, state: &Result<State, ServerError>) -> bool {
+        match state {
+            Ok(state) => state.born != self.shape.born,
+            Err(error) => matches!(error, ServerError::Gone { .. }),
+        }
     }
 
     pub(crate) async fn shut_down(&self, until: Until) -> Result<(), ServerError> {

@@ -183,6 +183,8 @@ pub(crate) struct ApiError {
 }
 
 impl ApiError {
+    /// Fewer servers of the cluster are there than the stream has replicas.
+    pub(crate) const NO_PEERS: u64 = 10005;
     pub(crate) const NO_CONSUMER: u64 = 10014;
     pub(crate) const NO_MESSAGE: u64 = 10037;
     pub(crate) const NO_STREAM: u64 = 10059;
@@ -193,8 +195,8 @@ impl ApiError {
     pub(crate) const NOT_DELETED: [u64; 2] = [10043, 10057];
     pub(crate) const FULL: u64 = 10077;
     pub(crate) const NOT_ENABLED: [u64; 2] = [10039, 10076];
-    /// Not available, no leader, storage resources, too many requests.
-    const PASSING: [u64; 4] = [10008, 10009, 10119, 10167];
+    /// Not available, no leader, the servers of the stream or of the consumer are away, the same put is on its way, too many requests.
+    const PASSING: [u64; 6] = [10008, 10009, 10118, 10119, 10158, 10167];
 
     pub(crate) fn of(answer: &Value) -> Option<Self> {
         Self::of_receipt(answer.get("error").cloned())

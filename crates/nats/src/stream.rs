@@ -10,9 +10,11 @@
 
 use crate::core::Lane;
 use crate::error::{ConnectError, ServerError};
-use crate::link::{ApiError, Link, SETTLING};
+use crate::link::{ApiError, Link, SETTLING, Unheard};
 use crate::options::Options;
 use crate::until::Until;
+use async_nats::HeaderMap;
+use bytes::Bytes;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -25,6 +27,8 @@ const CLAIMS_LAST: Duration = Duration::from_secs(7 * 24 * 3600);
 const MARK: &str = "work queue of multiproc, layout ";
 /// What the streams are, what their messages say, and what claims mean. A client leaves a queue of another layout alone.
 const LAYOUT: u64 = 1;
+/// A cluster whose servers begin may not know all of them yet for so long.
+const FORMING: Duration = Duration::from_secs(10);
 /// How the time begins that a server gives for what was not made yet.
 const YEAR_ONE: &str = "0001-01-01T";
 
@@ -190,11 +194,19 @@ fn claims_config(names: &Names, values: &Value) -> Value {
 
 /// Makes a stream. Another client may make it at the same moment: then its configuration counts.
 async fn make(link: &Link, names: &Names, stream: &str, config: Value, until: Until) -> Result<Value, ConnectError> {
-    match link.api(&format!("STREAM.CREATE.{stream}"), &config, until).await? {
-        Ok(made) => check_echo(stream, &config, &made["config"]).map(|()| made),
-        Err(error) if ApiError::NOT_ENABLED.contains(&error.code) => Err(ServerError::NoJetStream.into()),
-        // The other one's subjects are in the way of this one's, or its configuration is.
-        Err(error) => info(link, stream, until).await?.map_err(|_| refused(names, error)),
+    let forming = until.within(FORMING);
+    loop {
+        match link.api(&format!("STREAM.CREATE.{stream}"), &config, until).await? {
+            Ok(made) => return check_echo(stream, &config, &made["config"]).map(|()| made),
+            Err(error) if ApiError::NOT_ENABLED.contains(&error.code) => return Err(ServerError::NoJetStream.into()),
+            Err(error) if error.code == ApiError::NO_PEERS && !forming.is_over() => tokio::time::sleep(SETTLING).await,
+            Err(mut error) if error.code == ApiError::NO_PEERS => {
+                error.text += ": start as many servers of the cluster as replicas asks for, or ask for fewer";
+                return Err(refused(names, error));
+            }
+            // The other one's subjects are in the way of this one's, or its configuration is.
+            Err(error) => return info(link, stream, until).await?.map_err(|_| refused(names, error)),
+        }
     }
 }
 
@@ -281,6 +293,34 @@ pub(crate) async fn shut_down(link: &Link, names: &Names, until: Until) -> Resul
     config["subjects"] = json!([names.subject("shutdown")]);
     let done = link.api(&format!("STREAM.UPDATE.{}", names.queue), &config, until).await?;
     done.map(drop).map_err(|error| gone_or(names, error))
+}
+
+/// Stores a message in a stream beside the values. The inner error is JetStream's.
+///
+/// In a cluster nobody takes it while the stream elects a leader. That is not as if the stream were gone.
+pub(crate) async fn store(
+    link: &Link,
+    stream: &str,
+    (subject, headers, payload): (&str, Option<&HeaderMap>, &Bytes),
+    until: Until,
+) -> Result<Result<(), ApiError>, ServerError> {
+    loop {
+        match link.ask(subject, headers, payload, until).await {
+            Ok(answer) => match ApiError::of(&serde_json::from_slice(&answer.payload).unwrap_or_default()) {
+                Some(error) if error.is_passing() && !until.is_over() => {}
+                Some(error) => return Ok(Err(error)),
+                None => return Ok(Ok(())),
+            },
+            Err(Unheard::Nobody) if until.is_over() => return Err(ServerError::Unanswered),
+            Err(Unheard::Nobody) => {
+                if let Err(error) = info(link, stream, until).await? {
+                    return Ok(Err(error));
+                }
+            }
+            Err(unheard) => return Err(unheard.into()),
+        }
+        tokio::time::sleep(until.left(SETTLING)).await;
+    }
 }
 
 /// A message of a stream, read without being taken: its headers and its payload, both in base64.

@@ -79,6 +79,11 @@ async fn handed_out(core: &Core, stream: &str, last: u64, everything: bool, unti
     let details = json!({ "deleted_details": true });
     let state = core.link.api(&format!("STREAM.INFO.{stream}"), &details, until).await?;
     let state = state.map_err(|error| gone_or(&core.names, error))?["state"].take();
+    // In a cluster a server that leads the stream since a moment ago may not have all of it together. What it does not know of yet is not
+    // what is done.
+    if number(&state["last_seq"]) < last {
+        return Err(ServerError::Unanswered);
+    }
     let first = number(&state["first_seq"]);
     let before = first.saturating_sub(1);
     let removed: HashSet<u64> = state["deleted"].as_array().into_iter().flatten().filter_map(Value::as_u64).collect();

@@ -14,18 +14,17 @@ pub(crate) enum Mode {
     Stall,
     /// Connections are closed, and new ones too.
     Cut,
-    /// Streams look as a server of 2.9 shows one that it makes just now.
-    Unborn,
 }
 
-/// The time when such a stream was made.
-pub(crate) const UNBORN: &str = "\"created\":\"0001-01-01T00:00:00Z\"";
+/// When a stream was made, as a server of 2.9 says it to others while it makes the stream.
+const UNBORN: &[u8] = b"\"created\":\"0001-01-01T00:00:00Z\"";
 
 struct Shared {
     mode: Mutex<Mode>,
     changed: Condvar,
     open: Mutex<Vec<TcpStream>>,
     seen: Mutex<Vec<u8>>,
+    births_to_hide: Mutex<usize>,
 }
 
 pub(crate) struct Proxy {
@@ -42,6 +41,7 @@ impl Proxy {
             changed: Condvar::new(),
             open: Mutex::default(),
             seen: Mutex::default(),
+            births_to_hide: Mutex::default(),
         });
         let here = Arc::clone(&shared);
         std::thread::spawn(move || {
@@ -68,6 +68,11 @@ impl Proxy {
         self.shared.seen.lock().unwrap().clone()
     }
 
+    /// So many of the next things that the server describes look as if it made them just now.
+    pub(crate) fn hide_births(&self, times: usize) {
+        *self.shared.births_to_hide.lock().unwrap() = times;
+    }
+
     pub(crate) fn set(&self, mode: Mode) {
         *self.shared.mode.lock().unwrap() = mode;
         self.shared.changed.notify_all();
@@ -87,9 +92,7 @@ fn carry(mut from: TcpStream, mut to: TcpStream, shared: &Shared) {
         if let Mode::Delay(delay) = mode {
             std::thread::sleep(delay);
         }
-        if mode == Mode::Unborn {
-            hide_births(&mut piece[..len]);
-        }
+        hide_births(&mut piece[..len], &mut shared.births_to_hide.lock().unwrap());
         shared.seen.lock().unwrap().extend_from_slice(&piece[..len]);
         if to.write_all(&piece[..len]).is_err() {
             break;
@@ -100,13 +103,14 @@ fn carry(mut from: TcpStream, mut to: TcpStream, shared: &Shared) {
 }
 
 /// Puts another time where a message says when something was made. It stays as long as it was.
-fn hide_births(piece: &mut [u8]) {
+fn hide_births(piece: &mut [u8], times: &mut usize) {
     const KEY: &[u8] = b"\"created\":\"";
     for place in 0..piece.len() {
-        let Some(time) = piece[place..].strip_prefix(KEY) else { continue };
+        let Some(time) = piece[place..].strip_prefix(KEY).filter(|_| *times > 0) else { continue };
         let Some(end) = time.iter().position(|&byte| byte == b'"') else { continue };
         let all = &mut piece[place..=place + KEY.len() + end];
         all.fill(b' ');
-        all[..UNBORN.len()].copy_from_slice(UNBORN.as_bytes());
+        all[..UNBORN.len()].copy_from_slice(UNBORN);
+        *times -= 1;
     }
 }
