@@ -4,6 +4,8 @@
 //! cargo bench -p multiproc-nats --bench speed -- nats://127.0.0.1:4222
 //! ```
 //!
+//! A second argument says how many servers of a cluster keep each value: 1 or 3.
+//!
 //! It makes the streams `speed` and `speed-raw`, and deletes them in the end. The rounds alternate. Rates are
 //! medians, and so is the ratio: of the ratios of each round, since a busy machine slows one round down and not another.
 
@@ -20,10 +22,14 @@ const AHEAD: usize = 256;
 const LEN: usize = 128;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let server = std::env::args().nth(1).unwrap_or("nats://127.0.0.1:4222".into());
+    // Cargo adds an argument of its own.
+    let mut arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with("--"));
+    let server = arguments.next().unwrap_or("nats://127.0.0.1:4222".into());
+    let replicas: u8 = arguments.next().map_or(Ok(1), |replicas| replicas.parse())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let raw = runtime.block_on(Raw::open(&server))?;
-    let queue: RemoteQueue<Vec<u8>> = RemoteQueue::builder().prefetch(AHEAD).connect(&format!("{server}/speed"))?;
+    let raw = runtime.block_on(Raw::open(&server, replicas))?;
+    let queue: RemoteQueue<Vec<u8>> =
+        RemoteQueue::builder().prefetch(AHEAD).replicas(replicas).connect(&format!("{server}/speed"))?;
     let mut times: [[Vec<f64>; 2]; 4] = Default::default();
     for round in 0..ROUNDS {
         // Which one goes first alternates, too.
@@ -92,13 +98,14 @@ struct Raw {
 }
 
 impl Raw {
-    async fn open(server: &str) -> Result<Self, Box<dyn Error>> {
+    async fn open(server: &str, replicas: u8) -> Result<Self, Box<dyn Error>> {
         let context = jetstream::new(async_nats::connect(server).await?);
         let config = stream::Config {
             name: "speed-raw".into(),
             subjects: vec!["speed-raw.put".into()],
             retention: stream::RetentionPolicy::WorkQueue,
             discard: stream::DiscardPolicy::New,
+            num_replicas: replicas.into(),
             ..Default::default()
         };
         let stream = context.create_stream(config).await?;

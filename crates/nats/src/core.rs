@@ -3,11 +3,12 @@
 use crate::address::{Address, Login, Tls};
 use crate::error::{ConnectError, ServerError};
 use crate::lease::{self, Leases};
-use crate::link::Link;
+use crate::link::{Link, SETTLING};
 use crate::options::Options;
 use crate::pull::Inbox;
 use crate::runtime::spawn;
 use crate::stream::{self, Names, Shape, State};
+use crate::tidy;
 use crate::until::Until;
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -22,6 +23,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 const MOST_HELD_UP: Duration = Duration::from_secs(5);
 /// How long a consumer counts as freed. In a cluster another server than the one of this connection may be killed meanwhile.
 const FREE_FOR: Duration = Duration::from_secs(60);
+/// How often a client asks again before it takes its queue for deleted.
+const ASK_IF_GONE: usize = 3;
 /// How long the first connection may take in all.
 const OPENING: Duration = Duration::from_secs(20);
 
@@ -67,7 +70,7 @@ impl Core {
         let until = Until::after(OPENING);
         let link = Link::connect(address, login, tls).await?;
         let names = Names::new(address.queue());
-        let shape = stream::open(&link, &names, options, until).await.map_err(|error| match error {
+        let (shape, state) = stream::open(&link, &names, options, until).await.map_err(|error| match error {
             ConnectError::Server(why) if matches!(*why, ServerError::NoJetStream) => {
                 ConnectError::NoJetStream { servers: address.servers().join(", ") }
             }
@@ -81,7 +84,7 @@ impl Core {
             next_pull: [next(Lane::Values), next(Lane::Dead)],
             put_subject: names.subject("put"),
             leases: Leases::new(shape.lease),
-            standing: watch::channel(Standing::Open).0,
+            standing: watch::channel(if state.shut_down { Standing::ShutDown } else { Standing::Open }).0,
             inboxes: Mutex::default(),
             looks: Mutex::new([Look { at: Instant::now(), freed: None }; 2]),
             puts: Counter::new(),
@@ -89,7 +92,6 @@ impl Core {
             names,
             shape,
         });
-        core.look(until).await?;
         spawn(watch_over(Arc::downgrade(&core), core.link.client().clone(), core.names.subject("notice")));
         spawn(lease::keep(Arc::downgrade(&core), core.shape.lease));
         Ok(core)
@@ -119,11 +121,16 @@ impl Core {
     /// Asks how things stand, and tells everybody who waits.
     pub(crate) async fn look(&self, until: Until) -> Result<State, ServerError> {
         self.here()?;
-        let state = stream::state(&self.link, &self.names, &self.names.queue, until).await;
-        let gone = match &state {
-            Ok(state) => state.born != self.shape.born,
-            Err(error) => matches!(error, ServerError::Gone { .. }),
-        };
+        let ask = || stream::state(&self.link, &self.names, &self.names.queue, until);
+        let mut state = ask().await;
+        // A server of a cluster that begins may not have all it knows together for a moment, and nothing takes it back here.
+        for _ in 0..ASK_IF_GONE {
+            if self.is_gone(&state) && !until.is_over() {
+                tokio::time::sleep(until.left(SETTLING)).await;
+                state = ask().await;
+            }
+        }
+        let gone = self.is_gone(&state);
         let shut_down = state.as_ref().is_ok_and(|state| state.shut_down);
         if gone || shut_down {
             let standing = if gone { Standing::Gone } else { Standing::ShutDown };
@@ -131,6 +138,13 @@ impl Core {
         }
         self.here()?;
         state
+    }
+
+    fn is_gone(&self, state: &Result<State, ServerError>) -> bool {
+        match state {
+            Ok(state) => state.born != self.shape.born,
+            Err(error) => matches!(error, ServerError::Gone { .. }),
+        }
     }
 
     pub(crate) async fn shut_down(&self, until: Until) -> Result<(), ServerError> {
@@ -152,9 +166,9 @@ impl Core {
             spawn(async move {
                 // What goes wrong here goes wrong again after the next request.
                 let until = Until::after(FREE_FOR);
-                let _ = stream::free(&core, lane, until).await;
+                let _ = tidy::free(&core, lane, until).await;
                 if is_last {
-                    let _ = stream::tidy(&core, until).await;
+                    let _ = tidy::tidy(&core, until).await;
                 }
             });
         }

@@ -76,12 +76,9 @@ impl Hold {
     pub(crate) async fn claim(&mut self, until: Until) -> Result<bool, ServerError> {
         let core = &self.core;
         let subject = core.claim_subject(self.sequence);
-        let claim = core.link.ask(&subject, None, &Bytes::from(self.count.to_string()), until).await;
-        claim.map(drop).or_else(|unheard| match unheard {
-            // The stream of the claims is gone. Values that lapse are then done without a look.
-            Unheard::Nobody => Ok(()),
-            unheard => Err(ServerError::from(unheard)),
-        })?;
+        let claim = Bytes::from(self.count.to_string());
+        // Where it is refused, the stream of the claims is gone or full. Values that lapse are then done without a look.
+        let _ = stream::store(&core.link, &core.names.claims, (&subject, None, &claim), until).await?;
         let there = stream::read(&core.link, &core.names.queue, json!({ "seq": self.sequence }), until).await?.is_some();
         if !there {
             self.end();
@@ -112,12 +109,9 @@ impl Hold {
         headers.insert(COUNT, self.count.min(limit).to_string());
         headers.insert(ID, self.sequence.to_string());
         headers.insert(UNREADABLE, if unreadable { "1" } else { "0" });
-        let answer = core.link.ask(&core.names.subject("dead"), Some(&headers), &payload, until).await;
-        let answer = answer.map_err(|unheard| NotEnded::Server(unheard.into()))?;
-        let answer = serde_json::from_slice(&answer.payload).unwrap_or_default();
-        if let Some(error) = crate::link::ApiError::of(&answer) {
-            return Err(NotEnded::Server(error.into()));
-        }
+        let letter = (&*core.names.subject("dead"), Some(&headers), &payload);
+        let stored = stream::store(&core.link, &core.names.dead, letter, until).await.map_err(NotEnded::Server)?;
+        stored.map_err(|error| NotEnded::Server(error.into()))?;
         self.acknowledge(NO_MORE, until).await
     }
 

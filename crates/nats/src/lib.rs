@@ -19,6 +19,7 @@ mod queue;
 mod report;
 mod runtime;
 mod stream;
+mod tidy;
 mod until;
 mod work;
 

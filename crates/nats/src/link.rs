@@ -15,7 +15,7 @@ use tokio::sync::watch;
 /// A question is asked again after this time without an answer. A connection that comes back is noticed at once.
 const ASK_AGAIN: Duration = Duration::from_secs(3);
 /// JetStream answers nothing for a moment after a server begins and while a cluster elects.
-const SETTLING: Duration = Duration::from_millis(100);
+pub(crate) const SETTLING: Duration = Duration::from_millis(100);
 
 /// The connection. It connects again by itself, for ever.
 #[derive(Debug)]
@@ -183,16 +183,20 @@ pub(crate) struct ApiError {
 }
 
 impl ApiError {
+    /// Fewer servers of the cluster are there than the stream has replicas.
+    pub(crate) const NO_PEERS: u64 = 10005;
     pub(crate) const NO_CONSUMER: u64 = 10014;
     pub(crate) const NO_MESSAGE: u64 = 10037;
-    pub(crate) const OTHER_CONFIG: u64 = 10058;
     pub(crate) const NO_STREAM: u64 = 10059;
+    /// The stream is being made just now, or being deleted. A server of 2.9 says so in words only.
+    const NO_STREAM_YET: u64 = 10096;
+    const NO_STREAM_YET_TEXT: &str = "invalid stream";
     /// The message to delete is not there.
     pub(crate) const NOT_DELETED: [u64; 2] = [10043, 10057];
     pub(crate) const FULL: u64 = 10077;
     pub(crate) const NOT_ENABLED: [u64; 2] = [10039, 10076];
-    /// Not available, no leader, storage resources, too many requests.
-    const PASSING: [u64; 4] = [10008, 10009, 10119, 10167];
+    /// Not available, no leader, the servers of the stream or of the consumer are away, the same put is on its way, too many requests.
+    const PASSING: [u64; 6] = [10008, 10009, 10118, 10119, 10158, 10167];
 
     pub(crate) fn of(answer: &Value) -> Option<Self> {
         Self::of_receipt(answer.get("error").cloned())
@@ -203,6 +207,10 @@ impl ApiError {
         let error = error?;
         let code = error.get("err_code").or_else(|| error.get("code")).and_then(Value::as_u64).unwrap_or(0);
         Some(Self { code, text: error.get("description").and_then(Value::as_str).unwrap_or("no reason given").into() })
+    }
+
+    pub(crate) fn is_of_no_stream_yet(&self) -> bool {
+        self.code == Self::NO_STREAM_YET || self.text == Self::NO_STREAM_YET_TEXT
     }
 
     pub(crate) fn is_passing(&self) -> bool {

@@ -7,6 +7,7 @@ use crate::options::{Builder, Options};
 use crate::prefetch::Prefetch;
 use crate::runtime::{anywhere, runtime, wait};
 use crate::stream;
+use crate::tidy::tidy;
 use crate::until::Until;
 use futures_util::StreamExt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -247,7 +248,7 @@ impl<T> RemoteQueue<T> {
             };
             if tokio::time::timeout(until.left(LOOK_AGAIN), heard).await.is_err() && !until.is_over() {
                 // What goes wrong here goes wrong again when it looks.
-                let _ = stream::tidy(core, until).await;
+                let _ = tidy(core, until).await;
             }
             tokio::time::sleep(until.left(PAUSE)).await;
         }

@@ -8,14 +8,14 @@
 //!
 //! A shutdown gives `jobs` another subject. From then on no server takes a put, whatever client it comes from, and each client sees why.
 
-use crate::core::{Core, Lane};
+use crate::core::Lane;
 use crate::error::{ConnectError, ServerError};
-use crate::link::{ApiError, Link};
+use crate::link::{ApiError, Link, SETTLING, Unheard};
 use crate::options::Options;
 use crate::until::Until;
+use async_nats::HeaderMap;
+use bytes::Bytes;
 use serde_json::{Value, json};
-use std::collections::HashSet;
-use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 /// How long the server knows the ids of puts, and takes a second one with the same id for the same put.
@@ -27,6 +27,10 @@ const CLAIMS_LAST: Duration = Duration::from_secs(7 * 24 * 3600);
 const MARK: &str = "work queue of multiproc, layout ";
 /// What the streams are, what their messages say, and what claims mean. A client leaves a queue of another layout alone.
 const LAYOUT: u64 = 1;
+/// A cluster whose servers begin may not know all of them yet for so long.
+const FORMING: Duration = Duration::from_secs(10);
+/// How the time begins that a server gives for what was not made yet.
+const YEAR_ONE: &str = "0001-01-01T";
 
 /// The names of a queue's parts on the server.
 #[derive(Debug)]
@@ -77,17 +81,29 @@ pub(crate) struct State {
     pub(crate) shut_down: bool,
 }
 
-/// Opens the queue, or makes it.
-pub(crate) async fn open(link: &Link, names: &Names, options: &Options, until: Until) -> Result<Shape, ConnectError> {
+/// Opens the queue, or makes it, and tells how it stands.
+///
+/// Others may make it at the same moment, or delete it: then it begins again.
+pub(crate) async fn open(link: &Link, names: &Names, options: &Options, until: Until) -> Result<(Shape, State), ConnectError> {
     options.check()?;
-    let info = match info(link, &names.queue, until).await? {
-        Ok(found) => found,
-        Err(error) if error.code == ApiError::NO_STREAM => {
-            make(link, names, &names.queue, values_config(names, options), until).await?
+    loop {
+        match open_once(link, names, options, until).await {
+            Err(ConnectError::Server(why)) if matches!(*why, ServerError::Gone { .. }) && !until.is_over() => {
+                tokio::time::sleep(until.left(SETTLING)).await;
+            }
+            Err(ConnectError::Server(why)) if matches!(*why, ServerError::Gone { .. }) => {
+                let why = "its streams do not stay there for as long as an open takes: look who deletes them".into();
+                return Err(ConnectError::Refused { queue: names.queue.clone(), why });
+            }
+            opened => return opened,
         }
-        Err(error) => return Err(ServerError::from(error).into()),
-    };
+    }
+}
+
+/// Opens the queue. [`ServerError::Gone`]: a part of it is not there, or not yet.
+async fn open_once(link: &Link, names: &Names, options: &Options, until: Until) -> Result<(Shape, State), ConnectError> {
     let created = names.queue.as_str();
+    let info = found_or_made(link, names, created, values_config(names, options), until).await?;
     let config = &info["config"];
     let max_deliveries = max_deliveries(created, config)?;
     let found = |what: &str, found: &Value, expected: &Value| match found == expected {
@@ -106,17 +122,29 @@ pub(crate) async fn open(link: &Link, names: &Names, options: &Options, until: U
     if let Some(asked) = options.replicas {
         found("replicas", &config["num_replicas"], &json!(asked))?;
     }
-    let lease = consumer(link, &names.queue, "workers", options.lease, until).await?;
+    consumer(link, names, created, "workers", options.lease, until).await?;
     for (stream, config) in [(&names.dead, dead_config(names, config)), (&names.claims, claims_config(names, config))] {
-        if let Err(error) = self::info(link, stream, until).await? {
-            match error.code {
-                ApiError::NO_STREAM => drop(make(link, names, stream, config, until).await?),
-                _ => return Err(ServerError::from(error).into()),
-            }
-        }
+        found_or_made(link, names, stream, config, until).await?;
     }
-    consumer(link, &names.dead, "readers", Some(lease), until).await?;
-    Ok(Shape { capacity, max_deliveries, lease, born: born(&info) })
+    // Looked at again: of several clients that made it at once, the last one set the lease.
+    let lease = consumer(link, names, created, "workers", options.lease, until).await?;
+    consumer(link, names, &names.dead, "readers", Some(lease), until).await?;
+    // In a cluster only a stream whose consumer is there surely shows when it was made.
+    let state = state(link, names, created, until).await?;
+    Ok((Shape { capacity, max_deliveries, lease, born: state.born.clone() }, state))
+}
+
+/// A stream of the queue, made if it is not there.
+async fn found_or_made(link: &Link, names: &Names, stream: &str, config: Value, until: Until) -> Result<Value, ConnectError> {
+    let info = match info(link, stream, until).await? {
+        Err(error) if error.code == ApiError::NO_STREAM => make(link, names, stream, config, until).await?,
+        info => info.map_err(|error| gone_or(names, error))?,
+    };
+    // A server of 2.9 shows others a stream that it makes just now. It has no store yet, and nothing works with it.
+    if info["created"].as_str().is_some_and(|created| created.starts_with(YEAR_ONE)) {
+        return Err(ServerError::Gone { queue: names.queue.clone() }.into());
+    }
+    Ok(info)
 }
 
 /// Reads what the description of a queue's stream says: `work queue of multiproc, layout 1, max_deliveries=0`.
@@ -169,13 +197,19 @@ fn claims_config(names: &Names, values: &Value) -> Value {
 
 /// Makes a stream. Another client may make it at the same moment: then its configuration counts.
 async fn make(link: &Link, names: &Names, stream: &str, config: Value, until: Until) -> Result<Value, ConnectError> {
-    match link.api(&format!("STREAM.CREATE.{stream}"), &config, until).await? {
-        Ok(made) => check_echo(stream, &config, &made["config"]).map(|()| made),
-        Err(error) if error.code == ApiError::OTHER_CONFIG => {
-            info(link, stream, until).await?.map_err(|error| refused(names, error))
+    let forming = until.within(FORMING);
+    loop {
+        match link.api(&format!("STREAM.CREATE.{stream}"), &config, until).await? {
+            Ok(made) => return check_echo(stream, &config, &made["config"]).map(|()| made),
+            Err(error) if ApiError::NOT_ENABLED.contains(&error.code) => return Err(ServerError::NoJetStream.into()),
+            Err(error) if error.code == ApiError::NO_PEERS && !forming.is_over() => tokio::time::sleep(SETTLING).await,
+            Err(mut error) if error.code == ApiError::NO_PEERS => {
+                error.text += ": start as many servers of the cluster as replicas asks for, or ask for fewer";
+                return Err(refused(names, error));
+            }
+            // The other one's subjects are in the way of this one's, or its configuration is.
+            Err(error) => return info(link, stream, until).await?.map_err(|_| refused(names, error)),
         }
-        Err(error) if ApiError::NOT_ENABLED.contains(&error.code) => Err(ServerError::NoJetStream.into()),
-        Err(error) => Err(refused(names, error)),
     }
 }
 
@@ -192,6 +226,7 @@ fn check_echo(stream: &str, sent: &Value, echoed: &Value) -> Result<(), ConnectE
 /// Opens a stream's consumer, or makes it, and returns its lease. The server would silently change one that is there.
 async fn consumer(
     link: &Link,
+    names: &Names,
     stream: &str,
     name: &str,
     lease: Option<Duration>,
@@ -206,11 +241,11 @@ async fn consumer(
             });
             let body = json!({ "stream_name": stream, "config": config });
             let made = link.api(&format!("CONSUMER.DURABLE.CREATE.{stream}.{name}"), &body, until).await?;
-            let made = made.map_err(ServerError::from)?;
+            let made = made.map_err(|error| not_yet_or(names, error))?;
             check_echo(stream, &config, &made["config"])?;
             made
         }
-        Err(error) => return Err(ServerError::from(error).into()),
+        Err(error) => return Err(not_yet_or(names, error).into()),
     };
     let ack_wait = Duration::from_nanos(found["config"]["ack_wait"].as_u64().unwrap_or_default());
     match lease {
@@ -226,7 +261,12 @@ pub(crate) async fn info(link: &Link, stream: &str, until: Until) -> Result<Resu
 }
 
 /// What the server knows of the consumer of a lane.
-async fn consumer_of(link: &Link, names: &Names, lane: Lane, until: Until) -> Result<Result<Value, ApiError>, ServerError> {
+pub(crate) async fn consumer_of(
+    link: &Link,
+    names: &Names,
+    lane: Lane,
+    until: Until,
+) -> Result<Result<Value, ApiError>, ServerError> {
     let (stream, name) = names.of(lane);
     link.api(&format!("CONSUMER.INFO.{stream}.{name}"), &json!({}), until).await
 }
@@ -265,6 +305,34 @@ pub(crate) async fn shut_down(link: &Link, names: &Names, until: Until) -> Resul
     done.map(drop).map_err(|error| gone_or(names, error))
 }
 
+/// Stores a message in a stream beside the values. The inner error is JetStream's.
+///
+/// In a cluster nobody takes it while the stream elects a leader. That is not as if the stream were gone.
+pub(crate) async fn store(
+    link: &Link,
+    stream: &str,
+    (subject, headers, payload): (&str, Option<&HeaderMap>, &Bytes),
+    until: Until,
+) -> Result<Result<(), ApiError>, ServerError> {
+    loop {
+        match link.ask(subject, headers, payload, until).await {
+            Ok(answer) => match ApiError::of(&serde_json::from_slice(&answer.payload).unwrap_or_default()) {
+                Some(error) if error.is_passing() && !until.is_over() => {}
+                Some(error) => return Ok(Err(error)),
+                None => return Ok(Ok(())),
+            },
+            Err(Unheard::Nobody) if until.is_over() => return Err(ServerError::Unanswered),
+            Err(Unheard::Nobody) => {
+                if let Err(error) = info(link, stream, until).await? {
+                    return Ok(Err(error));
+                }
+            }
+            Err(unheard) => return Err(unheard.into()),
+        }
+        tokio::time::sleep(until.left(SETTLING)).await;
+    }
+}
+
 /// A message of a stream, read without being taken: its headers and its payload, both in base64.
 pub(crate) async fn read(link: &Link, stream: &str, which: Value, until: Until) -> Result<Option<Value>, ServerError> {
     match link.api(&format!("STREAM.MSG.GET.{stream}"), &which, until).await? {
@@ -272,105 +340,6 @@ pub(crate) async fn read(link: &Link, stream: &str, which: Value, until: Until) 
         Err(error) if matches!(error.code, ApiError::NO_MESSAGE | ApiError::NO_STREAM) => Ok(None),
         Err(error) => Err(error.into()),
     }
-}
-
-/// Frees the consumer of a lane if it is held up: values wait, and a request for them came back with nothing.
-///
-/// A server before 2.10.25 that was killed may take values for undone that were done and removed. After each lease it tries all of those
-/// again before anything else. At each one that it does not find it stops until something happens, as another request.
-pub(crate) async fn free(core: &Core, lane: Lane, until: Until) -> Result<(), ServerError> {
-    let Core { link, names, .. } = core;
-    let consumer = consumer_of(link, names, lane, until).await?.map_err(|error| gone_or(names, error))?;
-    if consumer["num_pending"] != 0 && consumer["num_redelivered"] != 0 {
-        acknowledge(core, lane, &consumer, false, until).await?;
-    }
-    Ok(())
-}
-
-/// Makes the stream and the consumer of the values agree when no value waits.
-///
-/// A server of 2.9 that was killed may have values in the stream again that its consumer knows as done: nobody gets them, and a join would
-/// wait for ever. They are taken out only when the consumer has acknowledged everything up to the last message of this very stream. Before
-/// that, it may have to forget what it takes for undone and is not there, as in [`free`].
-pub(crate) async fn tidy(core: &Core, until: Until) -> Result<(), ServerError> {
-    let Core { link, names, .. } = core;
-    let consumer = consumer_of(link, names, Lane::Values, until).await?.map_err(|error| gone_or(names, error))?;
-    // Asked second: a put in between makes the two differ.
-    let state = info(link, &names.queue, until).await?.map_err(|error| gone_or(names, error))?["state"].take();
-    if consumer["num_pending"] != 0 || state["messages"] == 0 {
-        return Ok(());
-    }
-    let in_hand = &consumer["num_ack_pending"];
-    let are_all_done = *in_hand == 0 && consumer["ack_floor"]["stream_seq"] == state["last_seq"];
-    if are_all_done || *in_hand != state["messages"] || *in_hand == consumer["num_redelivered"] {
-        acknowledge(core, Lane::Values, &consumer, are_all_done, until).await?;
-    }
-    Ok(())
-}
-
-/// Acknowledges of what was handed out what is in the stream no more, or everything that is left there.
-///
-/// Only what is done leaves the stream, so nothing depends on an acknowledgement of what is not there. The server does not say which of
-/// those it takes for undone, and they can be a hundred thousand. So it is told once in a connection: it forgets only when it is killed.
-async fn acknowledge(core: &Core, lane: Lane, consumer: &Value, everything: bool, until: Until) -> Result<(), ServerError> {
-    // Of a thousand clients that see the need at the same moment, a few do it.
-    let is_enough = !RandomState::new().hash_one(0).is_multiple_of(number(&consumer["num_waiting"]) / 4 + 1);
-    let connection = core.link.connection();
-    if is_enough || !everything && !core.begin_to_free(lane, connection) {
-        return Ok(());
-    }
-    let (stream, name) = core.names.of(lane);
-    let all = async {
-        for place in handed_out(core, stream, number(&consumer["delivered"]["stream_seq"]), everything, until).await? {
-            // Its number among the deliveries is 0. From another one the server may conclude that all before it are acknowledged.
-            let subject = format!("$JS.ACK.{stream}.{name}.1.{place}.0.0.0");
-            // One that is lost was lost with the connection.
-            let _ = core.link.client().publish(subject, "+ACK".into()).await;
-        }
-        Ok(())
-    };
-    let ended = tokio::time::timeout(until.left(WINDOW), all).await.unwrap_or(Err(ServerError::Unanswered));
-    if ended.is_err() {
-        core.is_not_free(lane);
-    }
-    ended
-}
-
-/// What was handed out up to a place and is there no more, or all that may be there, with one before the first that is there. With nothing
-/// in hand, an acknowledgement of that one tells the server that all are acknowledged.
-async fn handed_out(core: &Core, stream: &str, last: u64, everything: bool, until: Until) -> Result<Vec<u64>, ServerError> {
-    let details = json!({ "deleted_details": true });
-    let state = core.link.api(&format!("STREAM.INFO.{stream}"), &details, until).await?;
-    let state = state.map_err(|error| gone_or(&core.names, error))?["state"].take();
-    let first = number(&state["first_seq"]);
-    let before = first.saturating_sub(1);
-    let removed: HashSet<u64> = state["deleted"].as_array().into_iter().flatten().filter_map(Value::as_u64).collect();
-    if everything {
-        return Ok((before..=last).filter(|place| !removed.contains(place)).collect());
-    }
-    // An old server does not list what it removed at the beginning of a file, nor what was in a file that it removed.
-    let is_complete = number(&state["last_seq"]) == before + number(&state["messages"]) + removed.len() as u64;
-    let (mut missing, mut place, mut there) = (vec![before], first, 0);
-    while place <= last {
-        let next = match () {
-            () if removed.contains(&place) => place + 1,
-            () if is_complete => place,
-            () => match read(&core.link, stream, json!({ "seq": place, "next_by_subj": ">" }), until).await? {
-                Some(next) => number(&next["seq"]).min(last + 1),
-                // The server says the same when it can't read one. So it counts only if all that are there were seen.
-                None if there == number(&state["messages"]) => last + 1,
-                None => break,
-            },
-        };
-        missing.extend(place..next);
-        there += u64::from(next == place);
-        place = next.max(place + 1);
-    }
-    Ok(missing)
-}
-
-fn number(value: &Value) -> u64 {
-    value.as_u64().unwrap_or_default()
 }
 
 /// Takes a message out of a stream, whatever its consumer knows of it. One that is not there is out.
@@ -383,7 +352,12 @@ pub(crate) async fn remove(link: &Link, stream: &str, sequence: u64, until: Unti
     }
 }
 
-fn gone_or(names: &Names, error: ApiError) -> ServerError {
+/// For an open, a stream that is not there yet is as one that is gone: it tries again.
+fn not_yet_or(names: &Names, error: ApiError) -> ServerError {
+    if error.is_of_no_stream_yet() { ServerError::Gone { queue: names.queue.clone() } } else { gone_or(names, error) }
+}
+
+pub(crate) fn gone_or(names: &Names, error: ApiError) -> ServerError {
     match error.code {
         ApiError::NO_STREAM | ApiError::NO_CONSUMER => ServerError::Gone { queue: names.queue.clone() },
         _ => error.into(),

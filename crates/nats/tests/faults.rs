@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 const LEASE: Duration = Duration::from_secs(1);
 const SOON: Duration = Duration::from_secs(30);
+const ROUNDS: usize = 20;
 
 fn open(url: &str) -> RemoteQueue<String> {
     RemoteQueue::builder().lease(LEASE).connect(url).unwrap()
@@ -271,19 +272,40 @@ fn a_disk_that_is_full_is_an_error_that_gives_the_value_back() {
 #[test]
 fn many_that_connect_at_once_make_one_queue() {
     let server = server!();
-    let url = server.url("jobs");
-    std::thread::scope(|scope| {
-        let openers: Vec<_> = (0..8)
-            .map(|n| {
-                scope.spawn({
-                    let url = &url;
-                    move || open(url).put(n.to_string()).unwrap()
+    // Each round is another queue: the first moments of one are what counts.
+    for round in 0..ROUNDS {
+        let url = server.url(&format!("jobs-{round}"));
+        std::thread::scope(|scope| {
+            let openers: Vec<_> = (0..8)
+                .map(|n| {
+                    scope.spawn({
+                        let url = &url;
+                        move || open(url).put(n.to_string()).unwrap()
+                    })
                 })
-            })
-            .collect();
-        openers.into_iter().for_each(|opener| opener.join().unwrap());
-    });
-    assert_eq!(open(&url).unfinished().unwrap(), 8);
+                .collect();
+            openers.into_iter().for_each(|opener| opener.join().unwrap());
+        });
+        assert_eq!(open(&url).unfinished().unwrap(), 8);
+    }
+}
+
+#[test]
+fn an_open_waits_for_a_stream_that_is_being_made() {
+    let server = server!();
+    let proxy = Proxy::to(server.port);
+    open(&server.url("jobs")).put("job".into()).unwrap();
+    proxy.hide_births(2);
+    assert_eq!(open(&proxy.url("jobs")).unfinished(), Ok(1));
+}
+
+#[test]
+fn one_look_that_finds_another_stream_does_not_end_a_queue() {
+    let server = server!();
+    let proxy = Proxy::to(server.port);
+    let jobs = open(&proxy.url("jobs"));
+    proxy.hide_births(2);
+    assert_eq!(jobs.unfinished(), Ok(0));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 mod server;
 
-use multiproc_nats::RemoteQueue;
+use multiproc_nats::{Delivery, JoinError, RemoteQueue};
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -70,19 +70,18 @@ fn copy_files(from: &Path, to: &Path) {
     }
 }
 
-#[test]
-fn a_join_ends_although_the_server_has_values_again_that_were_done() {
-    let mut server = server!();
-    let url = server.url("jobs");
-    let jobs = open(&url);
-    jobs.put_many((0..6).map(|n| vec![n])).unwrap();
-    let mut in_hand: Vec<_> = (0..6).map(|_| jobs.get_delivery().unwrap()).collect();
+/// A queue of six values that are done. The server has the first three again, and takes the last three for undone: as many, so that their
+/// numbers agree. Before them come `held` values that stay in hand.
+fn confused(server: &mut server::Server, held: usize) -> (RemoteQueue<Vec<u8>>, Vec<Delivery<Vec<u8>>>) {
+    let jobs = open(&server.url("jobs"));
+    jobs.put_many((0..held + 6).map(|_| vec![7])).unwrap();
+    let mut first: Vec<_> = (0..held + 6).map(|_| jobs.get_delivery().unwrap()).collect();
     server.stop();
     let (values, all) = (server.path("store/jetstream/$G/streams/jobs/msgs"), server.path("all"));
     copy_files(&values, &all);
     server.restart();
-    let last = in_hand.split_off(3);
-    for value in in_hand {
+    let last = first.split_off(held + 3);
+    for value in first.split_off(held) {
         value.done().unwrap();
     }
     server.stop();
@@ -96,10 +95,37 @@ fn a_join_ends_although_the_server_has_values_again_that_were_done() {
     server.stop();
     fs::write(&state, three_done).unwrap();
     server.restart();
-    // The stream has the first three, and the consumer takes the last three for undone: as many, so that their numbers agree.
-    let worker = open(&url);
+    (jobs, first)
+}
+
+fn join(jobs: &RemoteQueue<Vec<u8>>, server: &server::Server) {
+    jobs.join_timeout(SOON).unwrap_or_else(|error| panic!("{error}: {}", server.consumer("jobs", "workers")));
+}
+
+#[test]
+fn a_join_ends_although_the_server_has_values_again_that_were_done() {
+    let mut server = server!();
+    let (jobs, _) = confused(&mut server, 0);
+    let worker = open(&server.url("jobs"));
     let worker = std::thread::spawn(move || while worker.get_delivery().is_ok_and(|value| value.done().is_ok()) {});
-    jobs.join_timeout(SOON).unwrap();
+    join(&jobs, &server);
     jobs.shutdown().unwrap();
     worker.join().unwrap();
+}
+
+#[test]
+fn a_join_without_any_worker_ends_although_the_server_has_values_again_that_were_done() {
+    let mut server = server!();
+    let (jobs, _) = confused(&mut server, 0);
+    join(&jobs, &server);
+}
+
+#[test]
+fn a_join_sees_what_the_server_has_again_once_the_values_before_that_are_done() {
+    let mut server = server!();
+    let (jobs, held) = confused(&mut server, 2);
+    let unfinished = jobs.join_timeout(LEASE * 2);
+    assert!(matches!(unfinished, Err(JoinError::Timeout { .. })), "{unfinished:?}");
+    held.into_iter().for_each(|value| drop(value.done().unwrap()));
+    join(&jobs, &server);
 }

@@ -4,11 +4,14 @@
 
 #![allow(dead_code, reason = "each test uses some of it")]
 
+pub(crate) mod cluster;
+pub(crate) mod crew;
 pub(crate) mod disk;
 pub(crate) mod proxy;
 
 use serde_json::{Value, json};
 use std::fs;
+use std::hash::{BuildHasher, RandomState};
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -49,17 +52,15 @@ impl Server {
     /// With more lines of configuration.
     pub(crate) fn with(config: &str) -> Option<Self> {
         binary()?;
-        let directory = tempfile::Builder::new().prefix("multiproc-nats-").tempdir().unwrap();
-        let mut server = Self {
-            child: None,
-            port: free_port(),
-            directory,
-            config: config.into(),
-            store: ("store", String::new()),
-            disk: None,
-        };
+        let mut server = Self::planned(free_port(), config);
         server.restart();
         Some(server)
+    }
+
+    /// Not running yet.
+    fn planned(port: u16, config: &str) -> Self {
+        let directory = tempfile::Builder::new().prefix("multiproc-nats-").tempdir().unwrap();
+        Self { child: None, port, directory, config: config.into(), store: ("store", String::new()), disk: None }
     }
 
     pub(crate) fn url(&self, queue: &str) -> String {
@@ -144,6 +145,17 @@ impl Server {
         serde_json::from_slice(&self.request(&format!("$JS.API.{what}"), body.to_string().as_bytes())).unwrap()
     }
 
+    /// Asks JetStream as another client would. `None`: there is no answer now.
+    pub(crate) fn try_api(&self, what: &str) -> Option<Value> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let asking = async {
+            let client = async_nats::connect(format!("127.0.0.1:{}", self.port)).await.ok()?;
+            client.request(format!("$JS.API.{what}"), "".into()).await.ok()
+        };
+        let answer = runtime.block_on(async { tokio::time::timeout(Duration::from_secs(2), asking).await });
+        serde_json::from_slice(&answer.ok()??.payload).ok()
+    }
+
     /// Sends a message as another client would, and returns the answer.
     pub(crate) fn request(&self, subject: &str, message: &[u8]) -> Vec<u8> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -171,8 +183,11 @@ fn greets(port: u16) -> bool {
     stream.read_exact(&mut first).is_ok() && &first == b"INFO"
 }
 
+/// A port that nobody listens at, below those that the system gives to connections: one of them that a client makes, as to a server that
+/// is away just now, could take the server's port meanwhile.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+    let mut ports = std::iter::repeat_with(|| 10_000 + (RandomState::new().hash_one(0) % 20_000) as u16);
+    ports.find(|&port| TcpListener::bind(("127.0.0.1", port)).is_ok()).unwrap()
 }
 
 /// Starts a server, or ends the test with a line that says so.

@@ -16,11 +16,15 @@ pub(crate) enum Mode {
     Cut,
 }
 
+/// When a stream was made, as a server of 2.9 says it to others while it makes the stream.
+const UNBORN: &[u8] = b"\"created\":\"0001-01-01T00:00:00Z\"";
+
 struct Shared {
     mode: Mutex<Mode>,
     changed: Condvar,
     open: Mutex<Vec<TcpStream>>,
     seen: Mutex<Vec<u8>>,
+    births_to_hide: Mutex<usize>,
 }
 
 pub(crate) struct Proxy {
@@ -37,6 +41,7 @@ impl Proxy {
             changed: Condvar::new(),
             open: Mutex::default(),
             seen: Mutex::default(),
+            births_to_hide: Mutex::default(),
         });
         let here = Arc::clone(&shared);
         std::thread::spawn(move || {
@@ -63,6 +68,11 @@ impl Proxy {
         self.shared.seen.lock().unwrap().clone()
     }
 
+    /// So many of the next things that the server describes look as if it made them just now.
+    pub(crate) fn hide_births(&self, times: usize) {
+        *self.shared.births_to_hide.lock().unwrap() = times;
+    }
+
     pub(crate) fn set(&self, mode: Mode) {
         *self.shared.mode.lock().unwrap() = mode;
         self.shared.changed.notify_all();
@@ -82,6 +92,7 @@ fn carry(mut from: TcpStream, mut to: TcpStream, shared: &Shared) {
         if let Mode::Delay(delay) = mode {
             std::thread::sleep(delay);
         }
+        hide_births(&mut piece[..len], &mut shared.births_to_hide.lock().unwrap());
         shared.seen.lock().unwrap().extend_from_slice(&piece[..len]);
         if to.write_all(&piece[..len]).is_err() {
             break;
@@ -89,4 +100,17 @@ fn carry(mut from: TcpStream, mut to: TcpStream, shared: &Shared) {
     }
     let _ = to.shutdown(Shutdown::Both);
     let _ = from.shutdown(Shutdown::Both);
+}
+
+/// Puts another time where a message says when something was made. It stays as long as it was.
+fn hide_births(piece: &mut [u8], times: &mut usize) {
+    const KEY: &[u8] = b"\"created\":\"";
+    for place in 0..piece.len() {
+        let Some(time) = piece[place..].strip_prefix(KEY).filter(|_| *times > 0) else { continue };
+        let Some(end) = time.iter().position(|&byte| byte == b'"') else { continue };
+        let all = &mut piece[place..=place + KEY.len() + end];
+        all.fill(b' ');
+        all[..UNBORN.len()].copy_from_slice(UNBORN);
+        *times -= 1;
+    }
 }
