@@ -71,7 +71,8 @@ pub(crate) fn weaken(most: usize) -> anyhow::Result<(usize, usize)> {
     // `ci` tries a few mutants, and runs the models in a step of its own.
     let whole = Path::new(SOURCES[0]);
     ensure!(most > 0 || matches!(models(whole, true)?, Fate::Survived), "a model fails before anything is weakened");
-    // Those that comments argue for, all at once: if no model fails, none would with one of them alone.
+    // Those that comments argue for, all at once: if no model fails, none would with one of them alone. (Where a fence is left out, the
+    // models also have one place less to switch threads at.)
     let argued: Vec<&Mutant> = mutants.iter().filter(|mutant| mutant.argued).collect();
     let well_argued = !argued.is_empty() && matches!(fate(&argued)?, Fate::Survived);
     let mut failed = 0;

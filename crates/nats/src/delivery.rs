@@ -117,6 +117,32 @@ impl<T: Serialize + DeserializeOwned> RemoteQueue<T> {
         anywhere(self.deliver_by(Until::NEVER, None)).await
     }
 
+    /// Gets the oldest value as [`try_get_delivery`](Self::try_get_delivery) does, in a future.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`get_delivery_async`](Self::get_delivery_async).
+    ///
+    /// # Errors
+    ///
+    /// As `try_get_delivery`.
+    pub async fn try_get_delivery_async(&self) -> Result<Delivery<T>, GetError> {
+        anywhere(self.deliver_by(Until::now(), None)).await
+    }
+
+    /// Gets the oldest value as [`get_delivery_timeout`](Self::get_delivery_timeout) does, in a future.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`get_delivery_async`](Self::get_delivery_async).
+    ///
+    /// # Errors
+    ///
+    /// As `get_delivery_timeout`.
+    pub async fn get_delivery_timeout_async(&self, timeout: Duration) -> Result<Delivery<T>, GetError> {
+        anywhere(self.deliver_by(Until::after(timeout), None)).await
+    }
+
     async fn deliver_by(&self, until: Until, thread: Option<ThreadId>) -> Result<Delivery<T>, GetError> {
         loop {
             let (mut hold, message) = self.next_by(until, thread).await?;

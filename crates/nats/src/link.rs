@@ -99,6 +99,11 @@ impl Link {
         &self.client
     }
 
+    #[cfg(feature = "pool")]
+    pub(crate) fn is_connected(&self) -> bool {
+        self.client.connection_state() == async_nats::connection::State::Connected
+    }
+
     /// Which connection this is: 1 for the first one.
     pub(crate) fn connection(&self) -> u64 {
         *self.connections.borrow()

@@ -68,6 +68,32 @@ impl<T: Serialize + DeserializeOwned> RemoteQueue<T> {
         anywhere(self.put_by(value, Until::NEVER)).await
     }
 
+    /// Puts a value as [`try_put`](Self::try_put) does, in a future.
+    ///
+    /// # Cancel safety
+    ///
+    /// A future that is dropped may have put the value.
+    ///
+    /// # Errors
+    ///
+    /// As `try_put`.
+    pub async fn try_put_async(&self, value: T) -> Result<(), PutError<T>> {
+        anywhere(self.put_by(value, Until::now())).await
+    }
+
+    /// Puts a value as [`put_timeout`](Self::put_timeout) does, in a future.
+    ///
+    /// # Cancel safety
+    ///
+    /// A future that is dropped may have put the value.
+    ///
+    /// # Errors
+    ///
+    /// As `put_timeout`.
+    pub async fn put_timeout_async(&self, value: T, timeout: Duration) -> Result<(), PutError<T>> {
+        anywhere(self.put_by(value, Until::after(timeout))).await
+    }
+
     /// Puts all values and returns their number; waits as [`put`](Self::put). Up to 256 are on their way at once, which makes it many
     /// times faster.
     ///

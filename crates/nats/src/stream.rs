@@ -78,6 +78,9 @@ pub(crate) struct State {
     /// The place of the oldest message, or of the next one if there is none.
     #[cfg(feature = "pool")]
     pub(crate) first: u64,
+    /// The place of the newest message that there ever was.
+    #[cfg(feature = "pool")]
+    pub(crate) last: u64,
     pub(crate) shut_down: bool,
 }
 
@@ -287,6 +290,8 @@ pub(crate) async fn state(link: &Link, names: &Names, stream: &str, until: Until
         messages: number("messages"),
         #[cfg(feature = "pool")]
         first: number("first_seq"),
+        #[cfg(feature = "pool")]
+        last: number("last_seq"),
         shut_down,
     })
 }

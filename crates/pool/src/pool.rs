@@ -180,6 +180,25 @@ impl Pool {
         Ok(Task::new(cell, Arc::clone(&self.ledger)))
     }
 
+    /// Submits a call whose arguments are encoded, and whose result stays so: they came from another machine, and code of the user runs in
+    /// workers alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`spawn`](Self::spawn).
+    #[doc(hidden)]
+    pub fn spawn_encoded<F, A, S>(&self, _function: F, arguments: &Vec<u8>) -> Result<Task<Vec<u8>>, SubmitError>
+    where
+        F: Function<A, S, Returned: Serialize + DeserializeOwned>,
+        A: Serialize + DeserializeOwned,
+    {
+        let cell = Arc::new(Cell::default());
+        let job: Arc<dyn Job> = cell.clone();
+        // Bytes by themselves are encoded as they are.
+        self.submit(&job, self.ledger.name(enter_one::<F, A, S>), 0, 1, arguments)?;
+        Ok(Task::new(cell, Arc::clone(&self.ledger)))
+    }
+
     /// Encodes arguments and submits an order. Returns their bytes.
     fn submit<A: Serialize + DeserializeOwned>(
         &self,

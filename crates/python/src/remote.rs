@@ -13,13 +13,13 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 type Remote = RemoteQueue<Vec<u8>>;
 
 /// How long a wait goes on before it looks for signals. A server that is busy answers in less.
 const SLICE: Duration = Duration::from_secs(1);
-/// A put is not begun with less time than this.
+/// A wait is not begun with less time than this: then one try is made, which ends when the server has answered.
 const TOO_LATE: Duration = Duration::from_millis(250);
 /// Values of a `put_many` that are encoded and put together.
 const BATCH: usize = 256;
@@ -173,6 +173,11 @@ impl RawRemote {
         let queue = self.queue(py)?;
         py.detach(|| question(queue)).map_err(|error| server(&error))
     }
+}
+
+/// A time-out as Python has it. `None`: forever.
+fn time(timeout: Option<f64>) -> PyResult<Option<Duration>> {
+    Ok(until(timeout)?.map(|until| until.saturating_duration_since(Instant::now())))
 }
 
 /// Whether a put has time to wait for room. If not, it waits here, and is then tried once: with less time the server's answer could come too
@@ -342,39 +347,48 @@ impl RawRemote {
         }
         values.push(self.get(py, timeout)?);
         let queue = self.queue(py)?;
+        // What is there now: producers may be so fast that it never ends.
+        let max = max.min(self.qsize(py)?.saturating_add(1));
         while values.len() < max {
             let got = match py.detach(|| queue.try_get_delivery()) {
                 Ok(delivery) => self.keep(py, delivery),
                 Err(GetError::Empty | GetError::ShutDown) => break,
                 Err(error) => Err(get_error(py, &error)),
             };
-            match got.and_then(|value| py.check_signals().map(|()| value)) {
-                Ok(value) => values.push(value),
-                Err(error) => {
-                    error.value(py).setattr("values", values)?;
-                    return Err(error);
-                }
+            if let Err(error) = got.map(|value| values.push(value)).and_then(|()| py.check_signals()) {
+                error.value(py).setattr("values", values)?;
+                return Err(error);
             }
         }
         Ok(values)
     }
 
     /// A put that may wait, for asyncio. If it is dropped it may have put the value.
-    fn pending_put(&self, value: &Bound<'_, PyAny>) -> PyResult<Pending> {
-        let py = value.py();
+    #[pyo3(signature = (value, timeout))]
+    fn pending_put(&self, value: &Bound<'_, PyAny>, timeout: Option<f64>) -> PyResult<Pending> {
+        let (py, time) = (value.py(), time(timeout)?);
         let (message, queue) = (self.content.encode(value)?.into_vec(py)?, self.queue(py)?);
         Pending::new(async move {
-            let put = queue.put_async(message).await;
+            let put = match time {
+                None => queue.put_async(message).await,
+                Some(time) if time < TOO_LATE => queue.try_put_async(message).await,
+                Some(time) => queue.put_timeout_async(message, time).await,
+            };
             let landing: Landing = Box::new(move |py| put.map(|()| py.None()).map_err(|error| put_error(py, &error)));
             landing
         })
     }
 
     /// A get that may wait, for asyncio. `delivers`: it comes to a delivery. One that is dropped has taken nothing.
-    fn pending_get(slf: &Bound<'_, Self>, delivers: bool) -> PyResult<Pending> {
-        let (queue, raw) = (slf.get().queue(slf.py())?, slf.clone().unbind());
+    #[pyo3(signature = (delivers, timeout))]
+    fn pending_get(slf: &Bound<'_, Self>, delivers: bool, timeout: Option<f64>) -> PyResult<Pending> {
+        let (queue, raw, time) = (slf.get().queue(slf.py())?, slf.clone().unbind(), time(timeout)?);
         Pending::new(async move {
-            let got = queue.get_delivery_async().await;
+            let got = match time {
+                None => queue.get_delivery_async().await,
+                Some(time) if time < TOO_LATE => queue.try_get_delivery_async().await,
+                Some(time) => queue.get_delivery_timeout_async(time).await,
+            };
             let landing: Landing = Box::new(move |py| {
                 let delivery = got.map_err(|error| get_error(py, &error))?;
                 match delivers {

@@ -414,8 +414,8 @@ impl BusyEvent {
         // As in `wake` (pairs with: wake).
         light_fence();
         self.event.look_if(u32::MAX, || {
-            // Beyond the models, in which light fences are full: what we did comes before we look at what the other caller did
-            // (pairs with: wake).
+            // SeqCst, beyond the models, in which light fences are full: what we did comes before we look at what the other caller
+            // did (pairs with: wake).
             fence(Ordering::SeqCst);
             worth_while()
         });

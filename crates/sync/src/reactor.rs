@@ -98,8 +98,8 @@ impl Station {
     }
 
     fn ring(&self) {
-        // Release: what the thread is to find comes before (pairs with: bell).
-        self.bell.fetch_add(1, Ordering::Release);
+        // Relaxed: what the thread is to find is in the post, whose lock orders it.
+        self.bell.fetch_add(1, Ordering::Relaxed);
         futex::wake(&self.bell, 1);
     }
 
@@ -113,8 +113,8 @@ impl Station {
     pub fn run(&self) {
         let mut entries: Vec<Entry> = Vec::new();
         loop {
-            // Acquire: whatever comes to the post after this look rings once more, and ends the sleep (pairs with: bell).
-            let rung = self.bell.load(Ordering::Acquire);
+            // Relaxed: before we let go of the post, so that whatever comes to it later rings once more, and ends the sleep.
+            let rung = self.bell.load(Ordering::Relaxed);
             {
                 let mut post = self.post.lock();
                 if post.is_over {

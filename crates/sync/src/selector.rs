@@ -15,8 +15,8 @@ use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
-/// Events that the calling thread sleeps at. Its bell is one word more. The reactor sleeps at the others.
-const MOST_EVENTS: usize = futex::MOST_WORDS - 1;
+/// Events that the calling thread sleeps at. Its bell is one word more. The reactor sleeps at the others. In a model that is the third one.
+const MOST_EVENTS: usize = if cfg!(loom) { 2 } else { futex::MOST_WORDS - 1 };
 
 /// Waits until one of the sources is ready, for at most `timeout`; `None` waits for ever (Python: `multiprocessing.connection.wait`).
 /// Returns the places of all that are ready, in ascending order: none after the time-out.
@@ -136,8 +136,8 @@ struct Bell(AtomicU32);
 
 impl Wake for Bell {
     fn wake(self: Arc<Self>) {
-        // Release: what the waker saw comes before (pairs with: selector's bell).
-        self.0.fetch_add(1, Ordering::Release);
+        // Relaxed: what the waker saw is ordered by the lock of its list, where we wait again before we look, or is the kernel's.
+        self.0.fetch_add(1, Ordering::Relaxed);
         futex::wake(&self.0, 1);
     }
 }
@@ -301,8 +301,8 @@ impl<'s> Selector<'s> {
         }
         let needs_bell = events == 0 || events > MOST_EVENTS || self.descriptors.is_some();
         let bell = needs_bell.then(|| Arc::clone(self.bell.get_or_insert_with(Arc::default)));
-        // Acquire: what a thread rings for comes before the ring (pairs with: selector's bell).
-        let rung = bell.as_ref().map_or(0, |bell| bell.0.load(Ordering::Acquire));
+        // Relaxed: before we wait in the lists, so that whoever calls us after that rings once more, and ends the sleep.
+        let rung = bell.as_ref().map_or(0, |bell| bell.0.load(Ordering::Relaxed));
         let mut all_told = true;
         if let Some(bell) = &bell {
             let waker = Waker::from(Arc::clone(bell));

@@ -190,6 +190,24 @@ fn a_selector_sees_whichever_source_becomes_ready() {
 }
 
 #[test]
+fn a_selector_is_woken_for_a_source_that_the_reactor_sleeps_for() {
+    model(|| {
+        beside_a_reactor(false, |items, list| {
+            let theirs = items.clone();
+            let producer = thread::spawn(move || theirs.put());
+            let reactor = Reactor::of_model().0;
+            let others = [0, 1].map(|_| Listed(Items::new(false).list(&reactor)));
+            let last = Listed(Arc::clone(list));
+            let mut selector = Selector::new();
+            others.iter().for_each(|other| assert!(selector.add(other) < 2));
+            let key = selector.add(&last);
+            assert_eq!(selector.wait(None).unwrap(), [key]);
+            producer.join().unwrap();
+        });
+    });
+}
+
+#[test]
 fn a_selector_that_takes_nothing_wakes_a_sleeper_for_what_it_saw() {
     model(|| {
         let (items, end) = (Items::new(false), Items::new(false));

@@ -8,9 +8,10 @@
 use multiproc::{Connection, JoinableQueue, Process, Queue, pipe};
 use std::time::Duration;
 
-type Handles = (Queue<u64>, JoinableQueue<u64>, Connection<u64>, u64);
+type Handles = (Queue<u64>, JoinableQueue<u64>, Connection<u64>, Queue<u64>, u64);
 
-fn wait((q, jobs, connection, number): Handles) {
+fn wait((q, jobs, connection, begun, number): Handles) {
+    drop(begun.put(number));
     match number % 3 {
         0 => drop(q.get()),
         1 => drop(jobs.join()),
@@ -34,14 +35,17 @@ fn on_processor(pid: u32) -> (u64, u64) {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let _main = multiproc::init();
     let seconds: u64 = std::env::args().nth(1).map_or(Ok(10), |n| n.parse())?;
-    let (q, jobs) = (Queue::<u64>::bounded(8)?, JoinableQueue::<u64>::unbounded()?);
+    let (q, jobs, begun) = (Queue::<u64>::bounded(8)?, JoinableQueue::<u64>::unbounded()?, Queue::<u64>::bounded(16)?);
     jobs.put(1)?;
     let mut ours = Vec::new();
     let mut processes = Vec::new();
     for number in 0..16 {
         let (mine, theirs) = pipe()?;
         ours.push(mine);
-        processes.push(Process::spawn(wait, (q.clone(), jobs.clone(), theirs, number))?);
+        processes.push(Process::spawn(wait, (q.clone(), jobs.clone(), theirs, begun.clone(), number))?);
+    }
+    for _ in 0..16 {
+        begun.get()?;
     }
     // By then each process has slept in vain once. From then on it rests.
     std::thread::sleep(Duration::from_millis(1000));
@@ -52,6 +56,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let before = total();
     std::thread::sleep(Duration::from_secs(seconds));
     let after = total();
+    assert!(processes.iter().all(|process| process.is_alive()), "a process that waits has ended");
     let turns = (after.0 - before.0) as f64 / seconds as f64;
     let share = (after.1 - before.1) as f64 / (seconds as f64 * 1e9);
     println!("16 waiting processes woke {turns:.1} times a second together and used {:.4} % of one processor", share * 100.0);

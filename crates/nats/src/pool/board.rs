@@ -4,6 +4,7 @@ use super::error::RemoteTaskError;
 use multiproc_pool::TaskError;
 use multiproc_prim::stamp;
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
@@ -32,6 +33,15 @@ struct UnderWay {
     begun: bool,
     /// Its place in the stream, once the server has it.
     place: Option<u64>,
+    /// Whether it had its place before the last look at the stream.
+    looked_for: bool,
+}
+
+impl UnderWay {
+    fn tell(&self, outcome: Outcome) {
+        // It wakes futures. A panic of their wakers does not take the results of others along.
+        let _ = catch_unwind(AssertUnwindSafe(|| self.tells.send_replace(Some(outcome))));
+    }
 }
 
 impl Board {
@@ -57,8 +67,10 @@ impl Board {
         state.last += 1;
         let number = state.last;
         let (tells, hears) = watch::channel(None);
-        state.tasks.insert(number, UnderWay { tells, begun: false, place: None });
-        self.count.send_replace(state.tasks.len());
+        state.tasks.insert(number, UnderWay { tells, begun: false, place: None, looked_for: false });
+        let count = state.tasks.len();
+        drop(state);
+        self.count.send_replace(count);
         Some((number, hears))
     }
 
@@ -75,41 +87,53 @@ impl Board {
 
     /// Whether it was cancelled: it was there and had not begun.
     pub(super) fn cancel(&self, number: u64) -> bool {
-        self.end_if(|at, task| at == number && !task.begun, &TaskError::Cancelled.into()) > 0
+        self.end_one(number, |task| !task.begun, Err(TaskError::Cancelled.into()))
     }
 
     /// The first outcome counts.
     pub(super) fn end(&self, number: u64, outcome: Outcome) {
+        self.end_one(number, |_| true, outcome);
+    }
+
+    /// Ends a task if it is such a one. Returns whether it did.
+    fn end_one(&self, number: u64, which: impl FnOnce(&UnderWay) -> bool, outcome: Outcome) -> bool {
         let mut state = self.lock();
+        if !state.tasks.get(&number).is_some_and(which) {
+            return false;
+        }
         let task = state.tasks.remove(&number);
         let left = state.tasks.len();
         drop(state);
-        // Both wake others, and so come after the lock.
+        // What wakes others comes after the lock.
         if let Some(task) = task {
-            task.tells.send_replace(Some(outcome));
-            self.count.send_replace(left);
+            task.tell(outcome);
         }
+        self.count.send_replace(left);
+        true
     }
 
-    /// Ends those whose call is in the stream no more: the first message there has this place.
-    pub(super) fn end_lost(&self, first: u64) {
-        self.end_if(|_, task| task.place.is_some_and(|place| place < first), &RemoteTaskError::Lost);
+    /// Notes which tasks have a place, before a look at the stream.
+    pub(super) fn begin_look(&self) {
+        self.lock().tasks.values_mut().for_each(|task| task.looked_for = task.place.is_some());
+    }
+
+    /// Ends those whose call was not there at the look: what is in the stream has places from `first` to `last`.
+    pub(super) fn end_look(&self, first: u64, last: u64) {
+        let is_there = |task: &UnderWay| task.place.is_some_and(|place| (first..=last).contains(&place));
+        self.end_if(|task| task.looked_for && !is_there(task), &RemoteTaskError::Lost);
     }
 
     pub(super) fn end_all(&self, error: &RemoteTaskError) {
-        self.end_if(|_, _| true, error);
+        self.end_if(|_| true, error);
     }
 
-    fn end_if(&self, mut which: impl FnMut(u64, &UnderWay) -> bool, error: &RemoteTaskError) -> usize {
+    fn end_if(&self, mut which: impl FnMut(&UnderWay) -> bool, error: &RemoteTaskError) {
         let mut state = self.lock();
-        let ended: Vec<_> = state.tasks.extract_if(|&number, task| which(number, task)).collect();
+        let ended: Vec<_> = state.tasks.extract_if(|_, task| which(task)).collect();
         let left = state.tasks.len();
         drop(state);
-        for (_, task) in &ended {
-            task.tells.send_replace(Some(Err(error.clone())));
-        }
+        ended.iter().for_each(|(_, task)| task.tell(Err(error.clone())));
         self.count.send_replace(left);
-        ended.len()
     }
 
     pub(super) fn close(&self) {

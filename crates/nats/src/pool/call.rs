@@ -1,4 +1,4 @@
-//! What goes between a pool and those who serve it.
+//! What goes between a pool and the machines that serve it.
 
 use super::error::RemoteTaskError;
 use serde::{Deserialize, Serialize};
@@ -19,10 +19,10 @@ pub struct Call {
     pub(super) arguments: Vec<u8>,
 }
 
-/// What one who serves says to a pool. The answer is [`GO`] or [`STOP`].
+/// What a machine says to a pool. The answer is [`GO`] or [`STOP`].
 #[derive(Serialize, Deserialize)]
 pub(super) enum Word {
-    /// It asks whether to begin.
+    /// May it begin?
     Begins { task: u64 },
     /// The result, encoded.
     Ended { task: u64, outcome: Result<Vec<u8>, RemoteTaskError> },
@@ -31,15 +31,20 @@ pub(super) enum Word {
 pub(super) const GO: &[u8] = b"go";
 pub(super) const STOP: &[u8] = b"stop";
 
-/// The path of a function, which names it on other machines. `None`: closures have none of their own.
+/// The path of a function, which names it on other machines. `None`: closures, and what stands in one, have none of their own.
 pub(super) fn name_of<F>() -> Option<&'static str> {
     Some(type_name::<F>()).filter(|name| !name.contains("{{closure}}"))
 }
 
-/// Whether a pool can listen there. Another subject would do things on the server in the name of the one who serves.
+/// Whether a subject is an inbox. Any other one would do things on the server in the name of this process, and one that is too long would
+/// cost it its connection.
 pub(super) fn is_inbox(subject: &str) -> bool {
-    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    subject.starts_with("_INBOX.") && subject.chars().all(good)
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let mut parts = subject.split('.');
+    subject.len() <= 200
+        && parts.next() == Some("_INBOX")
+        && parts.clone().count() > 0
+        && parts.all(|part| !part.is_empty() && part.chars().all(good))
 }
 
 #[cfg(test)]
@@ -63,7 +68,20 @@ mod tests {
     #[test]
     fn only_inboxes_are_told_results() {
         assert!(is_inbox("_INBOX.0f-1-1.abc"));
-        for other in ["$JS.API.STREAM.DELETE.jobs", "_INBOX.>", "_INBOX.*", "_INBOX.a b", "multiproc.jobs.put", ""] {
+        let long = format!("_INBOX.{}", "a".repeat(200));
+        let others = [
+            "$JS.API.STREAM.DELETE.jobs",
+            "_INBOX.>",
+            "_INBOX.*",
+            "_INBOX.a b",
+            "multiproc.jobs.put",
+            "",
+            "_INBOX",
+            "_INBOX.",
+            "_INBOX..a",
+            &long,
+        ];
+        for other in others {
             assert!(!is_inbox(other), "{other}");
         }
     }

@@ -8,9 +8,9 @@ use thiserror::Error;
 
 error_debug! {
     RemoteSubmitError { Closed, Unnamed, Put }
-    RemoteTaskError { Task, Unknown, Lost }
+    RemoteTaskError { Task, NotPut, Unknown, Lost }
     RemoteMapError<R> { Submit, Tasks }
-    ServeError { Unnamed, Queue, Pool, Thread }
+    ServeError { Unnamed, Ambiguous, Queue, Pool, Thread }
 }
 
 error_equal! { RemoteSubmitError RemoteTaskError ServeError }
@@ -23,7 +23,7 @@ pub enum RemoteSubmitError {
     #[error("the pool was closed: submit before close")]
     Closed,
     /// Other machines could not name the function.
-    #[error("{function} is a closure, which other machines have no name for: write a function")]
+    #[error("{function} is a closure or stands in one, so other machines have no name for it: make it a function of a module")]
     Unnamed {
         /// What the compiler calls it.
         function: String,
@@ -40,16 +40,23 @@ pub enum RemoteTaskError {
     /// As in a pool of one machine. A worker that died was one process of a machine, which lives.
     #[error(transparent)]
     Task(#[from] TaskError),
-    /// Those who serve the queue don't know the function.
+    /// The queue did not take the call, or takes none any more.
+    #[error("its call was not put: {why}")]
+    NotPut {
+        /// Why not.
+        why: String,
+    },
+    /// The machine that took the call does not serve this function.
     #[error("the machine that took it serves no function {function}: add it to the Tasks there, and build both programs alike")]
     Unknown {
         /// Its name.
         function: String,
     },
-    /// The call left the queue without a result. Somebody purged or deleted the queue, or those who serve could not reach this process
-    /// for ten minutes.
+    /// The call left the queue without a result: the queue was purged or deleted, the server lost what it had, the call was in hand as often
+    /// as the queue's `max_deliveries` allows, or the machines could not reach this process for ten minutes.
     #[error(
-        "its call left the queue without a result: the queue was purged or deleted, or nobody reached this pool for ten minutes"
+        "its call left the queue without a result: the queue was purged, deleted or lost, max_deliveries was reached, \
+         or no machine reached this pool for ten minutes"
     )]
     Lost,
 }
@@ -79,9 +86,15 @@ fn first<R>(results: &[Result<R, RemoteTaskError>]) -> String {
 #[non_exhaustive]
 pub enum ServeError {
     /// A closure is among the tasks.
-    #[error("{function} is a closure, which other machines have no name for: write a function")]
+    #[error("{function} is a closure or stands in one, so other machines have no name for it: make it a function of a module")]
     Unnamed {
         /// What the compiler calls it.
+        function: String,
+    },
+    /// Two functions have one path, as functions inside of functions can.
+    #[error("there are two functions {function}, which other machines can't tell apart: make them functions of a module")]
+    Ambiguous {
+        /// The path.
         function: String,
     },
     /// The queue gives no more calls.

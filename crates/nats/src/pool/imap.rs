@@ -4,19 +4,26 @@ use super::board::Outcome;
 use super::error::RemoteTaskError;
 use super::remote::RemotePool;
 use super::task::{RemoteTask, decode};
+use crate::error::ServerError;
 use crate::runtime::wait;
-use futures_util::StreamExt;
 use futures_util::future::Either;
 use futures_util::stream::{FuturesOrdered, FuturesUnordered};
+use futures_util::{FutureExt, StreamExt};
+use multiproc_pool::TaskError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::future::{Future, ready};
 use std::marker::PhantomData;
 use std::pin::Pin;
+use std::time::{Duration, Instant};
 
 /// Calls that are under way at once.
 const AHEAD: usize = 1000;
+/// Calls that are submitted together.
+const BATCH: usize = 100;
+/// An input that takes longer is submitted as it comes.
+const SLOW: Duration = Duration::from_millis(1);
 
 type Coming = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
@@ -54,27 +61,59 @@ where
     type Item = Result<R, RemoteTaskError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let is_closed = self.pool.board.is_inherited() || self.pool.board.is_closed();
-        // One that says why there are no more.
-        let room = if is_closed { 1 } else { AHEAD - self.len() };
-        // Half of them at a time: many puts go to the server together.
-        if let Some(input) = self.input.as_mut().filter(|_| is_closed || room >= AHEAD / 2) {
-            let arguments: Vec<_> = input.take(room).collect();
-            if arguments.len() < room || is_closed {
-                self.input = None;
+        if self.pool.board.is_inherited() {
+            // What is under way is under way in the other process.
+            return self.input.take().map(|_| Err(TaskError::Ended { why: ServerError::Forked.to_string() }.into()));
+        }
+        loop {
+            // A batch at a time: its puts go to the server together.
+            let may_be_more = self.len() + BATCH <= AHEAD && self.feed();
+            // A slow input does not hold up what has come.
+            match self.under_way.next().now_or_never() {
+                Some(Some(outcome)) => return Some(decode(outcome)),
+                _ if may_be_more => {}
+                _ => return wait(self.under_way.next()).map(decode),
             }
-            for task in self.pool.submit_all(self.function, arguments) {
-                let coming: Coming = match task {
-                    Ok(task) => Box::pin(RemoteTask::ended(task)),
-                    Err(error) => Box::pin(ready(Err(error))),
-                };
-                match &mut self.under_way {
-                    Either::Left(ordered) => ordered.push_back(coming),
-                    Either::Right(unordered) => unordered.push(coming),
+        }
+    }
+}
+
+impl<I, R> RemoteImap<'_, I, R>
+where
+    I: Iterator<Item: Serialize + DeserializeOwned>,
+{
+    /// Submits some calls. Returns whether there may be more.
+    fn feed(&mut self) -> bool {
+        let Some(input) = &mut self.input else { return false };
+        let begin = Instant::now();
+        // The one that says why there are no more.
+        let most = if self.pool.board.is_closed() { 1 } else { BATCH };
+        let mut arguments = Vec::new();
+        let mut is_last = most == 1;
+        // A slow input holds nothing up that it gave before.
+        while arguments.len() < most && begin.elapsed() < SLOW {
+            match input.next() {
+                Some(one) => arguments.push(one),
+                None => {
+                    is_last = true;
+                    break;
                 }
             }
         }
-        wait(self.under_way.next()).map(decode)
+        if is_last {
+            self.input = None;
+        }
+        for task in self.pool.submit_all(self.function, arguments) {
+            let coming: Coming = match task {
+                Ok(task) => Box::pin(RemoteTask::ended(task)),
+                Err(error) => Box::pin(ready(Err(error))),
+            };
+            match &mut self.under_way {
+                Either::Left(ordered) => ordered.push_back(coming),
+                Either::Right(unordered) => unordered.push(coming),
+            }
+        }
+        !is_last
     }
 }
 

@@ -10,7 +10,7 @@
 //! A call stays in the queue until its pool has the result, and longer than the worker that runs it: what a lost machine had in hand goes
 //! to another one when the lease ends.
 //!
-//! | step of one who serves | if its machine is lost after it |
+//! | step of a machine | if the machine is lost after it |
 //! |---|---|
 //! | get the call | another one gets it |
 //! | ask its pool whether to begin | the same |

@@ -1,12 +1,12 @@
 //! `RemotePool`: calls go into the queue, and their results come to a subject of its own.
 
 use super::board::{Board, Hears};
-use super::call::{Call, GO, STOP, Word, name_of};
+use super::call::{Call, GO, STOP, Word, is_inbox, name_of};
 use super::error::{RemoteMapError, RemoteSubmitError, RemoteTaskError};
 use super::imap::RemoteImap;
 use super::task::RemoteTask;
 use crate::core::Core;
-use crate::error::{ConnectError, ServerError};
+use crate::error::{ConnectError, PutError, ServerError};
 use crate::put::put_bytes;
 use crate::queue::RemoteQueue;
 use crate::runtime::{runtime, wait};
@@ -20,7 +20,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::any::type_name;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -49,7 +48,7 @@ const TERMINATED: &str = "it was terminated";
 ///
 /// What differs from a pool of one machine:
 ///
-/// - The machines have the functions already: an order names one by its path. So both programs are built from the same sources with the
+/// - The machines have the functions already: a call names one by its path. So both programs are built from the same sources with the
 ///   same compiler, and a closure is refused.
 /// - A task runs *at least once*: again, if the machine that ran it was not heard of for a lease. A worker process that dies costs one
 ///   attempt, as in a pool of one machine. That machine says how it died.
@@ -80,8 +79,8 @@ impl RemotePool {
 
     /// Makes a pool over a queue that was opened with more choices: a login, replicas, another lease.
     ///
-    /// A queue with `max_deliveries` puts calls aside that so many machines had in hand. Their tasks end with
-    /// [`Lost`](RemoteTaskError::Lost).
+    /// A queue with `max_deliveries` puts a call aside that was delivered so often: to machines that were lost, or while this process could
+    /// not be reached. Its task ends with [`Lost`](RemoteTaskError::Lost), once no older call is in the queue.
     ///
     /// # Errors
     ///
@@ -101,7 +100,8 @@ impl RemotePool {
         })
     }
 
-    /// Returns the queue that its calls wait in. When it is [shut down](RemoteQueue::shutdown), those who serve it end.
+    /// Returns the queue that its calls wait in. When it is [shut down](RemoteQueue::shutdown), the
+    /// machines stop serving it.
     pub fn queue(&self) -> &RemoteQueue<Call> {
         &self.calls
     }
@@ -178,14 +178,15 @@ impl RemotePool {
         F: Function<A, S, Returned: Serialize + DeserializeOwned>,
         A: Serialize + DeserializeOwned,
     {
-        let (number, hears, bytes) = self.prepare(self.name::<F>()?, &arguments)?;
-        wait(self.submit(number, bytes))?;
+        let function = self.name::<F>()?;
+        let (number, hears, call) = self.prepare(function, encode(&arguments)?)?;
+        wait(self.submit(number, hears.clone(), call))?;
         Ok(RemoteTask::new(&self.board, number, hears))
     }
 
     fn name<F>(&self) -> Result<&'static str, RemoteSubmitError> {
         if self.board.is_inherited() {
-            return Err(crate::PutError::from(ServerError::Forked).into());
+            return Err(PutError::from(ServerError::Forked).into());
         }
         if self.board.is_closed() {
             return Err(RemoteSubmitError::Closed);
@@ -193,34 +194,30 @@ impl RemotePool {
         name_of::<F>().ok_or_else(|| RemoteSubmitError::Unnamed { function: type_name::<F>().into() })
     }
 
-    /// Encodes a call.
-    fn prepare<A>(&self, function: &str, arguments: &A) -> Result<(u64, Hears, Vec<u8>), RemoteSubmitError>
-    where
-        A: Serialize + DeserializeOwned,
-    {
-        let encode = |why| RemoteSubmitError::Put(crate::PutError::Encode { value: (), why });
-        let mut encoded = Vec::new();
-        pass::encode_plain(arguments, &mut encoded).map_err(encode)?;
+    /// Makes a task, and the message of its call.
+    fn prepare(&self, function: &str, arguments: Vec<u8>) -> Result<(u64, Hears, Bytes), RemoteSubmitError> {
         let (number, hears) = self.board.add().ok_or(RemoteSubmitError::Closed)?;
-        let call = Call { function: function.into(), task: number, pool: self.inbox.clone(), arguments: encoded };
-        let mut bytes = Vec::new();
-        match pass::encode_plain(&call, &mut bytes) {
-            Ok(()) => Ok((number, hears, bytes)),
-            Err(why) => {
-                self.board.end(number, Err(RemoteTaskError::Lost));
-                Err(encode(why))
-            }
-        }
+        let call = Call { function: function.into(), task: number, pool: self.inbox.clone(), arguments };
+        let call = encode(&call).inspect_err(|error| self.board.end(number, Err(not_put(error))))?;
+        Ok((number, hears, call.into()))
     }
 
-    /// Puts a call. One that is not put is under way no more.
-    async fn submit(&self, number: u64, bytes: Vec<u8>) -> Result<(), RemoteSubmitError> {
-        match put_bytes(&self.core, self.core.put_id(), Bytes::from(bytes), Until::NEVER).await {
-            Ok(place) => self.board.set_place(number, place),
-            Err(error) => {
-                self.board.end(number, Err(TaskError::Arguments { why: error.to_string() }.into()));
-                return Err(error.into());
-            }
+    /// Puts a call, unless its task ends before that. One that is not put is under way no more.
+    async fn submit(&self, number: u64, mut hears: Hears, call: Bytes) -> Result<(), PutError<()>> {
+        let put = async {
+            self.core.here()?;
+            put_bytes(&self.core, self.core.put_id(), call, Until::NEVER).await
+        };
+        tokio::select! {
+            biased;
+            put = put => match put {
+                Ok(place) => self.board.set_place(number, place),
+                Err(error) => {
+                    self.board.end(number, Err(not_put(&error)));
+                    return Err(error);
+                }
+            },
+            _ = hears.wait_for(Option::is_some) => {}
         }
         Ok(())
     }
@@ -230,18 +227,18 @@ impl RemotePool {
     where
         A: Serialize + DeserializeOwned,
     {
-        if self.board.is_inherited() {
-            return arguments.iter().map(|_| Err(TaskError::Ended { why: ServerError::Forked.to_string() }.into())).collect();
-        }
+        // Before anything is under way: code of the user may panic.
+        let encoded: Vec<_> = arguments.iter().map(encode).collect();
         let mut puts = Vec::new();
-        let tasks = arguments.iter().map(|arguments| match self.prepare(function, arguments) {
-            Ok((number, hears, bytes)) => {
-                puts.push(self.submit(number, bytes));
-                Ok(RemoteTask::new(&self.board, number, hears))
-            }
-            Err(RemoteSubmitError::Closed) => Err(TaskError::Closed.into()),
-            Err(error) => Err(TaskError::Arguments { why: error.to_string() }.into()),
-        });
+        let tasks =
+            encoded.into_iter().map(|arguments| match arguments.and_then(|arguments| self.prepare(function, arguments)) {
+                Ok((number, hears, call)) => {
+                    puts.push(self.submit(number, hears.clone(), call));
+                    Ok(RemoteTask::new(&self.board, number, hears))
+                }
+                Err(RemoteSubmitError::Closed) => Err(TaskError::Closed.into()),
+                Err(error) => Err(not_put(&error)),
+            });
         let tasks = tasks.collect();
         // An error is its task's outcome as well.
         wait(futures_util::stream::iter(puts).buffered(ON_THEIR_WAY).for_each(|_| std::future::ready(())));
@@ -250,7 +247,9 @@ impl RemotePool {
 
     /// Takes no more tasks. Those that were submitted run (Python: `close`).
     pub fn close(&self) {
-        self.board.close();
+        if !self.board.is_inherited() {
+            self.board.close();
+        }
     }
 
     /// Waits until all tasks have ended (Python: `join`).
@@ -270,7 +269,8 @@ impl RemotePool {
     }
 
     /// Takes no more tasks, and ends those without a result with [`TaskError::Ended`] (Python: `terminate`). What runs on other machines
-    /// goes on there, and its result is dropped. What waits in the queue is taken out of it without being run.
+    /// goes on there, and its result is dropped. What waits in the queue is not run: a machine that gets it asks, and takes it out. (While
+    /// this process does not answer any more, machines give it back, for ten minutes in all.)
     pub fn terminate(&self) {
         if !self.board.is_inherited() {
             self.board.close();
@@ -288,20 +288,32 @@ impl Drop for RemotePool {
     }
 }
 
-/// Answers those who serve.
+fn encode<T: Serialize + DeserializeOwned>(value: &T) -> Result<Vec<u8>, RemoteSubmitError> {
+    let mut bytes = Vec::new();
+    match pass::encode_plain(value, &mut bytes) {
+        Ok(()) => Ok(bytes),
+        Err(why) => Err(PutError::Encode { value: (), why }.into()),
+    }
+}
+
+fn not_put(error: &dyn fmt::Display) -> RemoteTaskError {
+    RemoteTaskError::NotPut { why: error.to_string() }
+}
+
+/// Answers the machines.
 async fn hear(core: Arc<Core>, board: Arc<Board>, mut words: Subscriber) {
     while let Some(message) = words.next().await {
-        let Some(reply) = message.reply else { continue };
+        // Another subject would get the answer in the name of this process.
+        let Some(reply) = message.reply.filter(|reply| is_inbox(reply)) else { continue };
         let answer = match pass::decode_plain(&message.payload) {
             Ok(Word::Begins { task }) if board.begin(task) => GO,
             Ok(Word::Begins { .. }) | Err(_) => STOP,
             Ok(Word::Ended { task, outcome }) => {
-                // It wakes futures, whose wakers may panic.
-                let _ = catch_unwind(AssertUnwindSafe(|| board.end(task, outcome)));
+                board.end(task, outcome);
                 GO
             }
         };
-        // If it is lost, they ask again.
+        // If it is lost, the machine asks again.
         let _ = core.link.client().publish(reply, Bytes::from_static(answer)).await;
     }
 }
@@ -313,13 +325,13 @@ async fn look(core: Arc<Core>, board: Arc<Board>) {
         if board.is_empty() {
             continue;
         }
-        let looked = core.look(Until::after(LOOK_EVERY)).await;
-        let _ = catch_unwind(AssertUnwindSafe(|| match looked {
-            Ok(state) => board.end_lost(state.first),
+        board.begin_look();
+        match core.look(Until::after(LOOK_EVERY)).await {
+            Ok(state) => board.end_look(state.first, state.last),
             Err(ServerError::Gone { .. }) => board.end_all(&RemoteTaskError::Lost),
             // The server is away.
             Err(_) => {}
-        }));
+        }
     }
 }
 

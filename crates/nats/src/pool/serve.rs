@@ -8,14 +8,13 @@ use crate::delivery::Delivery;
 use crate::error::{DoneError, GetError, ServerError};
 use crate::queue::RemoteQueue;
 use crate::runtime::wait;
-use multiproc_pool::{Function, Pool, SubmitError, TaskError};
-use multiproc_travel::pass;
+use multiproc_pool::{Function, Pool, SubmitError, Task, TaskError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::any::type_name;
+use std::any::{TypeId, type_name};
 use std::collections::HashMap;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Builder;
 use std::time::Duration;
@@ -25,17 +24,18 @@ const LOOK_UP: Duration = Duration::from_secs(2);
 /// A result whose pool is away is told again after this.
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// Why a call was not carried out.
+/// Submits a call to the pool of this machine: arguments and result are encoded, since code of the user runs in workers alone.
+type Spawn = Box<dyn Fn(&Pool, &Vec<u8>) -> Result<Task<Vec<u8>>, SubmitError> + Send + Sync>;
+
+/// Why a call has no result here.
 enum Failed {
-    /// It has no result.
+    /// It has none anywhere.
     Task(TaskError),
     /// This machine has no memory for it now.
     Now,
     /// The pool runs nothing any more.
     Pool(String),
 }
-
-type Run = Box<dyn Fn(&Pool, &[u8]) -> Result<Vec<u8>, Failed> + Send + Sync>;
 
 /// The functions that a machine runs for [remote pools](crate::RemotePool). No other can be called from outside.
 ///
@@ -57,8 +57,9 @@ type Run = Box<dyn Fn(&Pool, &[u8]) -> Result<Vec<u8>, Failed> + Send + Sync>;
 /// ```
 #[derive(Default)]
 pub struct Tasks {
-    functions: HashMap<&'static str, Run>,
+    functions: HashMap<&'static str, (TypeId, Spawn)>,
     unnamed: Option<&'static str>,
+    ambiguous: Option<&'static str>,
 }
 
 impl Tasks {
@@ -74,20 +75,27 @@ impl Tasks {
         F: Function<A, S, Returned: Serialize + DeserializeOwned> + Copy + Sync,
         A: Serialize + DeserializeOwned,
     {
-        let run: Run = Box::new(move |pool, arguments| run(pool, function, arguments));
-        match name_of::<F>() {
-            Some(name) => drop(self.functions.insert(name, run)),
-            None => self.unnamed = Some(type_name::<F>()),
+        let spawn: Spawn = Box::new(move |pool, arguments| pool.spawn_encoded(function, arguments));
+        let Some(name) = name_of::<F>() else {
+            self.unnamed = Some(type_name::<F>());
+            return self;
+        };
+        let id = TypeId::of::<F>();
+        if self.functions.insert(name, (id, spawn)).is_some_and(|(other, _)| other != id) {
+            self.ambiguous = Some(name);
         }
         self
     }
 
-    /// Carries out calls, as many at a time as the pool has workers, until the queue is shut down and everything in it is done.
+    /// Carries out calls, as many at a time as the pool has workers, until the queue is shut down and everything in it is done. It goes on
+    /// while the server is away.
+    ///
+    /// Open the queue without `prefetch`: what was fetched in advance waits behind what runs, and stays here while its handle lives.
     ///
     /// # Errors
     ///
-    /// A task is a closure, the queue was deleted, the pool has ended, or the system refuses a thread. Calls that were in hand go to
-    /// others.
+    /// A task is a closure, two have one name, the queue was deleted, the pool has ended, or the system refuses a thread. Calls that were
+    /// in hand go to others.
     pub fn serve(&self, calls: &RemoteQueue<Call>, pool: &Pool) -> Result<(), ServeError> {
         self.serve_while(calls, pool, || true)
     }
@@ -98,6 +106,10 @@ impl Tasks {
     /// # Errors
     ///
     /// As `serve`.
+    ///
+    /// # Panics
+    ///
+    /// Only if `go_on` does.
     pub fn serve_while<G>(&self, calls: &RemoteQueue<Call>, pool: &Pool, go_on: G) -> Result<(), ServeError>
     where
         G: Fn() -> bool + Sync,
@@ -105,9 +117,13 @@ impl Tasks {
         if let Some(function) = self.unnamed {
             return Err(ServeError::Unnamed { function: function.into() });
         }
-        let failed = Mutex::new(None);
-        let fail = |error: ServeError| {
-            failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        if let Some(function) = self.ambiguous {
+            return Err(ServeError::Ambiguous { function: function.into() });
+        }
+        // How the first thread ended that did not end well.
+        let failed: Mutex<Option<std::thread::Result<ServeError>>> = Mutex::new(None);
+        let fail = |how| {
+            failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(how);
         };
         let go_on = || failed.lock().unwrap_or_else(PoisonError::into_inner).is_none() && go_on();
         let core = Arc::clone(wait(calls.core())?);
@@ -115,14 +131,22 @@ impl Tasks {
         std::thread::scope(|scope| {
             for _ in 0..pool.workers() {
                 let thread = Builder::new().name("multiproc-serve".into());
-                let started = thread.spawn_scoped(scope, || serving.one_by_one(calls).unwrap_or_else(fail));
-                if let Err(error) = started {
-                    fail(error.into());
+                let serve = || match catch_unwind(AssertUnwindSafe(|| serving.one_by_one(calls))) {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => fail(Ok(error)),
+                    Err(panic) => fail(Err(panic)),
+                };
+                if let Err(error) = thread.spawn_scoped(scope, serve) {
+                    fail(Ok(error.into()));
                     return;
                 }
             }
         });
-        failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+        match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            None => Ok(()),
+            Some(Ok(error)) => Err(error),
+            Some(Err(panic)) => resume_unwind(panic),
+        }
     }
 }
 
@@ -140,12 +164,24 @@ impl Serving<'_> {
             match calls.get_delivery_timeout(LOOK_UP) {
                 Ok(call) => self.carry_out(call)?,
                 // What makes no call is among the dead letters now.
-                Err(GetError::Timeout | GetError::Decode(_) | GetError::Server(ServerError::Unanswered)) => {}
+                Err(GetError::Timeout | GetError::Empty | GetError::Decode(_)) => {}
                 Err(GetError::ShutDown) => return Ok(()),
-                Err(error) => return Err(error.into()),
+                Err(GetError::Server(why)) => went_on(why)?,
             }
         }
         Ok(())
+    }
+
+    fn run(&self, spawn: &Spawn, arguments: &Vec<u8>) -> Result<Vec<u8>, Failed> {
+        let task = match spawn(self.pool, arguments) {
+            Ok(task) => task,
+            Err(error @ (SubmitError::Closed | SubmitError::Ended { .. } | SubmitError::Forked)) => {
+                return Err(Failed::Pool(error.to_string()));
+            }
+            Err(SubmitError::NoMemory { .. }) => return Err(Failed::Now),
+            Err(error) => return Err(Failed::Task(TaskError::Arguments { why: error.to_string() })),
+        };
+        Ok(task.wait()?)
     }
 
     fn carry_out(&self, call: Delivery<Call>) -> Result<(), ServeError> {
@@ -162,7 +198,7 @@ impl Serving<'_> {
         }
         let outcome = match self.tasks.functions.get(call.function.as_str()) {
             None => Err(RemoteTaskError::Unknown { function: call.function.clone() }),
-            Some(run) => match run(self.pool, &call.arguments) {
+            Some((_, spawn)) => match self.run(spawn, &call.arguments) {
                 Ok(result) => Ok(result),
                 Err(Failed::Task(error)) => Err(error.into()),
                 Err(Failed::Now) => {
@@ -197,36 +233,22 @@ impl Serving<'_> {
 /// Takes a call out of the queue.
 fn drop_it(call: Delivery<Call>) -> Result<(), ServeError> {
     match call.done() {
-        // Another one has it, and hears from the pool that its result has come.
+        // Another machine has it, and hears from the pool that its result has come.
         Ok(_) | Err(DoneError::LeaseLost { .. }) => Ok(()),
-        Err(DoneError::Server { why, .. }) => Err(why.into()),
+        // So does the machine that it comes back to.
+        Err(DoneError::Server { why, .. }) => went_on(why),
     }
 }
 
-fn run<F, A, S>(pool: &Pool, function: F, arguments: &[u8]) -> Result<Vec<u8>, Failed>
-where
-    F: Function<A, S, Returned: Serialize + DeserializeOwned>,
-    A: Serialize + DeserializeOwned,
-{
-    // Code of the user, as it is in the worker.
-    let arguments = catch_unwind(AssertUnwindSafe(|| pass::decode_plain::<A>(arguments)));
-    let arguments = arguments.map_err(|_| TaskError::Arguments { why: "their decoding panicked".into() })?;
-    let arguments = arguments.map_err(|why| TaskError::Arguments { why: why.to_string() })?;
-    let submitted = catch_unwind(AssertUnwindSafe(|| pool.spawn(function, arguments)));
-    let task = match submitted.map_err(|_| TaskError::Arguments { why: "their encoding panicked".into() })? {
-        Ok(task) => task,
-        Err(error @ (SubmitError::Closed | SubmitError::Ended { .. } | SubmitError::Forked)) => {
-            return Err(Failed::Pool(error.to_string()));
+/// What goes wrong with the server passes, but for this.
+fn went_on(why: ServerError) -> Result<(), ServeError> {
+    match why {
+        ServerError::Gone { .. } | ServerError::Forked | ServerError::Connect(_) => Err(why.into()),
+        _ => {
+            std::thread::sleep(AGAIN);
+            Ok(())
         }
-        Err(SubmitError::NoMemory { .. }) => return Err(Failed::Now),
-        Err(error) => return Err(TaskError::Arguments { why: error.to_string() }.into()),
-    };
-    let result = task.wait()?;
-    let mut bytes = Vec::new();
-    let encoded = catch_unwind(AssertUnwindSafe(|| pass::encode_plain(&result, &mut bytes)));
-    let encoded = encoded.map_err(|_| TaskError::Result { why: "its encoding panicked".into() })?;
-    encoded.map_err(|why| TaskError::Result { why: why.to_string() })?;
-    Ok(bytes)
+    }
 }
 
 impl From<TaskError> for Failed {

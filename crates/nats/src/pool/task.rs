@@ -8,11 +8,12 @@ use multiproc_pool::TaskError;
 use multiproc_travel::pass;
 use serde::de::DeserializeOwned;
 use std::fmt;
-use std::future::{Future, IntoFuture};
+use std::future::{Future, IntoFuture, poll_fn};
 use std::marker::PhantomData;
 use std::panic::catch_unwind;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 /// A wait without a deadline looks up now and then.
@@ -53,9 +54,17 @@ impl<R> RemoteTask<R> {
 
     /// Resolves with the outcome, or `None` at the deadline.
     async fn outcome(&mut self, until: Until) -> Option<Outcome> {
-        if self.board.is_inherited() {
-            return Some(Err(TaskError::Ended { why: FORKED.into() }.into()));
-        }
+        let board = Arc::clone(&self.board);
+        let mut heard = pin!(self.hear(until));
+        // A future may be polled in a forked copy that waited before the fork.
+        poll_fn(|context| match board.is_inherited() {
+            true => Poll::Ready(Some(Err(TaskError::Ended { why: FORKED.into() }.into()))),
+            false => heard.as_mut().poll(context),
+        })
+        .await
+    }
+
+    async fn hear(&mut self, until: Until) -> Option<Outcome> {
         loop {
             let heard = tokio::time::timeout(until.left(LONG), self.hears.wait_for(Option::is_some)).await;
             match heard {

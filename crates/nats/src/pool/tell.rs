@@ -8,11 +8,13 @@ use crate::until::Until;
 use bytes::Bytes;
 use multiproc_travel::pass;
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long one attempt to reach a pool takes.
 const ATTEMPT: Duration = Duration::from_secs(2);
+/// The same for a pool that was silent when it was asked last, so that its calls hold up no others.
+const SHORT_ATTEMPT: Duration = Duration::from_millis(500);
 /// The server may not know of a pool's subject for a moment: after a cut, and in a cluster.
 const AGAIN: Duration = Duration::from_millis(50);
 /// After this time without a word, a pool is gone, and its calls are dropped.
@@ -33,9 +35,24 @@ pub(super) enum Said {
     TooLong(usize),
 }
 
-/// Since when which pools don't answer.
+/// Which pools don't answer.
 #[derive(Default)]
-pub(super) struct Pools(Mutex<HashMap<String, Instant>>);
+pub(super) struct Pools(Mutex<HashMap<String, Silence>>);
+
+#[derive(Clone, Copy)]
+struct Silence {
+    since: Instant,
+    last: Instant,
+    /// It counts over one connection of this process: another one may reach the pool.
+    connection: u64,
+}
+
+impl Silence {
+    /// Whether it goes on: it was asked for again and again.
+    fn goes_on(&self, connection: u64) -> bool {
+        self.connection == connection && self.last.elapsed() < 2 * LONGEST_AWAY
+    }
+}
 
 impl Pools {
     pub(super) fn tell(&self, core: &Core, pool: &str, word: &Word) -> Said {
@@ -45,29 +62,37 @@ impl Pools {
             return Said::Stop;
         }
         let bytes = Bytes::from(bytes);
-        // Who was away a moment ago is asked once, so that calls of a pool that is gone hold up no others.
-        let until = Until::after(if self.lock().contains_key(pool) { Duration::ZERO } else { ATTEMPT });
+        let connection = core.link.connection();
+        let was_silent = self.lock().get(pool).is_some_and(|silence| silence.goes_on(connection));
+        let until = Until::after(if was_silent { SHORT_ATTEMPT } else { ATTEMPT });
         loop {
             match wait(core.link.ask(pool, None, &bytes, until)) {
                 Ok(answer) => {
                     self.lock().remove(pool);
                     return if answer.payload == GO { Said::Go } else { Said::Stop };
                 }
-                Err(Unheard::Nobody) if !until.is_over() => std::thread::sleep(until.left(AGAIN)),
+                Err(Unheard::Nobody) if !was_silent && !until.is_over() => std::thread::sleep(until.left(AGAIN)),
                 Err(Unheard::TooLong) => return Said::TooLong(core.link.client().max_payload()),
-                Err(_) => return self.is_silent(pool),
+                // The server says so, or was there all the time.
+                Err(Unheard::Nobody | Unheard::Late) if core.link.is_connected() && core.link.connection() == connection => {
+                    return self.is_silent(pool, connection);
+                }
+                Err(_) => return Said::Away(ATTEMPT),
             }
         }
     }
 
-    fn is_silent(&self, pool: &str) -> Said {
+    fn is_silent(&self, pool: &str, connection: u64) -> Said {
         let mut silent = self.lock();
-        silent.retain(|_, since| since.elapsed() < 2 * GONE);
-        let since = silent.entry(pool.into()).or_insert_with(Instant::now).elapsed();
-        if since < GONE { Said::Away(since.clamp(ATTEMPT, LONGEST_AWAY)) } else { Said::Gone }
+        silent.retain(|_, silence| silence.goes_on(connection));
+        let now = Instant::now();
+        let silence = silent.entry(pool.into()).or_insert(Silence { since: now, last: now, connection });
+        silence.last = now;
+        let lasts = silence.since.elapsed();
+        if lasts < GONE { Said::Away(lasts.clamp(ATTEMPT, LONGEST_AWAY)) } else { Said::Gone }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Instant>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Silence>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

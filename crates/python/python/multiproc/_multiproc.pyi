@@ -177,10 +177,10 @@ class RawRemote:
     def get_many(self, max: int, timeout: float | None) -> list[Any]:
         """Wait for one object, then take what is there. An exception has in ``values`` what was got before it."""
 
-    def pending_get(self, delivers: bool) -> Pending:
+    def pending_get(self, delivers: bool, timeout: float | None) -> Pending:
         """Begin a get for ``asyncio``; ``delivers``: it comes to a ``RemoteDelivery``."""
 
-    def pending_put(self, value: Any) -> Pending:
+    def pending_put(self, value: Any, timeout: float | None) -> Pending:
         """Begin a put for ``asyncio``. If it is dropped it may have put the value."""
 
     def get_delivery(self, timeout: float | None) -> RemoteDelivery:

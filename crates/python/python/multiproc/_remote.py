@@ -65,7 +65,11 @@ class RemoteQueue(_Work, _Calls):
         return RemoteDelivery(self._raw.get_delivery(_timeout(block, timeout)))
 
     def put_many(self, values, block=True, timeout=None):
-        """Put all values and return their number, many on their way to the server at once. An exception has in ``put`` how many were put."""
+        """Put all values and return their number, 256 of them on their way to the server at once.
+
+        An exception has in ``put`` how many were put. More than one can be on its way, so that values after the one that failed may be
+        among them, and after a ``TimeoutError`` some more.
+        """
         return self._raw.put_many(values, _timeout(block, timeout))
 
     def get_many(self, max, block=True, timeout=None):
@@ -75,11 +79,11 @@ class RemoteQueue(_Work, _Calls):
     async def aput(self, obj, timeout=None):
         """Put an object as ``put`` does, without keeping other tasks of ``asyncio`` from running.
 
-        A task that is cancelled meanwhile may have put it, and so may one that raises ``queue.Full`` after ``timeout`` seconds.
+        A task that is cancelled meanwhile may have put it.
         """
         from ._aio import finish
 
-        await finish(self._raw.pending_put(obj), timeout, Full)
+        await finish(self._raw.pending_put(obj, timeout), None, Full)
 
     async def aget(self, timeout=None):
         """Get the oldest object as ``get`` does, without keeping other tasks of ``asyncio`` from running.
@@ -88,13 +92,16 @@ class RemoteQueue(_Work, _Calls):
         """
         from ._aio import finish
 
-        return await finish(self._raw.pending_get(False), timeout, Empty)
+        return await finish(self._raw.pending_get(False, timeout), None, Empty)
 
     async def aget_delivery(self, timeout=None):
-        """Get the oldest value as ``get_delivery`` does, without keeping other tasks of ``asyncio`` from running."""
+        """Get the oldest value as ``get_delivery`` does, without keeping other tasks of ``asyncio`` from running.
+
+        To be done with it asks the server: ``await asyncio.to_thread(delivery.done)`` lets other tasks run meanwhile.
+        """
         from ._aio import finish
 
-        return RemoteDelivery(await finish(self._raw.pending_get(True), timeout, Empty))
+        return RemoteDelivery(await finish(self._raw.pending_get(True, timeout), None, Empty))
 
     def qsize(self):
         """Return how many values wait, about."""
