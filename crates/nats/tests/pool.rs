@@ -8,11 +8,13 @@ use multiproc_nats::{
 };
 use multiproc_pool::{JoinPoolError, Pool, TaskError};
 use multiproc_process::Exit;
+use serde::{Deserialize, Serialize, Serializer};
 use server::Server;
 use server::proxy::{Mode, Proxy};
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -99,6 +101,21 @@ impl Machine {
 
     fn serve(server: &Server, queue: &str) -> Self {
         Self::start(&server.url(queue), "serves", &server.path("never"))
+    }
+}
+
+impl Machine {
+    fn end(mut self) -> ExitStatus {
+        let mut ended = None;
+        wait_for("the machine ends", || {
+            ended = self.0.try_wait().unwrap();
+            ended.is_some()
+        });
+        ended.unwrap()
+    }
+
+    fn is_running(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_none()
     }
 }
 
@@ -196,7 +213,8 @@ fn a_pool_whose_connection_is_cut_gets_its_results_when_it_is_back() {
     // Longer than a lease, and than what is waited before a call goes back.
     std::thread::sleep(Duration::from_secs(4));
     (0..3).for_each(|n| fs::write(gate.path().join(n.to_string()).join("open"), "").unwrap());
-    proxy.set(Mode::Pass);
+    // It was silent, and now it is slow.
+    proxy.set(Mode::Delay(Duration::from_millis(20)));
     assert!(ended(begun).is_ok());
     waiting.into_iter().for_each(|task| assert!(ended(task).is_ok()));
 }
@@ -265,7 +283,7 @@ fn serving_ends_when_it_is_told_to_with_what_it_has_in_hand() {
     let server = server!();
     let (gate, stop) = (tempfile::tempdir().unwrap(), server.path("stop"));
     let pool = RemotePool::over(queue(&server.url("jobs"))).unwrap();
-    let mut machine = Machine::start(&server.url("jobs"), "serves", &stop);
+    let machine = Machine::start(&server.url("jobs"), "serves", &stop);
     let task = pool.spawn(gated, gate.path().to_path_buf()).unwrap();
     wait_for("it begins", || began(gate.path()) == 1);
     fs::write(stop, "").unwrap();
@@ -274,12 +292,12 @@ fn serving_ends_when_it_is_told_to_with_what_it_has_in_hand() {
     let later = later.wait_timeout(Duration::from_secs(3));
     fs::write(gate.path().join("open"), "").unwrap();
     assert!(ended(task).is_ok());
-    assert!(machine.0.wait().unwrap().success());
+    assert!(machine.end().success());
     drop(later);
     // A shutdown ends it, too.
-    let mut machine = Machine::serve(&server, "jobs");
+    let machine = Machine::serve(&server, "jobs");
     pool.queue().shutdown().unwrap();
-    assert!(machine.0.wait().unwrap().success());
+    assert!(machine.end().success());
 }
 
 #[test]
@@ -301,13 +319,57 @@ fn every_task_ends_with_its_result_whatever_is_killed() {
     let mut came: Vec<_> = came.into_iter().collect::<Result<_, _>>().unwrap();
     came.sort_unstable();
     assert_eq!(came, (0..2000).map(square).collect::<Vec<_>>());
+    assert!(machines.iter_mut().all(Machine::is_running), "a machine serves no more");
+}
+
+/// Can't be encoded a second time.
+#[derive(Deserialize)]
+struct Rude(u64);
+
+impl Serialize for Rude {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        assert!(self.0 < 3, "no encoding of {}", self.0);
+        self.0.serialize(serializer)
+    }
+}
+
+fn polite(rude: Rude) -> u64 {
+    rude.0
+}
+
+#[test]
+fn arguments_whose_encoding_panics_leave_no_task_behind() {
+    let server = server!();
+    let pool = RemotePool::over(queue(&server.url("jobs"))).unwrap();
+    let panicked = catch_unwind(AssertUnwindSafe(|| pool.map(polite, (0..10).map(Rude))));
+    assert!(panicked.is_err());
+    pool.close();
+    assert_eq!(pool.join(), Ok(()));
+}
+
+#[test]
+fn a_terminated_pool_frees_whoever_waits_to_put_a_call() {
+    let server = server!();
+    let calls = RemoteQueue::builder().bounded(1).connect(&server.url("jobs")).unwrap();
+    let pool = RemotePool::over(calls).unwrap();
+    let _first = pool.spawn(square, 1).unwrap();
+    let second = std::thread::scope(|scope| {
+        let waits = scope.spawn(|| pool.spawn(square, 2).map(RemoteTask::wait));
+        std::thread::sleep(Duration::from_millis(100));
+        pool.terminate();
+        waits.join().unwrap()
+    });
+    assert!(matches!(second, Ok(Err(RemoteTaskError::Task(TaskError::Ended { .. }))) | Err(RemoteSubmitError::Closed)));
 }
 
 #[test]
 fn a_forked_copy_is_told_that_the_pool_is_not_its_own() {
     let server = server!();
     let pool = RemotePool::over(queue(&server.url("jobs"))).unwrap();
-    let mut begun = pool.imap(square, [1, 2, 3]).unwrap();
+    let machine = Machine::serve(&server, "jobs");
+    let mut begun = pool.imap(square, 1..).unwrap();
+    assert_eq!(begun.next(), Some(Ok(1)));
+    drop(machine);
     let task = pool.spawn(square, 1).unwrap();
     // SAFETY: the copy asks the pool and ends at once.
     let copy = unsafe { libc::fork() };
@@ -327,5 +389,5 @@ fn a_forked_copy_is_told_that_the_pool_is_not_its_own() {
     assert_eq!(unsafe { libc::waitpid(copy, &raw mut status, 0) }, copy);
     assert_eq!(status, 0);
     let _machine = Machine::serve(&server, "jobs");
-    assert_eq!((ended(task), begun.next()), (Ok(1), Some(Ok(1))));
+    assert_eq!((ended(task), begun.next()), (Ok(1), Some(Ok(4))));
 }

@@ -12,6 +12,7 @@ mod pending;
 mod put;
 mod queue;
 mod remote;
+mod remote_errors;
 mod until;
 
 /// Queues between processes on shared memory.

@@ -5,13 +5,13 @@ use crate::delivery::{InHand, Open};
 use crate::errors;
 use crate::pending::{Landing, Pending};
 use crate::queue::content;
+use crate::remote_errors::{connect_error, done_error, failed, get_error, put_error, server};
 use crate::until::{Until, is_over, until, wait_in};
-use multiproc_nats::{ConnectError, DeadLetter, Delivery, DoneError, GetError, JoinError, PutError, RemoteQueue, ServerError};
+use multiproc_nats::{DeadLetter, Delivery, GetError, JoinError, PutError, RemoteQueue, ServerError};
 use multiproc_travel::pass;
-use pyo3::exceptions::{PyConnectionError, PyOSError, PyTimeoutError, PyValueError};
+use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -33,52 +33,6 @@ pub(crate) struct RawRemote {
     in_hand: InHand<Delivery<Vec<u8>>>,
     /// What another process, or a forked copy of this one, makes its handle of. An error: secrets were given as such, and don't travel.
     travel: Result<Vec<u8>, String>,
-}
-
-fn failed(error: &dyn fmt::Display) -> PyErr {
-    PyConnectionError::new_err(error.to_string())
-}
-
-fn server(error: &ServerError) -> PyErr {
-    match error {
-        ServerError::Unanswered => PyTimeoutError::new_err(error.to_string()),
-        error => failed(error),
-    }
-}
-
-fn connect_error(error: &ConnectError) -> PyErr {
-    match error {
-        ConnectError::Unreachable { .. } | ConnectError::LoginRefused { .. } | ConnectError::NoJetStream { .. } => failed(error),
-        ConnectError::Server(why) => server(why),
-        ConnectError::File { why, .. } => PyOSError::new_err(format!("{error}: {why}")),
-        _ => PyValueError::new_err(error.to_string()),
-    }
-}
-
-fn get_error(py: Python<'_>, error: &GetError) -> PyErr {
-    match error {
-        GetError::Empty | GetError::Timeout => errors::empty(py),
-        GetError::ShutDown => errors::shut_down(py),
-        GetError::Server(why) => server(why),
-        error => PyValueError::new_err(error.to_string()),
-    }
-}
-
-fn put_error<T>(py: Python<'_>, error: &PutError<T>) -> PyErr {
-    match error {
-        PutError::Full(_) | PutError::Timeout(_) => errors::full(py),
-        PutError::ShutDown(_) => errors::shut_down(py),
-        PutError::Server { why, .. } => server(why),
-        error => PyValueError::new_err(error.to_string()),
-    }
-}
-
-/// A lease that was lost is an error, since the work is done twice; so is a server that does not hear of it.
-fn done_error<T>(error: &DoneError<T>) -> PyErr {
-    match error {
-        DoneError::Server { why, .. } => server(why),
-        error => failed(error),
-    }
 }
 
 impl RawRemote {
