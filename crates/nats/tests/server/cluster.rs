@@ -51,7 +51,16 @@ impl Cluster {
 
     /// The server that leads a stream.
     pub(crate) fn leader_of(&self, stream: &str) -> usize {
-        self.wait_for(&format!("STREAM.INFO.{stream}"), |info| {
+        self.leader(&format!("STREAM.INFO.{stream}"))
+    }
+
+    /// The server that knows what workers have in hand.
+    pub(crate) fn leader_of_workers(&self, queue: &str) -> usize {
+        self.leader(&format!("CONSUMER.INFO.{queue}.workers"))
+    }
+
+    fn leader(&self, what: &str) -> usize {
+        self.wait_for(what, |info| {
             info["cluster"]["leader"].as_str()?.strip_prefix('s')?.parse().ok().filter(|&n: &usize| self.servers[n].is_running())
         })
     }
