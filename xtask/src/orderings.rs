@@ -194,7 +194,8 @@ fn explore(file: &Path, preemptions: &str) -> anyhow::Result<Fate> {
     let log = Path::new(COPY).join("log");
     let output = File::create(&log)?;
     let mut command = cargo_command(&loom::ARGUMENTS);
-    command.current_dir(Path::new(COPY).join("src")).args(["--target-dir", "../../loom"]);
+    // A directory of its own: cargo takes what it built of a mutant for what it would build of the sources.
+    command.current_dir(Path::new(COPY).join("src")).args(["--target-dir", "../target"]);
     if !file.starts_with(SOURCES[1]) {
         command.args(["-p", "multiproc-ring"]);
     }
