@@ -172,8 +172,11 @@ fn round(number: u64, blows: u64) -> Result<(u64, u64), String> {
     Ok((dealt, checked))
 }
 
-fn open_descriptors() -> usize {
-    std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
+/// What the open descriptors are.
+fn open_descriptors() -> Vec<String> {
+    let entries = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let links = entries.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+    links.map(|link| link.display().to_string()).collect()
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -181,7 +184,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let blows: u64 = std::env::args().nth(1).map_or(Ok(200), |n| n.parse())?;
     let begin = Instant::now();
     let (mut dealt, mut tasks, mut failed, mut number) = (0, 0, 0, 0);
-    let mut descriptors = None;
+    let (mut most_open, mut rises) = (None, 0);
     while dealt < blows {
         match round(number, BLOWS.min(blows - dealt)) {
             Ok((of_this, ended)) => {
@@ -194,11 +197,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 dealt += BLOWS;
             }
         }
-        // What stays open for good is open after the first round.
+        // A thread in the background opens one or two for good when it is first needed. A leak goes on.
         let open = open_descriptors();
-        if *descriptors.get_or_insert(open) < open {
-            println!("round {number}: {open} descriptors are open, more than before");
-            failed += 1;
+        if *most_open.get_or_insert(open.len()) < open.len() {
+            println!("round {number}: more descriptors are open than before: {open:?}");
+            most_open = Some(open.len());
+            rises += 1;
+            failed += u64::from(rises > 2);
         }
         number += 1;
     }
