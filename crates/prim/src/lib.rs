@@ -26,7 +26,7 @@ mod time;
 #[cfg_attr(loom, path = "model/mod.rs")]
 mod base;
 
-pub use ahead::fetch_to_write;
+pub use ahead::{LINE, fetch_to_write};
 pub use background::{background, with_signals_blocked};
 pub use backoff::Backoff;
 pub use base::atomic::{AtomicU32, AtomicU64, Ordering, fence, fence_after_exchange};

@@ -62,8 +62,26 @@ thread_local! {
 /// A larger buffer goes back to the system after use, in bytes.
 const KEEP_SCRATCH: usize = 1 << 20;
 
+/// A message of so many bytes is copied to the stack to be decoded.
+const SHORT: usize = 64;
+
 /// Values of a batch between two looks for the dead.
 const BATCH: usize = 64;
+
+/// Runs `work` with a private copy of a message.
+#[inline(always)]
+fn with_copy<R>(taken: Taken<'_>, work: impl FnOnce(&[u8], Taken<'_>) -> R) -> R {
+    let mut short = [0; SHORT];
+    if let (Some(bytes), Some(copy)) = (taken.shared_payload(), short.get_mut(..taken.len())) {
+        if bytes.read(copy) {
+            return work(copy, taken);
+        }
+    }
+    with_scratch(|bytes| {
+        taken.append_to(bytes);
+        work(bytes, taken)
+    })
+}
 
 /// Runs `work` with an empty buffer that is used again and again. A new buffer is made for an inner call, and for one in the
 /// destructor of a thread-local that runs after this one's.
@@ -270,8 +288,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
             attachment.channel.free(taken);
             return value;
         }
-        with_scratch(|bytes| {
-            taken.append_to(bytes);
+        with_copy(taken, |bytes, taken| {
             attachment.channel.free(taken);
             decode(bytes)
         })
@@ -284,8 +301,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         if let Some(value) = Self::copied(&taken) {
             return (taken.hold(), value);
         }
-        with_scratch(|bytes| {
-            taken.append_to(bytes);
+        with_copy(taken, |bytes, taken| {
             let unread = Unread::new(attachment, taken);
             let value = Self::decode(form, bytes);
             (unread.into_held(), value)

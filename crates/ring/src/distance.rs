@@ -18,8 +18,9 @@ pub(crate) struct Distance {
 /// Messages without a break that show that the other side works without one.
 const BURST: u64 = 8;
 const LEAST_PAUSES: u64 = 4;
-/// A quarter of a microsecond to half of one.
-const MOST_PAUSES: u64 = 16;
+/// Two to five microseconds. With an eighth of it, a producer of small messages caught up with the consumer again and again, and each of
+/// its looks at the next slot's old block took that block's line out of the consumer's hands.
+const MOST_PAUSES: u64 = 128;
 
 impl Distance {
     /// At the end of what was ready, which is message number `position`, in a ring of `capacity` messages. Returns whether it paused,

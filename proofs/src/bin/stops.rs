@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 /// Messages exchanged while the victim is stopped.
 const EXCHANGED: u64 = 10_000;
 
+/// Processes that a queue has places for: a look for the dead goes over them all, each one the same few instructions.
+const PLACES: u32 = 4;
+
 struct Case {
     name: &'static str,
     before: &'static [u64],
@@ -82,13 +85,13 @@ fn put(q: &Queue<u64>, values: &[u64]) -> Vec<u64> {
 
 /// Runs a case. Returns how many instructions the victim ran before it was stopped.
 fn run(case: &Case, steps: u64) -> Result<u64, String> {
-    let jobs: JoinableQueue<u64> = JoinableQueue::bounded(16).map_err(text)?;
     match case.operation {
         Operation::Queue(operation) => {
-            let q = Queue::bounded(16).map_err(text)?;
+            let q = Queue::builder().bounded(16).participants(PLACES).build().map_err(text)?;
             exchange(case, steps, &q, || operation(&q), || Ok(()))
         }
         Operation::Joinable(operation) => {
+            let jobs = JoinableQueue::builder().bounded(16).participants(PLACES).build().map_err(text)?;
             let taken = exchange(case, steps, &jobs, || operation(&jobs), || jobs.task_done().map_err(text))?;
             // The victim has left, and everything it did counts.
             jobs.join_timeout(Duration::from_secs(10)).map_err(text)?;

@@ -6,10 +6,15 @@ use super::layout::{ALL_KEEP_PAGES, BlockHeader, Class, FIRST_KEEP_PAGES, Layout
 use super::state::{BlockState, Phase};
 use super::stretches::Stretches;
 use super::trim;
-use multiproc_prim::{Array, AtomicU64, Bytes, Flag, Hint, Known, Ordering, OutOfBounds, Place, Region, Renewed};
+use multiproc_prim::{
+    Array, AtomicU64, Bytes, Flag, Hint, Known, LINE, Ordering, OutOfBounds, Place, Region, Renewed, fetch_to_write,
+};
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
+
+/// Bytes of a block that are asked for at once. The processor's own prefetcher sees those behind them coming.
+const FETCHED: usize = 1 << 10;
 
 pub(crate) struct Arena {
     stretches: Arc<Stretches>,
@@ -230,6 +235,13 @@ impl<'a> Found<'a> {
         self.blocks.capacity()
     }
 
+    /// Asks for the cache lines of its message, to be taken and read.
+    #[inline(always)]
+    pub(super) fn fetch(&self) {
+        fetch_to_write(self.header);
+        self.level.lines_behind_first(self.blocks, self.within as usize, self.blocks.class.size).fetch();
+    }
+
     /// Offset in its stretch.
     #[inline(always)]
     fn start(&self) -> usize {
@@ -315,6 +327,22 @@ impl Level {
     pub(super) fn found<'a>(&'a self, blocks: &'a Blocks, within: u32) -> Option<Found<'a>> {
         let header = self.headers.get(within as usize)?;
         Some(Found { blocks, level: self, index: self.first + within, within, header })
+    }
+
+    /// Asks for the cache lines of a block, to write a message of `len` bytes.
+    #[inline(always)]
+    pub(super) fn fetch_to_fill(&self, blocks: &Blocks, within: usize, len: usize) {
+        if let Some(header) = self.headers.get(within) {
+            fetch_to_write(header);
+            self.lines_behind_first(blocks, within, blocks.class.header + len).fetch_to_write();
+        }
+    }
+
+    /// The first `len` bytes of a block but for the cache line that it begins with, and no more than are worth asking for.
+    #[inline(always)]
+    fn lines_behind_first(&self, blocks: &Blocks, within: usize, len: usize) -> Bytes<'_> {
+        let behind = len.min(FETCHED).saturating_sub(LINE);
+        self.region.bytes(within * blocks.class.size + LINE, behind).unwrap_or_else(|_| self.region.nothing())
     }
 
     /// Those of its blocks before the block `used` that have pages.

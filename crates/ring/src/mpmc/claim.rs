@@ -9,7 +9,7 @@ use super::arena::{Arena, Blocks, Found, ONLY};
 use super::error::AllocError;
 use super::layout::{Class, WHOLE};
 use super::state::{BlockState, Owner};
-use multiproc_prim::{Ordering, fetch_to_write};
+use multiproc_prim::Ordering;
 
 /// Fewest blocks to walk over: enough to be far from other handles, few enough where blocks are large to stay in the
 /// processor's caches.
@@ -25,7 +25,7 @@ const NEARBY: u64 = if cfg!(loom) { 0 } else { 4 };
 /// Once all blocks of a size were in use, so many claims go to larger blocks at once. The next one looks at [`NEARBY`] blocks, and so on
 /// until it finds one. So a claim looks at less than one block on average, however many are in use: each look costs a cache miss.
 const PAUSE: u64 = 8;
-/// How many blocks ahead a claim asks for the line of a block, which the consumer that freed it has: farther and nearer gained less.
+/// How many blocks ahead a claim asks for the lines of a block, which the consumer that freed it has: farther and nearer gained less.
 const AHEAD: usize = 2;
 
 /// Claims a block if it is free. Returns whether it was.
@@ -67,9 +67,7 @@ impl Arena {
             return None;
         }
         let found = level.found(blocks, within)?;
-        if let Some(ahead) = level.headers.get(within as usize + AHEAD) {
-            fetch_to_write(ahead);
-        }
+        level.fetch_to_fill(blocks, within as usize + AHEAD, len);
         if !claim_if_free(&found, owner) {
             return None;
         }

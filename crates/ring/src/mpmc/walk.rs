@@ -1,12 +1,13 @@
 //! How an operation on a ring finds its slot: from where this handle was last, from slot to slot. A handle that was away for long
 //! asks the shared ends.
 
-use super::arena::Arena;
+use super::arena::{Arena, Found};
 use super::ring::{MOST_TRIES, Ring, Spot, Trouble, Waiting};
 use super::state::{BlockState, Content, Slot, Ticket};
-use multiproc_prim::{AtomicU64, Backoff, Ordering, fetch_to_write};
+use multiproc_prim::{AtomicPair, AtomicU64, Backoff, LINE, Ordering};
 use std::iter;
 
+const SLOTS_IN_A_LINE: usize = LINE / size_of::<AtomicPair>();
 /// Slots that a walk looks at before it asks the shared end: as many as others are likely to have used meanwhile.
 const SHORT_WALK: u32 = 4;
 
@@ -87,6 +88,23 @@ impl Ring {
         }
     }
 
+    /// Asks for the lines of a message, and of the next one, if the line of slots that we have says where it is.
+    #[inline(never)]
+    fn fetch(&self, arena: &Arena, ticket: Ticket, block: &Found<'_>) {
+        block.fetch();
+        let next = self.turns.next(ticket);
+        let index = self.turns.index(next).filter(|index| index % SLOTS_IN_A_LINE != 0 && !cfg!(loom));
+        let Some(slot) = index.and_then(|index| self.slots.get(index)) else { return };
+        // Its memory is there, as that of the slot before it in the line. Relaxed: nothing but what to ask for hangs on it.
+        let word = Slot(slot.first(Ordering::Relaxed));
+        if word.content() != Content::Block || word.turn() != self.turns.turn(next) {
+            return;
+        }
+        if let Ok(Some(next)) = self.block_in(arena, slot, word) {
+            next.fetch();
+        }
+    }
+
     /// What waits, from the head on. Memory that can't be read ends it.
     pub(super) fn all_waiting<'r, 'a: 'r>(
         &'r self,
@@ -137,7 +155,7 @@ impl Ring {
             Content::Block => {
                 let Some(block) = self.block_in(arena, spot.slot, spot.word)? else { return Ok(None) };
                 if aim == Aim::Take {
-                    fetch_to_write(&block.header.state);
+                    self.fetch(arena, spot.ticket, &block);
                 }
                 // Relaxed: at least as new as the slot that named the block (pairs with: take).
                 let state = BlockState(block.header.state.load(Ordering::Relaxed));
