@@ -1,14 +1,11 @@
 //! Asking for cache lines before they are needed.
-//!
-//! A request waits for nothing and changes nothing. Lines that are asked for come over side by side, where an exchange would wait for them
-//! one after the other.
 
 use crate::{Bytes, Shared};
 
-/// A cache line, in bytes: what processors move at once.
+/// A cache line, in bytes. Where lines are longer, some requests for them are one too many.
 pub const LINE: usize = 64;
 
-/// Asks the processor for the cache line that a value starts in, to be written soon.
+/// Asks the processor for the cache line that a value starts in, to be written soon. It does not wait for the line, and changes nothing.
 ///
 /// A line that another processor wrote last comes over once. Read first and exchanged then, it would cause two journeys.
 #[inline(always)]
@@ -17,13 +14,14 @@ pub fn fetch_to_write<T: Shared>(value: &T) {
 }
 
 impl Bytes<'_> {
-    /// Asks for the cache lines of the window, to be read soon. See [`fetch_to_write`].
+    /// Asks for the cache lines of the window, to be read soon, as [`fetch_to_write`] does. They come over side by side, also where what is
+    /// done before they are read has to wait for another line.
     #[inline(always)]
     pub fn fetch(&self) {
         self.lines().for_each(line::<false>);
     }
 
-    /// Asks for the cache lines of the window, to be written soon. See [`fetch_to_write`].
+    /// Asks for the cache lines of the window, to be written soon, as [`fetch_to_write`] does.
     #[inline(always)]
     pub fn fetch_to_write(&self) {
         self.lines().for_each(line::<true>);
@@ -39,7 +37,7 @@ impl Bytes<'_> {
 #[inline(always)]
 fn line<const TO_WRITE: bool>(at: *const u8) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: a hint, for any address. Processors that don't know it take it for no operation.
+    // SAFETY: it raises no fault at any address, and reads and writes nothing. Processors that don't know it take it for no operation.
     unsafe {
         if TO_WRITE {
             core::arch::asm!("prefetchw [{}]", in(reg) at, options(nostack, preserves_flags, readonly));
@@ -48,7 +46,7 @@ fn line<const TO_WRITE: bool>(at: *const u8) {
         }
     }
     #[cfg(target_arch = "aarch64")]
-    // SAFETY: a hint, for any address.
+    // SAFETY: it raises no fault at any address, and reads and writes nothing.
     unsafe {
         if TO_WRITE {
             core::arch::asm!("prfm pstl1keep, [{}]", in(reg) at, options(nostack, preserves_flags, readonly));

@@ -62,7 +62,7 @@ thread_local! {
 /// A larger buffer goes back to the system after use, in bytes.
 const KEEP_SCRATCH: usize = 1 << 20;
 
-/// A message of so many bytes is copied to the stack to be decoded.
+/// A message of up to so many bytes is copied to the stack to be decoded: the buffer that is kept costs as much as a short message.
 const SHORT: usize = 64;
 
 /// Values of a batch between two looks for the dead.

@@ -7,8 +7,10 @@ use multiproc_prim::{Hint, spin_loop};
 /// It would take away the cache lines that the slower side works on, at every few messages, and slow both down. So a side that comes
 /// to the end of what was ready hangs back for a moment, if the other side has made a good many messages ready since the last time: until
 /// about a quarter of the ring is there to do at once. A side that waits for single messages never hangs back.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Distance {
+    /// The most pauses at once.
+    most: u64,
     /// A guess of where this side came to the end the last time: a thread of this process may have been elsewhere since.
     last: Hint,
     /// A guess of how many pauses let the other side get ahead far enough.
@@ -18,11 +20,25 @@ pub(crate) struct Distance {
 /// Messages without a break that show that the other side works without one.
 const BURST: u64 = 8;
 const LEAST_PAUSES: u64 = 4;
-/// Two to five microseconds. With an eighth of it, a producer of small messages caught up with the consumer again and again, and each of
-/// its looks at the next slot's old block took that block's line out of the consumer's hands.
-const MOST_PAUSES: u64 = 128;
+const NEAR: u64 = 16;
+const FAR: u64 = 128;
 
 impl Distance {
+    /// For a side that looks at nothing but what the other side makes ready: up to half a microsecond, with pauses of 15 to 30 ns.
+    pub(crate) fn near() -> Self {
+        Self::up_to(NEAR)
+    }
+
+    /// For a producer whose ring is full: up to some microseconds. From nearer it would catch up with the consumer again and again, and each
+    /// of its looks at a slot's old block would take that block's line out of the consumer's hands.
+    pub(crate) fn far() -> Self {
+        Self::up_to(FAR)
+    }
+
+    fn up_to(most: u64) -> Self {
+        Self { most, last: Hint::default(), pauses: Hint::default() }
+    }
+
     /// At the end of what was ready, which is message number `position`, in a ring of `capacity` messages. Returns whether it paused,
     /// so that another look is worth while.
     pub(crate) fn hang_back(&self, position: u64, capacity: u64) -> bool {
@@ -34,7 +50,7 @@ impl Distance {
         let known = self.pauses.get();
         let pauses = match done {
             ..BURST => 0,
-            _ if done < capacity / 4 => (2 * known).clamp(LEAST_PAUSES, MOST_PAUSES),
+            _ if done < capacity / 4 => (2 * known).clamp(LEAST_PAUSES, self.most),
             _ if done > capacity / 2 => known / 2,
             _ => known,
         };
@@ -52,7 +68,7 @@ mod tests {
 
     #[test]
     fn whoever_waits_for_single_messages_never_hangs_back() {
-        let distance = Distance::default();
+        let distance = Distance::near();
         for position in 0..1000 {
             assert!(!distance.hang_back(position, 64));
             assert!(!distance.hang_back(position, 64));
@@ -61,7 +77,7 @@ mod tests {
 
     #[test]
     fn bursts_are_followed_at_a_distance_which_shrinks_when_they_fill_the_ring() {
-        let distance = Distance::default();
+        let distance = Distance::near();
         assert!(distance.hang_back(10, 64));
         assert!(!distance.hang_back(10, 64), "nothing came in between");
         assert!(distance.hang_back(20, 64));

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// Messages exchanged while the victim is stopped.
 const EXCHANGED: u64 = 10_000;
 
-/// Processes that a queue has places for: a look for the dead goes over them all, each one the same few instructions.
+/// Processes that a queue has places for. A look for the dead goes over them all, so with few it has few instructions to stop after.
 const PLACES: u32 = 4;
 
 struct Case {

@@ -160,6 +160,15 @@ impl Arena {
         }
     }
 
+    /// The block of a number, if this process has mapped its stretch. It asks the system for nothing, so there may be no memory for it.
+    #[inline(always)]
+    pub(super) fn mapped(&self, number: u32) -> Option<Found<'_>> {
+        let (class, index) = self.stretches.layout.block_of(number)?;
+        let blocks = self.classes.get(class)?;
+        let level = blocks.levels.get(blocks.class.level_of(index) as usize)?.peek(ONLY)?;
+        level.found(blocks, index - level.first)
+    }
+
     /// The blocks that may be in use. Memory that was given back is passed over, and not asked for again: what has no pages is free.
     pub(crate) fn ever_used(&self) -> impl Iterator<Item = io::Result<Found<'_>>> {
         self.forget_what_was_trimmed();
@@ -235,7 +244,7 @@ impl<'a> Found<'a> {
         self.blocks.capacity()
     }
 
-    /// Asks for the cache lines of its message, to be taken and read.
+    /// Asks for its cache lines, to be taken and read. How long its message is, its header says, which has not come yet.
     #[inline(always)]
     pub(super) fn fetch(&self) {
         fetch_to_write(self.header);
@@ -329,9 +338,10 @@ impl Level {
         Some(Found { blocks, level: self, index: self.first + within, within, header })
     }
 
-    /// Asks for the cache lines of a block, to write a message of `len` bytes.
+    /// Asks for the cache lines of a block, to write a message of `len` bytes. Nothing, if the block is in another stretch.
     #[inline(always)]
-    pub(super) fn fetch_to_fill(&self, blocks: &Blocks, within: usize, len: usize) {
+    pub(super) fn fetch_to_fill(&self, blocks: &Blocks, index: u64, len: usize) {
+        let within = (index as usize).wrapping_sub(self.first as usize);
         if let Some(header) = self.headers.get(within) {
             fetch_to_write(header);
             self.lines_behind_first(blocks, within, blocks.class.header + len).fetch_to_write();

@@ -26,7 +26,7 @@ const NEARBY: u64 = if cfg!(loom) { 0 } else { 4 };
 /// until it finds one. So a claim looks at less than one block on average, however many are in use: each look costs a cache miss.
 const PAUSE: u64 = 8;
 /// How many blocks ahead a claim asks for the lines of a block, which the consumer that freed it has: farther and nearer gained less.
-const AHEAD: usize = 2;
+const AHEAD: u64 = 2;
 
 /// Claims a block if it is free. Returns whether it was.
 #[inline(always)]
@@ -67,7 +67,9 @@ impl Arena {
             return None;
         }
         let found = level.found(blocks, within)?;
-        level.fetch_to_fill(blocks, within as usize + AHEAD, len);
+        let ahead = index + AHEAD;
+        let window = blocks.window.get();
+        level.fetch_to_fill(blocks, if ahead < window { ahead } else { ahead - window }, len);
         if !claim_if_free(&found, owner) {
             return None;
         }
@@ -171,6 +173,7 @@ impl Arena {
                     found.free();
                     return Err(error.into());
                 }
+                found.level.fetch_to_fill(blocks, index + AHEAD, len);
                 return Ok(Some(found));
             }
             blocks.busy.set(blocks.busy.get() + 1);

@@ -47,7 +47,7 @@ pub(crate) struct Ring {
     pub(super) slots: Array<AtomicPair>,
     region: Region,
     /// Whether both words of a slot can be exchanged at once.
-    whole: bool,
+    pub(super) whole: bool,
     /// The shared ends follow at tickets of which these bits are zero.
     pub(super) lag: u64,
     /// Which chunks of slots this handle has seen committed, a bit each.
@@ -143,8 +143,8 @@ impl Ring {
             committed: (0..((count >> CHUNK) + 1).div_ceil(64)).map(|_| Known::new(0)).collect(),
             tail: AtomicU64::new(first.0),
             head: AtomicU64::new(first.0),
-            behind_puts: Distance::default(),
-            behind_takes: Distance::default(),
+            behind_puts: Distance::near(),
+            behind_takes: Distance::far(),
         })
     }
 

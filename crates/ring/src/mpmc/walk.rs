@@ -2,12 +2,15 @@
 //! asks the shared ends.
 
 use super::arena::{Arena, Found};
+use super::layout::SLOTS_AT;
 use super::ring::{MOST_TRIES, Ring, Spot, Trouble, Waiting};
 use super::state::{BlockState, Content, Slot, Ticket};
 use multiproc_prim::{AtomicPair, AtomicU64, Backoff, LINE, Ordering};
+use static_assertions::const_assert_eq;
 use std::iter;
 
 const SLOTS_IN_A_LINE: usize = LINE / size_of::<AtomicPair>();
+const_assert_eq!(SLOTS_AT % LINE, 0);
 /// Slots that a walk looks at before it asks the shared end: as many as others are likely to have used meanwhile.
 const SHORT_WALK: u32 = 4;
 
@@ -88,19 +91,22 @@ impl Ring {
         }
     }
 
-    /// Asks for the lines of a message, and of the next one, if the line of slots that we have says where it is.
+    /// Asks for the lines of a message, and for those of the next one if the line of slots that we have says where it is. Out of line, so
+    /// that small messages don't pay for it.
     #[inline(never)]
     fn fetch(&self, arena: &Arena, ticket: Ticket, block: &Found<'_>) {
         block.fetch();
         let next = self.turns.next(ticket);
+        // A model has no cache, and looks that change nothing are only more to explore.
         let index = self.turns.index(next).filter(|index| index % SLOTS_IN_A_LINE != 0 && !cfg!(loom));
         let Some(slot) = index.and_then(|index| self.slots.get(index)) else { return };
-        // Its memory is there, as that of the slot before it in the line. Relaxed: nothing but what to ask for hangs on it.
+        // Its memory is there, as that of the slot before it in the line. Relaxed, here and below: nothing but what to ask for hangs on it.
         let word = Slot(slot.first(Ordering::Relaxed));
         if word.content() != Content::Block || word.turn() != self.turns.turn(next) {
             return;
         }
-        if let Ok(Some(next)) = self.block_in(arena, slot, word) {
+        let second = if self.whole { slot.second(Ordering::Relaxed) } else { 0 };
+        if let Some(next) = arena.mapped(word.block(second, self.whole)) {
             next.fetch();
         }
     }

@@ -215,7 +215,7 @@ impl<T: Pod> Consumer<T> {
         // Relaxed: what handed the end over to us orders it.
         let head = ring.ends.head.position.load(Ordering::Relaxed);
         ring.ends.head.left.store(0, Ordering::Relaxed);
-        Ok(Self { ring, head, tail: head, distance: Distance::default() })
+        Ok(Self { ring, head, tail: head, distance: Distance::near() })
     }
 
     /// Values that the ring holds.
