@@ -9,6 +9,10 @@ const LOOKS: u64 = 200;
 /// Instructions of a child that count after its operation is over.
 const AFTERWARDS: u64 = 1500;
 
+/// Processes to have places for in a queue of such a child. A look for the dead goes over them all, so with few places it has few
+/// instructions to try.
+pub const PLACES: u32 = 4;
+
 /// The copy that is stepped, and how far.
 pub struct Victim {
     steps: u64,

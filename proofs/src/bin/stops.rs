@@ -7,14 +7,11 @@
 use multiproc_proofs::spread;
 
 use multiproc::{Delivery, JoinableQueue, Queue};
-use multiproc_proofs::victim::Victim;
+use multiproc_proofs::victim::{PLACES, Victim};
 use std::time::{Duration, Instant};
 
 /// Messages exchanged while the victim is stopped.
 const EXCHANGED: u64 = 10_000;
-
-/// Processes that a queue has places for. A look for the dead goes over them all, so with few it has few instructions to stop after.
-const PLACES: u32 = 4;
 
 struct Case {
     name: &'static str,

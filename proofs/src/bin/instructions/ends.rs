@@ -4,12 +4,12 @@ use crate::{LOOK, ignore, text};
 use multiproc::Queue;
 use multiproc::pipe::Receiver as PipeReceiver;
 use multiproc::queue::{Receiver, RecvError, Sender};
-use multiproc_proofs::victim::Victim;
+use multiproc_proofs::victim::{PLACES, Victim};
 use std::cell::Cell;
 use std::time::Duration;
 
 fn sides() -> Result<(Sender<u64>, Receiver<u64>), String> {
-    Queue::builder().bounded(8).memory(1 << 16).max_message(40).build().and_then(Queue::split).map_err(text)
+    Queue::builder().bounded(8).participants(PLACES).memory(1 << 16).max_message(40).build().and_then(Queue::split).map_err(text)
 }
 
 /// The values that are left are these, and the end has not come.

@@ -12,7 +12,7 @@ mod pools;
 use multiproc_proofs::spread;
 
 use multiproc::{JoinableQueue, Queue, remove_queue};
-use multiproc_proofs::victim::Victim;
+use multiproc_proofs::victim::{PLACES, Victim};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
@@ -223,7 +223,7 @@ fn joinable(
     operation: impl Fn(&JoinableQueue<u64>),
     allowed: &[&[u64]],
 ) -> Result<(), String> {
-    let builder = JoinableQueue::builder().bounded(1000).memory(64 * BLOCKS as u64).max_message(16);
+    let builder = JoinableQueue::builder().bounded(1000).participants(PLACES).memory(64 * BLOCKS as u64).max_message(16);
     let q: JoinableQueue<u64> = builder.build().map_err(text)?;
     q.put_many([1, 2, 3]).map_err(text)?;
     let before = || if in_hand { ignore(q.get()) } else { ignore(q.get_many(0)) };
@@ -326,7 +326,7 @@ fn delivery(victim: &mut Victim, then: Then) -> Result<(), String> {
 }
 
 fn small_joinable() -> Result<JoinableQueue<u64>, String> {
-    let builder = JoinableQueue::builder().bounded(1000).memory(64 * BLOCKS as u64).max_message(16);
+    let builder = JoinableQueue::builder().bounded(1000).participants(PLACES).memory(64 * BLOCKS as u64).max_message(16);
     builder.max_deliveries(3).build().map_err(text)
 }
 
