@@ -24,13 +24,13 @@ const NEAR: u64 = 16;
 const FAR: u64 = 128;
 
 impl Distance {
-    /// For a side that looks at nothing but what the other side makes ready: up to half a microsecond, with pauses of 15 to 30 ns.
+    /// Up to half a microsecond, where a pause takes 15 to 30 ns: for a side whose messages lie in a few bytes each.
     pub(crate) fn near() -> Self {
         Self::up_to(NEAR)
     }
 
-    /// For a producer whose ring is full: up to some microseconds. From nearer it would catch up with the consumer again and again, and each
-    /// of its looks at a slot's old block would take that block's line out of the consumer's hands.
+    /// Up to some microseconds: for a side that would disturb more. Each look of a producer whose ring is full, at a slot's old block, takes
+    /// that block's line out of the consumer's hands. Each look of a reader of records takes the line that the writer is filling.
     pub(crate) fn far() -> Self {
         Self::up_to(FAR)
     }

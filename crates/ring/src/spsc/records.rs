@@ -312,7 +312,7 @@ impl Reader {
         let ring = Ring::new(region, at, capacity, None)?;
         // Relaxed: what handed the end over to us orders it.
         let head = ring.ends.head.position.load(Ordering::Relaxed) & !7;
-        Ok(Self { ring, head, tail: head, count: 0, length: HEADER, distance: Distance::near() })
+        Ok(Self { ring, head, tail: head, count: 0, length: HEADER, distance: Distance::far() })
     }
 
     /// The oldest record, which stays in the ring until it is [released](Record::release).
