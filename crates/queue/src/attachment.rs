@@ -218,11 +218,20 @@ impl Attachment {
         }
     }
 
+    /// Those of them in which something may wait now.
+    #[inline(always)]
+    pub(crate) fn lanes_now(&self) -> &'static [Lane] {
+        match self.shape.flavor {
+            Flavor::Joinable if !self.channel.ring().is_plainly_empty(Lane::Returned) => self.lanes(),
+            _ => &[Lane::Main],
+        }
+    }
+
     /// A message, taken now.
     #[inline(always)]
     pub(crate) fn pop(&self, deadline: Deadline) -> Result<ChannelBlock<'_>, ChannelPopError> {
         let now = self.glance();
-        let taken = match self.channel.try_pop_block(self.lanes()) {
+        let taken = match self.channel.try_pop_block(self.lanes_now()) {
             Ok(block) => Ok((block, now)),
             Err(_) => self.channel.pop_block(self.lanes(), self.until(deadline)).map(|block| (block, monotonic_millis())),
         };

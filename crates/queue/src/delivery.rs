@@ -96,7 +96,7 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
         let attachment: &Attachment = share;
         let block = attachment.pop(deadline).map_err(|error| attachment.get_error(error))?;
         let count = block.deliveries().saturating_add(1);
-        let (held, value) = Queue::<T>::read_held(attachment, block.into_taken());
+        let (held, value) = Queue::<T>::read_held(attachment, block.into_taken(), |held, value| (held, value));
         let claim = Claim::new(share, held);
         match value {
             Ok(value) => Ok(Delivery { value, count, claim }),
@@ -135,7 +135,7 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
         let count = block.deliveries();
         // A letter without a note is a hostile peer's work.
         let ended = block.last_end().unwrap_or(Unfinished::GivenBack { note: 0 });
-        let (held, value) = Queue::<T>::read_held(attachment, block.into_taken());
+        let (held, value) = Queue::<T>::read_held(attachment, block.into_taken(), |held, value| (held, value));
         let letter = Letter { attachment: share.handles(), held };
         Ok(DeadLetter { value: value?, count, ended, letter })
     }

@@ -70,12 +70,13 @@ pub(crate) struct Unread<'a> {
 }
 
 impl<'a> Unread<'a> {
+    #[inline(always)]
     pub(crate) fn new(attachment: &'a Attachment, taken: Taken<'_>) -> Self {
         // This queue keeps all messages in blocks. Only a hostile peer puts one in a slot, and there is nothing to hold then.
         Self { attachment, held: taken.hold() }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn into_held(mut self) -> Option<Held> {
         let held = self.held.take();
         std::mem::forget(self);
@@ -144,22 +145,21 @@ impl Attachment {
         }
     }
 
-    /// Does something with this thread's list for this queue, if it has one.
-    #[inline]
-    fn with_mine<R>(&self, list: &mut [Mine], work: impl FnOnce(&mut VecDeque<Held>) -> R) -> Option<R> {
-        let ours = list.iter_mut().find(|mine| std::ptr::eq(mine.attachment.as_ptr(), self))?;
-        Some(work(&mut ours.held))
+    /// This thread's list for this queue, if it has one.
+    #[inline(always)]
+    fn mine<'m>(&self, lists: &'m mut [Mine]) -> Option<&'m mut VecDeque<Held>> {
+        let ours = lists.iter_mut().find(|mine| std::ptr::eq(mine.attachment.as_ptr(), self))?;
+        Some(&mut ours.held)
     }
 
     /// Adds a value to what this thread has in hand.
     #[inline]
     pub(crate) fn keep(&self, held: Held) {
-        let mut held = Some(held);
         MINE.with(|mine| {
             let mut mine = mine.borrow_mut();
-            self.with_mine(&mut mine, |list| list.extend(held.take()));
-            if held.is_some() {
-                self.keep_first(&mut mine, held);
+            match self.mine(&mut mine) {
+                Some(list) => list.push_back(held),
+                None => drop(self.keep_first(&mut mine, Some(held))),
             }
         });
     }
@@ -176,7 +176,7 @@ impl Attachment {
 
     /// Finishes the oldest value that this thread has in hand.
     pub(crate) fn task_done(&self) -> Result<(), TaskDoneError> {
-        let oldest = MINE.with(|mine| self.with_mine(&mut mine.borrow_mut(), VecDeque::pop_front).flatten());
+        let oldest = MINE.with(|mine| self.mine(&mut mine.borrow_mut())?.pop_front());
         self.complete(oldest.ok_or(TaskDoneError::NothingInHand)?);
         Ok(())
     }
@@ -187,9 +187,7 @@ impl Attachment {
         if let Some(ours) = self.tally() {
             ours.complete(&held);
         }
-        if let Some(block) = self.channel.resume(held) {
-            self.channel.free(block.into_taken());
-        }
+        self.channel.free_held(&held);
         drop(finishing);
         self.wake_if_all_done();
     }
@@ -270,7 +268,7 @@ impl Attachment {
     /// Gives back the newest values of this thread's list.
     fn give_back_newest(&self, count: usize) {
         let newest = |list: &mut VecDeque<Held>| list.split_off(list.len().saturating_sub(count));
-        let newest = MINE.with(|mine| self.with_mine(&mut mine.borrow_mut(), newest));
+        let newest = MINE.with(|mine| self.mine(&mut mine.borrow_mut()).map(newest));
         newest.into_iter().flatten().for_each(|held| self.give_back(held));
     }
 

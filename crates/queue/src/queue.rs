@@ -199,7 +199,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// Gets one more value of a batch; `None` if none is there, whatever a shutdown means for the next get.
     #[inline]
     fn get_next(attachment: &Attachment, now: u64) -> Option<Result<T, GetError>> {
-        match attachment.channel.try_take(attachment.lanes()) {
+        match attachment.channel.try_take(attachment.lanes_now()) {
             Ok(taken) => Some(Self::read(attachment, taken, now)),
             Err(PopError::Empty | PopError::Closed) => None,
             Err(error) => Some(Err(attachment.get_error(error.into()))),
@@ -247,7 +247,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         let attachment = self.here()?;
         let now = attachment.glance();
         // The common case first, so that the block need not be handed on.
-        let got = match attachment.channel.try_take(attachment.lanes()) {
+        let got = match attachment.channel.try_take(attachment.lanes_now()) {
             Ok(taken) => Self::read(attachment, taken, now),
             Err(_) => Self::get_later(attachment, deadline),
         };
@@ -266,13 +266,14 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     fn read(attachment: &Attachment, taken: Taken<'_>, now: u64) -> Result<T, GetError> {
         if attachment.shape.flavor == Flavor::Joinable {
             taken.note_taken(now);
-            let (held, value) = Self::read_held(attachment, taken);
-            match (&value, held) {
-                (Ok(_), Some(held)) => attachment.keep(held),
-                (Err(_), Some(held)) => attachment.put_aside(held, Unfinished::Unreadable),
-                (_, None) => {}
-            }
-            return value;
+            return Self::read_held(attachment, taken, |held, value| {
+                match (&value, held) {
+                    (Ok(_), Some(held)) => attachment.keep(held),
+                    (Err(_), Some(held)) => attachment.put_aside(held, Unfinished::Unreadable),
+                    (_, None) => {}
+                }
+                value
+            });
         }
         let (form, len) = (taken.tag(), taken.len());
         let decode = |bytes: &[u8]| {
@@ -294,17 +295,21 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         })
     }
 
-    /// Reads a value that was taken and stays in hand. If reading it panics, it is given back.
+    /// Reads a value that was taken and stays in hand, for `then`. If reading it panics, it is given back.
     #[inline(always)]
-    pub(crate) fn read_held(attachment: &Attachment, taken: Taken<'_>) -> (Option<Held>, Result<T, GetError>) {
+    pub(crate) fn read_held<R>(
+        attachment: &Attachment,
+        taken: Taken<'_>,
+        then: impl FnOnce(Option<Held>, Result<T, GetError>) -> R,
+    ) -> R {
         let form = taken.tag();
         if let Some(value) = Self::copied(&taken) {
-            return (taken.hold(), value);
+            return then(taken.hold(), value);
         }
         with_copy(taken, |bytes, taken| {
             let unread = Unread::new(attachment, taken);
             let value = Self::decode(form, bytes);
-            (unread.into_held(), value)
+            then(unread.into_held(), value)
         })
     }
 

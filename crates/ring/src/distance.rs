@@ -1,6 +1,7 @@
 //! How closely one side of a ring follows the other.
 
 use multiproc_prim::{Hint, spin_loop};
+use std::time::{Duration, Instant};
 
 /// Keeps the faster side of a ring from walking on the heels of the slower one.
 ///
@@ -9,37 +10,39 @@ use multiproc_prim::{Hint, spin_loop};
 /// about a quarter of the ring is there to do at once. A side that waits for single messages never hangs back.
 #[derive(Debug)]
 pub(crate) struct Distance {
-    /// The most pauses at once.
+    /// The longest moment, in nanoseconds.
     most: u64,
     /// A guess of where this side came to the end the last time: a thread of this process may have been elsewhere since.
     last: Hint,
-    /// A guess of how many pauses let the other side get ahead far enough.
-    pauses: Hint,
+    /// A guess of how many nanoseconds let the other side get ahead far enough.
+    moment: Hint,
 }
 
 /// Messages without a break that show that the other side works without one.
 const BURST: u64 = 8;
-const LEAST_PAUSES: u64 = 4;
-const NEAR: u64 = 16;
-const FAR: u64 = 128;
+const LEAST: u64 = 50;
+const NEAR: u64 = 250;
+const FAR: u64 = 8_000;
+/// Pauses of the processor between two looks at the clock. One takes 10 to 45 ns.
+const PAUSES: u32 = 4;
 
 impl Distance {
-    /// Up to half a microsecond, where a pause takes 15 to 30 ns: for a side whose messages lie in a few bytes each.
+    /// For a side whose messages lie in a few bytes each.
     pub(crate) fn near() -> Self {
         Self::up_to(NEAR)
     }
 
-    /// Up to some microseconds: for a side that would disturb more. Each look of a producer whose ring is full, at a slot's old block, takes
-    /// that block's line out of the consumer's hands. Each look of a reader of records takes the line that the writer is filling.
+    /// For a side that would disturb more. Each look of a producer whose ring is full, at a slot's old block, takes that block's line out of
+    /// the consumer's hands. Each look of a reader of records takes the line that the writer is filling.
     pub(crate) fn far() -> Self {
         Self::up_to(FAR)
     }
 
     fn up_to(most: u64) -> Self {
-        Self { most, last: Hint::default(), pauses: Hint::default() }
+        Self { most, last: Hint::default(), moment: Hint::default() }
     }
 
-    /// At the end of what was ready, which is message number `position`, in a ring of `capacity` messages. Returns whether it paused,
+    /// At the end of what was ready, which is message number `position`, in a ring of `capacity` messages. Returns whether it waited,
     /// so that another look is worth while.
     pub(crate) fn hang_back(&self, position: u64, capacity: u64) -> bool {
         let done = position.wrapping_sub(self.last.get());
@@ -47,18 +50,21 @@ impl Distance {
             return false;
         }
         self.last.set(position);
-        let known = self.pauses.get();
-        let pauses = match done {
+        let known = self.moment.get();
+        let moment = match done {
             ..BURST => 0,
-            _ if done < capacity / 4 => (2 * known).clamp(LEAST_PAUSES, self.most),
+            _ if done < capacity / 4 => (2 * known).clamp(LEAST, self.most),
             _ if done > capacity / 2 => known / 2,
             _ => known,
         };
-        self.pauses.set(pauses);
-        for _ in 0..pauses {
-            spin_loop();
+        self.moment.set(moment);
+        if moment > 0 {
+            let (begun, moment) = (Instant::now(), Duration::from_nanos(moment));
+            while begun.elapsed() < moment {
+                (0..PAUSES).for_each(|_| spin_loop());
+            }
         }
-        pauses > 0
+        moment > 0
     }
 }
 
@@ -81,9 +87,9 @@ mod tests {
         assert!(distance.hang_back(10, 64));
         assert!(!distance.hang_back(10, 64), "nothing came in between");
         assert!(distance.hang_back(20, 64));
-        let far = distance.pauses.get();
+        let far = distance.moment.get();
         assert!(distance.hang_back(60, 64));
-        assert!(distance.pauses.get() < far);
+        assert!(distance.moment.get() < far);
         assert!(!distance.hang_back(61, 64));
     }
 }

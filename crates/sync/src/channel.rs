@@ -436,6 +436,13 @@ impl Channel {
         self.control.memory.wake_all();
     }
 
+    /// Frees a message that is held, as [`free`](Self::free) does.
+    #[inline(always)]
+    pub fn free_held(&self, held: &Held) {
+        self.ring.free_held(held);
+        self.control.memory.wake_all();
+    }
+
     /// What to tell a caller that found nothing; `None`: to wait.
     fn verdict(&self, end: PopError, lanes: &[Lane], wait: &mut impl Wait) -> Option<Result<ChannelBlock<'_>, ChannelPopError>> {
         match self.end(end, lanes) {

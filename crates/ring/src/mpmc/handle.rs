@@ -148,6 +148,12 @@ impl Mpmc {
         self.lane(lane).is_some_and(|lane| lane.has_message(&self.arena))
     }
 
+    /// Whether no message waits in a lane, by a look that costs less than a [`take`](Self::take). `false` says nothing: `take` tells.
+    #[inline(always)]
+    pub fn is_plainly_empty(&self, lane: Lane) -> bool {
+        self.lane(lane).is_none_or(Rings::is_plainly_empty)
+    }
+
     /// Whether a message would find a slot in the main lane, without the ring's growing.
     pub fn has_room(&self) -> bool {
         self.main.has_room(&self.arena)
@@ -340,6 +346,14 @@ impl Mpmc {
     pub fn resume(&self, held: Held) -> Option<Block<'_>> {
         let found = self.arena.find(held.number)?.ok()??;
         Some(held.resumed(found))
+    }
+
+    /// Frees the block that a [`Held`] of this ring stands for.
+    #[inline(always)]
+    pub fn free_held(&self, held: &Held) {
+        if let Some(Ok(Some(found))) = self.arena.find(held.number) {
+            found.free();
+        }
     }
 
     #[inline(always)]

@@ -111,6 +111,13 @@ impl Ring {
         }
     }
 
+    /// Whether nothing waits, by one look from where this handle was last. `false` says nothing: a walk tells.
+    #[inline(always)]
+    pub(super) fn is_plainly_empty(&self) -> bool {
+        let at = self.start(&self.head);
+        self.look(at, Aim::Look).is_ok_and(|spot| spot.word.turns_ahead_of(self.turns.turn(at)) == -1)
+    }
+
     /// What waits, from the head on. Memory that can't be read ends it.
     pub(super) fn all_waiting<'r, 'a: 'r>(
         &'r self,
