@@ -42,6 +42,8 @@ pub(super) struct Blocks {
     pub(super) levels: Vec<Renewed<Level>>,
     /// A guess of where the next free block is.
     pub(super) cursor: Hint,
+    /// Where claims that expect to find none look next beside that.
+    pub(super) elsewhere: Hint,
     /// A guess of how many blocks are in use at once: the claims walk over so many.
     pub(super) window: Hint,
     /// About how many blocks of this lap over the window were not free.
@@ -86,6 +88,7 @@ impl Arena {
                 levels: (0..class.levels()).map(|_| Renewed::new()).collect(),
                 // Handles start at different places, so that they seldom meet.
                 cursor: Hint::new(seed.wrapping_mul(5) % window),
+                elsewhere: Hint::new(0),
                 window: Hint::new(window),
                 busy: Hint::new(0),
                 pause: Hint::new(0),
@@ -230,6 +233,12 @@ impl<'a> Found<'a> {
     #[inline(always)]
     pub(crate) fn number(&self) -> u32 {
         self.blocks.base | self.index
+    }
+
+    /// Its place among the blocks of its size.
+    #[inline(always)]
+    pub(super) fn index(&self) -> u64 {
+        u64::from(self.index)
     }
 
     /// Its notes, in a ring with room for returns.

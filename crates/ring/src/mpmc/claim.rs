@@ -2,7 +2,7 @@
 //!
 //! The compare-and-swap `Free -> Owned` on a block's own state decides; where to look is a guess. Each handle walks over a
 //! window of blocks in address order, which is also the order in which a queue frees them, so the next block is nearly always
-//! free, no allocator word is shared, and the processor's prefetcher sees a straight line. The window grows when most of it is in
+//! free, no allocator word is shared, and the processor's prefetcher sees a straight line. The window grows when a long run of it is in
 //! use and shrinks when most of it is free. Blocks beyond those that exist are added as a stretch that doubles them.
 
 use super::arena::{Arena, Blocks, Found, ONLY};
@@ -20,11 +20,15 @@ pub(super) const fn smallest_window(class: &Class) -> u64 {
 
 /// Blocks larger than this fill a cache by themselves.
 const LARGE: usize = 64 << 10;
-/// Blocks of a size that a claim looks at which expects to find none. In a model it finds none.
-const NEARBY: u64 = if cfg!(loom) { 0 } else { 4 };
-/// Once all blocks of a size were in use, so many claims go to larger blocks at once. The next one looks at [`NEARBY`] blocks, and so on
-/// until it finds one. So a claim looks at less than one block on average, however many are in use: each look costs a cache miss.
-const PAUSE: u64 = 8;
+/// So many blocks in use one after the other, and a claim goes on elsewhere. That is the whole window, before it grows. Where there are no
+/// more blocks, larger ones do as well, and a claim looks at those that it passed over in a later lap.
+const fn run(window: u64, limit: u64) -> u64 {
+    if window == limit && window > 64 { 64 } else { window }
+}
+/// Blocks that a claim looks at which expects to find none: where the next one comes free if messages go in turn.
+const NEARBY: u64 = 4;
+/// Once a look at a size was in vain, so many claims go to larger blocks at once. So a claim seldom looks at a block that is in no cache.
+const PAUSE: u64 = 16;
 /// How many blocks ahead a claim asks for the lines of a block, which the consumer that freed it has: farther and nearer gained less.
 const AHEAD: u64 = 2;
 
@@ -86,116 +90,137 @@ impl Arena {
     #[cold]
     fn claim_some(&self, owner: Owner, len: usize) -> Result<Found<'_>, AllocError> {
         self.check_length(len)?;
-        let mut passed = false;
-        for blocks in self.classes.iter().filter(|blocks| blocks.capacity() >= len) {
+        let fitting = || self.classes.iter().filter(|blocks| blocks.capacity() >= len);
+        for blocks in fitting().filter(|_| !cfg!(loom)) {
             let pause = blocks.pause.get();
-            if pause > 0 {
+            let found = if pause > 0 {
                 blocks.pause.set(pause - 1);
-                passed = true;
+                continue;
+            } else if blocks.exhausted.is_set() {
+                self.claim_nearby_in(blocks, owner, len)
             } else {
-                let most = if blocks.exhausted.is_set() && !cfg!(loom) { NEARBY } else { u64::MAX };
-                passed |= most == NEARBY;
-                match self.claim_in(blocks, owner, len, most) {
-                    Ok(Some(found)) => return Ok(found),
-                    Err(error) if most == u64::MAX => return Err(error),
-                    // Not here: elsewhere one may be free, and have memory.
-                    Ok(None) | Err(_) => {}
-                }
+                self.claim_in(blocks, owner, len, false)
+            };
+            match found {
+                Ok(Some(found)) => return Ok(found),
+                // Not here: elsewhere one may be free, and have memory.
+                Ok(None) | Err(_) => blocks.pause.set(PAUSE),
             }
         }
-        if !passed {
-            return Err(AllocError::Exhausted);
-        }
-        // What came free last is where the last look ended. Before it says that there is nothing, it looks everywhere.
-        self.claim_among(owner, len, NEARBY).or_else(|_| self.claim_among(owner, len, u64::MAX))
+        // Before it says that there is nothing, it looks everywhere.
+        self.claim_nearby(owner, len).or_else(|_| {
+            let found = fitting().find_map(|blocks| self.claim_in(blocks, owner, len, true).transpose());
+            found.unwrap_or(Err(AllocError::Exhausted))
+        })
     }
 
     fn check_length(&self, len: usize) -> Result<(), AllocError> {
         if len > self.longest() { Err(AllocError::TooLong { len, max: self.longest() }) } else { Ok(()) }
     }
 
-    /// A block for `len` bytes among the next few of each size: for a caller that has found all in use, and knows of none that came
-    /// free.
+    /// A block for `len` bytes among a few of each size: for a caller that has found all in use, and knows of none that came free.
     #[cold]
     pub(crate) fn claim_nearby(&self, owner: Owner, len: usize) -> Result<Found<'_>, AllocError> {
         self.check_length(len)?;
-        self.claim_among(owner, len, NEARBY)
+        // In a model it finds none, and the caller looks everywhere.
+        let fitting = self.classes.iter().filter(|blocks| blocks.capacity() >= len && !cfg!(loom));
+        let mut found = fitting.filter_map(|blocks| self.claim_nearby_in(blocks, owner, len).transpose());
+        found.next().unwrap_or(Err(AllocError::Exhausted))
     }
 
-    #[cold]
-    fn claim_among(&self, owner: Owner, len: usize, most: u64) -> Result<Found<'_>, AllocError> {
-        for blocks in self.classes.iter().filter(|blocks| blocks.capacity() >= len && most > 0) {
-            if let Some(found) = self.claim_in(blocks, owner, len, most)? {
-                return Ok(found);
+    /// A block of a size of which a long run was in use: one of those that are next in turn, or another one, each time a different one.
+    fn claim_nearby_in<'a>(&'a self, blocks: &'a Blocks, owner: Owner, len: usize) -> Result<Option<Found<'a>>, AllocError> {
+        let window = blocks.window.get().clamp(1, u64::from(blocks.class.count));
+        let (next, elsewhere) = (blocks.cursor.get(), blocks.elsewhere.get());
+        blocks.elsewhere.set(elsewhere + 1);
+        for index in (next..next + NEARBY).chain([elsewhere]).map(|index| index % window) {
+            if let Some(found) = self.claim_at(blocks, owner, index)? {
+                blocks.cursor.set(index + 1);
+                return self.prepared(blocks, found, len).map(Some);
             }
         }
-        Err(AllocError::Exhausted)
+        Ok(None)
     }
 
-    /// A block of one size whose payload can be touched; `None` if all are in use, or as many as `most`.
-    fn claim_in<'a>(&'a self, blocks: &'a Blocks, owner: Owner, len: usize, most: u64) -> Result<Option<Found<'a>>, AllocError> {
+    /// A block of one size whose payload can be touched. `None`: a long run of them is in use, or with `whole` all. The next look begins where
+    /// this one did then: if messages go in turn, that block is the first to come free.
+    fn claim_in<'a>(
+        &'a self,
+        blocks: &'a Blocks,
+        owner: Owner,
+        len: usize,
+        whole: bool,
+    ) -> Result<Option<Found<'a>>, AllocError> {
         let limit = u64::from(blocks.class.count);
-        let mut refused = None;
         let mut window = blocks.window.get().clamp(1, limit);
-        let mut looked = 0;
+        let mut index = blocks.cursor.get();
+        let mut left = if whole { window } else { run(window, limit) };
+        let mut refused = None;
         loop {
-            let mut index = blocks.cursor.get();
             if index >= window {
-                window = blocks.next_window(window);
                 index = 0;
+                if !whole {
+                    window = blocks.next_window(window);
+                }
             }
-            blocks.cursor.set(index + 1);
-            // At each step: others may be giving memory back all the while.
-            self.forget_what_was_trimmed();
-            let level = self.level(blocks, blocks.class.level_of(index as u32), true);
-            let found = match level.and_then(|level| level.find(blocks, index as u32)) {
-                Ok(found) => found,
+            let looked = match self.claim_at(blocks, owner, index) {
+                Ok(Some(found)) => {
+                    blocks.cursor.set(index + 1);
+                    return self.prepared(blocks, found, len).map(Some);
+                }
+                Ok(None) => {
+                    blocks.busy.set(blocks.busy.get() + 1);
+                    1
+                }
                 Err(error) => {
                     // No memory for these blocks: another one, which has some, may be free.
                     refused = Some(error);
-                    let beyond = ((index >> blocks.class.chunk) + 1) << blocks.class.chunk;
-                    blocks.cursor.set(beyond);
-                    looked += beyond - index;
-                    if looked < window.min(most) {
-                        continue;
-                    }
-                    break;
+                    (((index >> blocks.class.chunk) + 1) << blocks.class.chunk).min(window) - index
                 }
             };
-            if index >= blocks.noted.get() {
-                self.note_used(blocks, index);
-            }
-            if claim_if_free(&found, owner) {
-                blocks.exhausted.clear();
-                // It may have been given back since we saw that it was committed. From here on it can't be.
-                self.forget_what_was_trimmed();
-                if let Err(error) = found.level.ensure(&blocks.class, found.within).and_then(|()| found.prepare_payload(len)) {
-                    found.free();
-                    return Err(error.into());
-                }
-                found.level.fetch_to_fill(blocks, index + AHEAD, len);
-                return Ok(Some(found));
-            }
-            blocks.busy.set(blocks.busy.get() + 1);
-            looked += 1;
-            if looked >= most {
-                blocks.pause.set(PAUSE);
-                return refused.map_or(Ok(None), |error| Err(error.into()));
-            }
-            if looked >= window {
-                if window >= limit || refused.is_some() {
+            index += looked;
+            left = left.saturating_sub(looked);
+            if left == 0 {
+                if window == limit || refused.is_some() {
                     break;
                 }
-                // Everything in the window is in use: go on behind it.
-                blocks.cursor.set(window);
+                // Go on behind it.
+                index = window;
                 window = (window * 2).min(limit);
                 blocks.window.set(window);
-                looked /= 2;
+                left = if whole { window - index } else { run(window, limit) };
             }
         }
         blocks.exhausted.set();
-        blocks.pause.set(PAUSE);
-        refused.map_or(Ok(None), |error| Err(error.into()))
+        refused.map_or(Ok(None), Err)
+    }
+
+    /// The block at an index, if it is free.
+    fn claim_at<'a>(&'a self, blocks: &'a Blocks, owner: Owner, index: u64) -> Result<Option<Found<'a>>, AllocError> {
+        // Each time: others may be giving memory back all the while.
+        self.forget_what_was_trimmed();
+        let level = self.level(blocks, blocks.class.level_of(index as u32), true);
+        let found = level.and_then(|level| level.find(blocks, index as u32))?;
+        if index >= blocks.noted.get() {
+            self.note_used(blocks, index);
+        }
+        let claimed = claim_if_free(&found, owner);
+        if claimed {
+            blocks.exhausted.clear();
+        }
+        Ok(claimed.then_some(found))
+    }
+
+    /// A claimed block, once its payload can be touched.
+    fn prepared<'a>(&self, blocks: &Blocks, found: Found<'a>, len: usize) -> Result<Found<'a>, AllocError> {
+        // It may have been given back since we saw that it was committed. From here on it can't be.
+        self.forget_what_was_trimmed();
+        if let Err(error) = found.level.ensure(&blocks.class, found.within).and_then(|()| found.prepare_payload(len)) {
+            found.free();
+            return Err(error.into());
+        }
+        found.level.fetch_to_fill(blocks, found.index() + AHEAD, len);
+        Ok(found)
     }
 
     /// Tells sweepers, before a block is claimed for the first time, to look at it and at some beyond.
@@ -213,12 +238,26 @@ impl Arena {
 }
 
 impl Blocks {
-    /// The window for the next lap: half as large if little of it was in use.
+    /// The window for the next lap: half as large if little of it was in use and is.
     fn next_window(&self, window: u64) -> u64 {
         let smaller = (window / 2).max(smallest_window(&self.class));
-        let next = if self.busy.get() < window / 8 { smaller } else { window };
+        // Where messages go in turn, each block comes free right before it is looked at, however many wait.
+        let is_used = || (1..8).filter(|eighth| self.is_in_use(window * eighth / 8)).count() >= 4;
+        let next = if self.busy.get() < window / 8 && !is_used() { smaller } else { window };
         self.busy.set(0);
         self.window.set(next);
         next
+    }
+
+    /// Whether a block seems to be in use. It asks the system for nothing.
+    fn is_in_use(&self, index: u64) -> bool {
+        let level = self.levels.get(self.class.level_of(index as u32) as usize).and_then(|level| level.peek(ONLY));
+        let state = level.and_then(|level| {
+            let within = index as u32 - level.first;
+            // Relaxed: a guess. In a model it would be only more to explore.
+            let there = level.is_known(within >> self.class.chunk) && !cfg!(loom);
+            there.then(|| level.headers.get(within as usize)).flatten().map(|header| header.state.load(Ordering::Relaxed))
+        });
+        state.is_some_and(|state| state != BlockState::FREE.0)
     }
 }
