@@ -139,21 +139,6 @@ fn memory_that_runs_out_is_an_error_and_comes_back() {
 }
 
 #[test]
-fn the_only_free_block_is_found_wherever_it_is() {
-    let geometry = Geometry { small_in_slots: false, memory: 128 << 10, max_message: 100, ..Geometry::new(1) };
-    let (a, _b) = pair(&geometry);
-    let mut blocks: Vec<_> = std::iter::from_fn(|| a.alloc(8).ok()).collect();
-    assert_eq!(blocks.len(), 1024 + 512, "blocks of 64 bytes, and of 128");
-    let mut chosen = 1;
-    for step in 0..3000 {
-        chosen = (chosen * 1_103_515_245 + 12_345) % 2_147_483_648_usize;
-        drop(blocks.swap_remove(chosen % blocks.len()));
-        blocks.push(a.alloc(8).unwrap_or_else(|error| panic!("step {step}: {error}")));
-        assert!(a.alloc(8).is_err());
-    }
-}
-
-#[test]
 fn a_closed_ring_lets_nothing_in_and_everything_out() {
     let (a, b) = pair(&Geometry::new(2));
     a.push(b"1").unwrap();
