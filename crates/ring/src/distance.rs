@@ -10,36 +10,38 @@ use std::time::{Duration, Instant};
 /// about a quarter of the ring is there to do at once. A side that waits for single messages never hangs back.
 #[derive(Debug)]
 pub(crate) struct Distance {
-    /// The longest moment, in nanoseconds.
-    most: u64,
+    /// The longest wait, in nanoseconds.
+    longest: u64,
     /// A guess of where this side came to the end the last time: a thread of this process may have been elsewhere since.
     last: Hint,
     /// A guess of how many nanoseconds let the other side get ahead far enough.
-    moment: Hint,
+    wait: Hint,
 }
 
 /// Messages without a break that show that the other side works without one.
 const BURST: u64 = 8;
-const LEAST: u64 = 50;
+/// Nanoseconds. Two looks at the clock and the pauses between them take about as long as the first.
+const LEAST: u64 = 100;
 const NEAR: u64 = 250;
 const FAR: u64 = 8_000;
-/// Pauses of the processor between two looks at the clock. One takes 10 to 45 ns.
-const PAUSES: u32 = 4;
+/// Pauses of the processor between two looks at the clock. One takes 10 to 45 ns, as the processor has it.
+const PAUSES: u64 = 4;
+const SHORTEST_PAUSE: u64 = 10;
 
 impl Distance {
-    /// For a side whose messages lie in a few bytes each.
+    /// Up to a quarter of a microsecond: for a side whose messages lie in a few bytes each.
     pub(crate) fn near() -> Self {
         Self::up_to(NEAR)
     }
 
-    /// For a side that would disturb more. Each look of a producer whose ring is full, at a slot's old block, takes that block's line out of
+    /// Up to eight microseconds: for a side that would disturb more. Each look of a producer whose ring is full, at a slot's old block, takes that block's line out of
     /// the consumer's hands. Each look of a reader of records takes the line that the writer is filling.
     pub(crate) fn far() -> Self {
         Self::up_to(FAR)
     }
 
-    fn up_to(most: u64) -> Self {
-        Self { most, last: Hint::default(), moment: Hint::default() }
+    fn up_to(longest: u64) -> Self {
+        Self { longest, last: Hint::default(), wait: Hint::default() }
     }
 
     /// At the end of what was ready, which is message number `position`, in a ring of `capacity` messages. Returns whether it waited,
@@ -50,21 +52,27 @@ impl Distance {
             return false;
         }
         self.last.set(position);
-        let known = self.moment.get();
-        let moment = match done {
+        let known = self.wait.get();
+        let wait = match done {
             ..BURST => 0,
-            _ if done < capacity / 4 => (2 * known).clamp(LEAST, self.most),
+            _ if done < capacity / 4 => (2 * known).clamp(LEAST, self.longest),
+            _ if done > capacity / 2 && known < 2 * LEAST => 0,
             _ if done > capacity / 2 => known / 2,
             _ => known,
         };
-        self.moment.set(moment);
-        if moment > 0 {
-            let (begun, moment) = (Instant::now(), Duration::from_nanos(moment));
-            while begun.elapsed() < moment {
-                (0..PAUSES).for_each(|_| spin_loop());
+        self.wait.set(wait);
+        if wait == 0 {
+            return false;
+        }
+        let begun = Instant::now();
+        // Whatever the clock says, it is over after as many rounds as the shortest pauses would take.
+        for _ in 0..=wait / (PAUSES * SHORTEST_PAUSE) {
+            (0..PAUSES).for_each(|_| spin_loop());
+            if begun.elapsed() >= Duration::from_nanos(wait) {
+                break;
             }
         }
-        moment > 0
+        true
     }
 }
 
@@ -87,9 +95,9 @@ mod tests {
         assert!(distance.hang_back(10, 64));
         assert!(!distance.hang_back(10, 64), "nothing came in between");
         assert!(distance.hang_back(20, 64));
-        let far = distance.moment.get();
+        let far = distance.wait.get();
         assert!(distance.hang_back(60, 64));
-        assert!(distance.moment.get() < far);
+        assert!(distance.wait.get() < far);
         assert!(!distance.hang_back(61, 64));
     }
 }

@@ -116,6 +116,25 @@ fn it_shrinks_when_it_is_empty_and_a_put_beside_that_is_not_lost() {
 }
 
 #[test]
+fn a_short_look_never_finds_a_lane_empty_that_is_not() {
+    for_each_shape(|geometry| {
+        let [a, b] = handles(&geometry);
+        push(&a, 0);
+        // The next message is there before the oldest is taken.
+        let other = thread::spawn(move || {
+            for value in 1..=2 {
+                push(&b, value);
+                assert_eq!(pop(&b), Some(value - 1));
+            }
+        });
+        assert!(!a.is_plainly_empty(Lane::Main));
+        other.join().unwrap();
+        assert!(!a.is_plainly_empty(Lane::Main));
+        assert_eq!(pop(&a), Some(2));
+    });
+}
+
+#[test]
 fn a_consumer_that_slept_while_it_grew_and_shrank_and_grew_takes_the_oldest() {
     for_each_shape(|geometry| {
         let [a, b] = handles(&geometry);

@@ -199,15 +199,21 @@ fn memory_that_the_system_has_not_is_an_error_and_what_is_there_can_be_used() {
 #[test]
 fn the_only_free_block_is_found_wherever_it_is() {
     let geometry = Geometry { small_in_slots: false, memory: 128 << 10, max_message: 100, ..Geometry::new(1) };
-    let (a, _b, _) = guarded(&geometry, usize::MAX);
-    let mut blocks: Vec<_> = std::iter::from_fn(|| a.alloc(8).ok()).collect();
-    assert_eq!(blocks.len(), 1024 + 512, "blocks of 64 bytes, and of 128");
-    let mut chosen = 1;
-    for step in 0..3000 {
-        chosen = (chosen * 1_103_515_245 + 12_345) % 2_147_483_648_usize;
-        drop(blocks.swap_remove(chosen % blocks.len()));
-        blocks.push(a.alloc(8).unwrap_or_else(|error| panic!("step {step}: {error}")));
-        assert!(a.alloc(8).is_err());
+    // All that there can be; and where the system has memory for some of each size.
+    for budget in [usize::MAX, 32] {
+        let (a, _b, _) = guarded(&geometry, budget);
+        let mut blocks: Vec<_> = std::iter::from_fn(|| a.alloc(8).ok()).collect();
+        match budget {
+            usize::MAX => assert_eq!(blocks.len(), 1024 + 512, "blocks of 64 bytes, and of 128"),
+            _ => assert!((512..1536).contains(&blocks.len()), "{} blocks", blocks.len()),
+        }
+        let mut chosen = 1;
+        for step in 0..1000 {
+            chosen = (chosen * 1_103_515_245 + 12_345) % 2_147_483_648_usize;
+            drop(blocks.swap_remove(chosen % blocks.len()));
+            blocks.push(a.alloc(8).unwrap_or_else(|error| panic!("step {step}: {error}")));
+            assert!(a.alloc(8).is_err());
+        }
     }
 }
 

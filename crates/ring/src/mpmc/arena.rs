@@ -42,7 +42,7 @@ pub(super) struct Blocks {
     pub(super) levels: Vec<Renewed<Level>>,
     /// A guess of where the next free block is.
     pub(super) cursor: Hint,
-    /// Where claims that expect to find none look next beside that.
+    /// How often a claim that expected to find none has looked elsewhere, too.
     pub(super) elsewhere: Hint,
     /// A guess of how many blocks are in use at once: the claims walk over so many.
     pub(super) window: Hint,
@@ -50,7 +50,7 @@ pub(super) struct Blocks {
     pub(super) busy: Hint,
     /// A guess of how many claims would find nothing here. A claim that all sizes turn away looks everywhere in spite of it.
     pub(super) pause: Hint,
-    /// A guess that all were in use the last time that a claim looked.
+    /// A guess that many were in use, or had no memory, the last time that a claim looked.
     pub(super) exhausted: Flag,
     /// Blocks from the first on that sweepers know of.
     pub(super) noted: Known,

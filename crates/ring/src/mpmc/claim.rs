@@ -2,7 +2,7 @@
 //!
 //! The compare-and-swap `Free -> Owned` on a block's own state decides; where to look is a guess. Each handle walks over a
 //! window of blocks in address order, which is also the order in which a queue frees them, so the next block is nearly always
-//! free, no allocator word is shared, and the processor's prefetcher sees a straight line. The window grows when a long run of it is in
+//! free, no allocator word is shared, and the processor's prefetcher sees a straight line. The window grows when all of it is in
 //! use and shrinks when most of it is free. Blocks beyond those that exist are added as a stretch that doubles them.
 
 use super::arena::{Arena, Blocks, Found, ONLY};
@@ -20,11 +20,12 @@ pub(super) const fn smallest_window(class: &Class) -> u64 {
 
 /// Blocks larger than this fill a cache by themselves.
 const LARGE: usize = 64 << 10;
-/// So many blocks in use one after the other, and a claim goes on elsewhere. That is the whole window, before it grows. Where there are no
-/// more blocks, larger ones do as well, and a claim looks at those that it passed over in a later lap.
-const fn run(window: u64, limit: u64) -> u64 {
-    if window == limit && window > 64 { 64 } else { window }
+/// So many blocks in use one after the other, and a claim goes on elsewhere: all of the window, before that grows. Where it can't grow, larger
+/// blocks do as well, and so it is at most [`LONG`].
+fn many(window: u64, limit: u64) -> u64 {
+    if window < limit { window } else { window.min(LONG) }
 }
+const LONG: u64 = 64;
 /// Blocks that a claim looks at which expects to find none: where the next one comes free if messages go in turn.
 const NEARBY: u64 = 4;
 /// Once a look at a size was in vain, so many claims go to larger blocks at once. So a claim seldom looks at a block that is in no cache.
@@ -108,10 +109,7 @@ impl Arena {
             }
         }
         // Before it says that there is nothing, it looks everywhere.
-        self.claim_nearby(owner, len).or_else(|_| {
-            let found = fitting().find_map(|blocks| self.claim_in(blocks, owner, len, true).transpose());
-            found.unwrap_or(Err(AllocError::Exhausted))
-        })
+        self.claim_nearby(owner, len).or_else(|_| first_found(fitting().map(|blocks| self.claim_in(blocks, owner, len, true))))
     }
 
     fn check_length(&self, len: usize) -> Result<(), AllocError> {
@@ -124,26 +122,32 @@ impl Arena {
         self.check_length(len)?;
         // In a model it finds none, and the caller looks everywhere.
         let fitting = self.classes.iter().filter(|blocks| blocks.capacity() >= len && !cfg!(loom));
-        let mut found = fitting.filter_map(|blocks| self.claim_nearby_in(blocks, owner, len).transpose());
-        found.next().unwrap_or(Err(AllocError::Exhausted))
+        first_found(fitting.map(|blocks| self.claim_nearby_in(blocks, owner, len)))
     }
 
-    /// A block of a size of which a long run was in use: one of those that are next in turn, or another one, each time a different one.
+    /// A block of a size of which many were in use: one of those that are next in turn, or one from anywhere.
     fn claim_nearby_in<'a>(&'a self, blocks: &'a Blocks, owner: Owner, len: usize) -> Result<Option<Found<'a>>, AllocError> {
         let window = blocks.window.get().clamp(1, u64::from(blocks.class.count));
-        let (next, elsewhere) = (blocks.cursor.get(), blocks.elsewhere.get());
-        blocks.elsewhere.set(elsewhere + 1);
-        for index in (next..next + NEARBY).chain([elsewhere]).map(|index| index % window) {
-            if let Some(found) = self.claim_at(blocks, owner, index)? {
-                blocks.cursor.set(index + 1);
-                return self.prepared(blocks, found, len).map(Some);
+        let (next, looks) = (blocks.cursor.get(), blocks.elsewhere.get() + 1);
+        blocks.elsewhere.set(looks);
+        // The multiples of the golden ratio go all over the window, whatever part of it they have been to.
+        let anywhere = ((looks.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) * window) >> 32;
+        let mut refused = None;
+        for index in (next..next + NEARBY).map(|index| index % window).chain([anywhere]) {
+            match self.claim_at(blocks, owner, index) {
+                Ok(None) => {}
+                Ok(Some(found)) => {
+                    blocks.cursor.set(index + 1);
+                    return self.prepared(blocks, found, len).map(Some);
+                }
+                Err(error) => refused = Some(error),
             }
         }
-        Ok(None)
+        refused.map_or(Ok(None), Err)
     }
 
-    /// A block of one size whose payload can be touched. `None`: a long run of them is in use, or with `whole` all. The next look begins where
-    /// this one did then: if messages go in turn, that block is the first to come free.
+    /// A block of one size whose payload can be touched. `None`: [many] one after the other are in use, or with `whole` all. The next
+    /// look begins where this one did then: if messages go in turn, that block is the first to come free.
     fn claim_in<'a>(
         &'a self,
         blocks: &'a Blocks,
@@ -151,10 +155,12 @@ impl Arena {
         len: usize,
         whole: bool,
     ) -> Result<Option<Found<'a>>, AllocError> {
-        let limit = u64::from(blocks.class.count);
+        // Before the window is read, which begins anew then, and blocks of it are looked at.
+        self.forget_what_was_trimmed();
+        let mut limit = u64::from(blocks.class.count);
         let mut window = blocks.window.get().clamp(1, limit);
         let mut index = blocks.cursor.get();
-        let mut left = if whole { window } else { run(window, limit) };
+        let mut left = if whole { window } else { many(window, limit) };
         let mut refused = None;
         loop {
             if index >= window {
@@ -173,22 +179,23 @@ impl Arena {
                     1
                 }
                 Err(error) => {
-                    // No memory for these blocks: another one, which has some, may be free.
+                    // No memory for these blocks: another one, which has some, may be free. Beyond those ever used none has.
                     refused = Some(error);
+                    limit = limit.min(self.ever_used_of(blocks));
                     (((index >> blocks.class.chunk) + 1) << blocks.class.chunk).min(window) - index
                 }
             };
             index += looked;
-            left = left.saturating_sub(looked);
+            left = left.saturating_sub(if whole || window < limit { looked } else { 1 });
             if left == 0 {
-                if window == limit || refused.is_some() {
+                if window >= limit || !whole && refused.is_some() {
                     break;
                 }
                 // Go on behind it.
                 index = window;
                 window = (window * 2).min(limit);
                 blocks.window.set(window);
-                left = if whole { window - index } else { run(window, limit) };
+                left = if whole { window - index } else { many(window, limit) };
             }
         }
         blocks.exhausted.set();
@@ -223,6 +230,12 @@ impl Arena {
         Ok(found)
     }
 
+    /// Blocks of a size that some participant has ever used, or is about to.
+    fn ever_used_of(&self, blocks: &Blocks) -> u64 {
+        // Relaxed: those that are used for the first time now have no memory from before.
+        self.used.get(blocks.number).map_or(0, |used| used.load(Ordering::Relaxed))
+    }
+
     /// Tells sweepers, before a block is claimed for the first time, to look at it and at some beyond.
     #[cold]
     pub(super) fn note_used(&self, blocks: &Blocks, index: u64) {
@@ -235,6 +248,19 @@ impl Arena {
         used.fetch_max(upto, Ordering::Relaxed);
         blocks.noted.set(upto);
     }
+}
+
+/// The first block that is found among sizes, or why the first of them has none.
+fn first_found<'a>(mut sizes: impl Iterator<Item = Result<Option<Found<'a>>, AllocError>>) -> Result<Found<'a>, AllocError> {
+    let mut refused = None;
+    let found = sizes.find_map(|found| match found {
+        Ok(found) => found,
+        Err(error) => {
+            refused.get_or_insert(error);
+            None
+        }
+    });
+    found.ok_or_else(|| refused.unwrap_or(AllocError::Exhausted))
 }
 
 impl Blocks {

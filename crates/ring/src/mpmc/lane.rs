@@ -308,8 +308,8 @@ impl Rings {
     #[inline(always)]
     pub(crate) fn is_plainly_empty(&self) -> bool {
         let now = self.drained();
-        // Nothing is drained before it is filled. So when the second word was read there was one ring, and the slot at its head was as
-        // free as it is now, or had the mark of an empty ring.
+        // Where the slot of a ticket that was the head is of the turn before, no message lies there or behind. The lane goes on from its
+        // first ring only when that is full, and then the slot is not of the turn before; or when that is closed, which was empty then.
         now.class() == 0 && self.filled() == now && self.first.is_plainly_empty()
     }
 

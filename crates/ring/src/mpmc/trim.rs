@@ -149,6 +149,8 @@ impl Arena {
         for blocks in &self.classes {
             blocks.window.set(smallest_window(&blocks.class));
             blocks.cursor.set(0);
+            blocks.exhausted.clear();
+            blocks.pause.set(0);
         }
         for level in self.classes.iter().flat_map(|blocks| &blocks.levels).filter_map(|level| level.peek(ONLY)) {
             level.committed.iter().chain(&level.lengths).for_each(|known| known.set(0));
