@@ -89,8 +89,11 @@ impl<Q> Builder<Q> {
         self
     }
 
-    /// Sets the most bytes of memory for messages, in equal parts for the sizes of blocks that hold them, up to sixteen.
-    /// Default: as much as the system has. Nothing is reserved: the queue grows as messages come.
+    /// Sets the most bytes of memory for messages, in equal parts for the sizes of blocks that hold them, up to sixteen. A message takes the
+    /// smallest block that it fits, or a larger one where those are in use. So messages of one size get the parts of their size and of the
+    /// larger ones: of 1 MiB, 150 messages of 1,000 bytes. Blocks of a `JoinableQueue` are 32 bytes fuller: messages of 977 to 1,008 bytes
+    /// need the next size there, and of those of 1,000 bytes 37 have room. Values of up to 8 bytes in a `Queue` need slots only, and an
+    /// unbounded queue has at least 1,024 of these. Default: as much as the system has. Nothing is reserved: the queue grows as messages come.
     pub fn memory(mut self, bytes: u64) -> Self {
         self.shape.memory = bytes;
         self

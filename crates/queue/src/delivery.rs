@@ -319,7 +319,7 @@ impl<T> DeadLetter<T> {
         block.renew();
         attachment.channel.push_block(block, attachment.until(deadline)).map_err(|Refused { error, block }| {
             self.letter.held = block.hold().ok();
-            put_error(attachment.name(), error, self)
+            put_error(&attachment, error, self)
         })
     }
 }

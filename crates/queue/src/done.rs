@@ -92,21 +92,13 @@ impl Drop for Unread<'_> {
     }
 }
 
-/// Values that a call got and has not returned yet. If the call panics, a `JoinableQueue` delivers them again, and another queue
-/// counts them as lost.
+/// A value of a queue that is not joinable, out of the queue and being read. If reading it panics, it counts as lost.
 #[derive(Debug)]
-pub(crate) struct Underway<'a> {
-    attachment: &'a Attachment,
-    count: usize,
-}
+pub(crate) struct Underway<'a>(&'a Attachment);
 
 impl<'a> Underway<'a> {
-    pub(crate) fn new(attachment: &'a Attachment, count: usize) -> Self {
-        Self { attachment, count }
-    }
-
-    pub(crate) fn add(&mut self) {
-        self.count += 1;
+    pub(crate) fn new(attachment: &'a Attachment) -> Self {
+        Self(attachment)
     }
 
     #[inline]
@@ -119,9 +111,46 @@ impl<'a> Underway<'a> {
 impl Drop for Underway<'_> {
     #[cold]
     fn drop(&mut self) {
+        self.0.count_dropped(1);
+    }
+}
+
+/// Values that a call got and has not returned yet. If the call panics, a `JoinableQueue` delivers them again, and another queue
+/// counts them as lost.
+#[derive(Debug)]
+pub(crate) struct Batch<'a> {
+    attachment: &'a Attachment,
+    count: u64,
+    /// The messages of a `JoinableQueue`. A get within a value's `Deserialize` may put others into this thread's list meanwhile.
+    held: Vec<Held>,
+}
+
+impl<'a> Batch<'a> {
+    pub(crate) fn new(attachment: &'a Attachment) -> Self {
+        Self { attachment, count: 0, held: Vec::new() }
+    }
+
+    pub(crate) fn hold(&mut self, held: Held) {
+        self.held.push(held);
+    }
+
+    pub(crate) fn add(&mut self) {
+        self.count += 1;
+    }
+
+    /// The values are the caller's.
+    pub(crate) fn arrived(mut self) {
+        self.count = 0;
+        std::mem::take(&mut self.held).into_iter().for_each(|held| self.attachment.keep(held));
+    }
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
         match self.attachment.shape.flavor {
-            Flavor::Joinable => self.attachment.give_back_newest(self.count),
-            _ => self.attachment.count_dropped(self.count as u64),
+            Flavor::Joinable => self.held.drain(..).for_each(|held| self.attachment.give_back(held)),
+            _ if self.count > 0 => self.attachment.count_dropped(self.count),
+            _ => {}
         }
     }
 }
@@ -263,13 +292,6 @@ impl Attachment {
         let waiting = std::mem::take(&mut *self.in_hand.lock());
         // How their deliveries ended is noted already, and that note stays.
         waiting.into_iter().for_each(|(held, again)| self.hand_on(held, again, None));
-    }
-
-    /// Gives back the newest values of this thread's list.
-    fn give_back_newest(&self, count: usize) {
-        let newest = |list: &mut VecDeque<Held>| list.split_off(list.len().saturating_sub(count));
-        let newest = MINE.with(|mine| self.mine(&mut mine.borrow_mut()).map(newest));
-        newest.into_iter().flatten().for_each(|held| self.give_back(held));
     }
 
     /// Counts values that were out of the queue and that a panic dropped.

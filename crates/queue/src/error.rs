@@ -9,6 +9,7 @@
 //! - Two of them are equal if they are of the same kind, hold equal values and have equal texts. Some causes, `std::io::Error`
 //!   among them, offer no other comparison.
 
+use crate::attachment::Attachment;
 use multiproc_prim::{error_debug, error_equal};
 use multiproc_shm::{AttachError, CreateError, ParticipantError};
 use multiproc_sync::{self as sync, ChannelError};
@@ -106,7 +107,9 @@ pub enum PutError<T> {
     #[error("the queue's shared memory is used up: get something first, or build the queue with more memory")]
     NoMemory(T),
     /// The value is longer than any message of this queue can be.
-    #[error("the value takes {len} bytes, more than the queue's limit of {max}: build the queue with a larger max_message")]
+    #[error(
+        "the value takes {len} bytes, more than the queue's limit of {max}: build the queue with a larger max_message, and memory for several of them"
+    )]
     TooLong {
         /// The value.
         value: T,
@@ -198,14 +201,16 @@ impl<T: PartialEq> PartialEq for PutError<T> {
 }
 
 /// The error of a put for one of the channel, with the value that was not put.
-pub(crate) fn put_error<V>(queue: &str, error: sync::ChannelPushError, value: V) -> PutError<V> {
+pub(crate) fn put_error<V>(queue: &Attachment, error: sync::ChannelPushError, value: V) -> PutError<V> {
     match error {
+        // Its slots are memory, of which it has as much as for messages.
+        sync::ChannelPushError::Full | sync::ChannelPushError::Timeout if !queue.shape.bounded => PutError::NoMemory(value),
         sync::ChannelPushError::Full => PutError::Full(value),
         sync::ChannelPushError::Timeout => PutError::Timeout(value),
         sync::ChannelPushError::ShutDown => PutError::ShutDown(value),
         sync::ChannelPushError::NoMemory => PutError::NoMemory(value),
         sync::ChannelPushError::TooLong { len, max } => PutError::TooLong { value, len, max },
-        _ => PutError::Corrupt { value, queue: queue.into() },
+        _ => PutError::Corrupt { value, queue: queue.name().into() },
     }
 }
 

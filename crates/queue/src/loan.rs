@@ -58,7 +58,7 @@ impl<T> Queue<T> {
         })?;
         let len = count.saturating_mul(size_of::<E>());
         let block = attachment.channel.alloc(len, attachment.until(deadline));
-        let mut block = block.map_err(|error| put_error(attachment.name(), error, ()))?;
+        let mut block = block.map_err(|error| put_error(attachment, error, ()))?;
         block.set_tag(form);
         Ok(Loan { attachment, block: Some(block), of: PhantomData })
     }
@@ -168,7 +168,7 @@ impl<'q, T: Pod> Loan<'q, T> {
         }
         attachment.channel.push_block(block, attachment.until(deadline)).map_err(|Refused { error, block }| {
             self.block = Some(block);
-            put_error(attachment.name(), error, self)
+            put_error(attachment, error, self)
         })
     }
 }

@@ -1,7 +1,7 @@
 //! `Queue`: typed values between processes, first in, first out.
 
 use crate::attachment::Attachment;
-use crate::done::{Underway, Unread};
+use crate::done::{Batch, Underway, Unread};
 use crate::error::{GetError, GetManyError, PutError, PutManyError, put_error};
 use crate::layout::Flavor;
 use crate::methods::{methods_of_all, methods_of_both};
@@ -167,13 +167,14 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
             Ok(attachment) => attachment,
             Err(error) => return Err(GetManyError { values, error }),
         };
-        let mut underway = Underway::new(attachment, 0);
+        let mut batch = Batch::new(attachment);
         let (mut most, mut now) = (max, 0);
         while values.len() < most {
-            let got = if values.is_empty() { Some(self.get_by(deadline)) } else { Self::get_next(attachment, now) };
+            let hold = |_: &Attachment, held| batch.hold(held);
+            let got = if values.is_empty() { Some(self.get_for(deadline, hold)) } else { Self::get_next(attachment, now, hold) };
             match got {
                 Some(Ok(value)) => {
-                    underway.add();
+                    batch.add();
                     values.push(value);
                     if values.len() == 1 || values.len() % BATCH == 0 {
                         now = attachment.glance();
@@ -185,22 +186,22 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
                 }
                 None => break,
                 Some(Err(error)) => {
-                    underway.arrived();
+                    batch.arrived();
                     attachment.got();
                     return Err(GetManyError { values, error });
                 }
             }
         }
-        underway.arrived();
+        batch.arrived();
         attachment.got();
         Ok(values)
     }
 
     /// Gets one more value of a batch; `None` if none is there, whatever a shutdown means for the next get.
     #[inline]
-    fn get_next(attachment: &Attachment, now: u64) -> Option<Result<T, GetError>> {
+    fn get_next(attachment: &Attachment, now: u64, keep: impl FnOnce(&Attachment, Held)) -> Option<Result<T, GetError>> {
         match attachment.channel.try_take(attachment.lanes_now()) {
-            Ok(taken) => Some(Self::read(attachment, taken, now)),
+            Ok(taken) => Some(Self::read(attachment, taken, now, keep)),
             Err(PopError::Empty | PopError::Closed) => None,
             Err(error) => Some(Err(attachment.get_error(error.into()))),
         }
@@ -237,38 +238,45 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         }
         match refused {
             None => Ok(()),
-            Some(Ok(error)) => Err(put_error(attachment.name(), error, value)),
+            Some(Ok(error)) => Err(put_error(attachment, error, value)),
             Some(Err(why)) => Err(PutError::Encode { value, why }),
         }
     }
 
     #[inline]
     pub(crate) fn get_by(&self, deadline: Deadline) -> Result<T, GetError> {
+        self.get_for(deadline, Attachment::keep)
+    }
+
+    /// Gets a value, and lets `keep` have it in hand if the queue is joinable.
+    #[inline]
+    fn get_for(&self, deadline: Deadline, keep: impl FnOnce(&Attachment, Held)) -> Result<T, GetError> {
         let attachment = self.here()?;
         let now = attachment.glance();
         // The common case first, so that the block need not be handed on.
         let got = match attachment.channel.try_take(attachment.lanes_now()) {
-            Ok(taken) => Self::read(attachment, taken, now),
-            Err(_) => Self::get_later(attachment, deadline),
+            Ok(taken) => Self::read(attachment, taken, now, keep),
+            Err(_) => Self::get_later(attachment, deadline, keep),
         };
         attachment.got();
         got
     }
 
     #[cold]
-    fn get_later(attachment: &Attachment, deadline: Deadline) -> Result<T, GetError> {
+    fn get_later(attachment: &Attachment, deadline: Deadline, keep: impl FnOnce(&Attachment, Held)) -> Result<T, GetError> {
         let block = attachment.channel.pop_block(attachment.lanes(), attachment.until(deadline));
-        Self::read(attachment, block.map_err(|error| attachment.get_error(error))?.into_taken(), monotonic_millis())
+        let taken = block.map_err(|error| attachment.get_error(error))?.into_taken();
+        Self::read(attachment, taken, monotonic_millis(), keep)
     }
 
-    /// Reads a value that was taken at the time `now`. Its block is free then, or in a `JoinableQueue` in hand.
+    /// Reads a value that was taken at the time `now`. Its block is free then, or in a `JoinableQueue` in hand: `keep` takes it.
     #[inline(always)]
-    fn read(attachment: &Attachment, taken: Taken<'_>, now: u64) -> Result<T, GetError> {
+    fn read(attachment: &Attachment, taken: Taken<'_>, now: u64, keep: impl FnOnce(&Attachment, Held)) -> Result<T, GetError> {
         if attachment.shape.flavor == Flavor::Joinable {
             taken.note_taken(now);
             return Self::read_held(attachment, taken, |held, value| {
                 match (&value, held) {
-                    (Ok(_), Some(held)) => attachment.keep(held),
+                    (Ok(_), Some(held)) => keep(attachment, held),
                     (Err(_), Some(held)) => attachment.put_aside(held, Unfinished::Unreadable),
                     (_, None) => {}
                 }
@@ -277,7 +285,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         }
         let (form, len) = (taken.tag(), taken.len());
         let decode = |bytes: &[u8]| {
-            let underway = Underway::new(attachment, 1);
+            let underway = Underway::new(attachment);
             let value = Self::decode(form, bytes);
             underway.arrived();
             value

@@ -220,6 +220,17 @@ fn a_bounded_queue_out_of_memory_says_so() {
 }
 
 #[test]
+fn an_unbounded_queue_is_never_full_but_out_of_memory() {
+    let q = Queue::<u64>::builder().memory(64 << 10).build().unwrap();
+    let mut numbers = 0..;
+    let refused = numbers.find_map(|number| q.try_put(number).err()).unwrap();
+    assert!(matches!(refused, PutError::NoMemory(_)) && !q.is_full(), "{refused}");
+    assert!(matches!(q.put_timeout(0, Duration::from_millis(50)), Err(PutError::NoMemory(0))));
+    assert_eq!(q.try_iter().count() as u64, refused.into_inner());
+    q.try_put(0).unwrap();
+}
+
+#[test]
 fn a_put_that_is_refused_for_memory_takes_no_longer_the_more_messages_wait() {
     let shortest_refusal = |waiting: u64| {
         let q = Queue::<[u8; 30]>::builder().memory(waiting * 64).max_message(40).build().unwrap();

@@ -4,7 +4,7 @@
 use multiproc_queue::{GetError, JoinableQueue, Queue, TaskDoneError};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -156,6 +156,43 @@ fn a_panic_in_get_many_of_a_joinable_queue_gives_back_all_that_it_got() {
     assert_eq!(again, [long(2), long(3), long(5), long(13)]);
     (0..4).for_each(|_| q.task_done().unwrap());
     is_whole(&q);
+}
+
+/// A value that gets another one while it is read, and then panics, if there is a queue to get it from.
+#[derive(Debug, PartialEq, Serialize)]
+struct Greedy(u8);
+
+thread_local! {
+    static ANOTHER: RefCell<Option<JoinableQueue<Greedy>>> = const { RefCell::new(None) };
+}
+
+impl<'de> Deserialize<'de> for Greedy {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Self(u8::deserialize(deserializer)?);
+        if value.0 == 3 {
+            if let Some(queue) = ANOTHER.take() {
+                assert_eq!(queue.get(), Ok(Greedy(4)));
+                panic!("with a value in hand");
+            }
+        }
+        Ok(value)
+    }
+}
+
+#[test]
+fn what_the_code_of_a_value_gets_is_its_own_also_in_a_batch_that_panics() {
+    let q = JoinableQueue::bounded(8).unwrap();
+    q.put_many((1..=5).map(Greedy)).unwrap();
+    ANOTHER.set(Some(q.clone()));
+    panics(|| q.get_many(5));
+    // The value that was got within the batch is still in hand, and no other one is.
+    q.task_done().unwrap();
+    assert_eq!(q.task_done(), Err(TaskDoneError::NothingInHand));
+    let mut again: Vec<_> = q.get_many(5).unwrap().into_iter().map(|value| value.0).collect();
+    again.sort_unstable();
+    assert_eq!(again, [1, 2, 3, 5]);
+    (0..4).for_each(|_| q.task_done().unwrap());
+    assert_eq!(q.unfinished(), 0);
 }
 
 #[test]

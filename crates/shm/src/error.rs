@@ -141,7 +141,7 @@ pub enum Flaw {
         expected: String,
     },
     /// Its messages are of another type. This crate knows no messages: `multiproc-queue` says so of its segments.
-    #[error("its messages are of type {found}, and not {expected} as this program has it")]
+    #[error("{}", other_type(found, expected))]
     MessageType {
         /// The type that the segment's label names.
         found: String,
@@ -167,4 +167,11 @@ pub enum ParticipantError {
     /// [`join_as_janitor`](crate::Participants::join_as_janitor).
     #[error("all {0} places for participants are taken: end a process that has one, or create the segment with more")]
     Full(usize),
+}
+
+fn other_type(found: &str, expected: &str) -> String {
+    match found == expected {
+        true => format!("its messages are of another type {found} than this program's: a field or a variant differs"),
+        false => format!("its messages are of type {found}, and not {expected} as this program has it"),
+    }
 }

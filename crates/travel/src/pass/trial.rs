@@ -15,7 +15,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-const ADVICE: &str = "make its Serialize and Deserialize agree, or put bytes that you encode yourself (a Vec<u8>)";
+const ADVICE: &str = "make its Serialize and Deserialize agree (of a derived type, see to the order of untagged variants, \
+     skip_serializing_if without the right default, with, 128-bit numbers in untagged, tag or flatten), \
+     or put bytes that you encode yourself (a Vec<u8>)";
 
 /// Makes sure that a value can be got which has `unknown` shapes. The writer has just written it behind `start` without names; this
 /// replaces it there if it needs names.
