@@ -28,6 +28,8 @@ fn many(window: u64, limit: u64) -> u64 {
 const LONG: u64 = 64;
 /// Blocks that a claim looks at which expects to find none: where the next one comes free if messages go in turn.
 const NEARBY: u64 = 4;
+/// Such looks until one of them looks at a block anywhere else, too, which is in no cache.
+const SELDOM: u64 = 16;
 /// Once a look at a size was in vain, so many claims go to larger blocks at once. So a claim seldom looks at a block that is in no cache.
 const PAUSE: u64 = 16;
 /// How many blocks ahead a claim asks for the lines of a block, which the consumer that freed it has: farther and nearer gained less.
@@ -133,7 +135,7 @@ impl Arena {
         // The multiples of the golden ratio go all over the window, whatever part of it they have been to.
         let anywhere = ((looks.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) * window) >> 32;
         let mut refused = None;
-        for index in (next..next + NEARBY).map(|index| index % window).chain([anywhere]) {
+        for index in (next..next + NEARBY).map(|index| index % window).chain((looks % SELDOM == 0).then_some(anywhere)) {
             match self.claim_at(blocks, owner, index) {
                 Ok(None) => {}
                 Ok(Some(found)) => {

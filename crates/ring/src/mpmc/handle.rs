@@ -214,7 +214,7 @@ impl Mpmc {
     }
 
     /// A block as [`alloc`](Self::alloc) gives it, for a caller that knows of none that came free since `alloc` failed. It looks at a few
-    /// blocks that are likely to come free next, and at another one, which is a different one each time.
+    /// blocks that are likely to come free next, and now and then at one from anywhere.
     ///
     /// # Errors
     ///
