@@ -140,8 +140,9 @@ impl<'a> Batch<'a> {
 
     /// The values are the caller's.
     pub(crate) fn arrived(mut self) {
-        self.count = 0;
-        std::mem::take(&mut self.held).into_iter().for_each(|held| self.attachment.keep(held));
+        let (attachment, held) = (self.attachment, std::mem::take(&mut self.held));
+        std::mem::forget(self);
+        held.into_iter().for_each(|held| attachment.keep(held));
     }
 }
 
@@ -149,8 +150,7 @@ impl Drop for Batch<'_> {
     fn drop(&mut self) {
         match self.attachment.shape.flavor {
             Flavor::Joinable => self.held.drain(..).for_each(|held| self.attachment.give_back(held)),
-            _ if self.count > 0 => self.attachment.count_dropped(self.count),
-            _ => {}
+            _ => self.attachment.count_dropped(self.count),
         }
     }
 }

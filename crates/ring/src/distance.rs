@@ -34,8 +34,8 @@ impl Distance {
         Self::up_to(NEAR)
     }
 
-    /// Up to eight microseconds: for a side that would disturb more. Each look of a producer whose ring is full, at a slot's old block, takes that block's line out of
-    /// the consumer's hands. Each look of a reader of records takes the line that the writer is filling.
+    /// Up to eight microseconds: for a side that would disturb more. Each look of a producer whose ring is full, at a slot's old block, takes
+    /// that block's line out of the consumer's hands. Each look of a reader of records takes the line that the writer is filling.
     pub(crate) fn far() -> Self {
         Self::up_to(FAR)
     }
@@ -81,7 +81,7 @@ mod tests {
     use super::Distance;
 
     #[test]
-    fn whoever_waits_for_single_messages_never_hangs_back() {
+    fn a_side_that_waits_for_single_messages_never_hangs_back() {
         let distance = Distance::near();
         for position in 0..1000 {
             assert!(!distance.hang_back(position, 64));

@@ -42,8 +42,8 @@ pub(super) struct Blocks {
     pub(super) levels: Vec<Renewed<Level>>,
     /// A guess of where the next free block is.
     pub(super) cursor: Hint,
-    /// How often a claim that expected to find none has looked elsewhere, too.
-    pub(super) elsewhere: Hint,
+    /// About how many claims that expected to find none have looked here.
+    pub(super) nearby_looks: Hint,
     /// A guess of how many blocks are in use at once: the claims walk over so many.
     pub(super) window: Hint,
     /// About how many blocks of this lap over the window were not free.
@@ -88,7 +88,7 @@ impl Arena {
                 levels: (0..class.levels()).map(|_| Renewed::new()).collect(),
                 // Handles start at different places, so that they seldom meet.
                 cursor: Hint::new(seed.wrapping_mul(5) % window),
-                elsewhere: Hint::new(0),
+                nearby_looks: Hint::new(0),
                 window: Hint::new(window),
                 busy: Hint::new(0),
                 pause: Hint::new(0),

@@ -130,8 +130,8 @@ impl Arena {
     /// A block of a size of which many were in use: one of those that are next in turn, or one from anywhere.
     fn claim_nearby_in<'a>(&'a self, blocks: &'a Blocks, owner: Owner, len: usize) -> Result<Option<Found<'a>>, AllocError> {
         let window = blocks.window.get().clamp(1, u64::from(blocks.class.count));
-        let (next, looks) = (blocks.cursor.get(), blocks.elsewhere.get() + 1);
-        blocks.elsewhere.set(looks);
+        let (next, looks) = (blocks.cursor.get(), blocks.nearby_looks.get() + 1);
+        blocks.nearby_looks.set(looks);
         // The multiples of the golden ratio go all over the window, whatever part of it they have been to.
         let anywhere = ((looks.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) * window) >> 32;
         let mut refused = None;
@@ -159,7 +159,8 @@ impl Arena {
     ) -> Result<Option<Found<'a>>, AllocError> {
         // Before the window is read, which begins anew then, and blocks of it are looked at.
         self.forget_what_was_trimmed();
-        let mut limit = u64::from(blocks.class.count);
+        let count = u64::from(blocks.class.count);
+        let mut limit = count;
         let mut window = blocks.window.get().clamp(1, limit);
         let mut index = blocks.cursor.get();
         let mut left = if whole { window } else { many(window, limit) };
@@ -188,7 +189,8 @@ impl Arena {
                 }
             };
             index += looked;
-            left = left.saturating_sub(if whole || window < limit { looked } else { 1 });
+            // Where few are looked at, blocks without memory count as one.
+            left = left.saturating_sub(if whole || window < count { looked } else { 1 });
             if left == 0 {
                 if window >= limit || !whole && refused.is_some() {
                     break;
