@@ -4,7 +4,7 @@
 //! freeing a value counts for all of them alike. A queue has room for 1,024, or for 4 where a message has 1 MiB, so that memory stays small.
 
 use crate::measure::{Peer, Scenario, per_operation, pin, unpin};
-use crate::scenarios::{large::copy_limit, python};
+use crate::scenarios::{large, python};
 use anyhow::{Result, anyhow, ensure};
 use ipc_channel::ipc::{self, IpcOneShotServer, IpcReceiver, IpcSender};
 use multiproc::{Process, Queue};
@@ -42,7 +42,7 @@ fn moved<M: Message>(name: &'static str, size: usize, python: &'static str) -> S
 }
 
 fn copied<M: Message, const SIZE: usize>(name: &'static str, target: f64, python: &'static str) -> Scenario {
-    let limit = Peer::new("new values copied in and out", some(SIZE), copy_limit::<SIZE, true>, target);
+    let limit = Peer::new("new values copied in and out", some(SIZE), large::limit::<large::Copied<SIZE, true>>, target);
     row::<M>(name, some(SIZE), limit, python)
 }
 

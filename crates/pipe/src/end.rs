@@ -59,8 +59,13 @@ impl End {
         self.shared.duplex && self.ways() != (true, true)
     }
 
-    /// Sends a message, whole or not at all.
+    /// Sends a message if that is quickly done; otherwise nothing is sent.
     #[inline]
+    pub(crate) fn send_at_once(&mut self, bytes: &[u8]) -> bool {
+        self.outgoing.as_mut().is_some_and(|outgoing| outgoing.send_at_once(&self.shared, bytes))
+    }
+
+    /// Sends a message, whole or not at all.
     pub(crate) fn send(&mut self, bytes: &[u8], descriptors: &[OwnedFd], deadline: Deadline) -> Result<(), SendError> {
         // An end that only receives has no handle that sends.
         let outgoing = self.outgoing.as_mut().ok_or(SendError::Disconnected)?;

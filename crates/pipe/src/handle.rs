@@ -60,6 +60,9 @@ impl Handle {
 
     #[inline]
     pub(crate) fn send_bytes(&self, bytes: &[u8], deadline: Deadline) -> Result<(), SendError> {
+        if let Ok(true) = self.holder.with(|end| end.send_at_once(bytes)) {
+            return Ok(());
+        }
         self.holder.with(|end| end.send(bytes, &[], deadline))?
     }
 
@@ -73,8 +76,11 @@ impl Handle {
         }
         // Encoding comes first: it calls the value's code, which may use this end.
         let parcel = pass::encode_as::<T, Q>(value)?;
-        let sent = self.holder.with(|end| end.send(&parcel.bytes, &parcel.descriptors, deadline));
-        sent.map_err(|Gone| SendError::ThroughItself)??;
+        let is_plain = parcel.descriptors.is_empty();
+        if !matches!(self.holder.with(|end| is_plain && end.send_at_once(&parcel.bytes)), Ok(true)) {
+            let sent = self.holder.with(|end| end.send(&parcel.bytes, &parcel.descriptors, deadline));
+            sent.map_err(|Gone| SendError::ThroughItself)??;
+        }
         parcel.sent();
         Ok(())
     }

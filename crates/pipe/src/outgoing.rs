@@ -63,8 +63,21 @@ impl Outgoing {
         self.looked = 0;
     }
 
-    /// Sends a message, whole or not at all.
+    /// Sends a message if that is quickly done; otherwise nothing is sent, and [`send`](Self::send) says why.
+    ///
+    /// A caller that gets an error has it moved through memory, several times, and that waits for all that was written before, so for
+    /// the ring's cache lines from the other processor.
     #[inline]
+    pub(crate) fn send_at_once(&mut self, shared: &Shared, bytes: &[u8]) -> bool {
+        let is_plain = self.since == stamp() && bytes.len() <= PART && self.looked == monotonic_millis();
+        let sent = is_plain && self.stream.send_at_once(0, bytes);
+        if sent {
+            tell(shared);
+        }
+        sent
+    }
+
+    /// Sends a message, whole or not at all.
     pub(crate) fn send(&mut self, shared: &Shared, bytes: &[u8], fds: &[OwnedFd], deadline: Deadline) -> Result<(), SendError> {
         self.claim(shared)?;
         if bytes.len() > MAX_MESSAGE {
@@ -149,19 +162,24 @@ impl Outgoing {
         self.send_record(shared, tag, &[bytes, &number.to_le_bytes()].concat(), deadline)
     }
 
-    #[inline]
     fn send_record(&mut self, shared: &Shared, tag: u32, bytes: &[u8], deadline: Deadline) -> Result<(), SendError> {
         let sent = self.stream.send(tag, bytes, (deadline, || !shared.wire.is_hung_up()));
         sent.map_err(|error| send_error(error, deadline))?;
-        // The light fence in `send` puts the record before our look at the flag (pairs with: watch).
-        let watched = shared.words.watched(shared.side.other());
-        match watched.load(Ordering::Relaxed) {
-            0 => {}
-            // The receiver sleeps and one ring is enough: the first record that sees the wish takes it away.
-            NEXT if watched.compare_exchange(NEXT, 0, Ordering::Relaxed, Ordering::Relaxed).is_err() => {}
-            _ => shared.wire.ring(),
-        }
+        tell(shared);
         Ok(())
+    }
+}
+
+/// Rings for a receiver that asked for it, after a record was sent.
+#[inline]
+fn tell(shared: &Shared) {
+    // The light fence in `send` puts the record before our look at the flag (pairs with: watch).
+    let watched = shared.words.watched(shared.side.other());
+    match watched.load(Ordering::Relaxed) {
+        0 => {}
+        // The receiver sleeps and one ring is enough: the first record that sees the wish takes it away.
+        NEXT if watched.compare_exchange(NEXT, 0, Ordering::Relaxed, Ordering::Relaxed).is_err() => {}
+        _ => shared.wire.ring(),
     }
 }
 

@@ -133,11 +133,18 @@ impl StreamSender {
     #[inline]
     pub fn send(&mut self, tag: u32, payload: &[u8], wait: impl Wait) -> Result<(), StreamSendError> {
         // The common case first, without the machinery of waiting around it.
-        if self.control.reader_closed.load(Ordering::Relaxed) == 0 && self.writer.write(tag, payload).is_ok() {
+        if self.send_at_once(tag, payload) { Ok(()) } else { self.send_later(tag, payload, wait) }
+    }
+
+    /// Sends one record if there is room for it and the receiver was not closed. Returns whether it did; [`send`](Self::send) says why not.
+    #[inline]
+    pub fn send_at_once(&mut self, tag: u32, payload: &[u8]) -> bool {
+        // Relaxed: it carries nothing but itself.
+        let sent = self.control.reader_closed.load(Ordering::Relaxed) == 0 && self.writer.write(tag, payload).is_ok();
+        if sent {
             self.control.items.wake(1);
-            return Ok(());
         }
-        self.send_later(tag, payload, wait)
+        sent
     }
 
     #[cold]

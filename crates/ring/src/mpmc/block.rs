@@ -113,13 +113,12 @@ impl<'a> Taken<'a> {
     /// Keeps the message in hand; `None` if it lay in its slot, or was never pushed, in which case its block is free.
     #[inline(always)]
     pub fn hold(self) -> Option<Held> {
-        let Self { found, len, tag, deliveries, from, .. } = self;
-        let found = found?;
-        let Some(from) = from else {
+        let found = self.found?;
+        let Some(from) = self.from else {
             found.free();
             return None;
         };
-        Some(Held { number: found.number(), len, tag, deliveries, from })
+        Some(Held::of(found, from))
     }
 }
 
@@ -141,22 +140,20 @@ impl<'a> From<Taken<'a>> for Block<'a> {
 #[derive(Debug)]
 #[must_use = "its message stays in the owner's hands until it is resumed, or the owner is swept"]
 pub struct Held {
+    // Two words, which stay in registers: `resumed` reads the rest where it lies.
     pub(super) number: u32,
-    len: usize,
-    tag: u8,
-    deliveries: u16,
     from: Origin,
 }
 
 impl Held {
-    pub(super) fn of(block: Found<'_>, meta: Meta, from: Origin) -> Self {
-        let deliveries = meta.deliveries_in(from.ring().lane());
-        Self { number: block.number(), len: meta.len, tag: meta.tag, deliveries, from }
+    pub(super) fn of(block: Found<'_>, from: Origin) -> Self {
+        Self { number: block.number(), from }
     }
 
     pub(super) fn resumed(self, found: Found<'_>) -> Block<'_> {
-        let Self { len, tag, deliveries, from, .. } = self;
-        Block { storage: Storage::Shared(found), len, tag, deliveries, from: Some(from) }
+        // Relaxed: it is in our hands. A length that no block of this size has was written by a hostile peer.
+        let meta = Meta::unpack(found.header.meta.load(Ordering::Relaxed));
+        Block::from(Taken::of(found, Meta { len: meta.len.min(found.capacity()), ..meta }, self.from))
     }
 
     pub(super) fn origin(&self) -> Origin {
@@ -321,7 +318,7 @@ impl Block<'_> {
     pub fn hold(self) -> Result<Held, Self> {
         match (self.from, &self.storage) {
             (Some(from), Storage::Shared(place)) => {
-                let held = Held { number: place.number(), len: self.len, tag: self.tag, deliveries: self.deliveries, from };
+                let held = Held::of(*place, from);
                 std::mem::forget(self);
                 Ok(held)
             }

@@ -172,7 +172,7 @@ impl Mpmc {
                     }
                     // Relaxed: from here on only we touch it.
                     let meta = Meta::unpack(block.header.meta.load(Ordering::Relaxed));
-                    let held = Held::of(block, meta, Origin::new(ring, ticket));
+                    let held = Held::of(block, Origin::new(ring, ticket));
                     let again = match orphans {
                         Orphans::Drop if !ring.lane().is_dead() => {
                             tell(Orphan::Lost(&held));

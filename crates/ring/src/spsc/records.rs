@@ -4,11 +4,14 @@
 
 use super::{Ends, ReadError, Shape, SpscError};
 use crate::distance::Distance;
-use multiproc_prim::{Bytes, Circle, Ordering, Place, Region};
+use multiproc_prim::{Bytes, Circle, LINE, Ordering, Place, Region};
 use thiserror::Error;
 
 const HEADER: u64 = 8;
 const SKIP: u32 = u32::MAX;
+/// Bytes between what the writer shows and the cache line that it asks for. The lines come from the reader's processor, several at a time:
+/// the processor's own stores wait for one each.
+const AHEAD: u64 = 4 * LINE as u64;
 /// Fewest bytes of room.
 const LEAST: usize = 64;
 
@@ -189,6 +192,10 @@ impl Writer {
         self.shown = self.tail;
         // Release: the records come before the position that shows them (pairs with: write).
         self.ring.ends.tail.position.store(self.tail, Ordering::Release);
+        // The reader is done with that line, as far as is known, so that it is not taken out of its hands.
+        if self.free() > AHEAD {
+            self.ring.header(self.tail.wrapping_add(AHEAD)).fetch_to_write();
+        }
     }
 
     /// Room for a record of `len` bytes, contiguous.
@@ -205,7 +212,7 @@ impl Writer {
         let need = footprint(len);
         let to_end = self.ring.to_end(self.tail);
         let skip = if need > to_end { to_end } else { 0 };
-        if self.room(skip + need) < skip + need {
+        if !self.has(skip + need) {
             return Err(WriteError::Full);
         }
         let start = self.tail.wrapping_add(skip);
@@ -222,19 +229,24 @@ impl Writer {
     pub fn has_room(&mut self, len: usize) -> bool {
         let to_end = self.ring.to_end(self.tail);
         let need = footprint(len);
-        let need = if need > to_end { to_end + need } else { need };
-        self.room(need) >= need
+        self.has(if need > to_end { to_end + need } else { need })
     }
 
-    fn room(&mut self, wanted: u64) -> u64 {
-        // A head beyond the tail is a hostile peer's: it makes no room.
-        let mut used = self.tail.wrapping_sub(self.head).min(self.ring.capacity());
-        if self.ring.capacity() - used < wanted {
+    /// Whether there are so many bytes of room.
+    #[inline(always)]
+    fn has(&mut self, wanted: u64) -> bool {
+        if self.free() < wanted {
             // Acquire: the reader's reads come before our next writes to the same bytes (pairs with: release).
             self.head = self.ring.ends.head.position.load(Ordering::Acquire);
-            used = self.tail.wrapping_sub(self.head).min(self.ring.capacity());
         }
-        self.ring.capacity() - used
+        self.free() >= wanted
+    }
+
+    /// Bytes of room, by what is known of the reader.
+    #[inline(always)]
+    fn free(&self) -> u64 {
+        // A head beyond the tail is a hostile peer's: it makes no room.
+        self.ring.capacity() - self.tail.wrapping_sub(self.head).min(self.ring.capacity())
     }
 }
 

@@ -85,6 +85,7 @@ pub struct Producer<T> {
     ring: Ring<T>,
     tail: u64,
     head: u64,
+    distance: Distance,
 }
 
 impl<T> std::fmt::Debug for Producer<T> {
@@ -110,7 +111,7 @@ impl<T: Pod> Producer<T> {
     /// The same as of `create`.
     #[doc(hidden)]
     pub fn create_at(region: &Region, at: usize, capacity: usize, first: u64) -> Result<Self, SpscError> {
-        Ok(Self { ring: Ring::new(region, at, capacity, Some(first))?, tail: first, head: first })
+        Ok(Self { ring: Ring::new(region, at, capacity, Some(first))?, tail: first, head: first, distance: Distance::near() })
     }
 
     /// The producer of a ring that exists, whose producer before was dropped or died.
@@ -125,7 +126,7 @@ impl<T: Pod> Producer<T> {
         let tail = ring.ends.tail.position.load(Ordering::Relaxed);
         let head = ring.ends.head.position.load(Ordering::Acquire);
         ring.ends.tail.left.store(0, Ordering::Relaxed);
-        Ok(Self { ring, tail, head })
+        Ok(Self { ring, tail, head, distance: Distance::near() })
     }
 
     /// Values that the ring holds.
@@ -135,7 +136,7 @@ impl<T: Pod> Producer<T> {
 
     /// Values that can be pushed now, at least.
     pub fn slots(&mut self) -> usize {
-        self.room_for(self.capacity())
+        self.look() as usize
     }
 
     /// Whether the consumer was dropped. One that was killed, or never came, is not noticed.
@@ -171,14 +172,27 @@ impl<T: Pod> Producer<T> {
 
     #[inline]
     fn room_for(&mut self, wanted: usize) -> usize {
-        // A head beyond the tail is a hostile peer's: it makes no room.
-        let mut used = self.tail.wrapping_sub(self.head).min(self.ring.values.count());
-        if self.ring.values.count() - used < wanted as u64 {
-            // Acquire: the consumer's reads come before our next writes to the same slots (pairs with: pop).
-            self.head = self.ring.ends.head.position.load(Ordering::Acquire);
-            used = self.tail.wrapping_sub(self.head).min(self.ring.values.count());
+        let mut room = self.free();
+        if room < wanted as u64 {
+            self.distance.hang_back(self.tail, self.ring.values.count());
+            room = self.look();
         }
-        ((self.ring.values.count() - used) as usize).min(wanted)
+        (room as usize).min(wanted)
+    }
+
+    /// Values that there is room for.
+    #[inline]
+    fn look(&mut self) -> u64 {
+        // Acquire: the consumer's reads come before our next writes to the same slots (pairs with: pop).
+        self.head = self.ring.ends.head.position.load(Ordering::Acquire);
+        self.free()
+    }
+
+    /// The same, by what is known of the consumer.
+    #[inline]
+    fn free(&self) -> u64 {
+        // A head beyond the tail is a hostile peer's: it makes no room.
+        self.ring.values.count() - self.tail.wrapping_sub(self.head).min(self.ring.values.count())
     }
 
     #[inline]
