@@ -160,7 +160,7 @@ fn machines() -> Report {
         Some(server) => {
             // Leases and deadlines of a busy machine: a test that fails once runs again, and is told as flaky.
             let again = if has_cargo("nextest") { "1" } else { "0" };
-            let tests = test(&["--package", NATS], REMOTE).env("NEXTEST_RETRIES", again);
+            let tests = test(&["--package", NATS], REMOTE).env("NEXTEST_RETRIES", again).env("NEXTEST_TEST_THREADS", "4");
             done(tests.env("NATS_SERVER", &server).run("tests with nats-server"))
         }
         None => Report::Missing("nats-server".into()),
