@@ -65,8 +65,8 @@ impl Outgoing {
 
     /// Sends a message if that is quickly done; otherwise nothing is sent, and [`send`](Self::send) says why.
     ///
-    /// A caller that gets an error has it moved through memory, several times, and that waits for all that was written before, so for
-    /// the ring's cache lines from the other processor.
+    /// It makes no error, and moves none through memory on the way to the caller: that would wait for all that was written before, so
+    /// for the ring's cache lines, which the other processor has.
     #[inline]
     pub(crate) fn send_at_once(&mut self, shared: &Shared, bytes: &[u8]) -> bool {
         let is_plain = self.since == stamp() && bytes.len() <= PART && self.looked == monotonic_millis();
@@ -173,7 +173,7 @@ impl Outgoing {
 /// Rings for a receiver that asked for it, after a record was sent.
 #[inline]
 fn tell(shared: &Shared) {
-    // The light fence in `send` puts the record before our look at the flag (pairs with: watch).
+    // The light fence in the stream's `send` puts the record before our look at the flag (pairs with: watch).
     let watched = shared.words.watched(shared.side.other());
     match watched.load(Ordering::Relaxed) {
         0 => {}

@@ -150,10 +150,13 @@ impl Held {
         Self { number: block.number(), from }
     }
 
-    pub(super) fn resumed(self, found: Found<'_>) -> Block<'_> {
-        // Relaxed: it is in our hands. A length that no block of this size has was written by a hostile peer.
+    pub(super) fn resumed(self, found: Found<'_>) -> Option<Block<'_>> {
+        // Relaxed: it is in our hands.
         let meta = Meta::unpack(found.header.meta.load(Ordering::Relaxed));
-        Block::from(Taken::of(found, Meta { len: meta.len.min(found.capacity()), ..meta }, self.from))
+        // A hostile peer may have made it longer since it was taken: longer than its block, or than the memory that is known to be there.
+        let len = meta.len.min(found.capacity());
+        found.prepare_payload(len).ok()?;
+        Some(Block::from(Taken::of(found, Meta { len, ..meta }, self.from)))
     }
 
     pub(super) fn origin(&self) -> Origin {

@@ -342,10 +342,10 @@ impl Mpmc {
         self.main.close_if_empty(&self.arena)
     }
 
-    /// The block that a [`Held`] of this ring stands for; `None` for one of another ring.
+    /// The block that a [`Held`] of this ring stands for; `None` for one of another ring, and where a hostile peer wrote over it.
     pub fn resume(&self, held: Held) -> Option<Block<'_>> {
         let found = self.arena.find(held.number)?.ok()??;
-        Some(held.resumed(found))
+        held.resumed(found)
     }
 
     /// Frees the block that a [`Held`] of this ring stands for.

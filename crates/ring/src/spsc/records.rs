@@ -9,8 +9,8 @@ use thiserror::Error;
 
 const HEADER: u64 = 8;
 const SKIP: u32 = u32::MAX;
-/// Bytes between what the writer shows and the cache line that it asks for. The lines come from the reader's processor, several at a time:
-/// the processor's own stores wait for one each.
+/// Bytes between what the writer shows and the cache line that it asks for. So several lines are on their way from the reader's processor at
+/// a time, where stores wait for one after the other.
 const AHEAD: u64 = 4 * LINE as u64;
 /// Fewest bytes of room.
 const LEAST: usize = 64;
