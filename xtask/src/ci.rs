@@ -160,6 +160,7 @@ fn machines() -> Report {
         Some(server) => {
             // Leases and deadlines of a busy machine: a test that fails once runs again, and is told as flaky.
             let again = if has_cargo("nextest") { "1" } else { "0" };
+            // They wait for most of their time: four at a time take half as long as two.
             let tests = test(&["--package", NATS], REMOTE).env("NEXTEST_RETRIES", again).env("NEXTEST_TEST_THREADS", "4");
             done(tests.env("NATS_SERVER", &server).run("tests with nats-server"))
         }

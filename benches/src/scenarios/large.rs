@@ -71,16 +71,16 @@ fn put_in_place((q, n): (Queue<u64>, u64)) {
 
 fn in_place(n: u64) -> Result<f64> {
     let q = Queue::<u64>::bounded(ROOMS as u32)?;
-    let process = Process::spawn(put_in_place, (q.clone(), n))?;
+    let process = Process::spawn(put_in_place, (q.clone(), n + 1))?;
     pin(0);
-    let result = per_operation(n, || {
-        for i in 0..n {
-            let message = q.borrow()?;
-            let sum: u64 = (0..MIB / 64).filter_map(|line| message.get(line * 8)).fold(0, u64::wrapping_add);
-            assert_eq!(sum, i.wrapping_mul(MIB as u64 / 64));
-        }
+    let get = |i: u64| -> Result<()> {
+        let message = q.borrow()?;
+        let sum: u64 = (0..MIB / 64).filter_map(|line| message.get(line * 8)).fold(0, u64::wrapping_add);
+        assert_eq!(sum, i.wrapping_mul(MIB as u64 / 64));
         Ok(())
-    });
+    };
+    get(0)?;
+    let result = per_operation(n, || (1..=n).try_for_each(get));
     unpin();
     process.join()?;
     result

@@ -69,7 +69,11 @@ impl End {
     pub(crate) fn send(&mut self, bytes: &[u8], descriptors: &[OwnedFd], deadline: Deadline) -> Result<(), SendError> {
         // An end that only receives has no handle that sends.
         let outgoing = self.outgoing.as_mut().ok_or(SendError::Disconnected)?;
-        outgoing.send(&self.shared, bytes, descriptors, deadline)
+        let result = outgoing.send(&self.shared, bytes, descriptors, deadline);
+        if let Err(SendError::Disconnected) = &result {
+            outgoing.look_again();
+        }
+        result
     }
 
     /// Copies the next message into `buffer` if that is quickly done; otherwise nothing is taken.

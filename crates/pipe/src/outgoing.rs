@@ -173,7 +173,7 @@ impl Outgoing {
 /// Rings for a receiver that asked for it, after a record was sent.
 #[inline]
 fn tell(shared: &Shared) {
-    // The light fence in the stream's `send` puts the record before our look at the flag (pairs with: watch).
+    // The light fence in the stream's `send` and `send_at_once` puts the record before our look at the flag (pairs with: watch).
     let watched = shared.words.watched(shared.side.other());
     match watched.load(Ordering::Relaxed) {
         0 => {}

@@ -244,6 +244,25 @@ fn a_sender_that_waits_for_room_learns_of_a_death() {
 }
 
 #[test]
+fn once_a_send_has_told_of_a_death_no_later_one_says_that_it_sent() {
+    const LONG: [u8; 10_000] = [0; 10_000];
+    const SHORT: Duration = Duration::from_micros(300);
+    for _ in 0..10 {
+        let (ours, theirs) = pipe().unwrap();
+        let process = Process::spawn(send_and_wait, theirs).unwrap();
+        assert_eq!(ours.recv_timeout(WATCHDOG).unwrap(), 1);
+        // Then there is no room for a long one, but for a short one.
+        while ours.send_bytes_timeout(&LONG, SHORT).is_ok() {}
+        process.kill().unwrap();
+        process.join().unwrap();
+        let timed_out = |sent: &_| matches!(sent, Err(SendError::Timeout));
+        let told = std::iter::repeat_with(|| ours.send_bytes_timeout(&LONG, SHORT)).find(|sent| !timed_out(sent));
+        assert!(matches!(told, Some(Err(SendError::Disconnected))));
+        assert!(matches!(ours.try_send_bytes(b"x"), Err(SendError::Disconnected)));
+    }
+}
+
+#[test]
 fn rubbish_over_the_stream_is_an_error() {
     let (a, b) = pipe::<u32>().unwrap();
     a.send(&1).unwrap();

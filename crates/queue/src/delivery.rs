@@ -404,7 +404,7 @@ impl Letter {
 impl Drop for Letter {
     fn drop(&mut self) {
         if let Some(held) = self.take() {
-            drop(self.attachment.channel.resume(held));
+            self.attachment.channel.free_held(&held);
         }
     }
 }

@@ -274,10 +274,7 @@ impl Attachment {
         }
         match self.channel.give_back(block, again) {
             Ok(_) => self.wake_if_all_done(),
-            Err(Refused { mut block, .. }) => {
-                // The count was raised for a delivery that did not happen: this writes the old one.
-                let tag = block.tag();
-                block.set_tag(tag);
+            Err(Refused { block, .. }) => {
                 // Tried again at the next look around; and if this process leaves before, it goes the way of the dead's.
                 self.in_hand.lock().extend(block.hold().map(|held| (held, again)));
             }

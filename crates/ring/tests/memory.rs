@@ -241,8 +241,8 @@ fn what_a_sweep_has_no_memory_to_bring_back_is_in_hand_of_the_sweeper_and_comes_
     assert_eq!(a.sweep(B, Finished::default(), again, || true, |_| ()).unwrap(), Default::default());
     // Tried in vain once more, it is whole, and its count is as before.
     let unsent = a.resume(unsent.pop().unwrap()).unwrap();
-    let mut unsent = a.give_back(unsent, COUNTED).unwrap_err().block;
-    unsent.set_tag(0);
+    let unsent = a.give_back(unsent, COUNTED).unwrap_err().block;
+    let unsent = a.resume(unsent.hold().unwrap()).unwrap();
     assert_eq!((unsent.len(), unsent.deliveries()), (1, 0));
     pages.lock().unwrap().budget = usize::MAX;
     assert_eq!(a.give_back(unsent, COUNTED).unwrap(), Lane::Returned);

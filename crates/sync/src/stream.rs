@@ -137,6 +137,8 @@ impl StreamSender {
     }
 
     /// Sends one record if there is room for it and the receiver was not closed. Returns whether it did; [`send`](Self::send) says why not.
+    ///
+    /// A light fence lies between the record and what the caller does next, as in `send`.
     #[inline]
     pub fn send_at_once(&mut self, tag: u32, payload: &[u8]) -> bool {
         // Relaxed: it carries nothing but itself.

@@ -298,15 +298,16 @@ impl<'a> Found<'a> {
         self.header.state.store(BlockState::FREE.0, Ordering::Release);
     }
 
-    /// Makes sure that the message in this block, which another process may have written, can be touched.
+    /// Makes sure that the message in this block, which another process may have written, can be touched. Returns how many bytes can be.
     #[inline(always)]
-    pub(crate) fn prepare_message(&self) -> io::Result<()> {
+    pub(crate) fn prepare_message(&self) -> io::Result<usize> {
         if self.blocks.class.size <= WHOLE {
-            return Ok(());
+            return Ok(self.capacity());
         }
-        // Relaxed: it came with the slot. A length that is too long is found out by the taker.
+        // Relaxed: it came with the slot. The taker reads it again, and finds out a length that is too long.
         let meta = Meta::unpack(self.header.meta.load(Ordering::Relaxed));
-        self.prepare_payload(meta.len.min(self.capacity()))
+        let len = meta.len.min(self.capacity());
+        self.prepare_payload(len).map(|()| len)
     }
 
     /// Makes sure that `len` bytes of payload can be touched.

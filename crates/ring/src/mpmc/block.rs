@@ -118,7 +118,7 @@ impl<'a> Taken<'a> {
             found.free();
             return None;
         };
-        Some(Held::of(found, from))
+        Some(Held::of(found, self.len, from))
     }
 }
 
@@ -140,23 +140,29 @@ impl<'a> From<Taken<'a>> for Block<'a> {
 #[derive(Debug)]
 #[must_use = "its message stays in the owner's hands until it is resumed, or the owner is swept"]
 pub struct Held {
-    // Two words, which stay in registers: `resumed` reads the rest where it lies.
-    pub(super) number: u32,
+    // Two words, which stay in registers; `resumed` reads the rest where it lies. Here: the block's number, and above it the low half of
+    // the message's length, by which a rewritten length is known (in blocks of up to 4 GiB).
+    block: u64,
     from: Origin,
 }
 
 impl Held {
-    pub(super) fn of(block: Found<'_>, from: Origin) -> Self {
-        Self { number: block.number(), from }
+    #[inline(always)]
+    pub(super) fn of(block: Found<'_>, len: usize, from: Origin) -> Self {
+        Self { block: u64::from(len as u32) << 32 | u64::from(block.number()), from }
+    }
+
+    #[inline(always)]
+    pub(super) fn number(&self) -> u32 {
+        self.block as u32
     }
 
     pub(super) fn resumed(self, found: Found<'_>) -> Option<Block<'_>> {
         // Relaxed: it is in our hands.
         let meta = Meta::unpack(found.header.meta.load(Ordering::Relaxed));
-        // A hostile peer may have made it longer since it was taken: longer than its block, or than the memory that is known to be there.
-        let len = meta.len.min(found.capacity());
-        found.prepare_payload(len).ok()?;
-        Some(Block::from(Taken::of(found, Meta { len, ..meta }, self.from)))
+        // Another length was written by a hostile peer: so many bytes may lie beyond the block, or have no memory.
+        let is_as_taken = meta.len as u32 == (self.block >> 32) as u32 && meta.len <= found.capacity();
+        is_as_taken.then(|| Block::from(Taken::of(found, meta, self.from)))
     }
 
     pub(super) fn origin(&self) -> Origin {
@@ -321,7 +327,7 @@ impl Block<'_> {
     pub fn hold(self) -> Result<Held, Self> {
         match (self.from, &self.storage) {
             (Some(from), Storage::Shared(place)) => {
-                let held = Held::of(*place, from);
+                let held = Held::of(*place, self.len, from);
                 std::mem::forget(self);
                 Ok(held)
             }

@@ -285,11 +285,11 @@ impl Mpmc {
         let ring = self.lane(lane).ok_or(PopError::Empty)?;
         match ring.pop(&self.arena, self.owner)? {
             Popped::Small(message, len, tag) => Ok(Taken::small_of(message, len, tag)),
-            Popped::Block(found, from) => {
+            Popped::Block(found, from, touchable) => {
                 self.arena.note_taken(&found);
-                // Relaxed: ordered by the pop. Read once and checked: from here on only the private copy counts.
+                // Relaxed: ordered by the pop. Checked: from here on only the private copy counts.
                 let meta = Meta::unpack(found.header.meta.load(Ordering::Relaxed));
-                if meta.len > found.capacity() {
+                if meta.len > touchable {
                     found.free();
                     return Err(PopError::Corrupt);
                 }
@@ -344,14 +344,14 @@ impl Mpmc {
 
     /// The block that a [`Held`] of this ring stands for; `None` for one of another ring, and where a hostile peer wrote over it.
     pub fn resume(&self, held: Held) -> Option<Block<'_>> {
-        let found = self.arena.find(held.number)?.ok()??;
+        let found = self.arena.find(held.number())?.ok()??;
         held.resumed(found)
     }
 
     /// Frees the block that a [`Held`] of this ring stands for.
     #[inline(always)]
     pub fn free_held(&self, held: &Held) {
-        if let Some(Ok(Some(found))) = self.arena.find(held.number) {
+        if let Some(Ok(Some(found))) = self.arena.find(held.number()) {
             found.free();
         }
     }

@@ -59,7 +59,7 @@ impl FromStr for MessageId {
 impl Mpmc {
     /// The id of a message in hand.
     pub fn id_of(&self, held: &Held) -> MessageId {
-        self.id_from(held.number, held.origin())
+        self.id_from(held.number(), held.origin())
     }
 
     /// The id of a message that was taken from there, and lies in that block.

@@ -64,8 +64,8 @@ pub(crate) struct Ring {
 pub(crate) enum Popped<'a> {
     /// The bytes of a small one, its length and its tag.
     Small(u64, usize, u8),
-    /// The block of another one, now owned by the consumer, and which ring it was in under which ticket.
-    Block(Found<'a>, Origin),
+    /// The block of another one, now owned by the consumer; which ring it was in under which ticket; how many of its bytes can be touched.
+    Block(Found<'a>, Origin, usize),
 }
 
 /// What a producer puts into a slot.
@@ -300,11 +300,11 @@ impl Ring {
                 }
                 Waiting::Block(block, state) => {
                     // What can fail comes before the exchange: then the message stays where it is.
-                    block.prepare_message()?;
+                    let touchable = block.prepare_message()?;
                     let taken = BlockState::taken(self.id, me, ticket).0;
                     // Relaxed: the slot brought the payload (pairs with: take), and the exchange only decides whose it is.
                     let won = block.header.state.compare_exchange(state.0, taken, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-                    won.then_some(Popped::Block(block, Origin::new(self.id, ticket)))
+                    won.then_some(Popped::Block(block, Origin::new(self.id, ticket), touchable))
                 }
             };
             self.pass(&self.head, &self.ends.head, ticket);

@@ -172,7 +172,7 @@ impl Mpmc {
                     }
                     // Relaxed: from here on only we touch it.
                     let meta = Meta::unpack(block.header.meta.load(Ordering::Relaxed));
-                    let held = Held::of(block, Origin::new(ring, ticket));
+                    let held = Held::of(block, meta.len, Origin::new(ring, ticket));
                     let again = match orphans {
                         Orphans::Drop if !ring.lane().is_dead() => {
                             tell(Orphan::Lost(&held));
@@ -194,8 +194,6 @@ impl Mpmc {
                         Ok(_) => swept.returned += 1,
                         // It stays ours: were it the dead one's again, another sweeper might have buried that one meanwhile.
                         Err(GiveBackError::NoMemory { .. }) => {
-                            // Relaxed: as above. The delivery that was counted did not happen.
-                            block.header.meta.store(meta.pack(), Ordering::Relaxed);
                             tell(Orphan::Unsent(held));
                         }
                         Err(error) => return Err(error.into()),
@@ -232,8 +230,14 @@ impl Mpmc {
         block.header.meta.store(Meta { deliveries, put_anew: false, ..meta }.pack(), Ordering::Relaxed);
         let too_often = max_deliveries.is_some_and(|max| deliveries >= max);
         let target = if too_often { Lane::Dead } else { Lane::Returned };
-        self.bring_back(block, seen, target)?;
-        Ok(target)
+        match self.bring_back(block, seen, target) {
+            Ok(()) => Ok(target),
+            Err(error) => {
+                // Relaxed: as above. The delivery that was counted did not happen.
+                block.header.meta.store(meta.pack(), Ordering::Relaxed);
+                Err(error)
+            }
+        }
     }
 
     /// Makes a block ours whose state is still `seen`. Returns whether it is.

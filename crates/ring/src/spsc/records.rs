@@ -10,7 +10,7 @@ use thiserror::Error;
 const HEADER: u64 = 8;
 const SKIP: u32 = u32::MAX;
 /// Bytes between what the writer shows and the cache line that it asks for. So several lines are on their way from the reader's processor at
-/// a time, where stores wait for one after the other.
+/// a time, whereas stores wait for one line after another.
 const AHEAD: u64 = 4 * LINE as u64;
 /// Fewest bytes of room.
 const LEAST: usize = 64;
@@ -192,8 +192,8 @@ impl Writer {
         self.shown = self.tail;
         // Release: the records come before the position that shows them (pairs with: write).
         self.ring.ends.tail.position.store(self.tail, Ordering::Release);
-        // The reader is done with that line, as far as is known, so that it is not taken out of its hands.
-        if self.free() > AHEAD {
+        // As far as is known, the reader is done with that line, so it is not taken out of its hands.
+        if self.free() >= AHEAD + LINE as u64 {
             self.ring.header(self.tail.wrapping_add(AHEAD)).fetch_to_write();
         }
     }

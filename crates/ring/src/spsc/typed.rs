@@ -145,7 +145,8 @@ impl<T: Pod> Producer<T> {
         self.ring.ends.head.left.load(Ordering::Relaxed) != 0
     }
 
-    /// Pushes a value.
+    /// Pushes a value. At the end of a burst that fills the ring it waits for up to a quarter of a microsecond, to leave the consumer its
+    /// cache lines.
     ///
     /// # Errors
     ///
@@ -160,7 +161,8 @@ impl<T: Pod> Producer<T> {
         Ok(())
     }
 
-    /// Pushes as many of `values` as there is room for, which all become visible together. Returns how many.
+    /// Pushes as many of `values` as there is room for, which all become visible together. Returns how many. It waits as
+    /// [`push`](Self::push) does.
     pub fn push_slice(&mut self, values: &[T]) -> usize {
         let count = self.room_for(values.len());
         for (position, value) in values.iter().enumerate().take(count) {
