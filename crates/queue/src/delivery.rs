@@ -312,9 +312,9 @@ impl<T> DeadLetter<T> {
 
     fn put_back_by(mut self, deadline: Deadline) -> Result<(), PutError<Self>> {
         let attachment = Arc::clone(&self.letter.attachment);
-        let held = self.letter.take();
-        let Some(mut block) = held.and_then(|held| attachment.channel.resume(held)) else {
-            return Err(PutError::Inherited(self));
+        let Some(held) = self.letter.take() else { return Err(PutError::Inherited(self)) };
+        let Some(mut block) = attachment.channel.resume(held) else {
+            return Err(PutError::Corrupt { value: self, queue: attachment.name().into() });
         };
         block.renew();
         attachment.channel.push_block(block, attachment.until(deadline)).map_err(|Refused { error, block }| {

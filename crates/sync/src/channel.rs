@@ -485,7 +485,7 @@ impl Channel {
         Ok(lane)
     }
 
-    /// The block that a [`Held`] of this channel stands for; `None` for one of another channel.
+    /// The block that a [`Held`] of this channel stands for; `None` for one of another channel, and where a hostile peer wrote over it.
     pub fn resume(&self, held: Held) -> Option<ChannelBlock<'_>> {
         Some(ChannelBlock::new(self.ring.resume(held)?, &self.control.memory))
     }
