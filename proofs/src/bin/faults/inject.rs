@@ -254,8 +254,10 @@ fn at_system_call(pid: i32, tracee: &mut Tracee, calls: &mut Vec<usize>, fault: 
     unsafe { libc::ptrace(libc::PTRACE_GETREGS, pid, 0, &raw mut registers) };
     if tracee.entering {
         let Some(call) = CALLS.iter().position(|call| is_ours(call, &registers)) else { return };
-        if let Some((_, at, error)) = fault
-            && at == calls.len()
+        // Threads make their calls in another order each time: the first call of the chosen kind from that place on.
+        if let Some((kind, at, error)) = fault
+            && kind == call
+            && calls.get(at..).is_some_and(|since| !since.contains(&kind))
         {
             // No such call: the kernel does nothing.
             registers.orig_rax = u64::MAX;
