@@ -60,10 +60,16 @@ impl Handle {
 
     #[inline]
     pub(crate) fn send_bytes(&self, bytes: &[u8], deadline: Deadline) -> Result<(), SendError> {
-        if let Ok(true) = self.holder.with(|end| end.send_at_once(bytes)) {
+        if self.send_at_once(bytes) {
             return Ok(());
         }
         self.holder.with(|end| end.send(bytes, &[], deadline))?
+    }
+
+    /// Sends a message if that is quickly done; otherwise nothing is sent.
+    #[inline]
+    fn send_at_once(&self, bytes: &[u8]) -> bool {
+        matches!(self.holder.with(|end| end.send_at_once(bytes)), Ok(true))
     }
 
     pub(crate) fn send<T, Q>(&self, value: &Q, deadline: Deadline) -> Result<(), SendError>
@@ -76,8 +82,7 @@ impl Handle {
         }
         // Encoding comes first: it calls the value's code, which may use this end.
         let parcel = pass::encode_as::<T, Q>(value)?;
-        let is_plain = parcel.descriptors.is_empty();
-        if !matches!(self.holder.with(|end| is_plain && end.send_at_once(&parcel.bytes)), Ok(true)) {
+        if !parcel.descriptors.is_empty() || !self.send_at_once(&parcel.bytes) {
             let sent = self.holder.with(|end| end.send(&parcel.bytes, &parcel.descriptors, deadline));
             sent.map_err(|Gone| SendError::ThroughItself)??;
         }

@@ -230,14 +230,11 @@ impl Mpmc {
         block.header.meta.store(Meta { deliveries, put_anew: false, ..meta }.pack(), Ordering::Relaxed);
         let too_often = max_deliveries.is_some_and(|max| deliveries >= max);
         let target = if too_often { Lane::Dead } else { Lane::Returned };
-        match self.bring_back(block, seen, target) {
-            Ok(()) => Ok(target),
-            Err(error) => {
-                // Relaxed: as above. The delivery that was counted did not happen.
-                block.header.meta.store(meta.pack(), Ordering::Relaxed);
-                Err(error)
-            }
-        }
+        self.bring_back(block, seen, target).inspect_err(|_| {
+            // Relaxed: as above. The delivery that was counted did not happen.
+            block.header.meta.store(meta.pack(), Ordering::Relaxed);
+        })?;
+        Ok(target)
     }
 
     /// Makes a block ours whose state is still `seen`. Returns whether it is.

@@ -109,6 +109,12 @@ impl fmt::Display for Shape {
     }
 }
 
+/// What is free of a ring's room, by the positions that one side knows. A head beyond the tail is a hostile peer's: it makes no room.
+#[inline(always)]
+fn free(room: u64, tail: u64, head: u64) -> u64 {
+    room - tail.wrapping_sub(head).min(room)
+}
+
 fn differs(found: Option<Shape>, asked: Shape) -> String {
     match found {
         Some(found) => format!("the memory holds {found}, not {asked}"),

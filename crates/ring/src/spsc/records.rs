@@ -2,7 +2,7 @@
 //!
 //! A record that would straddle the end of the ring starts over at its beginning. A header that says skip fills the rest.
 
-use super::{Ends, ReadError, Shape, SpscError};
+use super::{Ends, ReadError, Shape, SpscError, free};
 use crate::distance::Distance;
 use multiproc_prim::{Bytes, Circle, LINE, Ordering, Place, Region};
 use thiserror::Error;
@@ -245,8 +245,7 @@ impl Writer {
     /// Bytes of room, by what is known of the reader.
     #[inline(always)]
     fn free(&self) -> u64 {
-        // A head beyond the tail is a hostile peer's: it makes no room.
-        self.ring.capacity() - self.tail.wrapping_sub(self.head).min(self.ring.capacity())
+        free(self.ring.capacity(), self.tail, self.head)
     }
 }
 

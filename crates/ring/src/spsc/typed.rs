@@ -1,6 +1,6 @@
 //! Plain data of one type, one producer, one consumer.
 
-use super::{Ends, ReadError, Shape, SpscError};
+use super::{Ends, ReadError, Shape, SpscError, free};
 use crate::distance::Distance;
 use bytemuck::Pod;
 use multiproc_prim::{Circle, Heap, Ordering, Place, Region, stamp};
@@ -193,8 +193,7 @@ impl<T: Pod> Producer<T> {
     /// The same, by what is known of the consumer.
     #[inline]
     fn free(&self) -> u64 {
-        // A head beyond the tail is a hostile peer's: it makes no room.
-        self.ring.values.count() - self.tail.wrapping_sub(self.head).min(self.ring.values.count())
+        free(self.ring.values.count(), self.tail, self.head)
     }
 
     #[inline]
